@@ -33,6 +33,6 @@ assert gc.get_freeze_count() > 1000
 
 
 @pytest.mark.parametrize("check", [HIDDEN, COLLECTED], ids=["pandas", "garbage"])
-def test_modules_load_without_pandas_and_without_a_search_for_garbage(check: str) -> None:
+def test_modules_load_without_pandas_or_garbage_collection(check: str) -> None:
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

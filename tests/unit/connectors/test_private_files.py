@@ -14,7 +14,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_folders_that_are_missing_are_private_and_others_keep_their_mode(tmp_path: Path) -> None:
+def test_created_folders_are_private_and_existing_ones_keep_their_mode(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir(mode=0o755)
     make_private_folder(tmp_path / "shared" / "a" / "b")
     assert [mode(tmp_path / "shared" / name) for name in (".", "a", "a/b")] == [0o755, 0o700, 0o700]
@@ -23,7 +23,7 @@ def test_folders_that_are_missing_are_private_and_others_keep_their_mode(tmp_pat
         make_private_folder(tmp_path / "file")
 
 
-def test_a_file_is_private_also_where_it_was_not_and_a_link_is_not_followed(tmp_path: Path) -> None:
+def test_existing_file_becomes_private_and_links_are_not_followed(tmp_path: Path) -> None:
     file, link = tmp_path / "file", tmp_path / "link"
     file.write_text("a longer content from before")
     file.chmod(0o644)

@@ -142,7 +142,7 @@ def messages_of(message_type: type[Message]) -> st.SearchStrategy[Message]:
 messages = st.one_of([messages_of(message_type) for message_type in MESSAGE_TYPES])
 
 
-def test_the_fingerprint_of_int_is_the_published_one() -> None:
+def test_fingerprint_of_int_matches_the_published_value() -> None:
     assert rabin(b'"int"') == 0x7275D51A3F395C8F
 
 
@@ -153,7 +153,7 @@ def test_a_message_starts_with_the_marker_and_the_fingerprint_of_its_schema(mess
 
 @examples(300)
 @given(messages)
-def test_every_message_comes_back_as_it_was(message: Message) -> None:
+def test_every_message_round_trips(message: Message) -> None:
     assert CODEC.decode(CODEC.encode(message)) == message
 
 
@@ -186,7 +186,7 @@ def test_properties_keep_their_types() -> None:
     ]
 
 
-def test_a_record_of_a_producer_is_these_bytes() -> None:
+def test_producer_record_has_fixed_bytes() -> None:
     event = EventRecord(
         user_id="alice", event="order", occurred_at_us=1_700_000_000_000_000, properties={"paid": True}, event_id="o-1"
     )
@@ -215,21 +215,21 @@ RECORD = {
 }
 
 
-def test_a_message_of_an_older_schema_is_read_with_the_default_of_the_field_it_lacks() -> None:
+def test_older_schema_is_read_with_field_defaults() -> None:
     older = changed("PartitionMaterialised", without="part")
     message = Codec(SCHEMAS, (older,)).decode(written(older, RECORD))
     assert isinstance(message, PartitionMaterialised)
     assert (message.records, message.part, message.part_bytes) == (7000, None, 12)
 
 
-def test_a_message_of_a_newer_schema_is_read_without_the_field_that_was_added() -> None:
+def test_newer_schema_is_read_without_added_fields() -> None:
     newer = changed("PartitionMaterialised", added={"name": "zone", "type": ["null", "string"], "default": None})
     message = Codec(SCHEMAS, (newer,)).decode(written(newer, {**RECORD, "part": "s3://lake/p", "zone": "a"}))
     assert isinstance(message, PartitionMaterialised)
     assert (message.part, message.distinct) == ("s3://lake/p", 6999)
 
 
-def test_a_message_of_a_schema_that_nobody_kept_is_undecodable() -> None:
+def test_message_with_an_unknown_schema_is_undecodable() -> None:
     older = changed("PartitionMaterialised", without="part")
     with pytest.raises(UndecodableError, match="unknown schema fingerprint"):
         CODEC.decode(written(older, RECORD))
@@ -255,12 +255,12 @@ def test_kept_older_schemas_are_readable() -> None:
         (header(SCHEMAS["ImportAborted"]) + b"\xff" * 40, "broken ImportAborted"),
     ],
 )
-def test_bytes_that_are_no_message_say_why(data: bytes | None, why: str) -> None:
+def test_malformed_bytes_are_refused_with_the_reason(data: bytes | None, why: str) -> None:
     with pytest.raises(UndecodableError, match=why):
         CODEC.decode(data)
 
 
-def test_a_digest_that_is_none_makes_the_message_undecodable() -> None:
+def test_malformed_digest_makes_a_message_undecodable() -> None:
     record = {**RECORD, "part": None, "digest": "not a digest"}
     with pytest.raises(UndecodableError, match="broken PartitionMaterialised: ValueError"):
         CODEC.decode(written(SCHEMAS["PartitionMaterialised"], record))
@@ -285,7 +285,7 @@ def chunk(count: int, digest: str) -> UserChunk:
     )
 
 
-def test_rows_come_back_from_a_slice_of_a_batch() -> None:
+def test_rows_of_a_batch_slice_round_trip() -> None:
     assert decode_rows(encode_rows(ROWS.slice(1, 1))).to_pylist() == [{"_ordinal": 9, "user_id": "bob", "age": None}]
 
 
@@ -295,7 +295,7 @@ def test_broken_rows_raise() -> None:
 
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4"])
-def test_compressed_rows_are_refused_unread(compression: str) -> None:
+def test_compressed_rows_are_refused_without_reading(compression: str) -> None:
     rows = pa.RecordBatch.from_pylist([{"_ordinal": 0, "user_id": "a" * 10_000_000}])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
@@ -306,7 +306,7 @@ def test_compressed_rows_are_refused_unread(compression: str) -> None:
     assert pa.total_allocated_bytes() - before < 1_000_000
 
 
-def test_rows_that_would_be_left_unread_are_refused() -> None:
+def test_trailing_rows_are_refused() -> None:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, ROWS.schema) as writer:
         writer.write_batch(ROWS)
@@ -316,13 +316,13 @@ def test_rows_that_would_be_left_unread_are_refused() -> None:
             decode_rows(data)
 
 
-def test_rows_by_a_dictionary_are_refused() -> None:
+def test_dictionary_encoded_rows_are_refused() -> None:
     rows = pa.record_batch({"user_id": pa.array(["a", "a"]).dictionary_encode()})
     with pytest.raises(pa.ArrowInvalid, match="or dictionary-encoded"):
         decode_rows(encode_rows(rows))
 
 
-def test_a_chunk_is_held_against_its_count_and_digest() -> None:
+def test_chunk_is_checked_against_its_count_and_digest() -> None:
     true = str(digest_rows(ROWS, ROWS_SCHEMA))
     assert chunk_fault(chunk(2, true), ROWS, ROWS_SCHEMA) is None
     assert chunk_fault(chunk(3, true), ROWS, ROWS_SCHEMA) == "2 rows, but the chunk declares 3"

@@ -22,24 +22,24 @@ from schemas.import_spec import ImportSpec
         ("price:double:rounded=Preis", Column(name="price", type="double", source="Preis", rounded=True)),
     ],
 )
-def test_a_column_as_the_command_line_takes_it(text: str, column: Column) -> None:
+def test_column_is_parsed_from_the_command_line(text: str, column: Column) -> None:
     assert Column.parse(text) == column
     assert Column.parse(column.notation) == column
 
 
-def test_the_name_in_the_file_is_the_own_name_unless_another_is_given() -> None:
+def test_name_in_the_file_defaults_to_the_column_name() -> None:
     assert Column(name="age").file_name == "age"
     assert Column(name="age", source="Alter").file_name == "Alter"
 
 
 @pytest.mark.parametrize("name", ["", "1a", "_ordinal", "a b", "a-b", "a" * 64, "é", "user_id", "USER_ID", "a\n"])
-def test_other_column_names_are_refused(name: str) -> None:
+def test_invalid_column_names_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="BAD_COLUMN"):
         Column(name=name)
 
 
 @pytest.mark.parametrize("text", ["age:int", "age:LONG", "age:long:x"])
-def test_a_type_that_there_is_not_lists_those_that_there_are(text: str) -> None:
+def test_unknown_type_lists_the_known_types(text: str) -> None:
     with pytest.raises(UserError, match="string, long, double, boolean, date, timestamp"):
         Column.parse(text)
 
@@ -69,13 +69,13 @@ def test_the_arrow_schema_has_a_required_id_and_optional_columns() -> None:
     assert arrow_schema(schema).names == list(schema.names) == ["user_id", *(f"c_{name}" for name in ARROW_TYPES)]
 
 
-def test_a_row_schema_comes_back_from_its_record_without_the_names_in_the_file() -> None:
+def test_row_schema_round_trips_without_names_in_the_file() -> None:
     schema = RowSchema(columns=(Column(name="age", type="long", source="Alter"),))
     assert schema.as_record() == [{"name": "age", "type": "long"}]
     assert RowSchema.from_record(schema.as_record()) == RowSchema(columns=(Column(name="age", type="long"),))
 
 
-def test_an_import_spec_comes_back_from_its_record() -> None:
+def test_import_spec_round_trips_through_its_record() -> None:
     spec = ImportSpec(
         id_column="uid",
         columns=(
@@ -109,7 +109,7 @@ def test_an_import_spec_comes_back_from_its_record() -> None:
         ({"columns": tuple(Column(name=f"c{n}") for n in range(65))}, "at most 64 extra columns"),
     ],
 )
-def test_a_spec_that_makes_no_sense_says_why(values: dict[str, Any], why: str) -> None:
+def test_contradictory_spec_is_refused_with_the_reason(values: dict[str, Any], why: str) -> None:
     with pytest.raises(UserError, match=why) as error:
         ImportSpec(**values)
     assert error.value.code == "BAD_SPEC"
@@ -144,13 +144,13 @@ TOTAL = Column(name="total", type="double")
         ),
     ],
 )
-def test_a_spec_of_events_or_profiles_has_columns_that_rules_can_compare(values: dict[str, Any], why: str) -> None:
+def test_event_and_profile_columns_have_comparable_types(values: dict[str, Any], why: str) -> None:
     with pytest.raises(UserError, match=why) as error:
         ImportSpec(**{"mode": "append", **values})
     assert error.value.code == "BAD_SPEC"
 
 
-def test_columns_of_events_are_put_in_their_place() -> None:
+def test_event_columns_are_assigned_their_roles() -> None:
     assert columns_of("events", [TOTAL]) == (EVENT, AT, TOTAL)
     when = Column(name="occurred_at", type="timestamp", source="ts")
     assert columns_of("events", [TOTAL, EVENT_ID, when]) == (EVENT, when, EVENT_ID, TOTAL)
@@ -158,7 +158,7 @@ def test_columns_of_events_are_put_in_their_place() -> None:
 
 
 @pytest.mark.parametrize("kind", ["audience", "profiles", "events"])
-def test_a_spec_of_every_kind_comes_back_from_its_record(kind: ImportKind) -> None:
+def test_spec_of_every_kind_round_trips_through_its_record(kind: ImportKind) -> None:
     spec = ImportSpec(kind=kind, mode="append", columns=columns_of(kind, [TOTAL]))
     assert ImportSpec.from_record(spec.as_record()) == spec
     assert ("kind" in spec.as_record()) == (kind != "audience")

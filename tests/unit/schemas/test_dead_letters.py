@@ -19,7 +19,7 @@ def letter(**given: Any) -> DeadLetter:
     return dead_letter(**{**record, "reason": "too_large: x", "now_us": 1, **given})
 
 
-def test_what_a_message_may_have_is_kept_whole() -> None:
+def test_dead_letter_keeps_a_message_of_legal_size_whole() -> None:
     value = b"v" * (MESSAGE_MAX_BYTES - 3)
     kept = letter(key=b"key", value=value)
     assert (kept.key, kept.value, kept.reason) == (b"key", value, "too_large: x")
@@ -37,7 +37,7 @@ def test_what_a_message_may_have_is_kept_whole() -> None:
     ],
     ids=["value", "key", "both", "reason"],
 )
-def test_of_what_is_larger_the_beginning_is_kept(make: Callable[[], dict[str, Any]]) -> None:
+def test_dead_letter_keeps_the_start_of_a_larger_message(make: Callable[[], dict[str, Any]]) -> None:
     given = make()
     kept = letter(**given)
     assert len(CODEC.encode(kept)) < MOST - 4096

@@ -107,12 +107,12 @@ def test_the_word_kernel_is_xxh64_of_eight_bytes(word: int, seed: int) -> None:
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=20)), st.integers())
-def test_order_does_not_matter(ids: list[str], seed: int) -> None:
+def test_digest_ignores_order(ids: list[str], seed: int) -> None:
     shuffled = random.Random(seed).sample(ids, len(ids))
     assert digest_rows(users(*ids), USERS) == digest_rows(users(*shuffled), USERS)
 
 
-def test_a_row_that_comes_twice_changes_the_sums_and_not_only_the_count() -> None:
+def test_duplicate_row_changes_count_and_sums() -> None:
     once, twice = digest_rows(users("alice", "bob"), USERS), digest_rows(users("alice", "bob", "bob", "bob"), USERS)
     assert (once.sum0, once.sum1) != (twice.sum0, twice.sum1)
 
@@ -122,12 +122,12 @@ def test_one_row_can_be_subtracted() -> None:
     assert all_three - digest_rows(users("bob"), USERS) == digest_rows(users("carol", "alice"), USERS)
 
 
-def test_digests_of_parts_add_up_to_that_of_the_whole() -> None:
+def test_digests_of_parts_add_up_to_the_whole() -> None:
     parts = [digest_rows(users("alice"), USERS), digest_rows(users(), USERS), digest_rows(users("bob"), USERS)]
     assert Digest.total(USERS.schema_id, parts) == digest_rows(users("alice", "bob"), USERS)
 
 
-def test_partition_digests_are_those_of_the_rows_of_each_partition() -> None:
+def test_partition_digests_equal_digests_of_their_rows() -> None:
     assert [partition_of(user, 3) for user in ("a", "b", "c", "d")] == [1, 2, 1, 2]
     totals = PartitionDigests(USERS, 3)
     for batch in (users("a", "b", "c"), users("d")):
@@ -188,7 +188,7 @@ def test_digests_of_different_schemas_neither_add_nor_subtract() -> None:
         digest_rows(users("a"), USERS) - other
 
 
-def test_a_column_of_another_type_is_refused() -> None:
+def test_column_with_another_type_is_refused() -> None:
     with pytest.raises(TypeError, match="int64, but the schema says string"):
         digest_rows(pa.record_batch({"user_id": pa.array([1])}), USERS)
 
@@ -208,6 +208,6 @@ def test_a_digest_is_a_value() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a:1:2:3", "a3587de89cabb13b:x:0000000000000000:0000000000000000", "::::"])
-def test_what_is_no_digest_is_refused(text: str) -> None:
+def test_invalid_digest_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # the text differs by what is wrong
         Digest.parse(text)

@@ -17,7 +17,7 @@ def test_an_error_survives_a_process_boundary(error_class: type[MusterError]) ->
 
 
 @pytest.mark.parametrize(("error_class", "kind"), [*zip(CLASSES, ["user", "retriable", "fatal"], strict=True)])
-def test_an_error_comes_back_from_its_record(error_class: type[MusterError], kind: str) -> None:
+def test_error_round_trips_through_its_record(error_class: type[MusterError], kind: str) -> None:
     record = error_class("BAD_SPEC", "why", columns=["a", "b"]).as_record()
     assert record == {"kind": kind, "code": "BAD_SPEC", "message": "why", "detail": {"columns": ["a", "b"]}}
     back = MusterError.from_record(record)
@@ -32,7 +32,7 @@ def test_a_record_of_an_unknown_kind_is_fatal(record: dict[str, object]) -> None
     assert (back.code, back.detail) == ("UNKNOWN", {})
 
 
-def test_the_three_kinds_share_no_code_path_by_accident() -> None:
+def test_error_kinds_do_not_inherit_from_each_other() -> None:
     with pytest.raises(MusterError):
         raise UserError("X", "y")
     assert not issubclass(UserError, RetriableError | FatalError)

@@ -21,16 +21,16 @@ SHAPE = ExportShape(
 
 
 @pytest.mark.parametrize("shape", [SHAPE, ExportShape(), ExportShape(columns=())])
-def test_a_shape_comes_back_from_json(shape: ExportShape) -> None:
+def test_shape_round_trips_through_json(shape: ExportShape) -> None:
     assert ExportShape.from_record(json.loads(json.dumps(shape.as_record()))) == shape
 
 
-def test_what_is_left_out_is_the_default() -> None:
+def test_omitted_fields_take_their_defaults() -> None:
     assert ExportShape.from_record({}) == ExportShape()
     assert ExportShape.from_record({"suppress": [{"audience": "a"}]}).suppress[0].version is None
 
 
-def test_audiences_and_columns_are_read_from_text() -> None:
+def test_audiences_and_columns_are_parsed_from_text() -> None:
     assert AudienceVersion.parse("opted-out@12") == OPTED_OUT
     assert AudienceVersion.parse("profiles") == PROFILES
     assert Lookup.parse("profiles:plan,score") == SHAPE.attributes[0]
@@ -49,7 +49,7 @@ def test_a_text_that_names_no_columns_of_an_audience_is_refused(text: str) -> No
 
 
 @pytest.mark.parametrize("text", ["", "A", "../x", "a b", "@1", "a'--", "é"])
-def test_a_name_that_no_audience_has_is_refused(text: str) -> None:
+def test_invalid_audience_name_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="BAD_NAME"):
         AudienceVersion.parse(text)
 
@@ -67,7 +67,7 @@ def test_a_name_that_no_audience_has_is_refused(text: str) -> None:
         {"suppress": [{"audience": "a", "x": 1}]}, {"suppress": [{"audience": "a"}] * (MAX_LISTS + 1)},
     ],
 )  # fmt: skip
-def test_a_record_that_is_no_shape_is_refused(record: Any) -> None:
+def test_invalid_shape_is_refused(record: Any) -> None:
     with pytest.raises(UserError, match="BAD_SHAPE"):
         ExportShape.from_record(record)
 

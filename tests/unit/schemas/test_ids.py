@@ -14,13 +14,13 @@ def test_names_of_tenants_and_audiences(name: str) -> None:
     "name",
     ["", "A", "-a", "_a", "a b", "a/b", "..", "a.b", "a" * 64, "vip\n", "ｖｉｐ", "ключ", "🙂", "a\x00", "٣"],
 )
-def test_other_names_are_refused_with_the_rule(name: str) -> None:
+def test_invalid_names_are_refused_with_the_rule(name: str) -> None:
     with pytest.raises(UserError, match="use 1 to 63 of a-z, 0-9, '_' and '-'") as error:
         audience_name(name)
     assert (error.value.code, error.value.detail) == ("BAD_NAME", {"what": "audience", "value": name})
 
 
-def test_a_long_name_is_not_repeated_whole() -> None:
+def test_long_name_is_truncated_in_the_error() -> None:
     with pytest.raises(UserError) as error:
         tenant_name("x" * 10_000)
     assert len(error.value.message) < 300
@@ -40,12 +40,12 @@ def test_job_ids_sort_by_time() -> None:
     assert all(job_id(i) == i for i in ids)
 
 
-def test_a_job_id_needs_ten_random_bytes() -> None:
+def test_job_id_requires_ten_random_bytes() -> None:
     with pytest.raises(ValueError, match="10 random bytes"):
         new_job_id(0, b"x")
 
 
 @pytest.mark.parametrize("text", ["", "01ARYZ6S410000000000000000", "01aryz6s41000000000000000", "../" * 9, "i" * 26])
-def test_what_is_no_job_id_is_refused(text: str) -> None:
+def test_invalid_job_id_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="BAD_JOB_ID"):
         job_id(text)

@@ -40,7 +40,7 @@ SECURE = "sasl_ssl://b-1.msk:9096,b-2.msk:9096?mechanism=SCRAM-SHA-512&credentia
         ),
     ],
 )
-def test_an_address_says_what_it_is_and_prints_as_what_is_read_again(text: str, expected: KafkaAddress) -> None:
+def test_kafka_address_round_trips_through_text(text: str, expected: KafkaAddress) -> None:
     assert KafkaAddress.parse(text) == expected
     assert KafkaAddress.parse(str(expected)) == expected
 
@@ -74,7 +74,7 @@ def test_an_address_says_what_it_is_and_prints_as_what_is_read_again(text: str, 
         ("ssl://a:x", "is not host:port"),
     ],
 )
-def test_what_is_wrong_with_an_address_is_said_by_the_name_of_the_setting(text: str, why: str) -> None:
+def test_address_error_names_the_setting(text: str, why: str) -> None:
     with pytest.raises(UserError) as refused:
         KafkaAddress.parse(text)
     assert (refused.value.code, refused.value.detail["name"]) == ("BAD_SETTINGS", "kafka_bootstrap")
@@ -107,11 +107,11 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None
         (SECURE, SECURE),
     ],
 )
-def test_credentials_are_put_in_where_a_logon_names_none(text: str, expected: str) -> None:
+def test_credentials_fill_in_a_logon_without_any(text: str, expected: str) -> None:
     assert with_credentials(text, "/the file") == expected
 
 
-def test_credentials_are_read_as_secrets_manager_keeps_them_and_print_no_password() -> None:
+def test_secrets_manager_credentials_are_read_and_never_printed() -> None:
     found = KafkaCredentials.parse('{"username": "muster", "password": "hush-hush", "more": 1}', "/f")
     assert (found.username, found.password) == ("muster", "hush-hush")
     assert "hush-hush" not in f"{found!r} {found}"
@@ -128,7 +128,7 @@ def test_credentials_are_read_as_secrets_manager_keeps_them_and_print_no_passwor
         ('{"username": "u", "password": 5}', "its password is missing or not a string"),
     ],
 )
-def test_credentials_that_cannot_be_used_are_refused_by_their_path_alone(text: str, why: str) -> None:
+def test_unusable_credentials_are_refused_without_their_content(text: str, why: str) -> None:
     with pytest.raises(FatalError) as refused:
         KafkaCredentials.parse(text, "/run/kafka.json")
     assert refused.value.code == "CREDENTIALS_UNUSABLE"
@@ -136,7 +136,7 @@ def test_credentials_that_cannot_be_used_are_refused_by_their_path_alone(text: s
     assert "hush-hush" not in f"{refused.value.as_record()} {refused.value.__cause__}"
 
 
-def test_what_refused_names_broker_mechanism_and_files() -> None:
+def test_refusal_names_broker_mechanism_and_files() -> None:
     address = KafkaAddress.parse(SECURE)
     refused = logon_refused(address, "b-1.msk:9096", "Authentication failed")
     assert refused.code == "LOGON_REFUSED"

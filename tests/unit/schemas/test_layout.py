@@ -40,7 +40,7 @@ ARCHIVED = ArchiveKey(
 )
 
 
-def test_every_key_is_where_the_table_says() -> None:
+def test_keys_match_the_documented_table() -> None:
     attempt, partition = Attempt(3), Partition(7)
     assert staging_prefix(JOB) == f"imports/{JOB}/"
     assert staging_prefix(JOB, attempt) == f"imports/{JOB}/000003/"
@@ -82,7 +82,7 @@ RUN = RunKey(
         "download/acme/x/part-0.parquet",
     ],
 )
-def test_every_key_of_the_staging_bucket_is_known_as_ours(key: str) -> None:
+def test_every_staging_key_is_recognised(key: str) -> None:
     assert is_staging_key(key)
     assert not is_staging_key(f"x{key}")
     assert not is_lake_key(key)
@@ -101,26 +101,26 @@ def test_every_key_of_the_staging_bucket_is_known_as_ours(key: str) -> None:
         "exports/vip/part-0.parquet",
     ],
 )
-def test_every_key_of_the_lake_bucket_is_known_as_ours(key: str) -> None:
+def test_every_lake_key_is_recognised(key: str) -> None:
     assert is_lake_key(key)
     assert not is_lake_key(f"x{key}")
     assert not is_staging_key(key)
 
 
 @pytest.mark.parametrize("key", ["segments/checkpoints/00007/x.npz", "segments/checkpoints/7/1-2-3.npz", "x"])
-def test_other_keys_are_no_checkpoints(key: str) -> None:
+def test_foreign_keys_are_not_checkpoints(key: str) -> None:
     assert not is_checkpoint_key(key)
     assert not is_staging_key(key)
 
 
-def test_a_file_of_the_archive_is_told_from_other_objects() -> None:
+def test_archive_files_are_distinguished_from_other_objects() -> None:
     assert ArchiveKey.parse(str(ARCHIVED)) == ARCHIVED
     for other in ("activity/events/metadata/00007.json", str(ARCHIVED)[:-1], str(ARCHIVED).replace("acme", "../x")):
         assert ArchiveKey.parse(other) is None
 
 
 @pytest.mark.parametrize("tenant", ["acme", "users", "data"])
-def test_the_users_of_a_file_are_told_from_the_file(tenant: str) -> None:
+def test_user_lists_are_distinguished_from_archive_files(tenant: str) -> None:
     key = replace(ARCHIVED, tenant=TenantName(tenant))
     assert ArchiveKey.parse_users(key.users_key) == key
     assert ArchiveKey.parse(key.users_key) is None
@@ -139,7 +139,7 @@ run_keys = st.builds(
 
 
 @given(run_keys)
-def test_the_key_of_a_run_comes_back(key: RunKey) -> None:
+def test_run_key_round_trips(key: RunKey) -> None:
     assert RunKey.parse(str(key)) == key
     assert str(key).startswith(staging_prefix(key.import_id, key.attempt, key.partition))
 
@@ -155,7 +155,7 @@ def test_the_key_of_a_run_comes_back(key: RunKey) -> None:
         "imports/short/000003/00007/1-2-ab.arrow",
     ],
 )
-def test_other_keys_are_no_runs(key: str) -> None:
+def test_foreign_keys_are_not_runs(key: str) -> None:
     assert RunKey.parse(key) is None
 
 
@@ -177,24 +177,24 @@ def test_keys_of_a_partition_sort_by_their_first_chunk() -> None:
 
 
 @pytest.mark.parametrize(("bucket", "key"), [("b", "k"), ("b", "a/b c/ü"), ("b", "")])
-def test_an_s3_uri_comes_back(bucket: str, key: str) -> None:
+def test_s3_uri_round_trips(bucket: str, key: str) -> None:
     assert split_s3_uri(s3_uri(bucket, key)) == (bucket, key)
 
 
 @pytest.mark.parametrize("uri", ["", "b/k", "http://b/k", "s3:///k", "s3:/b/k", "/tmp/file"])
-def test_what_is_no_s3_uri_is_refused(uri: str) -> None:
+def test_invalid_s3_uri_is_refused(uri: str) -> None:
     with pytest.raises(UserError, match="BAD_URI"):
         split_s3_uri(uri)
 
 
-def test_a_staged_object_names_its_import() -> None:
+def test_staged_key_contains_its_import() -> None:
     assert staged_import(staging_prefix(JOB, Attempt(1), Partition(3)) + "result.avro") == JOB
 
 
 @pytest.mark.parametrize("key", ["", "imports/", "imports/short/000001/x", f"uploads/{JOB}/x", f"intents/{JOB}"])
-def test_other_objects_are_staged_for_nobody(key: str) -> None:
+def test_foreign_objects_belong_to_no_import(key: str) -> None:
     assert staged_import(key) is None
 
 
-def test_a_part_names_its_import() -> None:
+def test_part_key_contains_its_import() -> None:
     assert part_import("audiences/acme/x/data/" + part_name(JOB, Attempt(1), Partition(3), "ab")) == JOB

@@ -95,13 +95,13 @@ def other_columns(count: int, sum0: int = 0) -> Digest:
 @pytest.mark.parametrize(
     "manifest", [WHOLE, DELTA, PART, PART_OF_DELTA], ids=["whole", "delta", "part", "part of a delta"]
 )
-def test_a_manifest_comes_back_and_fits_its_json_schema(manifest: Manifest) -> None:
+def test_manifest_round_trips_and_matches_its_json_schema(manifest: Manifest) -> None:
     assert Manifest.parse(manifest.encode()) == manifest
     jsonschema_rs.validate(SCHEMA, json.loads(manifest.encode()))
     assert manifest.fault() is None
 
 
-def test_the_json_schema_knows_every_field_and_no_other() -> None:
+def test_json_schema_lists_exactly_the_fields() -> None:
     record, file = DELTA.as_record(), DELTA.as_record()["files"][0]  # type: ignore[index]
     assert SCHEMA["properties"].keys() - {"selection", "partition_by"} == set(SCHEMA["required"]) == record.keys()
     assert SCHEMA["properties"]["files"]["items"]["properties"].keys() == file.keys()
@@ -169,7 +169,7 @@ def test_the_json_schema_knows_every_field_and_no_other() -> None:
         "part: a file is missing",
     ],
 )
-def test_sums_that_do_not_add_up_are_a_fault(manifest: Manifest) -> None:
+def test_inconsistent_sums_are_refused(manifest: Manifest) -> None:
     assert manifest.fault() is not None
 
 
@@ -214,7 +214,7 @@ def changed(change: Callable[[dict[str, Any]], object], of: Manifest = DELTA) ->
         *(changed(lambda r, key=key: r["files"][0].update(key=key)) for key in BAD_KEYS),  # type: ignore[misc]
     ],
 )
-def test_rubbish_is_refused(data: bytes) -> None:
+def test_malformed_manifest_is_refused(data: bytes) -> None:
     with pytest.raises(UserError, match="BAD_MANIFEST"):
         Manifest.parse(data)
 
@@ -233,6 +233,6 @@ def test_rubbish_is_refused(data: bytes) -> None:
     ],
     ids=str,
 )
-def test_formats_that_make_no_sense_are_refused(format_: dict[str, Any]) -> None:
+def test_contradictory_formats_are_refused(format_: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="BAD_FORMAT"):
         ExportFormat(**format_)

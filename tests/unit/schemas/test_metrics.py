@@ -9,7 +9,7 @@ from schemas.metrics import CHUNKS, METRICS, ROWS
 DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
-def test_the_docs_list_exactly_the_metrics_that_exist() -> None:
+def test_docs_list_exactly_the_metrics() -> None:
     rows = [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     assert rows == [f"| `{m.name}` | {m.type} | {', '.join(m.labels) or '-'} | {m.help} |" for m in METRICS.values()]
 

@@ -46,7 +46,7 @@ def test_the_kernel_agrees_with_kafkas_own_vectors(key: str, expected: int) -> N
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40), st.integers(1, 5000))
-def test_every_key_lies_where_the_java_partitioner_puts_it(key: str, partitions: int) -> None:
+def test_keys_follow_the_java_partitioner(key: str, partitions: int) -> None:
     assert partition_of(key, partitions) == (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
@@ -66,5 +66,5 @@ def test_a_slice_of_a_batch_is_partitioned_like_the_rows_it_shows() -> None:
     assert partition_users(whole.slice(1, 2), 16).partition_of.tolist() == expected
 
 
-def test_no_users_are_no_rows_in_any_partition() -> None:
+def test_empty_input_makes_no_rows_in_any_partition() -> None:
     assert partition_users(pa.array([], pa.string()), 3).starts.tolist() == [0, 0, 0, 0]

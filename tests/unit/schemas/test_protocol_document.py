@@ -24,7 +24,7 @@ def test_the_page_lists_every_message_with_its_fields() -> None:
     assert documented == {t.__name__: [f.name for f in fields(t)] for t in get_args(Message)}
 
 
-def test_the_consumer_contract_names_what_there_is() -> None:
+def test_consumer_contract_names_existing_things() -> None:
     rows = re.findall(r"^\| `(Export\w+)` \|[^|]*\| (.*) \|$", CONTRACT, re.MULTILINE)
     named = {name: set(re.findall(r"`(\w+)`", text)) - {"user_id"} for name, text in rows}
     messages = {t.__name__: {f.name for f in fields(t)} for t in get_args(ExportMessage)}
@@ -55,7 +55,7 @@ def retention_in_words(topic: topics.TopicSpec) -> str:
     return f"{topic.retention_ms // (24 * topics.HOUR_MS)} days"
 
 
-def test_the_limits_on_the_page_are_those_of_the_code() -> None:
+def test_documented_limits_match_the_code() -> None:
     limit = BacklogLimit()
     text = " ".join(PAGE.split())
     assert f"at most {topics.CHUNK_MAX_ROWS:,} rows" in text
@@ -65,7 +65,7 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert f"group `{topics.WORKER_GROUP}`" in text
 
 
-def test_the_steps_on_the_page_are_those_of_the_importer() -> None:
+def test_documented_steps_match_the_importer() -> None:
     def steps(text: str) -> list[str]:
         return [line.split(",")[0].rstrip(".") for line in re.findall(r"^\d\. (.*)$", text, re.MULTILINE)]
 

@@ -148,7 +148,7 @@ SAMPLE: Final = {"digest": TWO}
 
 
 @pytest.mark.parametrize(("cls", "record"), STORED, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_stored_record_is_read_and_written_as_it_was(cls: type[Any], record: Mapping[str, Any]) -> None:
+def test_stored_record_round_trips(cls: type[Any], record: Mapping[str, Any]) -> None:
     value = from_record(cls, json.loads(json.dumps(record)))
     assert type(value) is cls
     assert json.loads(json.dumps(as_record(value))) == record
@@ -159,7 +159,7 @@ def test_unknown_keys_are_ignored(cls: type[Any], record: Mapping[str, Any]) -> 
     assert from_record(cls, {**record, "of_a_later_release": 1}) == from_record(cls, record)
 
 
-def test_json_of_a_version_has_the_bytes_that_it_had() -> None:
+def test_version_json_bytes_are_stable() -> None:
     compact = [
         json.dumps(as_record(value), separators=(",", ":"))
         for value in (from_record(MembershipCounts, COUNTS), from_record(SegmentRule, RULE))
@@ -199,7 +199,7 @@ def test_a_build_is_stored_with_the_fields_of_its_snapshot(record: Mapping[str, 
     assert json.loads(json.dumps(as_record(build))) == record
 
 
-def test_a_build_without_a_count_of_those_outside_is_read() -> None:
+def test_build_without_an_outside_count_is_read() -> None:
     record = {**BUILT, **SNAPSHOT}
     del record["outside"]
     build = VersionBuild.of(cast(Job, SimpleNamespace(build=record)))
@@ -249,7 +249,7 @@ def test_an_announcement_is_stored_without_the_columns_of_its_row(
     assert as_row(from_row(replace(row, record={**record, "cut": {"events": 1}})), 5) == row
 
 
-def test_a_job_of_the_parser_comes_back() -> None:
+def test_parse_job_round_trips() -> None:
     spec = ImportSpec(columns=(Column(name="age", type="long"), Column(name="seen", source="Last seen")), format="csv")
     job = from_record(
         ParseJob,
@@ -284,7 +284,7 @@ def test_scalars_are_texts() -> None:
     assert from_record(Sample, record) == value
 
 
-def test_a_value_with_a_record_of_its_own_keeps_it_wherever_it_is() -> None:
+def test_custom_records_are_used_at_any_depth() -> None:
     sent = from_record(GroupSent, SENT)
     assert as_record(sent)["rows"] == 2
     assert "rows" not in fields_record(sent)
@@ -306,7 +306,7 @@ def test_a_value_with_a_record_of_its_own_keeps_it_wherever_it_is() -> None:
         ({**SAMPLE, "columns": [{"name": "a", "type": "text"}]}, "Invalid enum value - at `$.columns[0].type`"),
     ],
 )
-def test_a_record_that_does_not_fit_is_refused_with_the_path_and_without_the_value(record: object, why: str) -> None:
+def test_invalid_record_is_refused_by_path_without_its_value(record: object, why: str) -> None:
     with pytest.raises(FatalError) as caught:
         from_record(Sample, record)
     assert caught.value.code == "CORRUPT_RECORD"
@@ -314,7 +314,7 @@ def test_a_record_that_does_not_fit_is_refused_with_the_path_and_without_the_val
     assert caught.value.detail == {"record": "Sample"}
 
 
-def test_what_the_class_itself_refuses_keeps_its_error() -> None:
+def test_errors_raised_by_a_class_are_kept() -> None:
     with pytest.raises(FatalError, match="EVIDENCE_INCONSISTENT"):
         from_record(Evidence, {**EVIDENCE, "accepted": 3})
     with pytest.raises(UserError, match="BAD_COLUMN"):

@@ -30,12 +30,12 @@ def test_topics_of_users_have_the_partitions_of_the_deployment() -> None:
     ]
 
 
-def test_retention_outlasts_the_oldest_job_twice() -> None:
+def test_retention_is_at_least_twice_the_oldest_job_age() -> None:
     for topic in TOPICS:
         assert topic.retention_ms == topics.FOREVER_MS or topic.retention_ms >= 2 * topics.MAX_JOB_AGE_S * 1000
 
 
-def test_a_topic_as_kafka_is_told() -> None:
+def test_topic_configuration_for_kafka() -> None:
     assert TopicSpec(name="t", partitions=None).config() == {
         "cleanup.policy": "delete",
         "retention.ms": "604800000",
@@ -45,7 +45,7 @@ def test_a_topic_as_kafka_is_told() -> None:
     }
 
 
-def test_a_record_of_a_user_outlives_its_retention_by_a_day_at_most() -> None:
+def test_user_record_outlives_its_retention_by_at_most_a_day() -> None:
     rolled = {t.name for t in TOPICS if t.config().get("segment.ms") == "86400000"}
     assert rolled == {
         *topics.IMPORT_TOPICS,
@@ -56,7 +56,7 @@ def test_a_record_of_a_user_outlives_its_retention_by_a_day_at_most() -> None:
 
 
 @pytest.mark.parametrize(("replicas", "in_sync"), [(1, "1"), (2, "1"), (3, "2")])
-def test_one_replica_may_be_away_and_no_more(replicas: int, in_sync: str) -> None:
+def test_at_most_one_replica_can_be_missing(replicas: int, in_sync: str) -> None:
     assert TopicSpec(name="t", partitions=None).config(replicas)["min.insync.replicas"] == in_sync
 
 

@@ -32,12 +32,12 @@ assert compiled() == before, compiled()
 """
 
 
-def test_after_warming_up_no_rows_make_a_kernel_compile_again() -> None:
+def test_warmed_up_kernels_compile_nothing_for_rows() -> None:
     done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_compiled_kernels_load_nothing_that_only_compiling_needs() -> None:
+def test_cached_kernels_do_not_load_the_compiler() -> None:
     warm = "from schemas.warm import warm; warm()"
     check = f"import sys; {warm}; assert 'numba' in sys.modules; assert 'numba.np.linalg' not in sys.modules"
     for code in (warm, check):  # compiled by then

@@ -17,35 +17,35 @@ def numbers(ids: list[JobId]) -> list[int]:
     return [int(job_id) for job_id in ids]
 
 
-def test_the_tenant_with_the_fewest_running_jobs_comes_first_and_its_oldest_job() -> None:
+def test_tenant_with_the_fewest_running_jobs_starts_its_oldest_job() -> None:
     waiting = [ticket(5, "b"), ticket(2, "a"), ticket(3, "b"), ticket(4, "c")]
     running = [ticket(1, "a")]
     assert numbers(admitted(waiting, running, LANES)) == [3, 4, 2]
 
 
-def test_a_tenant_with_twenty_jobs_does_not_keep_another_one_waiting() -> None:
+def test_busy_tenant_does_not_delay_another() -> None:
     waiting = [*(ticket(n, "many") for n in range(20)), ticket(99, "one")]
     assert numbers(admitted(waiting, [], LANES)) == [0, 99, 1]
     assert position(JobId(f"{99:026d}"), waiting, [ticket(100, "many")]) == 1
 
 
-def test_a_tenant_alone_gets_no_more_than_its_share() -> None:
+def test_single_tenant_gets_only_its_share() -> None:
     assert numbers(admitted([ticket(n, "a") for n in range(9)], [], LANES)) == [0, 1]
 
 
-def test_a_small_file_does_not_wait_for_large_ones_not_even_of_its_own_tenant() -> None:
+def test_small_file_does_not_wait_for_large_files() -> None:
     lanes = {small: LaneLimit(jobs=2, per_tenant=1) for small in (True, False)}
     running = [ticket(1, "a", small=False), ticket(2, "b", small=False)]
     waiting = [ticket(3, "c", small=False), ticket(4, "a")]
     assert numbers(admitted(waiting, running, lanes)) == [4]
 
 
-def test_a_lane_that_is_full_admits_nobody() -> None:
+def test_full_lane_admits_no_job() -> None:
     running = [ticket(n, f"t{n}") for n in range(4)]
     assert admitted([ticket(9, "new")], running, LANES) == []
 
 
-def test_the_place_in_the_queue_counts_the_own_lane_and_a_running_job_has_none() -> None:
+def test_queue_position_counts_waiting_jobs_of_the_lane() -> None:
     waiting = [ticket(1, "a"), ticket(2, "a"), ticket(3, "b"), ticket(4, "c", small=False)]
     assert [position(t.job_id, waiting, []) for t in waiting] == [1, 3, 2, 1]
     assert position(JobId(f"{7:026d}"), waiting, [ticket(7, "a")]) is None
@@ -57,9 +57,7 @@ tickets = st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=3
 
 
 @given(tickets, st.data())
-def test_limits_are_kept_no_room_is_left_and_nobody_overtakes_in_their_own_tenant(
-    jobs: list[Ticket], data: st.DataObject
-) -> None:
+def test_admission_fills_all_slots_in_tenant_order_within_limits(jobs: list[Ticket], data: st.DataObject) -> None:
     waiting = data.draw(st.lists(st.sampled_from(jobs), unique=True) if jobs else st.just([]))
     begun = set(admitted(waiting, [], LANES))
     for small, limit in LANES.items():
@@ -74,7 +72,7 @@ def test_limits_are_kept_no_room_is_left_and_nobody_overtakes_in_their_own_tenan
 
 
 @given(tickets)
-def test_a_queue_that_is_served_one_by_one_ends_with_everybody_served(jobs: list[Ticket]) -> None:
+def test_every_queued_job_is_eventually_admitted(jobs: list[Ticket]) -> None:
     lanes = {True: LaneLimit(jobs=1, per_tenant=1), False: LaneLimit(jobs=1, per_tenant=1)}
     waiting, served = list(jobs), 0
     while waiting:

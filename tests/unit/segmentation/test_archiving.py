@@ -29,7 +29,7 @@ def rows_of(file: ArchiveFile) -> pa.Table:
     return pq.read_table(io.BytesIO(file.content))
 
 
-def test_each_tenant_has_a_file_of_its_own_with_its_rows_in_order() -> None:
+def test_each_tenant_gets_its_own_ordered_file() -> None:
     acme, shop = written(event("acme", 1), event("shop", 2), event("acme", 4))
     assert (acme.key.tenant, rows_of(acme).column("offset").to_pylist()) == ("acme", [1, 4])
     assert (shop.key.tenant, rows_of(shop).column("offset").to_pylist()) == ("shop", [2])
@@ -39,7 +39,7 @@ def test_a_range_without_rows_has_no_files() -> None:
     assert written() == []
 
 
-def test_a_file_has_all_that_a_row_says_and_the_partition() -> None:
+def test_archive_file_holds_every_field_and_the_partition() -> None:
     row = event("acme", 1, properties=[("a'\"b", {"double": None, "string": "日本", "boolean": None})], ordinal=7)
     [file] = written(row)
     read = rows_of(file)
@@ -48,7 +48,7 @@ def test_a_file_has_all_that_a_row_says_and_the_partition() -> None:
     assert read.schema.names == ARCHIVE_SCHEMAS[EVENTS].names
 
 
-def test_changes_of_profiles_are_written_likewise() -> None:
+def test_profile_changes_are_archived() -> None:
     row = {"tenant": "acme", "user_id": "alice", "deleted": True, "attributes": [], "offset": 1, "received_at": NOON}
     table = pa.Table.from_pylist([row], schema=PROFILE_ROWS)
     [file] = archive_files(PROFILES, HERE, table, first_offset=0, end_offset=2)
@@ -56,13 +56,13 @@ def test_changes_of_profiles_are_written_likewise() -> None:
     assert rows_of(file).column("deleted").to_pylist() == [True]
 
 
-def test_the_same_rows_are_the_same_file_and_others_are_another() -> None:
+def test_equal_rows_make_equal_files() -> None:
     assert written(event("acme", 1)) == written(event("acme", 1))
     names = {str(file.key) for file in (*written(event("acme", 1)), *written(event("acme", 1, user_id="bob")))}
     assert len(names) == 2
 
 
-def test_every_field_of_a_file_has_the_number_that_it_has_always_had() -> None:
+def test_archive_field_ids_never_change() -> None:
     """Existing tables identify their columns by these numbers: a new column takes the next one, at the end."""
     [file] = written(event("acme", 1))
     columns = pq.ParquetFile(io.BytesIO(file.content)).schema_arrow
@@ -86,7 +86,7 @@ def test_every_field_of_a_file_has_the_number_that_it_has_always_had() -> None:
         (11, 20, 10, Verdict.REFUSED),  # leaves a gap
     ],
 )
-def test_a_range_is_appended_where_the_table_ends(
+def test_range_is_appended_at_the_end_of_the_table(
     first: int, end: int, archived_to: int | None, becomes: Verdict
 ) -> None:
     range_ = ArchiveWritten(topic=EVENTS, partition=HERE, first_offset=first, end_offset=end, files=())

@@ -49,16 +49,16 @@ def test_all_partitions_reconciled_is_complete() -> None:
     assert found == Complete(attempt=Attempt(1), partitions=(materialised(0), materialised(1)))
 
 
-def test_a_partition_without_users_is_waited_for_too() -> None:
+def test_empty_partition_is_awaited() -> None:
     assert completion(Attempt(1), VERIFIED, [materialised(0)]) == Waiting(done=1)
 
 
-def test_partitions_of_two_attempts_do_not_make_one() -> None:
+def test_partitions_of_different_attempts_do_not_combine() -> None:
     found = completion(Attempt(2), VERIFIED, [materialised(0, attempt=1), materialised(1, attempt=2)])
     assert found == Waiting(done=1)
 
 
-def test_an_older_attempt_that_is_whole_may_win() -> None:
+def test_complete_older_attempt_can_win() -> None:
     announced: list[ProgressMessage] = [materialised(0, 1), materialised(1, 1), failed(0, 2)]
     assert completion(Attempt(2), VERIFIED, announced) == Complete(
         attempt=Attempt(1), partitions=(materialised(0, 1), materialised(1, 1))
@@ -75,22 +75,22 @@ def test_a_failed_partition_of_the_newest_attempt_breaks_it_and_is_named() -> No
     )
 
 
-def test_a_failure_of_an_older_attempt_is_no_news() -> None:
+def test_failure_of_an_older_attempt_is_ignored() -> None:
     assert completion(Attempt(2), VERIFIED, [failed(0, 1), materialised(0, 2)]) == Waiting(done=1)
 
 
-def test_the_stream_agreeing_with_itself_but_not_with_verification_is_broken() -> None:
+def test_stream_that_contradicts_verification_is_broken() -> None:
     other = replace(materialised(0), digest=Digest(schema_id=SCHEMA, count=3, sum0=30, sum1=32))
     found = completion(Attempt(1), VERIFIED, [other, materialised(1)])
     assert isinstance(found, Broken)
     assert "partition 0: the stream has 3 records" in found.fault
 
 
-def test_the_same_number_of_other_records_is_broken_not_complete() -> None:
+def test_equal_count_of_different_records_is_broken() -> None:
     swapped = replace(materialised(0), records=2)
     assert isinstance(completion(Attempt(1), VERIFIED, [swapped, materialised(1)]), Broken)
 
 
-def test_another_number_of_partitions_is_broken() -> None:
+def test_different_partition_count_is_broken() -> None:
     found = completion(Attempt(1), VERIFIED, [replace(materialised(0), partitions=4), materialised(1)])
     assert found == Broken(attempt=Attempt(1), fault="partition 0 of 4 was announced, but the job has 2")

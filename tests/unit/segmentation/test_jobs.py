@@ -22,12 +22,12 @@ STATES: tuple[JobState, ...] = (
 )
 
 
-def test_the_straight_way_of_a_replace_is_allowed_step_by_step() -> None:
+def test_replace_job_can_take_every_regular_step() -> None:
     way: list[JobState] = ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"]
     assert [JOB_LIFE_CYCLE.change(a, b) for a, b in itertools.pairwise(way)] == [Change.APPLIED] * 5
 
 
-def test_a_repeated_change_is_already_mine() -> None:
+def test_repeated_change_is_recognised() -> None:
     assert [JOB_LIFE_CYCLE.change(state, state) for state in STATES] == [Change.ALREADY] * len(STATES)
 
 
@@ -38,7 +38,7 @@ def test_a_final_state_is_never_left() -> None:
     assert {"READY", "FAILED", "SUPERSEDED", "CANCELLED"} == FINAL
 
 
-def test_nobody_cancels_a_job_that_is_publishing() -> None:
+def test_publishing_job_cannot_be_cancelled() -> None:
     assert JOB_LIFE_CYCLE.change("PUBLISHING", "CANCELLED") is Change.REFUSED
     assert {"REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"} == JOB_LIFE_CYCLE.cancellable
 
@@ -52,7 +52,7 @@ def test_no_step_is_skipped(current: JobState, wanted: JobState) -> None:
 
 
 @given(st.lists(st.sampled_from(STATES), max_size=40))
-def test_whatever_is_asked_a_job_is_published_only_through_publishing(wishes: list[JobState]) -> None:
+def test_job_is_published_only_through_publishing(wishes: list[JobState]) -> None:
     state: JobState = "REGISTERED"
     way: list[JobState] = [state]
     for wish in wishes:

@@ -26,7 +26,7 @@ def _part(*batches: pa.RecordBatch, partition: int | None = 0) -> Part:
     return Part(uri="s3://lake/x.parquet", rows=len(table), bytes=1, digest=digest, partition=where)
 
 
-def test_rows_in_byte_order_pass_whatever_the_batches() -> None:
+def test_ordered_rows_pass_in_any_batches() -> None:
     batches = [_batch("A", "a"), _batch(), _batch("z"), _batch("é", "中", "𝄞")]
     check_part(_part(*batches), batches, PLAIN, 1)
 
@@ -41,7 +41,7 @@ def test_rows_in_byte_order_pass_whatever_the_batches() -> None:
         [_batch("é", "z")],
     ],
 )
-def test_rows_out_of_order_or_twice_are_refused_also_across_batches(batches: list[pa.RecordBatch]) -> None:
+def test_unordered_or_duplicate_rows_are_refused_across_batches(batches: list[pa.RecordBatch]) -> None:
     with pytest.raises(FatalError, match="not sorted and distinct"):
         check_part(_part(*batches), batches, PLAIN, 1)
 
@@ -52,7 +52,7 @@ def test_a_row_without_user_id_is_refused() -> None:
         check_part(_part(*batches), batches, PLAIN, 1)
 
 
-def test_a_part_of_several_partitions_is_not_asked_for_its_partition() -> None:
+def test_part_of_several_partitions_skips_the_partition_check() -> None:
     batches = [_batch(*sorted(f"user-{n}" for n in range(40)))]
     check_part(_part(*batches, partition=None), batches, PLAIN, 8)
     with pytest.raises(FatalError, match="belong to other partitions of 8"):

@@ -33,7 +33,7 @@ def test_placeholders_are_filled_from_the_clock_of_the_zone(placeholder: str, ut
     assert placeholder in PLACEHOLDERS
 
 
-def test_an_address_without_placeholders_is_itself() -> None:
+def test_address_without_placeholders_is_unchanged() -> None:
     assert fill("crm/100%/vip $1.csv", DUE_MS, ZoneInfo("UTC")) == "crm/100%/vip $1.csv"
 
 
@@ -53,7 +53,7 @@ def test_an_address_without_placeholders_is_itself() -> None:
         "vip-<aws.scheduler.execution-id>.csv",
     ],
 )
-def test_what_is_no_placeholder_is_refused(template: str) -> None:
+def test_unknown_placeholder_is_refused(template: str) -> None:
     with pytest.raises(UserError, match="BAD_PLACEHOLDER"):
         check_placeholders(template)
     with pytest.raises(UserError, match="BAD_PLACEHOLDER"):
@@ -71,7 +71,7 @@ def test_what_is_no_placeholder_is_refused(template: str) -> None:
         ("s3://b/{date}", "at(2027-01-01T00:00:00)", "UTC"),
     ],
 )
-def test_an_address_that_is_another_one_each_time_is_taken(template: str, expression: str, zone: str) -> None:
+def test_address_unique_for_each_run_is_accepted(template: str, expression: str, zone: str) -> None:
     check_varies(template, timetable(expression, zone, DUE_MS), DUE_MS)
 
 
@@ -91,9 +91,7 @@ def test_an_address_that_is_another_one_each_time_is_taken(template: str, expres
         ("s3://b/{date}{time}", "rate(1 hour)", "Europe/Berlin", "a local time may occur twice in Europe/Berlin"),
     ],
 )
-def test_an_address_that_would_be_the_same_for_two_runs_is_refused(
-    template: str, expression: str, zone: str, says: str
-) -> None:
+def test_address_shared_by_two_runs_is_refused(template: str, expression: str, zone: str, says: str) -> None:
     with pytest.raises(UserError, match="ADDRESS_REPEATS") as caught:
         check_varies(template, timetable(expression, zone, DUE_MS), DUE_MS)
     assert says in caught.value.message

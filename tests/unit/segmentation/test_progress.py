@@ -121,27 +121,27 @@ def test_only_the_first_hundred_missing_chunks_are_listed() -> None:
     ],
     ids=["one chunk too many", "one record too few", "other rows", "a marker at odds with itself"],
 )
-def test_whatever_does_not_add_up_is_a_failure(marker: ImportEnded, reason: str) -> None:
+def test_inconsistent_group_fails(marker: ImportEnded, reason: str) -> None:
     report = after(chunk(0), chunk(1), marker)[1][-1]
     assert isinstance(report, Report)
     assert report.failure.reason == reason
 
 
-def test_chunks_of_another_schema_do_not_count() -> None:
+def test_chunks_with_another_schema_do_not_count() -> None:
     foreign = replace(chunk(0), digest=Digest(schema_id="f" * 16, count=10, sum0=7, sum1=14))
     report = after(foreign, ended(1, 10, 7))[1][-1]
     assert isinstance(report, Report)
     assert "1 chunks have another schema" in report.failure.reason
 
 
-def test_one_seq_with_two_contents_fails_even_when_the_first_adds_up() -> None:
+def test_conflicting_contents_of_one_seq_fail() -> None:
     _, effects = after(chunk(0), chunk(0, total=99), ended(1, 10, 7))
     assert effects[1] == Skip(why="conflict")
     assert isinstance(effects[2], Report)
     assert effects[2].failure.reason == "seq 0 came with two different contents"
 
 
-def test_the_marker_judged_again_gives_the_same_answer() -> None:
+def test_repeated_marker_gives_the_same_result() -> None:
     marker = ended(2, 20, 15)
     lost, effects = after(chunk(0), marker)
     assert step(lost, marker)[1] == effects[-1]
@@ -162,12 +162,12 @@ def test_after_the_part_is_announced_the_marker_announces_again() -> None:
     assert step(state, chunk(0))[1] == Skip(why="settled")
 
 
-def test_an_abort_drops_everything_and_what_the_zombie_sends_after_it() -> None:
+def test_abort_drops_the_group_and_later_zombie_chunks() -> None:
     _, effects = after(chunk(0), ABORTED, chunk(1), ended(2, 20, 15), ABORTED)
     assert effects[1:] == [Drop(), Skip(why="aborted"), Skip(why="aborted"), Drop()]
 
 
-def test_a_new_owner_goes_on_from_what_is_staged() -> None:
+def test_new_owner_continues_from_staged_runs() -> None:
     state = Progress.resume(KEY, staged=[(Seq(0), chunk(0).digest), (Seq(0), chunk(0).digest)])
     state, effect = step(state, chunk(0))
     assert effect == Skip(why="duplicate")
@@ -176,7 +176,7 @@ def test_a_new_owner_goes_on_from_what_is_staged() -> None:
     assert step(state, ended(2, 20, 15))[1] == Merge(marker=ended(2, 20, 15))
 
 
-def test_runs_that_disagree_about_a_chunk_do_not_reconcile() -> None:
+def test_conflicting_runs_do_not_reconcile() -> None:
     state = Progress.resume(KEY, staged=[(Seq(0), digest(10, 7)), (Seq(0), digest(10, 8))])
     assert isinstance(step(state, ended(1, 10, 7))[1], Report)
 

@@ -17,7 +17,7 @@ def delivered(first: int, count: int) -> AckLedger:
     return ledger
 
 
-def test_a_record_that_is_done_early_waits_for_those_before_it() -> None:
+def test_early_completion_waits_for_earlier_records() -> None:
     ledger = delivered(100, 4)
     ledger, acked = ledger.complete([102, 103])
     assert list(acked) == []
@@ -35,12 +35,12 @@ def test_completing_a_record_twice_acknowledges_it_once() -> None:
 
 
 @pytest.mark.parametrize("offset", [11, 9])
-def test_a_gap_in_the_delivery_is_noticed(offset: int) -> None:
+def test_delivery_gap_is_detected(offset: int) -> None:
     with pytest.raises(DeliveryGapError, match=f"offset {offset} was delivered, but 10 was expected"):
         AckLedger.start(10).deliver(offset, offset + 1)
 
 
-def test_a_record_that_was_never_delivered_cannot_be_done() -> None:
+def test_undelivered_record_cannot_complete() -> None:
     with pytest.raises(ValueError, match="has not been delivered"):
         delivered(0, 2).complete([2])
 
@@ -60,12 +60,12 @@ def run(name: str, *seqs: int) -> StagedRun:
     )
 
 
-def test_runs_of_two_owners_that_overlap_give_each_chunk_once() -> None:
+def test_overlapping_runs_of_two_owners_yield_each_chunk_once() -> None:
     takes = select_each_chunk_once([run("a", 0, 1, 2), run("b", 2, 3), run("c", 1, 2), run("d", 4)])
     assert [(t.run.key.content_hash, sorted(t.seqs)) for t in takes] == [("a", [0, 1, 2]), ("b", [3]), ("d", [4])]
 
 
-def test_small_merges_go_first_but_a_big_one_is_not_overtaken_for_ever() -> None:
+def test_small_merges_run_first_without_starving_a_large_one() -> None:
     queue: MergeQueue[str] = MergeQueue()
     queue = queue.add("big", 1_000_000)
     order = []

@@ -49,21 +49,21 @@ def test_cron_expressions_are_due_when_aws_says(expression: str, expected: list[
     assert found == [f"{text}:00+00:00" for text in expected]
 
 
-def test_cron_may_be_due_no_more_or_never() -> None:
+def test_cron_can_expire_or_never_be_due() -> None:
     assert due("cron(0 0 1 1 ? 2027-2028)", "2027-06-01T00:00:00", 5) == ["2028-01-01T00:00:00+00:00"]
     assert due("cron(0 0 30 2 ? *)", "2026-01-01T00:00:00", 1) == []
     never = timetable("cron(0 0 30 2 ? *)", "UTC", 0)
     assert never.until(ms("2199-12-31T00:00:00")) is None
 
 
-def test_a_time_that_the_clock_leaves_out_in_spring_is_left_out() -> None:
+def test_skipped_local_time_is_never_due() -> None:
     assert due("cron(30 2 * * ? *)", "2026-03-28T12:00:00", 2, BERLIN) == [
         "2026-03-30T02:30:00+02:00",
         "2026-03-31T02:30:00+02:00",
     ]
 
 
-def test_a_time_that_the_clock_shows_twice_in_autumn_is_due_once() -> None:
+def test_repeated_local_time_is_due_once() -> None:
     assert due("cron(0/30 2 * * ? *)", "2026-10-24T12:00:00", 3, BERLIN) == [
         "2026-10-25T02:00:00+02:00",
         "2026-10-25T02:30:00+02:00",
@@ -73,7 +73,7 @@ def test_a_time_that_the_clock_shows_twice_in_autumn_is_due_once() -> None:
     assert times.until(ms("2026-10-25T02:10:00+01:00")) == ms("2026-10-25T02:30:00+02:00")
 
 
-def test_a_rate_begins_when_it_is_made_and_its_days_have_24_hours() -> None:
+def test_rate_counts_from_creation_in_days_of_24_hours() -> None:
     assert due("rate(1 day)", "2026-10-24T09:30:00", 2, BERLIN) == [
         "2026-10-25T10:30:00+01:00",
         "2026-10-26T10:30:00+01:00",
@@ -87,7 +87,7 @@ def test_a_rate_begins_when_it_is_made_and_its_days_have_24_hours() -> None:
     )
 
 
-def test_at_is_due_once_on_the_clock_of_its_zone() -> None:
+def test_at_is_due_once_in_its_zone() -> None:
     times = timetable("at(2026-12-01T00:00:00)", "Asia/Tokyo", 0)
     moment = ms("2026-11-30T15:00:00")
     assert (times.after(moment - 1), times.after(moment)) == (moment, None)
@@ -103,7 +103,7 @@ def test_at_is_due_once_on_the_clock_of_its_zone() -> None:
         ("at(2026-12-01T00:00:00)", "at(2026-12-01T00:00:00)"),
     ],
 )
-def test_an_expression_is_kept_in_the_form_that_aws_takes(given: str, kept: str) -> None:
+def test_expression_is_stored_in_aws_form(given: str, kept: str) -> None:
     assert timetable(given, "UTC", 0).text == kept
 
 
@@ -149,7 +149,7 @@ def test_an_expression_is_kept_in_the_form_that_aws_takes(given: str, kept: str)
         ("cron(0 9 * * ? *); rm -rf /", "it is not of the form rate("),
     ],
 )
-def test_a_wrong_expression_is_told_by_what_is_wrong_with_it(expression: str, says: str) -> None:
+def test_invalid_expression_is_refused_with_the_reason(expression: str, says: str) -> None:
     with pytest.raises(UserError, match="BAD_SCHEDULE") as caught:
         timetable(expression, BERLIN, 0)
     assert caught.value.code == "BAD_SCHEDULE"
@@ -160,6 +160,6 @@ def test_a_wrong_expression_is_told_by_what_is_wrong_with_it(expression: str, sa
     "zone",
     ["", "Mars/Olympus", "Europe", "../../etc/passwd", "/etc/localtime", "localtime", "posixrules", "A" * 51, "\0"],
 )
-def test_a_zone_that_is_none_of_iana_is_refused(zone: str) -> None:
+def test_non_iana_zone_is_refused(zone: str) -> None:
     with pytest.raises(UserError, match="BAD_TIMEZONE"):
         timetable("rate(1 day)", zone, 0)

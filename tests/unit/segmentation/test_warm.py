@@ -29,6 +29,6 @@ os._exit(0)  # threads of libraries that the fakes load may end the interpreter 
 """
 
 
-def test_after_warming_up_no_records_and_rules_make_a_kernel_compile_again() -> None:
+def test_warmed_up_kernels_compile_nothing_for_records_and_rules() -> None:
     done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

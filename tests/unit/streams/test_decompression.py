@@ -38,7 +38,7 @@ def read(*batches: bytes, offset: int = 0) -> list[Any]:
 
 
 @pytest.mark.parametrize("compression", CODECS)
-def test_batches_are_unpacked_as_they_were_packed(compression: str) -> None:
+def test_batches_decompress_to_their_input(compression: str) -> None:
     values = [b"", b"one", bytes(range(256)) * 40_000, b"last"]  # 10 MB, several pieces
     found = read(batch(compression, *values), batch(compression, b"next", base=4))
     assert [(r.offset, r.key, r.value) for r in found] == [(n, b"ann", v) for n, v in enumerate([*values, b"next"])]
@@ -47,7 +47,7 @@ def test_batches_are_unpacked_as_they_were_packed(compression: str) -> None:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
-def test_one_record_stands_for_a_batch_that_unpacks_too_far_and_its_neighbours_are_read(compression: str) -> None:
+def test_oversized_batch_becomes_one_record_and_neighbours_are_read(compression: str) -> None:
     bomb = batch(compression, b"good", b"\0" * BATCH_MAX_BYTES, b"good", base=1)
     found = read(batch(compression, b"before"), bomb, batch(compression, b"behind", base=4))
     assert [(r.offset, r.value) for r in (found[0], found[2])] == [(0, b"before"), (4, b"behind")]
@@ -58,7 +58,7 @@ def test_one_record_stands_for_a_batch_that_unpacks_too_far_and_its_neighbours_a
         CODEC.decode(stands.value)
 
 
-def test_members_of_gzip_follow_each_other_and_one_that_is_cut_off_is_an_error() -> None:
+def test_gzip_members_concatenate_and_truncation_is_an_error() -> None:
     packed = gzip.compress(b"a" * 3_000_000) + gzip.compress(b"") + gzip.compress(b"b")
     assert b"".join(_gzip(memoryview(packed))) == b"a" * 3_000_000 + b"b"
 

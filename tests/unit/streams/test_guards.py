@@ -42,16 +42,16 @@ class Owner:
     """Records its notifications."""
 
     def __init__(self) -> None:
-        self.told: list[object] = []
+        self.notices: list[object] = []
 
     def on_revoked(self, partitions: set[TP]) -> None:
-        self.told.append(("revoked", partitions))
+        self.notices.append(("revoked", partitions))
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
-        self.told.append(("rewound", dict(positions), generation))
+        self.notices.append(("rewound", dict(positions), generation))
 
     def on_fault(self, error: FatalError) -> None:
-        self.told.append(("fault", error.code))
+        self.notices.append(("fault", error.code))
 
 
 class Broker:
@@ -123,7 +123,7 @@ def message(offset: int, tp: TP = T0) -> ConsumerMessage:
     return ConsumerMessage(tp.topic, tp.partition, offset, 0.0, 0, None, None, b"", None, tp=tp)
 
 
-async def test_guard_1_an_empty_set_of_active_partitions_is_never_asked_for(app: faust.App) -> None:
+async def test_guard_1_empty_active_partitions_are_never_requested(app: faust.App) -> None:
     broker = Broker({})
     consumer, _ = consumer_of(app, broker)
     assert await consumer._getmany(set(), 1.0) == {}
@@ -146,9 +146,7 @@ async def test_guard_1_aiokafka_gets_a_copy_that_a_rebalance_cannot_empty(app: f
         (FatalError("LOGON_REFUSED", "the password is another now"), "LOGON_REFUSED"),
     ],
 )
-async def test_guard_6_a_worker_that_has_fallen_out_of_its_group_ends(
-    app: faust.App, cause: Exception, code: str
-) -> None:
+async def test_guard_6_worker_outside_its_group_ends(app: faust.App, cause: Exception, code: str) -> None:
     consumer, owner = consumer_of(app, Broker({}))
     fails = asyncio.Event()
 
@@ -168,15 +166,15 @@ async def test_guard_6_a_worker_that_has_fallen_out_of_its_group_ends(
     thread = GuardedThread(consumer, loop=asyncio.get_running_loop())
     thread._create_consumer = lambda **_: Started()  # type: ignore[method-assign]
     await thread.on_start()
-    assert owner.told == []
+    assert owner.notices == []
     fails.set()
     for _ in range(10):  # one round each for the task, its callback, and the loop of the app
         await asyncio.sleep(0)
-    assert owner.told == [("fault", code)]
+    assert owner.notices == [("fault", code)]
     thread.thread_loop.close()
 
 
-async def test_guard_6_a_worker_that_its_group_refuses_ends(app: faust.App) -> None:
+async def test_guard_6_worker_refused_by_its_group_ends(app: faust.App) -> None:
     """aiokafka's own coordinator, refused by the broker, waits until someone takes the error from it."""
     consumer, owner = consumer_of(app, Broker({}))
 
@@ -201,7 +199,7 @@ async def test_guard_6_a_worker_that_its_group_refuses_ends(app: faust.App) -> N
     subscription.subscribe({T0.topic})
     for _ in range(50):
         await asyncio.sleep(0)
-    assert owner.told == [("fault", "GROUP_REFUSED")]
+    assert owner.notices == [("fault", "GROUP_REFUSED")]
     assert not coordinator._coordination_task.done()  # it would wait there forever
     await coordinator.close()
     thread.thread_loop.close()
@@ -210,7 +208,7 @@ async def test_guard_6_a_worker_that_its_group_refuses_ends(app: faust.App) -> N
 @pytest.mark.parametrize(
     ("waiting", "asked"), [([], (1500, [0, 1])), ([T0], (WAIT_BESIDE_RECORDS_MS, [1]))], ids=["at rest", "busy"]
 )
-async def test_a_fetch_does_not_wait_long_for_some_partitions_while_others_have_records(
+async def test_fetch_returns_early_while_some_partitions_have_records(
     app: faust.App, waiting: list[TP], asked: tuple[int, list[int]]
 ) -> None:
     """aiokafka's own fetcher, whose requests are never answered."""
@@ -253,7 +251,7 @@ async def test_a_fetch_does_not_wait_long_for_some_partitions_while_others_have_
     thread.thread_loop.close()
 
 
-def test_what_a_group_refuses_is_said_with_what_to_do() -> None:
+def test_group_refusal_is_reported_with_the_remedy() -> None:
     error = group_refusal("muster-segments", GroupAuthorizationFailedError("muster-segments"))
     assert "Allow its user to read the group muster-segments" in str(error)
     assert "Allow" not in str(group_refusal("muster-segments", InvalidSessionTimeoutError()))
@@ -266,19 +264,19 @@ async def test_guard_2_partitions_without_a_committed_offset_are_rewound_to_the_
     consumer._acked_index[T1] = {90}
     await consumer.perform_seek()
     assert broker.seeks == {T0: 5, T1: 40}
-    assert owner.told == [("rewound", {T0: 5, T1: 40}, 7)]
+    assert owner.notices == [("rewound", {T0: 5, T1: 40}, 7)]
     assert consumer._acked.get(T1, []) == []
     assert consumer._committed_offset[T1] == 40
 
 
-async def test_guard_2_faust_alone_leaves_them_where_they_are(app: faust.App) -> None:
+async def test_guard_2_faust_itself_does_not_rewind_them(app: faust.App) -> None:
     broker = Broker({T0: None, T1: 40})
     consumer, _ = consumer_of(app, broker)
     await Consumer.perform_seek(consumer)
     assert T0 not in broker.seeks
 
 
-async def test_guard_2_a_rewind_that_a_rebalance_has_overtaken_tells_nobody_of_its_generation(app: faust.App) -> None:
+async def test_guard_2_rewind_overtaken_by_a_rebalance_announces_no_generation(app: faust.App) -> None:
     class Slow(Broker):
         """Answers the first request after all later ones."""
 
@@ -301,10 +299,10 @@ async def test_guard_2_a_rewind_that_a_rebalance_has_overtaken_tells_nobody_of_i
         await asyncio.sleep(0)
     broker.answers.set()
     await asyncio.gather(overtaken, newer)
-    assert owner.told == [("rewound", {T0: 3}, 8)]
+    assert owner.notices == [("rewound", {T0: 3}, 8)]
 
 
-def test_guard_2_a_rest_that_has_expired_is_retention_lost_though_it_may_have_held_no_record() -> None:
+def test_guard_2_expired_offsets_are_retention_lost_even_without_records() -> None:
     """Offset 10 was the marker of a transaction, or a record: the log ends at 11, and begins there."""
     with pytest.raises(FatalError, match="RETENTION_LOST"):
         start_offset(T0, 10, 11, 11)
@@ -320,12 +318,12 @@ def test_guard_2_a_committed_offset_outside_the_log_is_retention_lost(
     assert caught.value.code == "RETENTION_LOST"
 
 
-async def test_guard_2_retention_lost_is_told_and_nothing_is_read(app: faust.App) -> None:
+async def test_guard_2_retention_loss_is_reported_and_nothing_is_read(app: faust.App) -> None:
     broker = Broker({T0: 3}, earliest=5)
     consumer, owner = consumer_of(app, broker)
     with pytest.raises(FatalError, match="RETENTION_LOST"):
         await consumer.perform_seek()
-    assert (owner.told, broker.seeks) == ([("fault", "RETENTION_LOST")], {})
+    assert (owner.notices, broker.seeks) == ([("fault", "RETENTION_LOST")], {})
 
 
 @pytest.mark.parametrize(("committed", "start"), [(None, 10), (-1, 10), (10, 10), (100, 100)])
@@ -347,7 +345,7 @@ async def test_guard_3_nothing_is_committed_past_a_record_in_flight(app: faust.A
     assert consumer._new_offset(T0) == 5
 
 
-async def test_guard_3_offsets_without_a_record_hold_no_commit_up(app: faust.App) -> None:
+async def test_guard_3_offsets_without_records_do_not_delay_commits(app: faust.App) -> None:
     consumer, _ = consumer_of(app, Broker({T0: 0}))
     records = [message(offset) for offset in (0, 3, 10_000_000)]  # aborted records in between
     for record in records:
@@ -363,7 +361,7 @@ async def test_guard_3_offsets_without_a_record_hold_no_commit_up(app: faust.App
     assert not consumer._gap[T0]
 
 
-async def test_guard_3_what_was_passed_over_is_committed_behind_what_is_in_flight(app: faust.App) -> None:
+async def test_guard_3_skipped_offsets_are_committed_after_records_in_flight(app: faust.App) -> None:
     consumer, _ = consumer_of(app, Broker({T0: 0}))
     record = message(4)
     consumer.track_message(record)
@@ -373,7 +371,7 @@ async def test_guard_3_what_was_passed_over_is_committed_behind_what_is_in_fligh
     assert consumer._new_offset(T0) == 9
 
 
-async def test_small_records_of_a_fetch_are_one_message_that_is_committed_as_a_whole(app: faust.App) -> None:
+async def test_small_records_of_a_fetch_commit_as_one_message(app: faust.App) -> None:
     broker = Broker({T0: 0, T1: 0})
     broker.fetch = {T0: list(fetched(T0, [(3, b"a"), (4, b"b"), (7, b"c")]).records), T1: []}
     consumer, _ = consumer_of(app, broker)
@@ -387,7 +385,7 @@ async def test_small_records_of_a_fetch_are_one_message_that_is_committed_as_a_w
     assert consumer._new_offset(T0) == 8
 
 
-async def test_a_chunk_is_a_message_of_its_own(app: faust.App) -> None:
+async def test_chunk_is_a_separate_message(app: faust.App) -> None:
     broker = Broker({T0: 0})
     chunk = bytes(GROUPED_BYTES)
     values = [(0, chunk), (1, chunk), (2, b"end"), (3, None), (4, chunk), (5, b"start")]
@@ -398,19 +396,19 @@ async def test_a_chunk_is_a_message_of_its_own(app: faust.App) -> None:
     assert [[record.offset for record in message.records] for message in messages] == [[0], [1], [2, 3, 4], [5]]
 
 
-async def test_guard_8_a_logon_that_kafka_refuses_any_client_of_the_process_ends_the_worker(app: faust.App) -> None:
+async def test_guard_8_refused_logon_of_any_client_ends_the_worker(app: faust.App) -> None:
     consumer, owner = consumer_of(app, Broker({}))
     app.loop = asyncio.get_running_loop()
-    told = logon._STATE.report
-    assert told is not None
+    report = logon._STATE.report
+    assert report is not None
     # From the thread of Faust's consumer, which has its own event loop.
-    await asyncio.to_thread(told, FatalError("LOGON_REFUSED", "the password is another now"))
+    await asyncio.to_thread(report, FatalError("LOGON_REFUSED", "the password is another now"))
     await asyncio.sleep(0)
-    assert owner.told == [("fault", "LOGON_REFUSED")]
+    assert owner.notices == [("fault", "LOGON_REFUSED")]
     assert consumer.ownership is owner
 
 
-async def test_guard_5_only_what_is_committed_is_read_and_the_fetcher_waits_for_events(app: faust.App) -> None:
+async def test_guard_5_only_committed_records_are_read_and_the_fetcher_waits_for_events(app: faust.App) -> None:
     install(app, Owner())
     thread = app.consumer._thread  # type: ignore[attr-defined]
     reader = thread._create_worker_consumer(app.consumer.transport)
@@ -419,7 +417,7 @@ async def test_guard_5_only_what_is_committed_is_read_and_the_fetcher_waits_for_
     assert (reader._isolation_level, reader._consumer_timeout) == ("read_committed", FETCHER_REST_S)
 
 
-async def test_guard_4_a_commit_that_failed_does_not_count(app: faust.App) -> None:
+async def test_guard_4_failed_commit_does_not_count(app: faust.App) -> None:
     broker = Broker({T0: 10})
     consumer, _ = consumer_of(app, broker)
     consumer._committed_offset[T0] = 10
@@ -431,9 +429,9 @@ async def test_guard_4_a_commit_that_failed_does_not_count(app: faust.App) -> No
     assert consumer._committed_offset[T0] == 20
 
 
-async def test_the_owner_hears_of_a_revocation_before_anything_else_happens(app: faust.App) -> None:
+async def test_owner_learns_of_a_revocation_first(app: faust.App) -> None:
     consumer, owner = consumer_of(app, Broker({T0: 0}))
     revoking = asyncio.ensure_future(consumer.on_partitions_revoked({T0}))
     await asyncio.sleep(0)
-    assert owner.told == [("revoked", {T0})]
+    assert owner.notices == [("revoked", {T0})]
     revoking.cancel()

@@ -68,13 +68,13 @@ def made(monkeypatch: pytest.MonkeyPatch, consumer: Consumer) -> list[int]:
     return waits
 
 
-async def test_a_reader_that_was_never_started_has_nothing_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unstarted_reader_stops_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = made(monkeypatch, Consumer())
     await LogReader("", MEMBERSHIP_CHANGES, 3).stop()
     assert waits == []
 
 
-async def test_no_fetch_is_under_way_before_the_first_read_as_questions_for_offsets_would_wait_for_it(
+async def test_no_fetch_delays_offset_requests_before_the_first_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     consumer = Consumer()
@@ -87,7 +87,7 @@ async def test_no_fetch_is_under_way_before_the_first_read_as_questions_for_offs
     assert consumer.calls[2:] == ["assign", ("seek", 5), ("fetch", 0), ("fetch", 0)]
 
 
-async def test_records_that_have_arrived_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_arrived_records_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made(monkeypatch, Consumer([], ["a", "b"], ["c"]))
     reader = LogReader("", MEMBERSHIP_CHANGES, 3)
     await reader.start(0)

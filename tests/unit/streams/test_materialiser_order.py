@@ -155,7 +155,7 @@ async def test_a_worker_that_keeps_no_rows_does_not_tick(
     await worker.until(lambda: ticks() > 3)
 
 
-async def test_a_worker_gives_free_memory_back_once_when_it_comes_to_rest(
+async def test_idle_worker_returns_free_memory_once(
     harness: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released: list[None] = []
@@ -197,7 +197,7 @@ async def test_an_end_marker_is_acknowledged_after_its_intent_is_stored(worker: 
     await worker.until(lambda: worker.store.keys("intents/") == [])
 
 
-async def test_nothing_is_reported_as_missing_when_its_run_could_not_be_staged(worker: Harness) -> None:
+async def test_unstaged_run_is_not_reported_as_missing(worker: Harness) -> None:
     put_new, begun, fails = worker.store.put_new, threading.Event(), threading.Event()
 
     def without_runs(bucket: str, key: str, body: bytes) -> bool:
@@ -233,7 +233,7 @@ async def test_an_end_marker_with_a_gap_is_acknowledged_after_the_failure_is_ann
     assert failed.missing == (4,)
 
 
-async def test_what_cannot_be_decoded_is_acknowledged_after_the_dead_letter(worker: Harness) -> None:
+async def test_undecodable_record_is_acknowledged_after_its_dead_letter(worker: Harness) -> None:
     worker.broker_answers.clear()
     delivering = asyncio.ensure_future(worker.deliver(b"what is this"))
     await worker.settle()
@@ -247,7 +247,7 @@ async def test_what_cannot_be_decoded_is_acknowledged_after_the_dead_letter(work
     assert (topic, letter.offset, letter.value) == (DEAD_LETTERS, 0, b"what is this")
 
 
-async def test_nothing_is_acknowledged_after_a_revocation_though_its_run_is_written(worker: Harness) -> None:
+async def test_revoked_owner_acknowledges_nothing_even_after_staging(worker: Harness) -> None:
     worker.store.hold = lambda key: key.startswith("imports/")
     await worker.deliver(*one().chunks()[:3])
     await worker.until(lambda: worker.store.held)
@@ -265,7 +265,7 @@ async def test_a_record_of_an_older_generation_is_ignored(worker: Harness) -> No
     await worker.until(lambda: worker.acked == [0])
 
 
-async def test_a_hole_in_the_offsets_ends_the_worker(worker: Harness) -> None:
+async def test_offset_gap_ends_the_worker(worker: Harness) -> None:
     await worker.deliver(one().chunks()[0])
     worker.offset = 2
     with pytest.raises(
@@ -274,7 +274,7 @@ async def test_a_hole_in_the_offsets_ends_the_worker(worker: Harness) -> None:
         await worker.deliver(one().chunks()[1])
 
 
-async def test_a_new_owner_skips_what_is_staged_and_merges_all_of_it(worker: Harness) -> None:
+async def test_new_owner_skips_staged_chunks_and_merges_all_runs(worker: Harness) -> None:
     imported = one()
     await worker.deliver(*imported.messages[:6])
     await worker.until(lambda: len(worker.acked) == 6)
@@ -290,7 +290,7 @@ async def test_a_new_owner_skips_what_is_staged_and_merges_all_of_it(worker: Har
     assert worker.announced()[0].digest == imported.markers()[0].digest
 
 
-async def test_an_abort_removes_runs_and_intents_of_all_attempts_and_the_zombie_stages_nothing(
+async def test_abort_removes_staged_objects_of_all_attempts_and_fences_zombies(
     worker: Harness,
 ) -> None:
     first, second = one(attempt=1), one(attempt=2)
@@ -303,7 +303,7 @@ async def test_an_abort_removes_runs_and_intents_of_all_attempts_and_the_zombie_
     assert worker.announced() == []
 
 
-async def test_rows_stay_within_what_may_be_held_back_while_the_store_hangs(harness: Callable[..., Harness]) -> None:
+async def test_rows_stay_within_the_held_back_limit_while_the_store_hangs(harness: Callable[..., Harness]) -> None:
     imported = make_import("0" * 26, users(20_000), partitions=1, chunk_rows=500)
     size = len(imported.chunks()[0].rows)
     worker = harness(buffer_bytes=4 * size, unacknowledged_bytes=8 * size)
@@ -319,7 +319,7 @@ async def test_rows_stay_within_what_may_be_held_back_while_the_store_hangs(harn
     assert worker.announced()[0].records == 20_000
 
 
-async def test_rows_that_are_kept_to_the_end_are_acknowledged_once_their_part_is_announced(keeping: Harness) -> None:
+async def test_kept_rows_are_acknowledged_after_their_part_is_announced(keeping: Harness) -> None:
     keeping.store.hold = lambda key: key.startswith("audiences/")
     await keeping.deliver(*one().messages)
     await keeping.until(lambda: keeping.store.held)
@@ -342,7 +342,7 @@ def _sorted_to(rows: int, ids: pa.StringArray, ranks: npt.NDArray[np.int64]) -> 
 
 
 @pytest.mark.parametrize("settings", [{}, {"unacknowledged_s": 0.0}], ids=["kept rows", "staged rows"])
-async def test_a_sort_that_loses_or_doubles_a_row_is_announced_as_a_failure(
+async def test_sort_that_loses_or_duplicates_a_row_is_announced_as_failed(
     settings: dict[str, float], harness: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = harness(**settings)
@@ -350,13 +350,13 @@ async def test_a_sort_that_loses_or_doubles_a_row_is_announced_as_a_failure(
         monkeypatch.setattr(merge, "sort_strings", functools.partial(_sorted_to, rows))
         await worker.deliver(*one(attempt=attempt).messages)
         await worker.until(lambda attempt=attempt: len(worker.announced()) == attempt)  # type: ignore[misc]  # at once
-    assert [(type(told), told.reason) for told in worker.announced()] == [
+    assert [(type(message), message.reason) for message in worker.announced()] == [
         (PartitionFailed, "the rows that were merged differ from those that arrived")
     ] * 2
     assert not worker.store.keys("audiences/")
 
 
-async def test_the_next_owner_announces_the_part_that_a_killed_worker_has_stored(keeping: Harness) -> None:
+async def test_next_owner_announces_the_part_of_a_killed_worker(keeping: Harness) -> None:
     keeping.broker_answers.clear()
     await keeping.deliver(*one().messages)
     await keeping.until(lambda: keeping.store.keys("imports/"))
@@ -372,7 +372,7 @@ async def test_the_next_owner_announces_the_part_that_a_killed_worker_has_stored
 @pytest.mark.parametrize(
     "bound", [{"unacknowledged_records": 20}, {"unacknowledged_bytes": 30_000}, {"unacknowledged_s": 0.5}], ids=str
 )
-async def test_an_import_that_does_not_end_holds_others_back_for_a_bounded_time(
+async def test_unfinished_import_delays_others_for_a_bounded_time(
     harness: Callable[..., Harness], bound: dict[str, Any]
 ) -> None:
     worker = harness(**{"unacknowledged_s": HOUR_S, **bound})
@@ -384,7 +384,7 @@ async def test_an_import_that_does_not_end_holds_others_back_for_a_bounded_time(
     assert "0" * 26 in staged
 
 
-async def test_a_merge_that_has_to_wait_holds_others_back_for_a_bounded_time(harness: Callable[..., Harness]) -> None:
+async def test_waiting_merge_delays_others_for_a_bounded_time(harness: Callable[..., Harness]) -> None:
     worker = harness(merge_threads=1, unacknowledged_s=0.5)
     worker.store.hold = lambda key: key.startswith("audiences/")
     first, second = (make_import(c * 26, users(100), partitions=1, chunk_rows=10) for c in "01")
@@ -410,7 +410,7 @@ async def test_copies_of_an_end_marker_announce_the_one_result(keeping: Harness)
 
 
 @pytest.mark.parametrize("merge", ["running", "queued"])
-async def test_an_abort_ends_a_merge_of_kept_rows_without_a_word(harness: Callable[..., Harness], merge: str) -> None:
+async def test_abort_silently_ends_a_merge_of_kept_rows(harness: Callable[..., Harness], merge: str) -> None:
     worker, started = harness(merge_threads=1), merge == "running"
     worker.store.hold = lambda key: key.startswith("audiences/")
     other = make_import("1" * 26, users(100), partitions=1, chunk_rows=10)
@@ -423,7 +423,7 @@ async def test_an_abort_ends_a_merge_of_kept_rows_without_a_word(harness: Callab
     assert [message.import_id for message in worker.announced()] == ([] if started else ["1" * 26])
 
 
-async def test_an_abort_removes_what_is_being_staged_for_a_merge_that_has_to_wait(
+async def test_abort_removes_objects_being_staged_for_a_waiting_merge(
     harness: Callable[..., Harness],
 ) -> None:
     worker = harness(merge_threads=1, unacknowledged_s=0.5)
@@ -461,7 +461,7 @@ async def test_a_revocation_leaves_queued_merges_to_the_next_owner(
 
 
 @pytest.mark.parametrize("disk", ["with room", "full"])
-async def test_rows_that_do_not_fit_into_memory_are_spooled(
+async def test_rows_beyond_memory_are_spooled(
     harness: Callable[..., Harness], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: str
 ) -> None:
     full, spooled = disk == "full", functools.partial(glob.glob, str(tmp_path / "spool-*/*"))
@@ -501,7 +501,7 @@ async def test_two_runs_are_staged_at_a_time(harness: Callable[..., Harness], tm
     await worker.until(lambda: worker.acked == list(range(worker.offset)))
 
 
-async def test_a_result_that_is_stored_is_announced_again_for_a_marker_that_comes_again(worker: Harness) -> None:
+async def test_repeated_marker_announces_the_stored_result_again(worker: Harness) -> None:
     imported = one()
     await worker.deliver(*imported.messages)
     await worker.until(worker.announced)
@@ -513,7 +513,7 @@ async def test_a_result_that_is_stored_is_announced_again_for_a_marker_that_come
     assert worker.announced()[0] == worker.announced()[1]
 
 
-async def test_a_fetch_is_acknowledged_once_all_of_its_records_are(worker: Harness) -> None:
+async def test_fetch_is_acknowledged_after_all_its_records(worker: Harness) -> None:
     chunks = [CODEC.encode(chunk) for chunk in one().chunks()[:3]]
     worker.store.hold = lambda key: key.startswith("imports/")
     event: Any = SimpleNamespace(

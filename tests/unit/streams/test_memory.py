@@ -14,7 +14,7 @@ BLOCK_BYTES = 64 * 1024
 """Below every threshold from which glibc gives single blocks back."""
 
 
-def test_freed_blocks_below_a_used_one_go_back_to_the_system() -> None:
+def test_freed_blocks_below_a_used_block_are_returned() -> None:
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
     libc.malloc.argtypes = [ctypes.c_size_t]
@@ -30,7 +30,7 @@ def test_freed_blocks_below_a_used_one_go_back_to_the_system() -> None:
     libc.free(blocks[-1])
 
 
-def test_the_pages_of_the_compiler_go_and_come_again() -> None:
+def test_compiler_pages_are_released_and_reload() -> None:
     module = "define i32 @one() { ret i32 1 }"
     binding.parse_assembly(module).verify()
     before = _of_compiler()

@@ -55,9 +55,7 @@ def rows(*values: tuple[int, str, int | None]) -> pa.Table:
     )
 
 
-def test_the_row_with_the_highest_ordinal_wins_also_when_it_came_first(
-    spilling: SpillingSort | None, tmp_path: Path
-) -> None:
+def test_row_with_the_highest_ordinal_wins_in_any_order(spilling: SpillingSort | None, tmp_path: Path) -> None:
     part = merge_rows(
         [rows((7, "b", 70), (8, "a", 80)), rows((1, "b", 10), (2, "c", None))], SCHEMA, tmp_path, spilling=spilling
     )
@@ -79,7 +77,7 @@ def test_ids_are_ordered_by_their_bytes_and_never_folded(spilling: SpillingSort 
     assert pq.read_table(part.path).column("user_id").to_pylist() == sorted(ids, key=lambda s: s.encode())
 
 
-def test_both_ways_of_sorting_write_the_same_rows(tmp_path: Path) -> None:
+def test_both_sorts_write_the_same_rows(tmp_path: Path) -> None:
     tables = [rows(*((n * 1000 + i, f"user-{(i * 7919 + n) % 1500}", i) for i in range(1000))) for n in range(150)]
     (tmp_path / "m").mkdir()
     (tmp_path / "d").mkdir()
@@ -92,11 +90,11 @@ def test_both_ways_of_sorting_write_the_same_rows(tmp_path: Path) -> None:
     assert pq.read_table(memory.path).equals(pq.read_table(duckdb.path))
 
 
-def test_a_user_whose_rows_lie_across_batches_is_kept_once(spilling: SpillingSort | None, tmp_path: Path) -> None:
+def test_user_with_rows_in_several_batches_is_kept_once(spilling: SpillingSort | None, tmp_path: Path) -> None:
     part = merge_rows([rows(*((i, "same", i) for i in range(300_000)))], SCHEMA, tmp_path, spilling=spilling)
     assert part is not None
     assert pq.read_table(part.path).column("age").to_pylist() == [299_999]
 
 
-def test_no_rows_make_no_part(tmp_path: Path) -> None:
+def test_empty_input_makes_no_part(tmp_path: Path) -> None:
     assert merge_rows([], SCHEMA, tmp_path, spilling=None) is None

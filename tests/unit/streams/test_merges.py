@@ -8,7 +8,7 @@ from pathlib import Path
 from streams.merges import remove_leftovers
 
 
-def test_folders_of_dead_workers_are_removed_and_those_of_live_ones_kept(tmp_path: Path) -> None:
+def test_only_folders_of_dead_workers_are_removed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as dead:
         dead.wait()
     for name in (f"merge-{dead.pid}-x", f"merge-{os.getppid()}-x", f"merge-{os.getpid()}-x", "other"):

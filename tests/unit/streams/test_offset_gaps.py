@@ -61,7 +61,7 @@ class Log:
                 yield SimpleNamespace(offset=offset)
 
 
-async def test_markers_between_two_records_are_nothing_and_a_lost_record_is_something() -> None:
+async def test_transaction_markers_are_no_gap_but_a_lost_record_is() -> None:
     log = Log([5, 7, 10], end=12)
     assert await OffsetGaps(log).is_gap(6, 7)
     assert await OffsetGaps(log).is_gap(8, 10)
@@ -70,11 +70,11 @@ async def test_markers_between_two_records_are_nothing_and_a_lost_record_is_some
     assert log.open == 0
 
 
-async def test_a_record_that_nobody_finds_again_is_no_proof() -> None:
+async def test_missing_record_is_no_proof_of_markers() -> None:
     assert not await OffsetGaps(Log([5, 10], end=12)).is_gap(6, 8)
 
 
-async def test_many_holes_that_were_read_in_one_go_are_read_once() -> None:
+async def test_gaps_of_one_fetch_are_checked_in_one_read() -> None:
     log = Log([1, 3, 5, 7], end=9)
     holes = OffsetGaps(log)
     assert [await holes.is_gap(due, got) for due, got in ((0, 1), (2, 3), (4, 5), (6, 7))] == [True] * 4
@@ -86,18 +86,18 @@ async def test_many_holes_that_were_read_in_one_go_are_read_once() -> None:
     assert log.reads == 2
 
 
-async def test_where_records_have_expired_nothing_is_known() -> None:
+async def test_expired_offsets_are_undecidable() -> None:
     assert not await OffsetGaps(Log([5, 7], end=9, begins=7)).is_gap(6, 7)
     assert await OffsetGaps(Log([5], end=9, begins=7)).end_of_gap(6) == 6
 
 
-async def test_a_log_that_ends_in_markers_is_passed_to_its_end_and_no_record_is() -> None:
+async def test_trailing_markers_are_skipped_but_never_records() -> None:
     assert await OffsetGaps(Log([5], end=9)).end_of_gap(6) == 9
     assert await OffsetGaps(Log([5, 8], end=9)).end_of_gap(6) == 6
     assert await OffsetGaps(Log([5], end=6)).end_of_gap(6) == 6
 
 
-def test_a_lane_acknowledges_what_was_passed_over_with_what_lies_around_it() -> None:
+def test_lane_acknowledges_skipped_offsets_with_their_neighbours() -> None:
     acked: list[str] = []
     lane = Lane(TP(EVENTS, 0), 3, 1)
     lane.deliver(3, 4, SimpleNamespace(ack=lambda: acked.append("3")))
@@ -115,7 +115,7 @@ def test_a_lane_acknowledges_what_was_passed_over_with_what_lies_around_it() -> 
         lane.done_to(10)
 
 
-def test_a_lane_never_goes_back_and_takes_no_gap_by_itself() -> None:
+def test_lane_never_moves_back_or_accepts_an_unproven_gap() -> None:
     lane = Lane(TP(EVENTS, 0), 3, 1)
     lane.skip_to(2)
     assert lane.due == 3

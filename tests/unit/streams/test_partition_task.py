@@ -91,7 +91,7 @@ def of_type(world: World, topic: str, type_: type[Any]) -> list[Any]:
     return [message for message in world.messages(topic) if isinstance(message, type_)]
 
 
-async def test_nothing_is_acknowledged_before_the_archive_has_it() -> None:
+async def test_records_are_acknowledged_after_archiving() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(EVENTS, purchase("ann"), b"ann")
@@ -105,7 +105,7 @@ async def test_nothing_is_acknowledged_before_the_archive_has_it() -> None:
     assert world.committed[EVENTS] == 1
 
 
-async def test_a_log_that_ends_in_markers_is_taken_and_archived_to_its_end_and_acknowledged_then() -> None:
+async def test_trailing_markers_are_archived_and_then_acknowledged() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(EVENTS, purchase("ann"), b"ann")
@@ -125,7 +125,7 @@ async def test_a_log_that_ends_in_markers_is_taken_and_archived_to_its_end_and_a
     assert (world.committed[EVENTS], sorted(acked)) == (1, [2, 3])
 
 
-async def test_markers_behind_records_that_wait_are_not_taken_before_them() -> None:
+async def test_markers_wait_for_earlier_records() -> None:
     world = World(NOW_US, tail_bytes=0)
     living = await started(world)
     world.append(EVENTS, purchase("ann"), b"ann")
@@ -141,7 +141,7 @@ async def test_markers_behind_records_that_wait_are_not_taken_before_them() -> N
     assert (living.owner.segments.position.events, living.owner.has_waiting(EVENTS)) == (5, False)
 
 
-async def test_an_announcement_that_was_lost_is_made_again() -> None:
+async def test_lost_announcement_is_repeated() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(EVENTS, purchase("ann"), b"ann")
@@ -154,7 +154,7 @@ async def test_an_announcement_that_was_lost_is_made_again() -> None:
     assert len(world.messages(ARCHIVE)) == 1
 
 
-async def test_what_cannot_be_an_event_becomes_a_dead_letter_and_is_acknowledged() -> None:
+async def test_invalid_event_becomes_a_dead_letter_and_is_acknowledged() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(EVENTS, b'{"user_id": "ann"', b"ann")
@@ -167,7 +167,7 @@ async def test_what_cannot_be_an_event_becomes_a_dead_letter_and_is_acknowledged
     assert world.committed[EVENTS] == 1
 
 
-async def test_records_of_an_unknown_tenant_are_dead_letters_that_do_not_come_alive_with_the_tenant() -> None:
+async def test_records_of_an_unknown_tenant_remain_dead_letters_after_its_creation() -> None:
     world = World(NOW_US, archive_after_s=60.0)
     living = await started(world)
     of_ghost = replace(purchase("ann"), tenant=GHOST)
@@ -192,7 +192,7 @@ async def test_records_of_an_unknown_tenant_are_dead_letters_that_do_not_come_al
     assert pa.concat_tables(world.tables[PROFILES]).num_rows == 0
 
 
-async def test_a_tenant_created_between_two_records_is_found_by_one_look() -> None:
+async def test_tenant_created_between_two_records_takes_one_lookup() -> None:
     world = World(NOW_US)
     looks: list[int] = []
 
@@ -210,7 +210,7 @@ async def test_a_tenant_created_between_two_records_is_found_by_one_look() -> No
     assert len(looks) == 3  # one for each of the first two records, one after the tenant was created
 
 
-async def test_a_rule_is_told_with_all_of_its_past_then_event_by_event() -> None:
+async def test_rule_emits_its_history_then_each_event() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(EVENTS, purchase("ann"), b"ann")
@@ -220,12 +220,12 @@ async def test_a_rule_is_told_with_all_of_its_past_then_event_by_event() -> None
     await step(living)
     world.append(EVENTS, purchase("eve"), b"eve")
     await step(living)
-    told = [(m.cause, m.count, m.seq) for m in of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)]
-    assert told == [("rule", 2, 0), ("event", 1, 1)]
+    emitted = [(m.cause, m.count, m.seq) for m in of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)]
+    assert emitted == [("rule", 2, 0), ("event", 1, 1)]
     assert world.received() == {"buyers": {"ann", "bob", "eve"}}
 
 
-async def test_a_message_about_rules_that_makes_no_sense_is_passed_over() -> None:
+async def test_invalid_rule_message_is_skipped() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, b"?")
@@ -239,7 +239,7 @@ async def test_a_message_about_rules_that_makes_no_sense_is_passed_over() -> Non
     assert world.received() == {"buyers": {"ann"}}
 
 
-async def test_who_leaves_by_time_is_told_also_where_the_message_that_follows_is_refused() -> None:
+async def test_timed_leave_is_emitted_before_a_refused_message() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers("count(purchase, 1h) >= 1"))
@@ -252,7 +252,7 @@ async def test_who_leaves_by_time_is_told_also_where_the_message_that_follows_is
     assert world.received() == {}
 
 
-async def test_a_cut_has_the_members_at_its_instant_and_says_which_changes_are_not_in_it() -> None:
+async def test_cut_has_the_members_of_its_instant_and_the_next_change_offset() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers("count(purchase, 1h) >= 1"))
@@ -277,7 +277,7 @@ async def test_a_cut_has_the_members_at_its_instant_and_says_which_changes_are_n
     assert (later.cause, world.messages(MEMBERSHIP_CHANGES).index(later)) == ("time", cut.changes)
 
 
-async def test_a_cut_that_is_taken_once_more_has_the_members_that_its_message_says() -> None:
+async def test_repeated_cut_has_the_members_of_its_message() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
@@ -299,7 +299,7 @@ async def test_a_cut_that_is_taken_once_more_has_the_members_that_its_message_sa
     assert (cut.members, pq.read_table(io.BytesIO(content)).column("user_id").to_pylist()) == (2, ["ann", "bob"])
 
 
-async def test_a_cut_and_the_changes_behind_it_are_who_is_in_whoever_owns_the_partition() -> None:
+async def test_cut_plus_later_changes_equals_members_for_any_owner() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers("count(purchase, 1h) >= 1"))
@@ -332,7 +332,7 @@ async def test_a_cut_and_the_changes_behind_it_are_who_is_in_whoever_owns_the_pa
     assert members == world.received()["buyers"] == {"ann", "bob", "new"}
 
 
-async def test_a_request_that_comes_again_is_answered_once() -> None:
+async def test_repeated_request_is_answered_once() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
@@ -345,7 +345,7 @@ async def test_a_request_that_comes_again_is_answered_once() -> None:
     assert len(of_type(world, SEGMENT_STATUS, SegmentCut)) == 1
 
 
-async def test_an_owner_that_was_replaced_before_the_end_of_its_changes_announces_no_cut() -> None:
+async def test_owner_replaced_while_emitting_announces_no_cut() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
@@ -360,7 +360,7 @@ async def test_an_owner_that_was_replaced_before_the_end_of_its_changes_announce
     assert of_type(world, SEGMENT_STATUS, SegmentCut) == []
 
 
-async def test_a_cut_of_what_is_no_segment_is_empty() -> None:
+async def test_cut_of_an_unknown_segment_is_empty() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=NOW_US))
@@ -370,7 +370,7 @@ async def test_a_cut_of_what_is_no_segment_is_empty() -> None:
     assert (cut.rule_version, cut.members, cut.part) == (0, 0, None)
 
 
-async def test_a_paused_segment_stays_as_it_is() -> None:
+async def test_paused_segment_is_frozen() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
@@ -388,7 +388,7 @@ async def test_a_paused_segment_stays_as_it_is() -> None:
     assert world.received() == {"buyers": {"ann", "bob"}}
 
 
-async def test_a_segment_that_was_paused_behind_the_last_checkpoint_stays_as_it_was_told_and_who_names_it_too() -> None:
+async def test_segment_paused_after_the_last_checkpoint_keeps_its_emitted_members() -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
@@ -404,8 +404,8 @@ async def test_a_segment_that_was_paused_behind_the_last_checkpoint_stays_as_it_
     for user in ("bob", "eve"):
         world.append(EVENTS, purchase(user), user.encode())
     await step(living)
-    told = {"buyers": {"ann"}, "fans": {"ann"}}
-    assert world.received() == told
+    emitted = {"buyers": {"ann"}, "fans": {"ann"}}
+    assert world.received() == emitted
     for _ in range(2):  # with the checkpoint from before the pause, then with one from after it
         living = await started(world)
         world.steady_s += 1.0
@@ -413,13 +413,13 @@ async def test_a_segment_that_was_paused_behind_the_last_checkpoint_stays_as_it_
         await step(living)
         members = living.owner.segments.members(SHOP, BUYERS)
         assert members is not None
-        assert (members.to_pylist(), world.received()) == (["ann"], told)
+        assert (members.to_pylist(), world.received()) == (["ann"], emitted)
     world.append(SEGMENT_ACTIVATIONS, buyers())
     await step(living)
     assert world.received() == {"buyers": {"ann", "bob", "eve"}, "fans": {"ann", "bob", "eve"}}
 
 
-async def test_an_owner_that_was_replaced_ends_before_it_keeps_a_checkpoint() -> None:
+async def test_replaced_owner_ends_before_writing_a_checkpoint() -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     frozen = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
@@ -437,7 +437,7 @@ async def test_an_owner_that_was_replaced_ends_before_it_keeps_a_checkpoint() ->
     assert world.received() == {"buyers": {"ann", "bob"}}
 
 
-async def test_what_another_program_wrote_into_the_log_of_changes_is_passed_over(
+async def test_foreign_records_in_the_log_of_changes_are_skipped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
@@ -459,7 +459,7 @@ async def test_what_another_program_wrote_into_the_log_of_changes_is_passed_over
     assert "a CutRequested does not belong in muster.membership-changes" in caplog.text
 
 
-async def test_a_checkpoint_of_another_log_is_refused_also_when_that_has_grown() -> None:
+async def test_checkpoint_of_another_log_is_refused_even_if_longer() -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
@@ -496,7 +496,7 @@ async def kept(world: World, *users: str) -> LivingOwner:
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["events and profiles", "all of Kafka"])
-async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_left(whole: bool) -> None:  # noqa: FBT001
+async def test_rebased_owner_continues_from_the_archive_and_loses_no_leave(whole: bool) -> None:  # noqa: FBT001
     world = World(NOW_US, checkpoint_after_s=1.0)
     living = await kept(world, "ann", "bob", "cid")
     assert (world.archived[EVENTS, 0], living.owner.segments.position.events) == (2, 3)
@@ -506,13 +506,13 @@ async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_le
         world.append(SEGMENT_ACTIVATIONS, buyers())  # as the control plane resends it
     for user in ("dan", "eve"):
         world.append(EVENTS, purchase(user), user.encode())
-    anew = await started(world)
-    assert anew.owner.segments.position.events == 2
-    await step(anew)
-    told = [emission_of(m).changes for m in of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)][-2:]
+    restarted = await started(world)
+    assert restarted.owner.segments.position.events == 2
+    await step(restarted)
+    emitted = [emission_of(m).changes for m in of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)][-2:]
     changed = {
         (user, entered)
-        for one in told
+        for one in emitted
         for user, entered in zip(one.user_ids.to_pylist(), one.entered.tolist(), strict=True)
     }
     # The event of cid was never archived: it is lost with its topic, and so is its effect.
@@ -523,7 +523,7 @@ async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_le
     assert (written.first_offset, written.end_offset, written.era) == (2, 4, 1)
     world.archive()
     world.steady_s += 1.0
-    await step(anew)
+    await step(restarted)
     assert (world.committed[EVENTS], world.archived[EVENTS, 0]) == (2, 4)
     assert sorted(world.table(EVENTS).column("offset").to_pylist()) == [0, 1, 2, 3]
 
@@ -534,7 +534,7 @@ async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_le
     assert again.owner.segments.members(SHOP, BUYERS).to_pylist() == ["ann", "bob", "dan", "eve", "fay"]  # type: ignore[union-attr]
 
 
-async def test_what_is_refused_after_a_new_beginning_is_named_by_its_offset_in_the_new_log() -> None:
+async def test_record_refused_after_a_rebase_is_named_by_its_new_offset() -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     await kept(world, "ann", "bob")
     world.rebase(EVENTS, PROFILES)
@@ -545,7 +545,7 @@ async def test_what_is_refused_after_a_new_beginning_is_named_by_its_offset_in_t
     assert (letter.topic, letter.offset) == (EVENTS, 0)
 
 
-async def test_an_owner_that_does_not_arrive_says_so_and_stops_when_it_does(caplog: pytest.LogCaptureFixture) -> None:
+async def test_owner_warns_while_recovery_stalls(caplog: pytest.LogCaptureFixture) -> None:
     def has_waiting(living: LivingOwner) -> float:
         (sample,) = (one for one in living.owner.samples() if one.metric is RECOVERY)
         return sample.value
@@ -573,7 +573,7 @@ async def test_an_owner_that_does_not_arrive_says_so_and_stops_when_it_does(capl
     assert (has_waiting(living), world.received()) == (0, {"buyers": {"ann"}})
 
 
-async def test_an_archive_that_ends_before_what_was_committed_is_told() -> None:
+async def test_archive_behind_the_committed_offset_is_reported() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(EVENTS, purchase("ann"), b"ann")
@@ -588,7 +588,7 @@ async def test_an_archive_that_ends_before_what_was_committed_is_told() -> None:
 
 
 @pytest.mark.parametrize("skew_s", [120, -120])
-async def test_an_owner_whose_clock_is_wrong_changes_nothing(skew_s: int) -> None:
+async def test_owner_with_a_wrong_clock_changes_nothing(skew_s: int) -> None:
     world = World(NOW_US)
     world.append(SEGMENT_ACTIVATIONS, buyers())
     world.skew_us = skew_s * 1_000_000
@@ -621,7 +621,7 @@ def of_another_release(content: bytes) -> bytes:
     [lambda _: b"not a checkpoint", lambda _: b"", cut_off, with_a_bit_flipped, of_another_release],
     ids=["something-else", "empty", "cut-off", "a-bit-flipped", "of-another-release"],
 )
-async def test_checkpoints_are_few_and_the_one_before_is_taken_where_the_last_is_broken(
+async def test_few_checkpoints_are_kept_and_a_broken_one_falls_back(
     damaged: Callable[[bytes], bytes],
 ) -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
@@ -641,7 +641,7 @@ async def test_checkpoints_are_few_and_the_one_before_is_taken_where_the_last_is
     assert of_type(world, MEMBERSHIP_CHANGES, OwnerStarted)[-1].partition == Partition(0)
 
 
-async def test_foreign_objects_beside_checkpoints_push_none_out_and_are_left_alone() -> None:
+async def test_foreign_objects_among_checkpoints_are_ignored() -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     foreign = [f"{checkpoint_prefix(Partition(0))}{name}" for name in ("zone=a/part-0.parquet", "~", "era-9.npz")]
     for key in foreign:
@@ -658,7 +658,7 @@ async def test_foreign_objects_beside_checkpoints_push_none_out_and_are_left_alo
     assert again.owner.segments.position.events == 3
 
 
-async def test_after_close_nothing_is_said_any_more() -> None:
+async def test_closed_task_reports_nothing() -> None:
     world = World(NOW_US)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
@@ -671,7 +671,7 @@ async def test_after_close_nothing_is_said_any_more() -> None:
     assert {topic: len(log) for topic, log in world.logs.items()} == before
 
 
-async def test_an_owner_that_was_given_up_before_it_began_does_not_say_that_it_begins() -> None:
+async def test_owner_revoked_before_its_start_announces_none() -> None:
     world = World(NOW_US)
     given_up, living = world.owner(), await started(world)
     given_up.owner.close()
@@ -680,7 +680,7 @@ async def test_an_owner_that_was_given_up_before_it_began_does_not_say_that_it_b
     assert living.owner.live
 
 
-async def test_an_owner_that_was_given_up_while_it_began_is_not_taken_for_the_newest() -> None:
+async def test_owner_revoked_during_its_start_is_not_the_newest() -> None:
     """Two rebalances at once: the first owner's message is in flight when the second owner is created."""
     world = World(NOW_US)
     given_up = world.owner()
@@ -700,7 +700,7 @@ async def test_an_owner_that_was_given_up_while_it_began_is_not_taken_for_the_ne
     assert world.received() == {"buyers": {"ann"}}
 
 
-async def test_a_fetch_waits_until_what_came_before_it_leaves_room_and_records_without_a_value_need_some_too() -> None:
+async def test_fetch_waits_for_room_and_counts_tombstones() -> None:
     world = World(NOW_US, queue_bytes=10 * (OVERHEAD_BYTES + len(b"ann")))
     living = await started(world)
     for _ in range(20):
@@ -715,7 +715,7 @@ async def test_a_fetch_waits_until_what_came_before_it_leaves_room_and_records_w
     assert living.owner.segments.position.profiles == 20
 
 
-async def test_records_that_wait_for_the_archive_do_not_keep_an_owner_busy() -> None:
+async def test_records_awaiting_the_archive_leave_the_owner_idle() -> None:
     world = World(NOW_US, tail_bytes=0, step_bytes=1, step_s=600.0, gather_bytes=1)
     living = await started(world)
     for user in ("ann", "bob", "cat", "dan"):  # a batch, and a record
@@ -728,7 +728,7 @@ async def test_records_that_wait_for_the_archive_do_not_keep_an_owner_busy() -> 
     waiting.cancel()
 
 
-async def test_records_are_gathered_until_they_are_worth_a_step() -> None:
+async def test_records_accumulate_until_a_step_pays() -> None:
     world = World(NOW_US, step_s=600.0, gather_bytes=2 * OVERHEAD_BYTES)
     living = await started(world)
     world.append(PROFILES, None, b"ann")
@@ -742,7 +742,7 @@ async def test_records_are_gathered_until_they_are_worth_a_step() -> None:
     assert living.owner.segments.position.profiles == 2
 
 
-async def test_a_partition_that_comes_without_its_other_topic_ends_the_worker(
+async def test_partition_assigned_without_its_other_topic_ends_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(NOW_US, temp=tmp_path, bootstrap="127.0.0.1:1")
@@ -756,7 +756,7 @@ async def test_a_partition_that_comes_without_its_other_topic_ends_the_worker(
     assert (error.code, error.detail["partition"]) == ("NOT_COPARTITIONED", 0)
 
 
-async def test_an_offset_that_is_left_out_ends_the_worker_unless_the_log_has_nothing_there_either(
+async def test_skipped_offset_ends_the_worker_unless_the_log_skips_it(
     tmp_path: Path,
 ) -> None:
     world = World(NOW_US, temp=tmp_path, bootstrap="127.0.0.1:1")
@@ -862,7 +862,7 @@ async def test_an_owner_rests_no_longer_than_until_a_snapshot_is_due() -> None:
     assert [cut.at_us for cut in of_type(living.world, SEGMENT_STATUS, SegmentCut)] == [request.at_us]
 
 
-async def test_all_partitions_of_a_worker_end_their_rest_together(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_partitions_of_a_worker_wake_together(monkeypatch: pytest.MonkeyPatch) -> None:
     timeouts: list[float] = []
     wait = asyncio.wait
 

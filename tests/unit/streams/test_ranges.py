@@ -63,13 +63,13 @@ SPREADS = {
 
 
 @pytest.mark.parametrize("spread", SPREADS)
-def test_rows_come_in_the_order_of_a_plain_sort(spread: str, tmp_path: Path) -> None:
+def test_ranges_yield_the_order_of_a_plain_sort(spread: str, tmp_path: Path) -> None:
     ids = SPREADS[spread]
     assert Sorts().run(tables(ids), tmp_path) == expected(ids)
 
 
 @pytest.mark.parametrize("spread", SPREADS)
-def test_rows_of_a_table_in_many_batches_come_in_that_order_too(
+def test_ranges_of_many_batches_yield_the_order_of_a_plain_sort(
     spread: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranges, "PIECE_ROWS", 1)
@@ -82,7 +82,7 @@ def test_rows_of_a_table_in_many_batches_come_in_that_order_too(
     [(10**6, [300, 300, *[300] * 12, 150]), (5000, [200, 200, *[200] * 19, 50])],
     ids=["by rows", "by bytes"],
 )
-def test_few_batches_are_cut_at_a_time_that_are_not_too_few(
+def test_batches_are_cut_in_groups_of_bounded_size(
     portion_bytes: int, sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sorted_at_once = []
@@ -102,7 +102,7 @@ def test_few_batches_are_cut_at_a_time_that_are_not_too_few(
 
 
 @pytest.mark.parametrize("spread", ["random", "sorted already", "the other way round", "first rows all the same"])
-def test_no_more_than_a_range_is_sorted_at_one_time(spread: str, tmp_path: Path) -> None:
+def test_at_most_one_range_is_sorted_at_a_time(spread: str, tmp_path: Path) -> None:
     sorts = Sorts()
     sorts.run(tables(SPREADS[spread]), tmp_path)
     assert max(sorts.small) <= 2 * SPLIT_FACTOR * RANGE_BYTES  # sizes of slices count shared offsets too
@@ -110,7 +110,7 @@ def test_no_more_than_a_range_is_sorted_at_one_time(spread: str, tmp_path: Path)
     assert len(sorts.small) > 4
 
 
-def test_a_user_with_more_rows_than_a_range_is_left_to_the_sort_that_can(tmp_path: Path) -> None:
+def test_user_with_more_rows_than_a_range_goes_to_the_external_sort(tmp_path: Path) -> None:
     ids = ["same"] * 4000
     sorts = Sorts()
     assert sorts.run(tables(ids), tmp_path) == expected(ids)
@@ -118,6 +118,6 @@ def test_a_user_with_more_rows_than_a_range_is_left_to_the_sort_that_can(tmp_pat
     assert len(sorts.stubborn) == 1
 
 
-def test_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
+def test_sort_leaves_no_files(tmp_path: Path) -> None:
     Sorts().run(tables(SPREADS["sorted already"]), tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

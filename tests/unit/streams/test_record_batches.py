@@ -82,7 +82,7 @@ def inside(one: WholeBatch) -> list[tuple[int, bytes | None, bytes | None]]:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_a_batch_comes_in_the_place_of_its_last_record_with_all_of_them_in_it(codec: str) -> None:
+def test_batch_takes_the_offset_of_its_last_record(codec: str) -> None:
     values = [b"", b"one", None, bytes(range(256)) * 40_000, b"last"]
     first, second = read(batch(*values, codec=codec, base=10), batch(b"next", codec=codec, base=15))
     assert (first.base, first.first, first.offset, first.timestamp) == (10, 0 + 10, 14, APPENDED_AT_MS)
@@ -90,12 +90,12 @@ def test_a_batch_comes_in_the_place_of_its_last_record_with_all_of_them_in_it(co
     assert inside(second) == [(15, b"ann", b"next")]
 
 
-def test_what_was_read_before_is_not_in_it() -> None:
+def test_batch_excludes_records_before_the_position() -> None:
     (found,) = read(batch(b"a", b"b", b"c", base=10), offset=11)
     assert inside(found) == [(11, b"ann", b"b"), (12, b"ann", b"c")]
 
 
-def test_records_of_aborted_transactions_and_the_brokers_markers_are_left_out() -> None:
+def test_aborted_records_and_control_markers_are_skipped() -> None:
     found = read(
         batch(b"aborted", base=0, attributes=LOG_APPEND_TIME | TRANSACTIONAL),
         batch(None, base=1, attributes=LOG_APPEND_TIME | TRANSACTIONAL | CONTROL, key=ABORT_MARKER),
@@ -115,25 +115,25 @@ def test_records_of_aborted_transactions_and_the_brokers_markers_are_left_out() 
     ],
     ids=["a record missing, as after compaction", "the producer's times"],
 )
-def test_an_unusual_batch_comes_record_by_record(unusual: bytes) -> None:
+def test_unusual_batch_is_read_record_by_record(unusual: bytes) -> None:
     found = read(unusual, batch(b"next", base=3))
     assert [type(one).__name__ for one in found] == ["ConsumerRecord", "ConsumerRecord", "WholeBatch"]
     assert [one.value for one in found[:2]] == [b"a", b"c"]
 
 
-def test_consumers_that_are_not_marked_get_records() -> None:
+def test_unmarked_consumers_get_single_records() -> None:
     assert [one.value for one in read(batch(b"a", b"b"), deserializer=None)] == [b"a", b"b"]
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-def test_one_record_stands_for_a_batch_that_unpacks_too_far(codec: str) -> None:
+def test_oversized_batch_becomes_one_record(codec: str) -> None:
     bomb = batch(b"good", b"\0" * BATCH_MAX_BYTES, codec=codec, base=1)
     before, stands, behind = read(batch(b"before"), bomb, batch(b"behind", base=3))
     assert (inside(before), inside(behind)) == ([(0, b"ann", b"before")], [(3, b"ann", b"behind")])
     assert (stands.offset, stands.value[: len(OVERSIZE_MARKER)]) == (1, OVERSIZE_MARKER)
 
 
-def test_a_batch_with_a_wrong_checksum_and_one_that_is_cut_off_are_not_read() -> None:
+def test_corrupt_and_truncated_batches_are_not_read() -> None:
     good, next_ = batch(b"a", b"b"), batch(b"c", base=2)
     assert len(read(good, next_[:-1])) == 1
     with pytest.raises(CorruptRecordException):

@@ -44,7 +44,7 @@ def code_of(act: Callable[[], object]) -> str:
     return caught.value.code
 
 
-def test_a_run_that_is_removed_under_a_merge_ends_the_merge(store: InMemoryObjectStore) -> None:
+def test_run_removed_during_a_merge_ends_it(store: InMemoryObjectStore) -> None:
     gone = StagedRun(key=RUN, chunks={}, row_bytes=0)
     take = RunSelection(run=gone, seqs=frozenset())
     assert code_of(lambda: list(read_rows(store, "staging", [take]))) == "STAGING_LOST"
@@ -55,13 +55,13 @@ def test_a_run_that_is_removed_under_a_merge_ends_the_merge(store: InMemoryObjec
     [b"no Arrow file at all", b"ARROW1 cut in the middle", b"ARROW1\0\0 a footer that lies \xff\0\0\0ARROW1"],
     ids=["text", "cut", "lying footer"],
 )
-def test_a_run_that_is_no_arrow_file_is_damage_and_not_an_empty_run(store: InMemoryObjectStore, body: bytes) -> None:
+def test_non_arrow_run_is_damaged_not_empty(store: InMemoryObjectStore, body: bytes) -> None:
     store.put_new("staging", str(RUN), body)
     assert code_of(lambda: read_footer(store, "staging", RUN)) == "STAGING_DAMAGED"
     assert code_of(lambda: StagedState(store, "staging").resume(GROUP)) == "STAGING_DAMAGED"
 
 
-def test_what_a_killed_writer_has_left_without_a_byte_was_never_written(store: InMemoryObjectStore) -> None:
+def test_empty_object_of_a_killed_writer_counts_as_absent(store: InMemoryObjectStore) -> None:
     """Its rows are not acknowledged and come again; if an acknowledged run is empty now, the digests show it."""
     result = result_key(GROUP.import_id, GROUP.attempt, GROUP.partition)
     for key in (str(RUN), result):
@@ -81,7 +81,7 @@ def run_of_the_import() -> tuple[RunKey, bytes]:
     )
 
 
-def test_a_run_gives_back_the_chosen_chunks_and_no_other(store: InMemoryObjectStore) -> None:
+def test_run_returns_only_the_chosen_chunks(store: InMemoryObjectStore) -> None:
     key, body = run_of_the_import()
     store.put_new("staging", str(key), body)
     (run,) = find_runs(store, "staging", [str(key)])
@@ -90,7 +90,7 @@ def test_a_run_gives_back_the_chosen_chunks_and_no_other(store: InMemoryObjectSt
     assert table.column("_ordinal").to_pylist() == [*range(20, 30), *range(70, 80)]
 
 
-def test_a_byte_that_was_flipped_is_damage_wherever_it_is() -> None:
+def test_flipped_byte_is_damage_anywhere() -> None:
     key, body = run_of_the_import()
     for at in range(0, len(body), 13):
         store = InMemoryObjectStore()
@@ -103,12 +103,12 @@ STARTED = CODEC.encode(next(m for m in IMPORTED.messages if isinstance(m, Import
 
 
 @pytest.mark.parametrize("body", [STARTED, b"rubbish", STARTED[:-1]], ids=["another message", "rubbish", "cut"])
-def test_an_intent_that_cannot_be_one_is_damage(store: InMemoryObjectStore, body: bytes) -> None:
+def test_malformed_intent_is_damage(store: InMemoryObjectStore, body: bytes) -> None:
     key = intent_key(IMPORTS, Partition(0), IMPORTED.import_id, Attempt(1))
     store.put_new("staging", key, body)
     assert code_of(lambda: StagedState(store, "staging").intents(IMPORTS, Partition(0))) == "STAGING_DAMAGED"
 
 
 @pytest.mark.parametrize("body", [STARTED, b"rubbish"], ids=["another message", "rubbish"])
-def test_a_result_that_cannot_be_one_is_damage(body: bytes) -> None:
+def test_malformed_result_is_damage(body: bytes) -> None:
     assert code_of(lambda: _stored_result("imports/x/result.avro", body)) == "STAGING_DAMAGED"

@@ -54,17 +54,17 @@ def test_a_refusal_is_fatal_and_names_the_answer(code: str, status: int) -> None
     ],
     ids=["busy", "refused-request", "expired-keys", "no-keys"],
 )
-def test_what_may_pass_is_an_outage_also_keys_that_the_role_renews(fault: Exception, why: str) -> None:
+def test_transient_errors_are_outages_including_expired_role_keys(fault: Exception, why: str) -> None:
     with pytest.raises(RetriableError, match=f"STORE_UNAVAILABLE: get of s3://staging/key failed for 0 s: {why}"):
         read(fault)
 
 
-def test_a_store_that_may_not_retry_asks_once() -> None:
+def test_store_without_retries_asks_once() -> None:
     objects = Failing(answer("SlowDown", 503))
     with pytest.raises(RetriableError, match="STORE_UNAVAILABLE"):
         S3StagingStore(objects, give_up_after_s=0, monotonic=lambda: 0.0).get("staging", "key")
     assert objects.reads == 1
 
 
-def test_a_missing_object_is_none() -> None:
+def test_missing_object_reads_as_none() -> None:
     assert read(answer("NoSuchKey", 404)) is None

@@ -43,7 +43,7 @@ def scram(credentials: Path) -> str:
     return f"sasl_ssl://a:1,b:2?mechanism=SCRAM-SHA-512&credentials={credentials}"
 
 
-def test_without_tls_and_logon_there_are_the_servers_alone() -> None:
+def test_plain_configuration_has_only_servers() -> None:
     assert aiokafka_options("a:1,b:2") == {"bootstrap_servers": ["a:1", "b:2"], "security_protocol": "PLAINTEXT"}
     assert faust_options("a:1,b:2") == {"broker": ["kafka://a:1", "kafka://b:2"]}
 
@@ -71,7 +71,7 @@ def test_an_app_logs_on_over_tls_that_checks_certificate_and_name(credentials: P
     assert "hush-hush" not in repr(found)
 
 
-def test_tls_alone_and_a_logon_alone_are_what_they_say(credentials: Path, tmp_path: Path) -> None:
+def test_tls_and_logon_can_be_configured_separately(credentials: Path, tmp_path: Path) -> None:
     ca, _ = make_certificate(tmp_path)
     tls = faust_options(f"ssl://a:1?ca={ca}")["broker_credentials"]
     assert isinstance(tls, faust.SSLCredentials)
@@ -83,9 +83,7 @@ def test_tls_alone_and_a_logon_alone_are_what_they_say(credentials: Path, tmp_pa
 
 
 @pytest.mark.parametrize("options", [aiokafka_options, faust_options])
-def test_a_client_is_given_what_the_file_holds_when_it_is_made(
-    credentials: Path, options: Callable[[str], dict[str, Any]]
-) -> None:
+def test_client_reads_credentials_when_created(credentials: Path, options: Callable[[str], dict[str, Any]]) -> None:
     def password() -> str:
         made = options(scram(credentials))
         return str(made.get("sasl_plain_password") or made["broker_credentials"].password)
@@ -96,7 +94,7 @@ def test_a_client_is_given_what_the_file_holds_when_it_is_made(
 
 
 @pytest.mark.parametrize("options", [aiokafka_options, faust_options])
-def test_files_that_cannot_be_used_are_named_with_what_is_wrong(
+def test_unusable_files_are_named_with_the_fault(
     credentials: Path, tmp_path: Path, options: Callable[[str], dict[str, Any]]
 ) -> None:
     no_certificate = tmp_path / "ca.pem"
@@ -118,21 +116,21 @@ def test_files_that_cannot_be_used_are_named_with_what_is_wrong(
 
 
 def _refusing(monkeypatch: pytest.MonkeyPatch, cause: Exception) -> list[str]:
-    """What is told. A connection is closed, and says so, two steps of the event loop after it was refused."""
+    """Reports of refusals. A refused connection closes two steps of the event loop later, and says so."""
 
     async def connect(connection: AIOKafkaConnection) -> None:
         loop = asyncio.get_running_loop()
         connection._protocol = object()
         closed = connection._closed_fut = loop.create_future()
-        closed.add_done_callback(lambda _: told.append("closed"))
+        closed.add_done_callback(lambda _: reported.append("closed"))
         loop.call_soon(loop.call_soon, closed.set_result, None)
         raise cause
 
-    told: list[str] = []
+    reported: list[str] = []
     monkeypatch.setattr(AIOKafkaConnection, "connect", connect)
     monkeypatch.setattr(logon._STATE, "report", None)
-    report_refusals(lambda error: told.append(str(error)))
-    return told
+    report_refusals(lambda error: reported.append(str(error)))
+    return reported
 
 
 @pytest.mark.parametrize(
@@ -155,34 +153,34 @@ def _refusing(monkeypatch: pytest.MonkeyPatch, cause: Exception) -> list[str]:
         ),
     ],
 )
-async def test_a_refusal_comes_out_of_the_first_connection_and_is_told(
+async def test_first_connection_raises_and_reports_a_refusal(
     credentials: Path, monkeypatch: pytest.MonkeyPatch, cause: Exception, closed: list[str], expected: str
 ) -> None:
     """Once the connection is closed, unless there was none yet."""
     if isinstance(cause, ssl.SSLCertVerificationError):
         cause.verify_message = "self-signed certificate"
-    told = _refusing(monkeypatch, cause)
+    reported = _refusing(monkeypatch, cause)
     client = AIOKafkaClient(**aiokafka_options(scram(credentials).replace(",b:2", "")))
     with pytest.raises(FatalError) as refused:
         await client.bootstrap()
     assert str(refused.value).startswith(expected)
-    assert told == [*closed, str(refused.value)]
+    assert reported == [*closed, str(refused.value)]
 
 
-async def test_a_refusal_of_a_later_connection_is_told_too(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = _refusing(monkeypatch, errors.SaslAuthenticationFailed("the password is another now"))
+async def test_refusal_of_a_later_connection_is_reported(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported = _refusing(monkeypatch, errors.SaslAuthenticationFailed("the password is another now"))
     client = AIOKafkaClient(**aiokafka_options(scram(credentials)))
     client.cluster._brokers = {7: BrokerMetadata(7, "b", 2, None)}
     with pytest.raises(FatalError):
         await client._get_conn(7)
-    assert told[0] == "closed"
-    assert told[1].startswith("LOGON_REFUSED: Kafka at b:2 refuses")
+    assert reported[0] == "closed"
+    assert reported[1].startswith("LOGON_REFUSED: Kafka at b:2 refuses")
 
 
-def test_a_connection_that_is_given_up_is_closed_before_the_loop_ends(
+def test_abandoned_connection_is_closed_before_the_loop_ends(
     tmp_path: Path, credentials: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A socket that is left open is an error of this test: whoever collects it, warns."""
+    """An open socket fails this test: its collection warns."""
     certificate, key = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -215,9 +213,9 @@ def test_a_connection_that_is_given_up_is_closed_before_the_loop_ends(
     gc.collect()
 
 
-async def test_an_outage_stays_one(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = _refusing(monkeypatch, ConnectionResetError("away"))
+async def test_outage_is_reported_as_an_outage(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported = _refusing(monkeypatch, ConnectionResetError("away"))
     client = AIOKafkaClient(**aiokafka_options(scram(credentials).replace(",b:2", "")))
     with pytest.raises(errors.KafkaConnectionError):
         await client.bootstrap()
-    assert told == ["closed"]
+    assert reported == ["closed"]

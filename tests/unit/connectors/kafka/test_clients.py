@@ -4,12 +4,12 @@ from tests.trees import PRODUCT, ROOT
 
 
 @pytest.mark.parametrize("call", ["list_consumer_group_offsets", "alter_consumer_group_offsets", "list_offsets"])
-def test_no_admin_client_of_librdkafka_is_asked_what_kills_it_or_never_rests_while_a_broker_is_dead(call: str) -> None:
+def test_librdkafka_admin_client_is_not_used_for_unsafe_requests(call: str) -> None:
     """See `connectors.kafka.clients.admin_client`."""
     assert _using(call) == []
 
 
-def test_groups_are_described_by_aiokafka_alone() -> None:
+def test_only_aiokafka_describes_groups() -> None:
     assert _using("describe_consumer_groups") == ["connectors/kafka/groups.py"]
 
 

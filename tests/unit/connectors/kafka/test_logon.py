@@ -49,11 +49,11 @@ class Client:
         return f"metadata of {topic}"
 
 
-def test_without_tls_and_logon_nothing_but_the_servers_is_configured() -> None:
+def test_plain_librdkafka_configuration_has_only_servers() -> None:
     assert librdkafka_config("a:1, b:2") == {"bootstrap.servers": "a:1,b:2"}
 
 
-def test_a_logon_is_configured_and_trusts_by_default_what_the_system_trusts(credentials: Path) -> None:
+def test_logon_trusts_the_system_certificates_by_default(credentials: Path) -> None:
     config = librdkafka_config(scram(credentials))
     assert callable(config.pop("error_cb"))
     assert Path(config.pop("ssl.ca.location")).exists()
@@ -66,13 +66,13 @@ def test_a_logon_is_configured_and_trusts_by_default_what_the_system_trusts(cred
     }
 
 
-def test_a_client_is_given_what_the_file_holds_when_it_is_made(credentials: Path) -> None:
+def test_client_reads_credentials_when_created(credentials: Path) -> None:
     assert librdkafka_config(scram(credentials))["sasl.password"] == "hush-hush"
     credentials.write_text(json.dumps({"username": "muster", "password": "another"}))
     assert librdkafka_config(scram(credentials))["sasl.password"] == "another"
 
 
-def test_own_certificates_take_the_place_of_the_systems(tmp_path: Path) -> None:
+def test_own_certificates_replace_the_systems(tmp_path: Path) -> None:
     ca, _ = make_certificate(tmp_path)
     config = librdkafka_config(f"ssl://a:1?ca={ca}")
     assert (config["security.protocol"], config["ssl.ca.location"]) == ("ssl", str(ca))
@@ -88,9 +88,7 @@ def test_own_certificates_take_the_place_of_the_systems(tmp_path: Path) -> None:
         (lambda path: path.write_text("hush-hush"), "it is not JSON"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(
-    credentials: Path, spoil: Callable[[Path], object], why: str
-) -> None:
+def test_unusable_file_is_named_with_the_fault(credentials: Path, spoil: Callable[[Path], object], why: str) -> None:
     spoil(credentials)
     with pytest.raises(FatalError) as refused:
         librdkafka_config(scram(credentials))
@@ -99,7 +97,7 @@ def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(
 
 
 @pytest.mark.parametrize(("content", "why"), [(None, "No such file or directory"), ("no certificate", "NO_CERT")])
-def test_certificates_that_cannot_be_used_are_refused_before_a_client_is_made(
+def test_unusable_certificates_are_refused_before_a_client_is_created(
     credentials: Path, tmp_path: Path, content: str | None, why: str
 ) -> None:
     ca = tmp_path / "ca.pem"
@@ -110,7 +108,7 @@ def test_certificates_that_cannot_be_used_are_refused_before_a_client_is_made(
     assert (refused.value.code, refused.value.detail["path"]) == ("CREDENTIALS_UNUSABLE", str(ca))
 
 
-def test_an_address_that_is_wrong_is_refused() -> None:
+def test_invalid_address_is_refused() -> None:
     with pytest.raises(UserError, match="BAD_SETTINGS"):
         librdkafka_config("sasl_ssl://a:1")
 
@@ -135,9 +133,7 @@ def test_an_address_that_is_wrong_is_refused() -> None:
         ),
     ],
 )
-def test_a_refusal_is_raised_from_the_call_back(
-    credentials: Path, code: int, text: str, expected: tuple[str, str]
-) -> None:
+def test_callback_raises_a_refusal(credentials: Path, code: int, text: str, expected: tuple[str, str]) -> None:
     with pytest.raises(FatalError) as refused:
         librdkafka_config(scram(credentials))["error_cb"](KafkaError(code, text))
     assert refused.value.code == expected[0]
@@ -156,18 +152,18 @@ def test_a_refusal_is_raised_from_the_call_back(
         (KafkaError._SSL, "sasl_ssl://a:1/bootstrap: SSL handshake failed: Disconnected"),
     ],
 )
-def test_an_outage_passes_the_call_back(credentials: Path, code: int, text: str) -> None:
+def test_callback_ignores_an_outage(credentials: Path, code: int, text: str) -> None:
     librdkafka_config(scram(credentials))["error_cb"](KafkaError(code, text))
 
 
-def test_of_a_call_that_failed_the_refusal_is_raised_and_an_outage_else() -> None:
+def test_failed_call_raises_the_refusal_or_an_outage() -> None:
     for refuses, expected in ((True, REFUSAL), (False, AWAY)):
         with pytest.raises(type(expected)) as raised, raise_refusals(Client(refuses=refuses)):
             raise AWAY
         assert raised.value is expected
 
 
-def test_metadata_is_asked_for_again_until_the_time_is_over() -> None:
+def test_metadata_is_retried_until_the_deadline() -> None:
     patient = Client(AWAY, AWAY)
     assert metadata(patient, "t", 10) == "metadata of t"
     assert patient.asked[:2] == [1.0, 2.0]
@@ -190,7 +186,7 @@ def _future(result: object = None) -> "Future[Any]":
     return future
 
 
-def test_an_answer_is_given_and_a_refusal_does_not_wait_for_the_end_of_the_time() -> None:
+def test_answers_and_refusals_do_not_wait_for_the_deadline() -> None:
     assert answer(Client(), _future("yes"), 5) == "yes"
     with pytest.raises(KafkaException):
         answer(Client(), _future(AWAY), 5)

@@ -42,18 +42,18 @@ class Broker(Client):
         return dict.fromkeys(resources, future)
 
 
-def test_a_topic_that_is_deleted_while_one_looks_is_missing() -> None:
+def test_topic_deleted_during_a_lookup_is_missing() -> None:
     found = _differences(Broker(KafkaError.UNKNOWN_TOPIC_OR_PART), (SPEC,), SETTINGS)  # type: ignore[arg-type]
     assert found == (TopicDifference(topic=SPEC.name, setting="partitions", expected="1", actual=None),)
 
 
-def test_a_broker_that_does_not_answer_is_not_taken_for_one_without_topics() -> None:
+def test_silent_broker_is_not_an_empty_broker() -> None:
     with pytest.raises(KafkaException):
         _differences(Broker(KafkaError.REQUEST_TIMED_OUT), (SPEC,), SETTINGS)  # type: ignore[arg-type]
 
 
 class Leaders:
-    """Refuses to tell the ends of logs a number of times."""
+    """Refuses a number of requests for the ends of logs."""
 
     def __init__(self, refusals: int) -> None:
         self.clients = 0
@@ -69,14 +69,14 @@ class Leaders:
         return dict.fromkeys(partitions, 0)
 
 
-def test_a_new_topic_is_there_once_its_leaders_answer_a_new_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_topic_is_ready_when_its_leaders_answer_a_new_client(monkeypatch: pytest.MonkeyPatch) -> None:
     leaders = Leaders(refusals=2)
     monkeypatch.setattr(topics, "LogOffsets", leaders)
     _await_leaders("", [("a", 0)])
     assert leaders.clients == 3
 
 
-def test_a_leader_that_refuses_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permanently_refusing_leader_is_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "REQUEST_TIMEOUT_S", -1.0)
     monkeypatch.setattr(topics, "LogOffsets", Leaders(refusals=2))
     with pytest.raises(KafkaException):

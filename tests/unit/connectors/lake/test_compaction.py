@@ -22,6 +22,6 @@ def _part(size: int) -> Part:
         ([10, 1], [[10], [1]]),
     ],
 )
-def test_neighbours_go_together_up_to_the_target(sizes: list[int], expected: list[list[int]]) -> None:
+def test_neighbours_are_merged_up_to_the_target_size(sizes: list[int], expected: list[list[int]]) -> None:
     groups = file_groups([_part(size) for size in sizes], target_bytes=10)
     assert [[part.bytes for part in group] for group in groups] == expected

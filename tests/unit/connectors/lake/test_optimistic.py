@@ -63,27 +63,27 @@ class Loaded:
 @pytest.mark.parametrize(
     "lost", [OVERTAKEN, ValidationException("files were added"), EXPIRED], ids=lambda lost: type(lost).__name__
 )
-def test_a_commit_that_lost_is_decided_again_from_the_table_as_it_is_then(lost: Exception) -> None:
+def test_lost_commit_is_decided_again_on_the_current_table(lost: Exception) -> None:
     catalog = Catalog(lost)
     assert catalog.add("ann", meanwhile=lambda: catalog.words.add("bob")) == "added ann"
     assert catalog.decided_from == [set(), {"bob"}]
     assert len(catalog.waits) == 1
 
 
-def test_a_rule_that_no_longer_holds_after_a_conflict_is_not_committed() -> None:
+def test_rule_broken_by_a_conflict_prevents_the_commit() -> None:
     catalog = Catalog(OVERTAKEN)
     assert catalog.add("ann", meanwhile=lambda: catalog.words.add("ann")) == "ann is there"
 
 
-def test_a_commit_whose_answer_was_lost_is_left_to_the_decision_to_recognise() -> None:
+def test_commit_with_a_lost_answer_is_decided_again() -> None:
     assert Catalog(OSError("connection reset"), taken=True).add("ann") == "ann is there"
 
 
-def test_a_commit_that_never_arrived_is_made_again() -> None:
+def test_undelivered_commit_is_repeated() -> None:
     assert Catalog(OSError("connection reset")).add("ann") == "added ann"
 
 
-def test_others_that_keep_winning_are_a_conflict_after_growing_waits() -> None:
+def test_repeated_conflicts_back_off_and_then_raise() -> None:
     catalog = Catalog(*[OVERTAKEN] * TRIES)
     with pytest.raises(RetriableError, match="vip: 20 consecutive commits lost to other writers") as caught:
         catalog.add("ann")
@@ -94,7 +94,7 @@ def test_others_that_keep_winning_are_a_conflict_after_growing_waits() -> None:
 
 
 @pytest.mark.parametrize(("last", "code"), [(OSError("away"), "LAKE_UNAVAILABLE"), (OVERTAKEN, "WORD_CONFLICT")])
-def test_the_last_try_says_what_is_raised(last: Exception, code: str) -> None:
+def test_last_attempt_determines_the_error(last: Exception, code: str) -> None:
     with pytest.raises(RetriableError, match=code):
         Catalog(*[OSError("away"), OVERTAKEN] * 9, OSError("away"), last).add("ann")
 
@@ -110,7 +110,7 @@ def test_the_last_try_says_what_is_raised(last: Exception, code: str) -> None:
     ],
     ids=lambda one: type(one).__name__ if isinstance(one, Exception) else None,
 )
-def test_what_another_try_cannot_mend_is_raised_at_once(failure: Exception, raised: str) -> None:
+def test_permanent_error_is_raised_immediately(failure: Exception, raised: str) -> None:
     catalog = Catalog(failure)
     with pytest.raises((MusterError, KeyError, ValueError), match=raised):
         catalog.add("ann")
@@ -118,7 +118,7 @@ def test_what_another_try_cannot_mend_is_raised_at_once(failure: Exception, rais
 
 
 @pytest.mark.parametrize(("away_in", "waits"), [("load", 0), ("decide", TRIES - 1)])
-def test_an_outage_is_waited_for_once_the_table_could_be_loaded(away_in: str, waits: int) -> None:
+def test_outage_after_loading_the_table_is_retried(away_in: str, waits: int) -> None:
     def away(*_: object) -> Any:
         raise OSError("away")
 
@@ -130,7 +130,7 @@ def test_an_outage_is_waited_for_once_the_table_could_be_loaded(away_in: str, wa
     assert len(waited) == waits
 
 
-def test_a_decision_that_needs_no_commit_makes_none() -> None:
+def test_decision_without_changes_commits_nothing() -> None:
     catalog = Catalog(FatalError("NOT_ASKED", "nothing is to be committed"))
     catalog.words.add("ann")
     assert catalog.add("ann") == "ann is there"

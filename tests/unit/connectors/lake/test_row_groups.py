@@ -20,9 +20,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "f"
 
 
-def test_a_large_file_is_read_whole_in_the_memory_of_a_few_row_groups(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_file_is_read_with_the_memory_of_a_few_row_groups(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_groups, "FETCH_BYTES", 3 * MIB)
     expected, seen, most = pq.read_table(path).column("n"), [], 0
     with pq.ParquetFile(path, pre_buffer=True) as file:
@@ -39,7 +37,7 @@ def test_a_large_file_is_read_whole_in_the_memory_of_a_few_row_groups(
     ("held", "groups"),
     [(1, [[n] for n in range(48)]), (16 * MIB + MIB // 2, [[*range(16)], [*range(16, 32)], [*range(32, 48)]])],
 )
-def test_row_groups_come_together_as_far_as_they_fit(
+def test_row_groups_are_combined_up_to_the_limit(
     path: Path, held: int, groups: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(row_groups, "FETCH_BYTES", held)

@@ -21,7 +21,7 @@ REFUSED: Final = """
 REFUSED_FAMILIES: Final = ("__internal_", "has_", "icu_collate_", "pg_", "st_")
 
 
-def test_each_function_of_duckdb_is_allowed_or_refused_on_purpose() -> None:
+def test_every_duckdb_function_is_explicitly_allowed_or_refused() -> None:
     with duckdb.connect(config={"allow_unsigned_extensions": True}) as connection:
         connection.execute(f"LOAD {literal(str(extension_path('httpfs')))}")
         sql = "SELECT lower(function_name), function_type FROM duckdb_functions()"

@@ -79,7 +79,7 @@ def arrived(chunks: list[Chunk]) -> list[dict[str, Any]]:
     return rows
 
 
-def test_every_accepted_row_of_a_file_arrives_as_one_event_in_the_partition_of_its_user(orders: Path) -> None:
+def test_every_accepted_row_becomes_one_event_in_its_users_partition(orders: Path) -> None:
     spec = spec_of("events", "total:double")
     chunker, chunks = chunked(orders, spec)
     rows = arrived(chunks)
@@ -103,7 +103,7 @@ def test_another_attempt_sends_the_same_events(orders: Path) -> None:
     assert {chunk.attempt for chunk in second} == {2}
 
 
-def test_a_chunk_fits_into_a_message_however_large_its_rows_are(tmp_path: Path) -> None:
+def test_chunk_of_any_rows_fits_into_a_message(tmp_path: Path) -> None:
     path = tmp_path / "large.csv"
     text = "x" * 8000
     path.write_text("user_id,event,occurred_at,text\n" + f"alice,order,2026-01-01T00:00:00Z,{text}\n" * 500)
@@ -112,7 +112,7 @@ def test_a_chunk_fits_into_a_message_however_large_its_rows_are(tmp_path: Path) 
     assert max(len(CODEC.encode(chunk)) for chunk in chunks) <= CHUNK_MAX_BYTES
 
 
-def test_a_file_of_profiles_arrives_as_changes_in_its_order(tmp_path: Path) -> None:
+def test_profile_file_becomes_changes_in_order(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text("user_id,age,plan\nalice,30,gold\nalice,31,\n")
     _, chunks = chunked(path, spec_of("profiles", "age:double", "plan"))

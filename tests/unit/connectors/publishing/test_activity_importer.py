@@ -101,7 +101,7 @@ def test_every_accepted_row_is_sent_in_chunks_without_markers() -> None:
     assert (chunk.source, chunk.attempt) == ("s3://inbox/acme/orders.csv?versionId=7", 2)
 
 
-def test_a_partition_without_users_gets_nothing() -> None:
+def test_empty_partition_gets_no_messages() -> None:
     log = InMemoryTopicLog(2)
     rows = batch("21")
     report = publish(GivenRows(rows), evidence_of(rows), log)
@@ -120,13 +120,13 @@ class LateLog(InMemoryTopicLog):
         return super().poll(timeout_s)
 
 
-def test_an_attempt_ends_when_the_broker_has_acknowledged_everything() -> None:
+def test_attempt_ends_after_all_acknowledgements() -> None:
     log = LateLog(2)
     report = publish(GivenRows(ROWS), evidence_of(ROWS), log)
     assert (log.unacknowledged(), [s.end_offset for s in report.partitions]) == (0, [0, 0])
 
 
-def test_what_dies_on_the_way_is_sent_again_whole_and_every_event_counts_once() -> None:
+def test_attempt_after_a_crash_resends_everything_and_events_count_once() -> None:
     log = InMemoryTopicLog(2, fail_at=2, fail=RetriableError("KAFKA_UNAVAILABLE", "gone"))
     with pytest.raises(RetriableError):
         publish(GivenRows(ROWS), evidence_of(ROWS), log)
@@ -139,33 +139,33 @@ def test_what_dies_on_the_way_is_sent_again_whole_and_every_event_counts_once() 
     assert sorted(user for user, *_ in set(found)) == ["21", "21", "abc", "foobar"]
 
 
-def test_rows_that_verification_did_not_see_fail_the_attempt_and_name_the_partition() -> None:
+def test_unverified_rows_fail_the_attempt_and_name_the_partition() -> None:
     with pytest.raises(FatalError, match="partition 1: 1 rows with digest") as error:
         publish(GivenRows(batch("21", "abc")), evidence_of(batch("21", "abx")), InMemoryTopicLog(2))
     assert error.value.code == "EVIDENCE_MISMATCH"
 
 
-def test_a_file_of_another_size_was_changed() -> None:
+def test_file_of_another_size_counts_as_changed() -> None:
     with pytest.raises(UserError) as error:
         publish(GivenRows(batch("21"), source_bytes=99), evidence_of(batch("21", "abc")), InMemoryTopicLog(2))
     assert error.value.code == "SOURCE_CHANGED"
 
 
-def test_a_topic_that_has_other_partitions_than_the_job_is_refused_before_anything_is_sent() -> None:
+def test_topic_with_another_partition_count_is_refused_before_sending() -> None:
     log = InMemoryTopicLog(3)
     with pytest.raises(FatalError) as error:
         publish(GivenRows(ROWS), evidence_of(ROWS), log)
     assert (error.value.code, log.messages) == ("TOPIC_PARTITIONS_CHANGED", [[], [], []])
 
 
-def test_an_attempt_that_is_superseded_stops() -> None:
+def test_superseded_attempt_stops() -> None:
     log = InMemoryTopicLog(2)
     with pytest.raises(Superseded):
         publish(GivenRows(ROWS), evidence_of(ROWS), log, fence=ScriptedFence(stop_at=1, stop=Superseded))
     assert (log.abandoned, log.messages) == (True, [[], []])
 
 
-def test_chunks_wait_for_those_who_read_them() -> None:
+def test_chunks_wait_for_their_readers() -> None:
     log = InMemoryTopicLog(2)
     many = batch(*(["21"] * 20_000))
     workers = StepWorkers(log)
@@ -173,7 +173,7 @@ def test_chunks_wait_for_those_who_read_them() -> None:
     assert (len(log.messages[0]), workers.largest_backlog) == (4, 1)
 
 
-def test_progress_is_told_once_more_at_the_end() -> None:
-    told: list[int] = []
-    publish(GivenRows(ROWS), evidence_of(ROWS), InMemoryTopicLog(2), on_progress=lambda p: told.append(p.rows))
-    assert told[-1] == 4
+def test_final_progress_is_reported() -> None:
+    reported: list[int] = []
+    publish(GivenRows(ROWS), evidence_of(ROWS), InMemoryTopicLog(2), on_progress=lambda p: reported.append(p.rows))
+    assert reported[-1] == 4

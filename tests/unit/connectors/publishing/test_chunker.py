@@ -37,7 +37,7 @@ def test_twelve_thousand_users_of_one_partition_are_three_chunks() -> None:
     assert [u for c in chunks for u in decode_rows(c.rows).column("user_id").to_pylist()] == users
 
 
-def test_users_go_where_kafkas_default_partitioner_puts_them() -> None:
+def test_users_follow_kafkas_default_partitioner() -> None:
     # murmur2("21") = -973932308, murmur2("foobar") = -790332482 (apache/kafka, UtilsTest.testMurmur2)
     chunks = all_chunks(chunker(partitions=8), batch(IDS_ONLY, 0, ["21", "foobar"]))
     assert [(c.partition, decode_rows(c.rows).column("user_id").to_pylist()) for c in chunks] == [
@@ -46,11 +46,11 @@ def test_users_go_where_kafkas_default_partitioner_puts_them() -> None:
     ]
 
 
-def test_no_rows_are_no_chunks() -> None:
+def test_empty_input_makes_no_chunks() -> None:
     assert all_chunks(chunker(partitions=3), batch(IDS_ONLY, 0, [])) == []
 
 
-def test_rows_of_the_largest_allowed_size_are_one_or_two_a_chunk() -> None:
+def test_largest_rows_fill_a_chunk_by_one_or_two() -> None:
     note = "x" * (ROW_MAX_BYTES - 20)
     chunks = all_chunks(chunker(WITH_NOTE), batch(WITH_NOTE, 0, [f"u{n}" for n in range(5)], [note] * 5))
     assert sum(c.count for c in chunks) == 5
@@ -66,7 +66,7 @@ def test_large_rows_are_cut_by_bytes_before_five_thousand() -> None:
     assert all(0.9 * CHUNK_MAX_BYTES < size <= CHUNK_MAX_BYTES for size in sizes[:-1])
 
 
-def test_a_row_that_cannot_fit_into_a_chunk_is_refused_not_dropped() -> None:
+def test_oversized_row_is_refused_not_dropped() -> None:
     with pytest.raises(ValueError, match="does not fit into a chunk"):
         all_chunks(chunker(WITH_NOTE), batch(WITH_NOTE, 0, ["u"], ["x" * CHUNK_MAX_BYTES]))
 
@@ -76,7 +76,7 @@ def test_rows_of_other_columns_are_refused() -> None:
         all_chunks(chunker(WITH_NOTE), batch(IDS_ONLY, 0, ["u"]))
 
 
-def test_what_is_carried_does_not_keep_the_batch_alive() -> None:
+def test_carried_rows_do_not_keep_their_batch_alive() -> None:
     cut = chunker(partitions=1)
     before = pa.total_allocated_bytes()
     for n in range(200):

@@ -65,7 +65,7 @@ def publish(
     return publish_import(rows, audience_attempt(partitions), evidence=evidence, log=log, **options)
 
 
-def test_every_partition_gets_a_start_its_chunks_and_an_end_with_the_same_numbers() -> None:
+def test_every_partition_gets_matching_start_chunks_and_end() -> None:
     users = batch("21", "foobar", "abc")  # murmur2 mod 2: 21 -> 0, foobar -> 0, abc -> 1
     log = InMemoryTopicLog(2)
     report = publish(GivenRows(users), evidence_of(users, partitions=2), log)
@@ -87,7 +87,7 @@ def test_every_partition_gets_a_start_its_chunks_and_an_end_with_the_same_number
     assert report.bytes == sum(len(value) for partition in log.messages for value in partition)
 
 
-def test_a_partition_without_users_gets_a_start_and_an_end_too() -> None:
+def test_empty_partition_gets_a_start_and_an_end() -> None:
     users = batch("21", "foobar")
     log = InMemoryTopicLog(2)
     publish(GivenRows(users), evidence_of(users, partitions=2), log)
@@ -96,7 +96,7 @@ def test_a_partition_without_users_gets_a_start_and_an_end_too() -> None:
     assert (ended.chunks, ended.records, ended.digest.sum0) == (0, 0, 0)
 
 
-def test_an_empty_file_that_is_allowed_is_two_markers_in_every_partition() -> None:
+def test_allowed_empty_file_sends_two_markers_to_every_partition() -> None:
     log = InMemoryTopicLog(3)
     report = publish(GivenRows(), evidence_of(partitions=3), log, partitions=3)
     assert [log.kinds(p) for p in range(3)] == [["ImportStarted", "ImportEnded"]] * 3
@@ -111,7 +111,7 @@ def test_rejects_are_not_sent() -> None:
     assert report.rows == 2
 
 
-def test_a_topic_that_has_other_partitions_than_the_job_is_refused_before_anything_is_sent() -> None:
+def test_topic_with_another_partition_count_is_refused_before_sending() -> None:
     log = InMemoryTopicLog(3)
     with pytest.raises(FatalError, match="has 3 partitions, but the job was registered with 2") as error:
         publish(GivenRows(), evidence_of(partitions=2), log)
@@ -119,7 +119,7 @@ def test_a_topic_that_has_other_partitions_than_the_job_is_refused_before_anythi
     assert log.messages == [[], [], []]
 
 
-def test_rows_that_verification_did_not_see_send_no_end_marker_and_name_the_partition() -> None:
+def test_unverified_rows_send_no_end_marker_and_name_the_partition() -> None:
     log = InMemoryTopicLog(2)
     with pytest.raises(FatalError, match="partition 1: 1 rows with digest") as error:
         publish(GivenRows(batch("21", "abc")), evidence_of(batch("21", "abx"), partitions=2), log)
@@ -148,20 +148,20 @@ class LateBroker(InMemoryTopicLog):
         return super().poll(timeout_s)
 
 
-def test_no_end_marker_is_sent_while_a_chunk_is_on_its_way() -> None:
+def test_end_markers_wait_for_all_chunks() -> None:
     log, users = LateBroker(2), batch("21", "foobar", "abc")
     publish(GivenRows(users), evidence_of(users, partitions=2), log)
     assert [log.kinds(p)[-1] for p in (0, 1)] == ["ImportEnded"] * 2
     assert log.under_way == [[], ["ImportEnded"]]
 
 
-def test_a_doubled_row_is_seen_by_the_comparison() -> None:
+def test_comparison_detects_a_duplicate_row() -> None:
     log = InMemoryTopicLog(2)
     with pytest.raises(FatalError, match="EVIDENCE_MISMATCH: partition 0: 3 rows"):
         publish(GivenRows(batch("21", "21", "21")), evidence_of(batch("21"), partitions=2), log)
 
 
-def test_a_file_of_another_size_than_the_verified_one_was_changed() -> None:
+def test_file_of_another_size_than_verified_counts_as_changed() -> None:
     log = InMemoryTopicLog(2)
     rows = GivenRows(batch("21", "abc"), source_bytes=120, decoded_bytes=120)
     with pytest.raises(UserError, match=r"120 bytes .* verification read 100") as error:
@@ -170,7 +170,7 @@ def test_a_file_of_another_size_than_the_verified_one_was_changed() -> None:
     assert "ImportEnded" not in log.kinds(0)
 
 
-def test_a_fault_of_the_source_in_the_middle_sends_no_end_marker() -> None:
+def test_source_fault_midway_sends_no_end_marker() -> None:
     log = InMemoryTopicLog(2)
     users = batch("21")
     with pytest.raises(UserError, match="SOURCE_CHANGED"):
@@ -186,7 +186,7 @@ def test_a_fault_of_the_source_in_the_middle_sends_no_end_marker() -> None:
 
 @pytest.mark.parametrize("stop", [Superseded, Cancelled])
 @pytest.mark.parametrize("stop_at", [1, 2, 3])
-def test_an_attempt_that_may_not_go_on_stops_without_end_markers(stop: type[Exception], stop_at: int) -> None:
+def test_fenced_attempt_stops_without_end_markers(stop: type[Exception], stop_at: int) -> None:
     users = batch("21")
     log = InMemoryTopicLog(2)
     fence = ScriptedFence(stop_at=stop_at, stop=stop)
@@ -196,7 +196,7 @@ def test_an_attempt_that_may_not_go_on_stops_without_end_markers(stop: type[Exce
     assert fence.asked == stop_at
 
 
-def test_the_fence_is_asked_right_before_the_end_markers() -> None:
+def test_fence_is_checked_right_before_the_end_markers() -> None:
     users = batch("21")
     log = InMemoryTopicLog(2)
     fence = ScriptedFence(stop_at=2, stop=Superseded)
@@ -205,7 +205,7 @@ def test_the_fence_is_asked_right_before_the_end_markers() -> None:
     assert log.kinds(0) == ["ImportStarted", "UserChunk"]
 
 
-def test_a_message_that_the_broker_refuses_fails_the_attempt() -> None:
+def test_message_refused_by_the_broker_fails_the_attempt() -> None:
     users = batch("21")
     log = InMemoryTopicLog(2, fail_at=3, fail=RetriableError("KAFKA_UNAVAILABLE", "sending: timed out"))
     with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE"):
@@ -221,7 +221,7 @@ def test_a_full_queue_waits_and_loses_nothing() -> None:
     assert sum(chunk.count for p in (0, 1) for chunk in log.decoded(p) if isinstance(chunk, UserChunk)) == 20_000
 
 
-def test_no_more_than_the_limit_waits_for_the_workers() -> None:
+def test_backlog_stays_within_the_limit() -> None:
     batches = [batch(*[f"user-{n}-{k}" for k in range(12_000)], first_ordinal=n * 12_000) for n in range(10)]
     log = InMemoryTopicLog(1)
     workers = StepWorkers(log)
@@ -247,7 +247,7 @@ def test_bytes_bound_the_backlog_as_well() -> None:
     assert workers.largest_backlog <= 4  # the start marker, and three chunks that pass the limit together
 
 
-def test_waiting_for_lazy_workers_ends_when_the_fence_says_so() -> None:
+def test_waiting_for_slow_workers_ends_at_the_fence() -> None:
     users = batch(*[f"user-{k}" for k in range(30_000)])
     log = InMemoryTopicLog(1)
     with pytest.raises(Cancelled):
@@ -268,7 +268,7 @@ class UnknownBacklog:
         raise RetriableError("KAFKA_UNAVAILABLE", "no coordinator")
 
 
-def test_workers_whose_position_stays_unknown_fail_the_attempt_in_the_end() -> None:
+def test_unknown_worker_positions_eventually_fail_the_attempt() -> None:
     users = batch(*[f"user-{k}" for k in range(30_000)])
     log = InMemoryTopicLog(1)
     fence = ScriptedFence()
@@ -295,7 +295,7 @@ def test_progress_ends_with_the_rows_of_every_partition() -> None:
     assert seen[-1].bytes == sum(len(value) for partition in log.messages for value in partition)
 
 
-def test_an_abort_reaches_every_partition_that_the_topic_still_has() -> None:
+def test_abort_reaches_every_remaining_partition() -> None:
     log = InMemoryTopicLog(2, room=1)
     publish_aborted(log, import_id=IMPORT, attempt=Attempt(2), partitions=3, reason="cancelled by ops")
     assert [log.decoded(p) for p in (0, 1)] == [
@@ -326,10 +326,10 @@ def test_a_report_is_plain_json() -> None:
     }
 
 
-def test_progress_tells_where_the_messages_of_each_partition_lie() -> None:
+def test_progress_reports_the_offsets_of_each_partition() -> None:
     users = batch("21", "foobar", "abc")
     log = InMemoryTopicLog(2)
     log.messages[1].append(b"of another import")
-    told: list[PublishProgress] = []
-    publish(GivenRows(users), evidence_of(users, partitions=2), log, on_progress=told.append)
-    assert told[-1].offsets == ((0, 2), (1, 3))  # start, chunk, end marker
+    reported: list[PublishProgress] = []
+    publish(GivenRows(users), evidence_of(users, partitions=2), log, on_progress=reported.append)
+    assert reported[-1].offsets == ((0, 2), (1, 3))  # start, chunk, end marker

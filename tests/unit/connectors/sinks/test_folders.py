@@ -22,17 +22,17 @@ from schemas.manifest import ManifestFile
         (date(2026, 11, 5), "c=2026-11-05/"),
     ],
 )  # fmt: skip
-def test_a_folder_is_named_as_hive_names_it(value: object, name: str) -> None:
+def test_folders_follow_hive_naming(value: object, name: str) -> None:
     assert folder(["c"], [value]) == name
 
 
-def test_folders_of_several_columns_lie_in_each_other() -> None:
+def test_folders_of_several_columns_are_nested() -> None:
     assert folder(["a", "b"], ["x", 1]) == "a=x/b=1/"
     assert folder([], []) == ""
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
-def test_any_text_is_one_folder_that_reads_back_and_makes_a_key_of_a_manifest(text: str) -> None:
+def test_any_text_round_trips_as_one_folder_and_manifest_key(text: str) -> None:
     name = folder(["c"], [text])
     assert unquote(name.removeprefix("c=").removesuffix("/"), errors="strict") == text
     assert name.count("/") == 1
@@ -47,22 +47,22 @@ def test_any_text_is_one_folder_that_reads_back_and_makes_a_key_of_a_manifest(te
     assert ManifestFile.from_record({**record, "key": f"{name}x.csv"}).key == f"{name}x.csv"
 
 
-def test_a_value_that_is_too_long_for_a_name_is_refused() -> None:
+def test_value_too_long_for_a_folder_name_is_refused() -> None:
     assert len(folder(["c"], ["x" * 253])) == 256
     for text in ("x" * 254, "日" * 85, "/" * 85):
         with pytest.raises(UserError, match="PARTITION_VALUE_TOO_LONG"):
             folder(["c"], [text])
 
 
-def test_rows_are_cut_where_the_value_changes_also_between_values_of_one_folder() -> None:
+def test_rows_are_cut_at_every_change_of_value() -> None:
     values = ["", "JP", "JP", NO_VALUE, None, None]
     batch = pa.record_batch({"c": pa.array(values, pa.string()), "n": range(6)})
     pieces = [
         (place.folder, rows.column("n").to_pylist())
         for place, rows in by_folder([batch[:2], batch[2:2], batch[2:]], "c")
     ]
-    nobody = f"c={NO_VALUE}/"
-    assert pieces == [(nobody, [0]), ("c=JP/", [1]), ("c=JP/", [2]), (nobody, [3]), (nobody, [4, 5])]
+    no_value = f"c={NO_VALUE}/"
+    assert pieces == [(no_value, [0]), ("c=JP/", [1]), ("c=JP/", [2]), (no_value, [3]), (no_value, [4, 5])]
     again = regroup(by_folder([batch[:2], batch[2:]], "c"), 10)
     assert [rows.column("n").to_pylist() for _, rows in again] == [[0], [1, 2], [3], [4, 5]]
 

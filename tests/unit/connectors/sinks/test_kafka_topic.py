@@ -65,22 +65,22 @@ def test_a_destination_names_a_topic(name: str) -> None:
         *("kafka:t", "s3://b/t", "vip", "KAFKA://vip"),
     ],
 )
-def test_what_names_no_topic_is_refused(uri: str) -> None:
+def test_invalid_topic_destination_is_refused(uri: str) -> None:
     assert code_of(UserError, lambda: topic_of(uri)) == "BAD_URI"
 
 
 @pytest.mark.parametrize(
     "name", [*(t.name for t in TOPICS), "muster.mine", "__consumer_offsets", "__transaction_state"]
 )
-def test_topics_of_muster_and_of_the_broker_take_no_export(name: str) -> None:
+def test_internal_topics_take_no_export(name: str) -> None:
     assert code_of(UserError, lambda: topic_of(f"kafka://{name}")) == "DESTINATION_NOT_WRITABLE"
 
 
-def test_every_topic_of_muster_has_its_prefix() -> None:
+def test_every_product_topic_has_the_prefix() -> None:
     assert all(topic.name.startswith(OWN_PREFIX) for topic in TOPICS)
 
 
-def test_what_is_on_the_topic_is_the_version_in_chunks_between_markers() -> None:
+def test_topic_export_sends_the_version_in_chunks_between_markers() -> None:
     log = InMemoryTopicLog(P)
     sent = export_all(topic_export(), log, [whole(LOW), whole(HIGH)])
 
@@ -126,7 +126,7 @@ def test_what_is_on_the_topic_is_the_version_in_chunks_between_markers() -> None
     assert sorted(row for _, row in receiver.finished[EXPORT]) == LOW + HIGH
 
 
-def test_what_was_sent_of_a_group_comes_back_from_json() -> None:
+def test_sent_group_round_trips_through_json() -> None:
     log = InMemoryTopicLog(P)
     export = topic_export(base=2)
     start(export, log)
@@ -135,13 +135,13 @@ def test_what_was_sent_of_a_group_comes_back_from_json() -> None:
     assert sent.as_record()["rows"] == 150
 
 
-def test_an_export_of_nobody_is_whole() -> None:
+def test_empty_export_is_complete() -> None:
     log = InMemoryTopicLog(P)
     assert export_all(topic_export(), log, []) == []
     assert Receiver().take(values(log)).finished == {EXPORT: []}
 
 
-def test_a_delta_has_its_removals_apart_and_a_changed_member_in_both() -> None:
+def test_delta_separates_removals_and_repeats_changed_members() -> None:
     log = InMemoryTopicLog(P)
     added, removed = [("both", 2, None), ("new", 1, None)], [("both", 1, None), ("gone", 1, "x")]
     sent = export_all(topic_export(base=2), log, [delta(added, removed), delta([], []), delta(LOW, HIGH)])
@@ -159,13 +159,13 @@ def test_a_delta_has_its_removals_apart_and_a_changed_member_in_both() -> None:
     assert sorted(members.values()) == sorted(added + LOW)
 
 
-def test_rows_of_the_wrong_kind_are_a_fault_of_the_caller() -> None:
+def test_rows_of_the_wrong_kind_are_a_programming_error() -> None:
     for export, rows in ((topic_export(), delta(LOW, HIGH)), (topic_export(base=2), whole(LOW))):
         with pytest.raises(ValueError, match="in an export of"):
             send_group(export, InMemoryTopicLog(P), group=0, rows=rows)
 
 
-def test_a_group_that_died_and_is_sent_again_reaches_every_receiver_once() -> None:
+def test_resent_group_reaches_every_receiver_once() -> None:
     log = InMemoryTopicLog(P)
     export = topic_export()
 
@@ -188,7 +188,7 @@ def test_a_group_that_died_and_is_sent_again_reaches_every_receiver_once() -> No
     assert sorted(row for _, row in receiver.finished[EXPORT]) == LOW + HIGH
 
 
-def test_a_chunk_that_is_lost_changed_or_added_is_found_out_at_the_end_marker() -> None:
+def test_lost_changed_or_added_chunk_is_detected_at_the_end_marker() -> None:
     log = InMemoryTopicLog(1)
     export_all(topic_export(1), log, [whole(LOW), whole(HIGH)])
     clean = log.messages[0]
@@ -212,7 +212,7 @@ def test_a_chunk_that_is_lost_changed_or_added_is_found_out_at_the_end_marker() 
         assert "digest (" in Receiver().take([*clean[:-1], CODEC.encode(wrong)]).faults[0].replace("removed", "digest")
 
 
-def test_an_aborted_attempt_is_dropped_and_a_newer_one_takes_its_place() -> None:
+def test_newer_attempt_replaces_an_aborted_one() -> None:
     log = InMemoryTopicLog(P)
     first, second = topic_export(), topic_export(attempt=2)
     start(first, log)
@@ -229,7 +229,7 @@ def test_an_aborted_attempt_is_dropped_and_a_newer_one_takes_its_place() -> None
     assert kinds.count(ExportAborted) == P
 
 
-def test_a_newer_attempt_drops_what_came_of_the_older_one_without_an_abort() -> None:
+def test_newer_attempt_replaces_an_older_one_without_an_abort() -> None:
     log = InMemoryTopicLog(P)
     start(topic_export(), log)
     old = send_group(topic_export(), log, group=0, rows=whole(LOW))
@@ -244,21 +244,21 @@ def test_a_newer_attempt_drops_what_came_of_the_older_one_without_an_abort() -> 
     assert [row for _, row in sorted(receiver.finished[EXPORT])] == HIGH
 
 
-def test_an_export_whose_beginning_was_not_read_is_passed_over() -> None:
+def test_export_without_its_start_is_skipped() -> None:
     log = InMemoryTopicLog(1)
     export_all(topic_export(1), log, [whole(LOW)])
     receiver = Receiver().take(log.messages[0][1:])
     assert (receiver.finished, receiver.faults) == ({}, [])
 
 
-def test_a_partition_whose_beginning_was_not_read_leaves_the_export_unfinished_and_accuses_nobody() -> None:
+def test_partition_without_its_start_leaves_the_export_unfinished_without_a_fault() -> None:
     log = InMemoryTopicLog(2)
     export_all(topic_export(2), log, [whole(LOW)])
     receiver = Receiver().take(log.messages[0] + log.messages[1][2:])
     assert (receiver.finished, receiver.faults) == ({}, [])
 
 
-def test_an_export_that_is_finished_is_told_once_whatever_comes_again() -> None:
+def test_finished_export_is_reported_once() -> None:
     log, again = InMemoryTopicLog(P), InMemoryTopicLog(P)
     export_all(topic_export(), log, [whole(HIGH)])
     export_all(topic_export(attempt=2), again, [whole(HIGH)])
@@ -266,14 +266,14 @@ def test_an_export_that_is_finished_is_told_once_whatever_comes_again() -> None:
     assert (len(receiver.finished[EXPORT]), receiver.faults) == (len(HIGH), [])
 
 
-def test_other_messages_on_the_topic_are_passed_over() -> None:
+def test_other_messages_on_the_topic_are_skipped() -> None:
     log = InMemoryTopicLog(1)
     export_all(topic_export(1), log, [whole(HIGH)])
     noisy = [value for own in log.messages[0] for value in (b"", b"{}", b"\xc3\x01", b"\xc3\x01" + bytes(8), own)]
     assert len(Receiver().take(noisy).finished[EXPORT]) == len(HIGH)
 
 
-def test_no_end_marker_is_sent_before_every_group_is_there_once() -> None:
+def test_end_markers_wait_for_exactly_one_copy_of_every_group() -> None:
     log = InMemoryTopicLog(P)
     export = topic_export()
     start(export, log)
@@ -289,7 +289,7 @@ def test_no_end_marker_is_sent_before_every_group_is_there_once() -> None:
     assert Receiver().take(values(log)).faults == []
 
 
-def test_a_topic_with_other_partitions_than_when_the_job_began_takes_nothing_but_an_abort() -> None:
+def test_topic_with_a_changed_partition_count_takes_only_an_abort() -> None:
     grown, shrunk = InMemoryTopicLog(P + 1), InMemoryTopicLog(P - 1)
     sent = send_group(topic_export(), InMemoryTopicLog(P), group=0, rows=whole(HIGH))
     for log in (grown, shrunk):
@@ -306,7 +306,7 @@ def test_a_topic_with_other_partitions_than_when_the_job_began_takes_nothing_but
 
 
 @pytest.mark.parametrize("refusal", REFUSED_BY_TOPIC)
-def test_what_the_topic_refuses_is_its_owners_to_mend(refusal: str) -> None:
+def test_refusal_by_the_topic_is_a_user_error(refusal: str) -> None:
     fault = FatalError("KAFKA_REFUSED", "no", kafka_error=refusal)
     log = InMemoryTopicLog(P, fail_at=6, fail=fault)
     start(topic_export(), log)
@@ -324,7 +324,7 @@ def test_what_the_topic_refuses_is_its_owners_to_mend(refusal: str) -> None:
     ],
     ids=lambda fault: fault.kind,
 )
-def test_other_faults_of_the_broker_are_not_the_users(fault: MusterError) -> None:
+def test_other_broker_faults_are_not_user_errors(fault: MusterError) -> None:
     log = InMemoryTopicLog(P, fail_at=6, fail=fault)
     start(topic_export(), log)
     with pytest.raises(type(fault)) as caught:
@@ -337,7 +337,7 @@ class MissingTopic(InMemoryTopicLog):
         raise FatalError("TOPIC_MISSING", "no", topic=self.topic)
 
 
-def test_a_missing_topic_is_the_users_to_create_and_nobody_to_tell_of_an_abort() -> None:
+def test_missing_topic_is_a_user_error_and_needs_no_abort() -> None:
     log = MissingTopic(P)
     assert code_of(UserError, lambda: partitions_of(log)) == "DESTINATION_NOT_WRITABLE"
     assert code_of(UserError, lambda: start(topic_export(), log)) == "DESTINATION_NOT_WRITABLE"
@@ -350,7 +350,7 @@ class ForbiddenTopic(InMemoryTopicLog):
         raise FatalError("KAFKA_REFUSED", "no", kafka_error="TOPIC_AUTHORIZATION_FAILED")
 
 
-def test_a_topic_that_may_not_even_be_described_is_its_owners_to_mend_also_by_an_abort() -> None:
+def test_topic_that_cannot_be_described_is_a_user_error_even_for_an_abort() -> None:
     """Otherwise the ended export would be cleaned up again and again."""
     log = ForbiddenTopic(P)
     assert code_of(UserError, lambda: abort(topic_export(), log, reason="CANCELLED")) == "DESTINATION_NOT_WRITABLE"
@@ -363,7 +363,7 @@ class SlowLog(InMemoryTopicLog):
         return super().poll(timeout_s) if timeout_s else ()
 
 
-def test_a_step_returns_when_the_broker_has_everything_and_not_before() -> None:
+def test_step_returns_after_all_acknowledgements() -> None:
     log = SlowLog(P)
     export = topic_export()
     start(export, log)
@@ -375,7 +375,7 @@ def test_a_step_returns_when_the_broker_has_everything_and_not_before() -> None:
     assert [log.kinds(number)[-2:] for number in range(P)] == [["ExportEnded", "ExportAborted"]] * P
 
 
-def test_rows_are_read_as_they_are_sent() -> None:
+def test_rows_are_read_while_they_are_sent() -> None:
     """Only one batch of a group is in memory: the next is read once the last was sent."""
     log = InMemoryTopicLog(1, room=1)
     sent_when_asked: list[int] = []
@@ -385,8 +385,8 @@ def test_rows_are_read_as_they_are_sent() -> None:
             sent_when_asked.append(len(log.messages[0]) + log.unacknowledged())
             yield batch
 
-    told: list[int] = []
-    send_group(topic_export(1), log, group=0, rows=[(None, reading())], on_rows=told.append)
+    reported: list[int] = []
+    send_group(topic_export(1), log, group=0, rows=[(None, reading())], on_rows=reported.append)
     assert sent_when_asked == [0, 1, 2, 3, 4]
-    assert told == [5_000, 10_000, 15_000, 20_000, 22_000]
+    assert reported == [5_000, 10_000, 15_000, 20_000, 22_000]
     assert log.unacknowledged() == 0

@@ -15,14 +15,14 @@ def write(target: Path, content: bytes, *, overwrite: bool = False) -> None:
         assert not target.exists() or overwrite
 
 
-def test_a_file_is_for_its_owner_alone_and_its_folder_is_made(tmp_path: Path) -> None:
+def test_file_is_private_and_its_folder_is_created(tmp_path: Path) -> None:
     target = tmp_path / "new" / "a"
     write(target, b"a")
     assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"a", 0o600)
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_name_that_is_taken_meanwhile_stays_as_it_is_unless_it_is_to_be_overwritten(tmp_path: Path) -> None:
+def test_concurrently_created_file_is_kept_unless_overwriting(tmp_path: Path) -> None:
     target = tmp_path / "a"
     with pytest.raises(UserError, match="DESTINATION_EXISTS"), complete_file(target, overwrite=False):
         target.write_bytes(b"theirs")
@@ -31,7 +31,7 @@ def test_a_name_that_is_taken_meanwhile_stays_as_it_is_unless_it_is_to_be_overwr
     assert (list(tmp_path.iterdir()), target.read_bytes()) == ([target], b"ours")
 
 
-def test_an_error_leaves_nothing(tmp_path: Path) -> None:
+def test_error_leaves_no_file(tmp_path: Path) -> None:
     def cut_off() -> None:
         with complete_file(tmp_path / "a", overwrite=False) as path:
             path.write_bytes(b"half")
@@ -43,13 +43,13 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["/proc/nowhere/a", "file/a"])
-def test_a_place_that_takes_no_file_is_a_user_error(tmp_path: Path, name: str) -> None:
+def test_unwritable_path_is_a_user_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="DESTINATION_NOT_WRITABLE"):
         write(tmp_path / name, b"a")
 
 
-def test_a_full_disk_is_a_user_error_and_leaves_nothing(tmp_path: Path) -> None:
+def test_full_disk_is_a_user_error_and_leaves_no_file(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:

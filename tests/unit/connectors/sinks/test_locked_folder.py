@@ -23,7 +23,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_holds_is_not(tmp_path: Path) -> None:
+def test_only_folders_of_killed_processes_are_removed(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
@@ -41,7 +41,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_holds_is_no
     assert names(tmp_path) == ["other"]
 
 
-def test_a_folder_goes_with_an_error_too(tmp_path: Path) -> None:
+def test_folder_is_removed_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bad"), locked_folder(tmp_path / "new", "spill-"):
         raise ValueError("bad")
     assert names(tmp_path / "new") == []

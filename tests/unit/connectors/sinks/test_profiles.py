@@ -46,7 +46,7 @@ def refused(path: Path, name: str = "partner", env: dict[str, str] | None = None
     return caught.value
 
 
-def test_a_profile_has_what_the_file_and_the_environment_say(tmp_path: Path) -> None:
+def test_profile_combines_file_and_environment(tmp_path: Path) -> None:
     # the file names variables and has no secret
     profile = load_profile(profiles(tmp_path, FULL, 0o644), "partner", ENV)
     assert profile == DestinationProfile(
@@ -69,13 +69,13 @@ def test_a_profile_has_what_the_file_and_the_environment_say(tmp_path: Path) -> 
     assert "hush" not in f"{profile!r} {profile.access!r}"
 
 
-def test_a_profile_without_keys_goes_by_the_role_whatever_another_profile_lacks(tmp_path: Path) -> None:
+def test_profile_without_keys_uses_the_role(tmp_path: Path) -> None:
     profile = load_profile(profiles(tmp_path, FULL), "role", {})
     assert (profile.access, profile.extra) == (S3Access(endpoint="", region="us-east-1"), {})
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620, 0o602])
-def test_a_file_with_secrets_that_others_may_open_is_refused(tmp_path: Path, mode: int) -> None:
+def test_secrets_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     text = f'[partner]\nregion = "r"\n[other]\nregion = "r"\n{HUSH}'
     error = refused(profiles(tmp_path, text, mode))
     assert error.code == "BAD_PROFILES"
@@ -83,7 +83,7 @@ def test_a_file_with_secrets_that_others_may_open_is_refused(tmp_path: Path, mod
     assert load_profile(profiles(tmp_path, text), "other", {}).access.secret_key == "hush-secret"
 
 
-def test_an_unknown_profile_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+def test_unknown_profile_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     error = refused(profiles(tmp_path, FULL), "partners")
     assert (error.code, "it has: partner, role" in error.message) == ("UNKNOWN_PROFILE", True)
     error = refused(tmp_path / "none.toml")
@@ -125,7 +125,7 @@ def test_an_unknown_profile_is_told_with_those_that_there_are(tmp_path: Path) ->
         ('[partner]\nregion = "r"\nprefix = "theirs"', "'prefix' of profile 'partner' cannot be used"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_by_profile_and_key(tmp_path: Path, text: str, message: str) -> None:
+def test_unusable_file_is_refused_by_profile_and_key(tmp_path: Path, text: str, message: str) -> None:
     error = refused(profiles(tmp_path, text))
     assert error.code == "BAD_PROFILES"
     assert message in error.message
@@ -146,18 +146,18 @@ def test_a_file_that_cannot_be_used_is_told_by_profile_and_key(tmp_path: Path, t
         "http://[::1",
     ],
 )
-def test_an_endpoint_is_an_address_and_nothing_more(tmp_path: Path, endpoint: str) -> None:
+def test_endpoint_with_more_than_an_address_is_refused(tmp_path: Path, endpoint: str) -> None:
     error = refused(profiles(tmp_path, f'[partner]\nregion = "r"\nendpoint = "{endpoint}"'))
     assert (error.code, "'endpoint' of profile 'partner'" in error.message) == ("BAD_PROFILES", True)
 
 
 @pytest.mark.parametrize("endpoint", ["https://host", "http://127.0.0.1:9000", "http://[::1]:9000", "https://h.x:1/"])
-def test_other_endpoints_are_taken(tmp_path: Path, endpoint: str) -> None:
+def test_valid_endpoints_are_accepted(tmp_path: Path, endpoint: str) -> None:
     path = profiles(tmp_path, f'[partner]\nregion = "r"\nendpoint = "{endpoint}"')
     assert load_profile(path, "partner", {}).access.endpoint == endpoint
 
 
-def test_a_file_that_is_no_text_or_cannot_be_opened_is_told(tmp_path: Path) -> None:
+def test_unreadable_profile_file_is_reported(tmp_path: Path) -> None:
     path = profiles(tmp_path, "")
     path.write_bytes(b"[partner]\nsecret_key = 'hush\xff'")
     assert (refused(path).code, refused(path).__cause__) == ("BAD_PROFILES", None)
@@ -182,14 +182,14 @@ def test_an_export_with_a_profile_stays_below_its_prefix(tmp_path: Path, uri: st
         destination("s3://theirs/from-us/../other", NOWHERE, profile)
 
 
-def test_a_profile_is_for_no_folder(tmp_path: Path) -> None:
+def test_profile_for_a_folder_is_refused(tmp_path: Path) -> None:
     profile = load_profile(profiles(tmp_path, FULL), "role", {})
     with pytest.raises(UserError, match="BAD_URI: profile role is for s3://bucket/prefix, not for out"):
         destination("out", NOWHERE, profile)
     assert destination("s3://anywhere", NOWHERE, profile).uri("x") == "s3://anywhere/x"
 
 
-def test_the_profile_of_the_documentation_has_every_key_and_can_be_used(tmp_path: Path) -> None:
+def test_documented_profile_has_every_key_and_is_valid(tmp_path: Path) -> None:
     text = (Path(__file__).parents[4] / "docs" / "exports.md").read_text()
     (block,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     env = dict.fromkeys(re.findall(r"env:(\w+)", block), "x")

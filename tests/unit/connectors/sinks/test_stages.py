@@ -29,13 +29,13 @@ def doubled(numbers: Iterator[int]) -> Iterator[int]:
 
 
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(1, 4))
-def test_items_come_through_two_stages_in_their_order(numbers: list[int], one: int, other: int) -> None:
+def test_items_pass_two_stages_in_order(numbers: list[int], one: int, other: int) -> None:
     with Stages() as stages:
         found = list(stages.prefetch(doubled(stages.prefetch(iter(numbers), most=one)), most=other))
     assert found == [2 * number for number in numbers]
 
 
-def test_an_item_is_made_while_the_one_before_it_is_used() -> None:
+def test_next_item_is_produced_while_the_previous_is_used() -> None:
     made = [threading.Event() for _ in range(5)]
 
     def making() -> Iterator[int]:
@@ -49,7 +49,7 @@ def test_an_item_is_made_while_the_one_before_it_is_used() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_no_more_items_are_made_than_may_wait(most: int) -> None:
+def test_stages_produce_at_most_the_allowed_backlog(most: int) -> None:
     asked = 0
     leads: list[int] = []
 
@@ -67,7 +67,7 @@ def test_no_more_items_are_made_than_may_wait(most: int) -> None:
     assert max(leads) <= most
 
 
-def test_what_a_stage_raises_comes_through_the_stages_behind_it_once() -> None:
+def test_error_of_a_stage_is_raised_once_at_the_end() -> None:
     def failing() -> Iterator[int]:
         yield from (1, 2)
         raise OSError("disk")
@@ -79,7 +79,7 @@ def test_what_a_stage_raises_comes_through_the_stages_behind_it_once() -> None:
         assert list(numbers) == []
 
 
-def test_a_failure_does_not_overtake_the_items_that_were_made_before_it() -> None:
+def test_failure_does_not_overtake_earlier_items() -> None:
     failed = threading.Event()
 
     def failing() -> Iterator[int]:
@@ -96,7 +96,7 @@ def test_a_failure_does_not_overtake_the_items_that_were_made_before_it() -> Non
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt()], ids=repr)
-def test_a_taker_that_fails_closes_the_generators_of_all_stages_in_their_threads(error: BaseException) -> None:
+def test_failing_consumer_closes_all_generators_in_their_threads(error: BaseException) -> None:
     closed: list[str] = []
 
     def endless(name: str, numbers: Iterator[int] | None = None) -> Iterator[int]:
@@ -113,7 +113,7 @@ def test_a_taker_that_fails_closes_the_generators_of_all_stages_in_their_threads
     assert sorted(closed) == ["reader in stage-0", "writer in stage-1"]
 
 
-def test_leaving_wakes_a_stage_that_waits_for_another_and_interrupts_an_item_that_is_being_made() -> None:
+def test_leaving_wakes_waiting_stages_and_interrupts_production() -> None:
     began, interrupted = threading.Event(), threading.Event()
     calls: list[int] = []
 
@@ -134,7 +134,7 @@ def test_leaving_wakes_a_stage_that_waits_for_another_and_interrupts_an_item_tha
     assert len(calls) >= 2
 
 
-def test_a_query_that_would_run_for_years_ends_with_its_stages(tmp_path: Path) -> None:
+def test_endless_query_ends_with_its_stages(tmp_path: Path) -> None:
     years = "SELECT sum(a.range * b.range) FROM range(1e9::BIGINT) a, range(1e9::BIGINT) b"
     with connect(limits(tmp_path)) as connection:
         with Stages() as stages:
@@ -142,7 +142,7 @@ def test_a_query_that_would_run_for_years_ends_with_its_stages(tmp_path: Path) -
         assert connection.execute("SELECT 1").fetchall() == [(1,)]
 
 
-def test_nothing_is_taken_and_nothing_begun_after_the_end() -> None:
+def test_finished_stages_take_and_start_nothing() -> None:
     with Stages() as stages:
         numbers = stages.prefetch(iter([1, 2]), most=2)
     with pytest.raises(StageStopped):

@@ -41,19 +41,19 @@ def begins_like_a_formula(text: str | None) -> bool:
 
 
 @given(ROWS, st.integers(0, 3))
-def test_lines_of_csv_are_those_of_rfc_4180(rows: list[Row], before: int) -> None:
+def test_csv_lines_follow_rfc_4180(rows: list[Row], before: int) -> None:
     texts = [[NULL if value is None else quoted(str(value)) for value in row] for row in rows]
     found = csv_rows(batch_of(rows, before), SCHEMA, null_token=NULL).to_pybytes().decode()
     assert found == "".join(",".join(row) + "\n" for row in texts)
 
 
-def test_an_id_that_is_the_null_token_is_refused_since_an_import_would_read_no_id() -> None:
+def test_id_equal_to_the_null_token_is_refused() -> None:
     with pytest.raises(UserError, match="NULL_TOKEN_TAKEN: column user_id has the id"):
         csv_rows(batch_of([("a", None, 1, None), (NULL, "x", 1, "y")], 0), SCHEMA, null_token=NULL)
 
 
 @given(ROWS, st.integers(0, 3))
-def test_lines_of_json_are_those_of_pythons_encoder(rows: list[Row], before: int) -> None:
+def test_json_lines_equal_pythons_encoder(rows: list[Row], before: int) -> None:
     found = jsonl_rows(batch_of(rows, before), SCHEMA).to_pybytes().decode()
     objects = [dict(zip(SCHEMA.names, row, strict=True)) for row in rows]
     lines = [json.dumps(one, ensure_ascii=False, separators=(",", ":")) + "\n" for one in objects]
@@ -61,7 +61,7 @@ def test_lines_of_json_are_those_of_pythons_encoder(rows: list[Row], before: int
 
 
 @given(ROWS, st.integers(0, 3))
-def test_texts_that_begin_like_a_formula_are_counted_and_escaped(rows: list[Row], before: int) -> None:
+def test_formula_like_texts_are_counted_and_escaped(rows: list[Row], before: int) -> None:
     batch = batch_of(rows, before)
     texts = [text for user_id, note, _, other in rows for text in (user_id, note, other)]
     assert formulas(batch, SCHEMA) == sum(map(begins_like_a_formula, texts))

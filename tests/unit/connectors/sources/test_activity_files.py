@@ -88,9 +88,7 @@ GOOD = "alice,order,2026-11-25T11:00:00Z,o-1,X,1\n"
         (",,1969-12-31T23:59:59Z,o,X,1", "id_empty", "user_id", "the id is empty"),
     ],
 )
-def test_a_row_that_is_no_event_is_named_and_those_around_it_are_kept(
-    row: str, code: str, column: str, reason: str
-) -> None:
+def test_invalid_event_row_is_named_and_its_neighbours_are_kept(row: str, code: str, column: str, reason: str) -> None:
     found = read(HEADER + GOOD + row + "\n" + GOOD, "coupon", "total:double", "event_id")
     assert [r[0] for r in found.rows] == [0, 2]
     (reject,) = found.rejects
@@ -100,12 +98,12 @@ def test_a_row_that_is_no_event_is_named_and_those_around_it_are_kept(
     assert reject.raw == row[:512]
 
 
-def test_a_column_is_named_as_it_is_in_the_file() -> None:
+def test_column_is_named_as_in_the_file() -> None:
     found = read("user_id,what,when\nalice,,2026-11-25T11:00:00Z\n", "event=what", "occurred_at:timestamp=when")
     assert [(r.column, r.reason) for r in found.rejects] == [("what", "event is missing")]
 
 
-def test_lines_of_json_are_judged_as_rows_of_a_table_are() -> None:
+def test_json_lines_obey_the_checks_of_table_rows() -> None:
     lines = (
         b'{"user_id": "alice", "event": "order", "occurred_at": "2026-11-25T11:00:00Z", "total": 1}\n'
         b'{"user_id": "alice", "occurred_at": "2026-11-25T11:00:00Z"}\n'
@@ -122,7 +120,7 @@ def parquet(path: Path, **columns: Any) -> Path:
     return path
 
 
-def test_a_files_own_time_is_what_its_events_may_not_be_far_ahead_of(tmp_path: Path) -> None:
+def test_events_far_ahead_of_the_files_time_are_rejected(tmp_path: Path) -> None:
     times = [NOON, NOON.replace(day=26), NOON.replace(day=26, second=1), NOON.replace(year=1969)]
     at = pa.array(times, pa.timestamp("ms", "UTC"))
     file = parquet(tmp_path / "f.parquet", user_id=["a", "b", "c", "d"], event=["e"] * 4, occurred_at=at)
@@ -143,7 +141,7 @@ def test_rejects_are_the_same_when_the_child_digests_the_rows(tmp_path: Path) ->
         assert [digest.count for digest in digested.digests] == [0, 2, 0, 0]
 
 
-def test_a_file_of_profiles_has_one_row_for_each_change() -> None:
+def test_profile_file_has_one_row_per_change() -> None:
     spec = spec_of("profiles", "age:double", "plan")
     content = f"user_id,age,plan\nalice,30,gold\nbob,,{'x' * 8193}\nalice,,\n"
     found = read_csv(content.encode(), spec=spec)
@@ -151,12 +149,12 @@ def test_a_file_of_profiles_has_one_row_for_each_change() -> None:
     assert [(r.code.value, r.column) for r in found.rejects] == [("bad_property", "plan")]
 
 
-def test_members_are_not_judged_as_events_are() -> None:
+def test_members_skip_the_checks_of_events() -> None:
     spec = ImportSpec(columns=(Column(name="event"), Column(name="occurred_at", type="timestamp")))
     found = read_csv(b"user_id,event,occurred_at\nalice,,1969-01-01T00:00:00Z\n", spec=spec, received_at_us=0)
     assert (len(found.rows), found.rejects) == (1, [])
 
 
-def test_a_file_and_a_record_are_refused_in_the_same_words() -> None:
+def test_files_and_records_are_refused_in_the_same_words() -> None:
     words = {"BAD_EVENT", "BAD_EVENT_ID", "BAD_TIME", "TOO_EARLY", "TOO_FAR_AHEAD", "BAD_PROPERTY"}
     assert {RejectCode[word].value for word in words} == {RefusalCode[word].value for word in words}

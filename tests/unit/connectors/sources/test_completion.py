@@ -66,13 +66,13 @@ def columns(spec: ImportSpec) -> list[str]:
 EVENT = ["event:string", "occurred_at:timestamp"]
 
 
-def test_columns_of_a_table_that_are_not_named_are_texts(tmp_path: Path) -> None:
+def test_unnamed_table_columns_are_texts(tmp_path: Path) -> None:
     content = f"coupon,event,ts,user_id,total,event_id\nX,order,{AT},alice,1,o-1\n"
     found = complete(tmp_path, "a.csv", content, asked("events", "total:double", "occurred_at=ts"))
     assert found == ["event:string", "occurred_at:timestamp=ts", "event_id:string", "total:double", "coupon:string"]
 
 
-def test_a_column_that_is_known_has_its_type_under_any_of_its_names_and_need_not_be_there(tmp_path: Path) -> None:
+def test_known_column_keeps_its_type_under_any_name_and_is_optional(tmp_path: Path) -> None:
     known = asked("events", "total:double=Total", "rush:boolean", "gone:double")
     spec = replace(asked("events", "rush=Rush"), known_columns=known.known_columns)
     head = "user_id,event,occurred_at"
@@ -86,11 +86,11 @@ def test_a_column_that_is_known_has_its_type_under_any_of_its_names_and_need_not
     assert complete_spec(tmp_path / "a.csv", once, ParseLimits()) == once
 
 
-def test_an_empty_table_has_columns_too(tmp_path: Path) -> None:
+def test_empty_table_has_columns(tmp_path: Path) -> None:
     assert complete(tmp_path, "a.csv", "user_id,event,occurred_at,x\n", asked()) == [*EVENT, "x:string"]
 
 
-def test_members_of_lines_are_what_their_values_are(tmp_path: Path) -> None:
+def test_json_members_take_the_types_of_their_values(tmp_path: Path) -> None:
     line = (
         f'{{"user_id": "a", "event": "e", "occurred_at": "{AT}", "n": 1, "x": 1.5, "t": "y", "b": true, "z": null}}\n'
     )
@@ -104,14 +104,14 @@ def test_members_of_lines_are_what_their_values_are(tmp_path: Path) -> None:
     ]
 
 
-def test_columns_of_parquet_are_what_the_file_says(tmp_path: Path) -> None:
+def test_parquet_columns_take_the_types_of_the_file(tmp_path: Path) -> None:
     table = pa.table({"user_id": ["a"], "since": [NOON], "day": [NOON.date()], "n": [1], "deleted": [True], "t": ["x"]})
     pq.write_table(table, tmp_path / "a.parquet")
     found = complete_spec(tmp_path / "a.parquet", asked("profiles"), ParseLimits())
     assert columns(found) == ["deleted:boolean", "since:timestamp", "day:date", "n:double", "t:string"]
 
 
-def test_a_spec_that_is_complete_stays_as_it_is(tmp_path: Path) -> None:
+def test_complete_spec_is_unchanged(tmp_path: Path) -> None:
     content = f"user_id,event,occurred_at,coupon\nalice,order,{AT},X\n"
     (tmp_path / "a.csv").write_text(content)
     once = complete_spec(tmp_path / "a.csv", asked(), ParseLimits())
@@ -139,7 +139,7 @@ def test_a_spec_that_is_complete_stays_as_it_is(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_a_value_refuses_the_file_and_is_named(
+def test_invalid_column_type_refuses_the_file_and_is_named(
     tmp_path: Path, name: str, content: str, code: str, words: str
 ) -> None:
     with pytest.raises(UserError, match=words) as error:
@@ -147,7 +147,7 @@ def test_what_cannot_be_a_value_refuses_the_file_and_is_named(
     assert error.value.code == code
 
 
-def test_a_time_in_parquet_is_no_property_of_events(tmp_path: Path) -> None:
+def test_parquet_time_is_refused_as_an_event_property(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"user_id": ["a"], "event": ["e"], "occurred_at": [NOON], "paid": [NOON]}), tmp_path / "a.parquet"
     )
@@ -167,7 +167,7 @@ def test_a_decimal_of_events_is_imported_only_as_text_or_rounded_on_request(tmp_
     assert rounded in complete_spec(file, asked("events", rounded.notation), ParseLimits()).columns
 
 
-def test_a_member_that_comes_late_is_a_reject_and_is_not_lost(tmp_path: Path) -> None:
+def test_late_member_is_rejected_not_lost(tmp_path: Path) -> None:
     line = f'{{"user_id": "a", "event": "e", "occurred_at": "{AT}"'
     content = f"{line}}}\n" * 1500 + f'{line}, "late": null}}\n{line}, "late": 1}}\n'
     file = tmp_path / "a.jsonl"
@@ -178,18 +178,18 @@ def test_a_member_that_comes_late_is_a_reject_and_is_not_lost(tmp_path: Path) ->
     assert [(r.ordinal, r.code.value, r.column) for r in rejects] == [(1501, "unknown_member", "late")]
 
 
-def test_of_profiles_a_null_that_comes_late_would_be_lost_too() -> None:
+def test_late_null_of_a_profile_is_rejected_not_lost() -> None:
     found = read_jsonl(b'{"user_id": "a", "late": null}\n', spec=asked("profiles"))
     assert found.codes == [(0, "unknown_member")]
 
 
-def test_with_only_the_named_columns_others_are_ignored() -> None:
+def test_unnamed_columns_are_ignored_on_request() -> None:
     line = f'{{"user_id": "a", "event": "e", "occurred_at": "{AT}", "late": 1}}\n'
     found = read_jsonl(line.encode(), spec=asked(other_columns=False))
     assert (len(found.rows), found.rejects) == (1, [])
 
 
-def test_a_deleted_profile_has_no_attributes_in_its_row() -> None:
+def test_deleted_profile_row_has_no_attributes() -> None:
     content = b"user_id,plan,deleted\na,gold,true\nb,,1\nc,gold,\nd,gold,no\n"
     found = read_csv(content, spec=asked("profiles", "deleted", "plan"))
     assert found.rows == [(1, "b", True, None), (2, "c", None, "gold")]
@@ -199,6 +199,6 @@ def test_a_deleted_profile_has_no_attributes_in_its_row() -> None:
     ]
 
 
-def test_an_audience_keeps_the_columns_that_are_named() -> None:
+def test_audience_keeps_its_named_columns() -> None:
     with pytest.raises(UserError, match="BAD_SPEC"):
         ImportSpec(other_columns=True)

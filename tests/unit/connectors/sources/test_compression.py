@@ -17,7 +17,7 @@ TEXT = b"user_id,c\n" + b"".join(b"u%06d,%d\n" % (i, i * i) for i in range(20_00
 
 @cache
 def zipped(content: bytes) -> bytes:
-    """Every process makes the parameters below; compressing each anew takes a second."""
+    """Every process makes the parameters below; compressing each again takes a second."""
     return gzip.compress(content)
 
 
@@ -41,7 +41,7 @@ HALF = TEXT.index(b"\nu010000") + 5  # in the middle of a record
     ],
     ids=["plain", "gzip", "gzip members", "gzip padding", "zstd", "zstd frames", "zstd skippable frame"],
 )
-def test_the_content_decides_whatever_the_name_says(content: bytes, compression: str, tmp_path: Path) -> None:
+def test_content_outweighs_the_file_name(content: bytes, compression: str, tmp_path: Path) -> None:
     file = tmp_path / "wrong.csv.bz2"
     file.write_bytes(content)
     found = parse_file(file, "c:long")
@@ -121,7 +121,7 @@ def test_a_bomb_is_stopped_by_its_size(tmp_path: Path) -> None:
     assert caught.value.code == "COMPRESSION_BOMB"
 
 
-def test_a_plain_file_has_a_largest_size_too(tmp_path: Path) -> None:
+def test_uncompressed_file_size_is_limited(tmp_path: Path) -> None:
     file = tmp_path / "f.csv"
     file.write_bytes(TEXT)
     with pytest.raises(UserError) as caught:

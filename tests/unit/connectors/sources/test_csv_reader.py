@@ -41,7 +41,7 @@ def test_quoted_fields_keep_commas_quotes_and_line_ends() -> None:
     assert found.codes == [(1, "field_count"), (2, "field_count")]
 
 
-def test_an_escaped_quote_at_the_end_of_a_field_is_no_end() -> None:
+def test_escaped_quote_does_not_end_a_field() -> None:
     assert read_csv(b'user_id\n"a"""\n""""\n"""b"\n').ids == ['a"', '"', '"b']
 
 
@@ -81,7 +81,7 @@ def test_an_escaped_quote_at_the_end_of_a_field_is_no_end() -> None:
     ],
 )
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_a_faulty_record_is_named_and_the_rows_around_it_are_kept(
+def test_faulty_record_is_named_and_its_neighbours_are_kept(
     record: bytes, code: str, column: str | None, end: bytes
 ) -> None:
     head = b"user_id,c" + end + b"a,x" + end
@@ -92,7 +92,7 @@ def test_a_faulty_record_is_named_and_the_rows_around_it_are_kept(
     assert (reject.code, reject.column) == (code, column)
 
 
-def test_a_carriage_return_at_the_very_end_is_a_lone_one() -> None:
+def test_final_carriage_return_is_a_bare_one() -> None:
     assert read_csv(b"user_id\na\nb\r").codes == [(1, "lone_cr")]
 
 
@@ -109,7 +109,7 @@ def test_offsets_count_the_byte_order_mark() -> None:
     assert read_csv(b"\xef\xbb\xbfuser_id\n\n").rejects[0].byte_offset == 11
 
 
-def test_an_id_of_191_characters_is_accepted_however_many_bytes_it_has() -> None:
+def test_id_of_191_characters_is_accepted_at_any_byte_length() -> None:
     ids = ["é" * 191, "字" * 191, "😀" * 191]
     assert read_csv("\n".join(["user_id", *ids]).encode()).ids == ids
 
@@ -122,7 +122,7 @@ def test_ids_that_differ_by_case_by_space_or_by_normalisation_stay_distinct() ->
     assert read_csv("\n".join(["user_id", *written]).encode()).ids == ids
 
 
-def test_a_record_over_the_limit_is_one_reject_and_its_bytes_are_not_kept() -> None:
+def test_oversized_record_is_one_reject_without_its_bytes() -> None:
     content = b"user_id,c\na,x\nbig," + b"z" * 5_000 + b'\nq,"' + b"y,\n" * 2_000 + b'"\nb,y\n'
     for block_bytes in (16, 300, 1 << 20):
         found = read_csv(content, "c", record_limit=1_000, block_bytes=block_bytes)
@@ -136,7 +136,7 @@ def test_a_record_over_the_limit_is_one_reject_and_its_bytes_are_not_kept() -> N
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
 @pytest.mark.parametrize("block_bytes", [1, 7, 1 << 20])
-def test_the_record_limit_is_exact_and_leaves_the_line_end_out(end: bytes, block_bytes: int) -> None:
+def test_record_limit_is_exact_and_excludes_the_line_end(end: bytes, block_bytes: int) -> None:
     fits, over = b"k" * 99 + b",", b"k" * 100 + b","
     settings: Any = {"record_limit": 100, "block_bytes": block_bytes}
     assert read_csv(b"user_id,c\n" + fits + end, "c", **settings).rejects == []
@@ -164,7 +164,7 @@ def test_a_row_with_two_faults_has_one_reject() -> None:
     assert read_csv(b"user_id,n\n,x\n", "n:long").codes == [(0, "id_empty")]
 
 
-def test_null_values_of_the_spec_are_null_in_extra_columns_and_no_ids() -> None:
+def test_null_tokens_are_null_in_extra_columns_and_invalid_as_ids() -> None:
     spec = spec_of("c", "n:long", null_values=("NULL", "-"))
     found = read_csv(b'user_id,c,n\na,"NULL",-\nb,,1\nNULL,x,1\n"-",x,1\n,x,1\nnull,x,1\n', spec=spec)
     assert found.rows == [(0, "a", None, None), (1, "b", "", 1), (5, "null", "x", 1)]
@@ -183,7 +183,7 @@ def test_raw_text_is_bounded_and_printable() -> None:
     assert len(found.rejects[0].raw) == 512
 
 
-def test_a_header_without_rows_is_no_error() -> None:
+def test_header_without_rows_is_valid() -> None:
     for content in (b"user_id,c", b"user_id,c\n", b"\xef\xbb\xbfuser_id,c\r\n"):
         found = read_csv(content, "c")
         assert (found.rows, found.rejects) == ([], [])
@@ -211,7 +211,7 @@ def test_a_header_without_rows_is_no_error() -> None:
     ],
 )
 @pytest.mark.parametrize("block_bytes", [1, 1 << 20])
-def test_a_fault_of_the_whole_file_is_an_error_with_a_code(content: bytes, code: str, block_bytes: int) -> None:
+def test_file_fault_is_an_error_with_a_code(content: bytes, code: str, block_bytes: int) -> None:
     with pytest.raises(UserError) as caught:
         read_csv(content, "c", block_bytes=block_bytes, record_limit=1_000)
     assert caught.value.code == code
@@ -224,7 +224,7 @@ def test_a_missing_column_is_reported_with_a_similar_one() -> None:
         read_csv(b"user_id\n", "age")
 
 
-def test_a_column_that_a_file_may_lack_is_null_in_all_rows_and_read_when_it_is_there() -> None:
+def test_optional_column_is_null_when_absent() -> None:
     spec = spec_of("age:long", "city=Town", allow_missing_columns=("age",))
     assert read_csv(b"Town,user_id\nOsaka,a\n", spec=spec).rows == [(0, "a", None, "Osaka")]
     assert read_csv(b"Town,age,user_id\nOsaka,5,a\n", spec=spec).rows == [(0, "a", 5, "Osaka")]
@@ -232,11 +232,11 @@ def test_a_column_that_a_file_may_lack_is_null_in_all_rows_and_read_when_it_is_t
         read_csv(b"age,user_id\n5,a\n", spec=spec)
 
 
-def test_a_file_of_members_to_be_removed_needs_only_their_ids() -> None:
+def test_removal_file_needs_only_ids() -> None:
     assert read_csv(b"user_id\na\n", spec=spec_of("age:long", mode="remove")).ids == ["a"]
 
 
-def test_a_duplicate_of_a_column_that_nobody_wants_does_not_matter() -> None:
+def test_duplicate_of_an_unused_column_is_ignored() -> None:
     assert read_csv(b"user_id,x,x\na,1,2\n").ids == ["a"]
 
 
@@ -250,7 +250,7 @@ def test_20_000_columns_are_read_and_one_more_is_refused() -> None:
 
 
 @pytest.mark.parametrize("block_bytes", [64, 1 << 20])
-def test_a_quote_that_is_never_closed_is_told_with_the_place_where_it_opened(block_bytes: int) -> None:
+def test_unclosed_quote_is_reported_with_its_position(block_bytes: int) -> None:
     content = b'user_id,c\na,"1\n2"\nb,x\nc,"' + b"y\n" * 5_000
     with pytest.raises(UserError) as caught:
         read_csv(content, "c", block_bytes=block_bytes, record_limit=1_000)
@@ -258,13 +258,13 @@ def test_a_quote_that_is_never_closed_is_told_with_the_place_where_it_opened(blo
     assert (caught.value.detail["line"], caught.value.detail["byte_offset"]) == (5, 24)
 
 
-def test_rejects_without_end_come_in_batches_of_bounded_size() -> None:
+def test_endless_rejects_arrive_in_bounded_batches() -> None:
     found = read_csv(b"user_id,c\n" + b"x\n" * 20_000 + b"a,b\n", "c")
     assert len(found.rejects) == 20_000
     assert found.rows == [(20_000, "a", "b")]
 
 
-def test_users_who_bear_the_name_of_the_column_or_begin_with_a_mark_are_read_from_what_exports_write() -> None:
+def test_ids_equal_to_the_header_or_starting_with_a_mark_round_trip() -> None:
     ids = ["user_id", "\ufeffuser_id", "\ufeff", "a", '\ufeff"']
     rows = pa.RecordBatch.from_pydict({USER_ID: ids})
     written = csv_header(RowSchema()) + bytes(csv_rows(rows, RowSchema(), null_token=""))

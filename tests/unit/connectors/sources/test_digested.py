@@ -63,9 +63,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_digests_are_those_of_the_rows_that_publishing_gets_with_the_same_rejects(
-    tmp_path: Path, name: str
-) -> None:
+def test_digests_and_rejects_match_those_of_publishing(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(FORMATS[name]([row(k) for k in range(ROWS)]))
     of_rows = PartitionDigests(SPEC.row_schema, PARTITIONS)
@@ -85,7 +83,7 @@ def test_the_digests_are_those_of_the_rows_that_publishing_gets_with_the_same_re
     assert all(digest.count > 0 for digest in digested.digests)
 
 
-def test_there_are_no_digests_before_the_file_is_known_to_be_whole(tmp_path: Path) -> None:
+def test_digests_are_unavailable_before_the_end_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes(as_csv([row(k) for k in range(ROWS)]) + b'\n"open')
     with open_digested(path, SPEC, partitions=PARTITIONS) as digested:
@@ -102,7 +100,7 @@ def batch(first: int, rows: int, note: str = "") -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def test_batches_of_any_number_and_size_are_digested_once_each_whoever_does_it() -> None:
+def test_every_batch_is_digested_once_by_either_thread() -> None:
     batches = [batch(k * 100, 100) for k in range(200)] + [batch(0, 3, "x" * WAITING_BATCH_BYTES)]
     alone = PartitionDigests(SPEC.row_schema, PARTITIONS)
     digester = Digester(SPEC.row_schema, PARTITIONS)
@@ -112,14 +110,12 @@ def test_batches_of_any_number_and_size_are_digested_once_each_whoever_does_it()
     assert digester.digests() == alone.digests()
 
 
-def test_no_rows_have_empty_digests() -> None:
+def test_empty_file_has_empty_digests() -> None:
     assert Digester(SPEC.row_schema, 2).digests() == (Digest(schema_id=SPEC.row_schema.schema_id),) * 2
 
 
 @pytest.mark.parametrize("batches", [1, 100])
-def test_what_goes_wrong_in_the_second_thread_is_raised_in_the_first(
-    batches: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_error_in_the_second_thread_is_raised_in_the_first(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     here, add, failed = threading.current_thread(), PartitionDigests.add, threading.Event()
 
     def fail(digests: PartitionDigests, rows: pa.RecordBatch) -> None:
@@ -143,7 +139,7 @@ def test_what_goes_wrong_in_the_second_thread_is_raised_in_the_first(
         use()
 
 
-def test_a_thread_that_cannot_start_is_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_start_failure_means_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -175,7 +171,7 @@ PartitionDigests.add = add
 
 @pytest.mark.usefixtures("new_fork_server")
 @pytest.mark.parametrize(("instead", "code"), [("raise MemoryError", "PARSER_MEMORY"), ("pass", "ROWS_LOST")])
-def test_batches_that_the_second_thread_of_the_child_fails_at_or_drops_are_an_error(
+def test_batches_failed_or_dropped_by_the_second_thread_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instead: str, code: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(IN_THE_CHILD.format(instead=instead))
@@ -192,9 +188,7 @@ def test_batches_that_the_second_thread_of_the_child_fails_at_or_drops_are_an_er
 
 
 @pytest.mark.parametrize("content", ["user_id,n,note\n", "user_id,n,note\na,1,\n"])
-def test_a_child_that_sends_no_digests_is_not_believed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
-) -> None:
+def test_child_without_digests_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     class Silent(FrameReader):
         def next_frame(self, timeout_s: float) -> tuple[FrameKind, bytearray] | None:
             frame = super().next_frame(timeout_s)

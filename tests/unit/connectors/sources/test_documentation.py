@@ -16,7 +16,7 @@ def test_every_reject_code_is_documented() -> None:
     assert [code.value for code in RejectCode if f"`{code.value}`" not in codes] == []
 
 
-def test_the_documented_bounds_are_those_of_an_import() -> None:
+def test_documented_bounds_match_an_import() -> None:
     limits = Context(Settings()).parse_limits()
     assert limits == ParseLimits()
     assert f"| bytes after decompression | {limits.max_decoded_bytes // (1024 * MIB)} GiB |" in TEXT

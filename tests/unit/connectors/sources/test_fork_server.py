@@ -67,7 +67,7 @@ def ended(process: psutil.Process) -> bool:
     return bool(gone)
 
 
-def test_each_file_has_a_process_of_its_own_and_the_server_sees_none(file: Path, server: psutil.Process) -> None:
+def test_each_file_has_its_own_process_and_the_server_opens_none(file: Path, server: psutil.Process) -> None:
     expected = parse_file(file, "n:long")
     seen = set()
     for _ in range(3):
@@ -83,7 +83,7 @@ def test_each_file_has_a_process_of_its_own_and_the_server_sees_none(file: Path,
     assert [process.pid for process in fork_servers()] == [server.pid]
 
 
-def test_files_that_are_read_at_once_do_not_meet(tmp_path: Path) -> None:
+def test_concurrent_files_are_isolated(tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.csv" for number in range(24)]
     for number, path in enumerate(files):
         path.write_text("user_id,n\n" + f"u,{number}\n" * 10_000)
@@ -92,7 +92,7 @@ def test_files_that_are_read_at_once_do_not_meet(tmp_path: Path) -> None:
     assert [{(len(rows), n) for _, _, n in rows} for rows in read] == [{(10_000, n)} for n in range(24)]
 
 
-def test_it_has_loaded_what_reads_files_in_one_thread_and_nothing_that_others_have_installed(
+def test_fork_server_preloads_the_readers_and_nothing_foreign(
     server: psutil.Process,
 ) -> None:
     assert find_spec("pandas") is not None  # pyarrow would load it
@@ -102,7 +102,7 @@ def test_it_has_loaded_what_reads_files_in_one_thread_and_nothing_that_others_ha
     assert server.num_threads() == 1
 
 
-def test_a_child_has_nothing_open_but_its_own(file: Path, server: psutil.Process) -> None:
+def test_child_inherits_no_descriptors(file: Path, server: psutil.Process) -> None:
     with open_parsed(file, spec_of("n:long")) as first, open_parsed(file, spec_of("n:long")) as second:
         for parsed in (first, second):
             next(iter(parsed))
@@ -116,20 +116,20 @@ def test_a_child_has_nothing_open_but_its_own(file: Path, server: psutil.Process
             assert len(opened) == 5
 
 
-def test_the_server_keeps_nothing_of_a_file(small: Path, server: psutil.Process) -> None:
+def test_server_retains_no_file_data(small: Path, server: psutil.Process) -> None:
     before = server.num_fds()
     for _ in range(50):
         parse_file(small, "n:long")
     until(lambda: server.num_fds() == before)  # the last child's end is reported before its descriptors are closed
 
 
-def test_a_server_that_has_died_is_replaced(small: Path, server: psutil.Process) -> None:
+def test_dead_server_is_replaced(small: Path, server: psutil.Process) -> None:
     server.kill()
     assert ended(server)
     assert parse_file(small, "n:long").rows == [(0, "a", 1)]
 
 
-def test_the_death_of_the_server_ends_its_children_and_is_told(file: Path, server: psutil.Process) -> None:
+def test_server_death_ends_its_children_and_is_reported(file: Path, server: psutil.Process) -> None:
     with open_parsed(file, spec_of("n:long")) as parsed:
         batches = iter(parsed)
         next(batches)
@@ -154,7 +154,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 @pytest.mark.parametrize("end", [lambda server: server.kill(), lambda _: PARSERS.stop()], ids=["killed", "stopped"])
-def test_a_server_that_ends_while_it_is_asked_is_told(
+def test_server_ending_during_a_request_is_reported(
     small: Path, server: psutil.Process, asked: threading.Event, end: Callable[[psutil.Process], None]
 ) -> None:
     server.suspend()
@@ -166,9 +166,7 @@ def test_a_server_that_ends_while_it_is_asked_is_told(
             opened.result()
 
 
-def test_a_server_that_does_not_answer_is_ended(
-    small: Path, server: psutil.Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unresponsive_server_is_ended(small: Path, server: psutil.Process, monkeypatch: pytest.MonkeyPatch) -> None:
     server.suspend()
     with monkeypatch.context() as patched:
         patched.setattr(child_process, "START_TIMEOUT_S", 0.2)
@@ -179,7 +177,7 @@ def test_a_server_that_does_not_answer_is_ended(
 
 
 @pytest.mark.usefixtures("new_fork_server")
-def test_a_server_that_cannot_start_is_told_with_its_last_words(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_start_failure_is_reported_with_its_output(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONHOME", "/nowhere")
     with pytest.raises(FatalError, match="PARSER_FAILED") as raised:
         open_parsed(small, spec_of())
@@ -187,7 +185,7 @@ def test_a_server_that_cannot_start_is_told_with_its_last_words(small: Path, mon
 
 
 @pytest.mark.usefixtures("new_fork_server")
-def test_a_server_that_cannot_load_is_told_with_its_last_words(
+def test_server_load_failure_is_reported_with_its_output(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['connectors.sources.csv_reader'] = None\n")
@@ -210,7 +208,7 @@ os._exit = end
 
 
 @pytest.mark.usefixtures("new_fork_server")
-def test_a_server_that_has_closed_its_sockets_is_let_end_before_its_death_is_judged(
+def test_server_with_closed_sockets_may_finish_before_judgement(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = tmp_path / "released"
@@ -232,7 +230,7 @@ def test_a_server_that_has_closed_its_sockets_is_let_end_before_its_death_is_jud
 
 
 @pytest.mark.usefixtures("new_fork_server")
-def test_a_server_that_has_closed_its_sockets_and_does_not_end_is_ended(
+def test_lingering_server_with_closed_sockets_is_ended(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(ENDS_LATE.format(released=str(tmp_path / "never")))
@@ -242,7 +240,7 @@ def test_a_server_that_has_closed_its_sockets_and_does_not_end_is_ended(
         open_parsed(small, spec_of())
 
 
-def test_a_thread_that_waits_for_a_child_holds_up_no_other(server: psutil.Process) -> None:
+def test_thread_waiting_for_a_child_blocks_no_other(server: psutil.Process) -> None:
     child = PARSERS.fork()
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(child.wait)
@@ -277,7 +275,7 @@ def test_a_killed_owner_takes_the_server_with_it(wait: str) -> None:
 
 
 @pytest.mark.parametrize("left", [1, 2, 3])
-def test_where_no_process_may_be_forked_it_is_said_and_other_files_are_read_on(
+def test_failed_fork_is_reported_and_other_files_continue(
     file: Path, small: Path, server: psutil.Process, left: int
 ) -> None:
     with open_parsed(file, spec_of("n:long")) as parsed:
@@ -296,7 +294,7 @@ def test_where_no_process_may_be_forked_it_is_said_and_other_files_are_read_on(
     assert parsed.ended
 
 
-def test_the_largest_memory_of_a_child_is_its_own(file: Path, small: Path) -> None:
+def test_peak_memory_of_a_child_excludes_its_parent(file: Path, small: Path) -> None:
     peaks = []
     for path in (small, file, small):
         with open_parsed(path, spec_of("n:long")) as parsed:
@@ -307,7 +305,7 @@ def test_the_largest_memory_of_a_child_is_its_own(file: Path, small: Path) -> No
     assert few_again < many - 5 * MIB
 
 
-def test_the_limits_hold_although_the_server_has_none(file: Path) -> None:
+def test_child_limits_hold_under_an_unlimited_server(file: Path) -> None:
     with (
         open_parsed(file, spec_of("n:long"), ParseLimits(memory_bytes=1 << 20)) as parsed,
         pytest.raises(UserError, match="PARSER_MEMORY"),

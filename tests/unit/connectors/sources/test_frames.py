@@ -52,25 +52,25 @@ def through_the_pipe(*batches: pa.RecordBatch) -> list[bytearray]:
 
 
 @pytest.mark.parametrize("ordinals", [[0], [7], [0, 1, 2], [5, 6, 7, 8], [1, 3], [0, 2, 3, 9], [4, 5, 7]])
-def test_a_batch_comes_out_as_it_went_in(ordinals: list[int]) -> None:
+def test_batch_round_trips_through_frames(ordinals: list[int]) -> None:
     batch = batch_of(ordinals)
     (payload,) = through_the_pipe(batch)
     assert read_batch(payload, SCHEMA).equals(batch)
 
 
-def test_batches_with_and_without_gaps_in_their_ordinals_follow_each_other() -> None:
+def test_batches_with_and_without_ordinal_gaps_alternate() -> None:
     batches = [batch_of([0, 1]), batch_of([3, 5]), batch_of([6, 7]), batch_of([9, 11])]
     assert [read_batch(payload, SCHEMA) for payload in through_the_pipe(*batches)] == batches
 
 
-def test_a_slice_of_a_batch_is_sent_without_the_rest() -> None:
+def test_batch_slice_is_sent_without_its_parent() -> None:
     batch = batch_of([0, 1, 2, 3, 4, 5])
     (whole,), (part,) = through_the_pipe(batch), through_the_pipe(batch.slice(2, 3))
     assert read_batch(part, SCHEMA).equals(batch_of([2, 3, 4]))
     assert len(part) < len(whole)
 
 
-def test_consecutive_ordinals_cost_no_bytes_a_row() -> None:
+def test_consecutive_ordinals_take_no_bytes_per_row() -> None:
     sizes = [len(through_the_pipe(batch_of(list(range(0, n * step, step))))[0]) for n, step in [(800, 1), (800, 2)]]
     (saved,) = (larger - smaller for smaller, larger in pairwise(sizes))
     assert saved > 800 * ORDINAL_BYTES
@@ -85,12 +85,12 @@ def test_a_batch_whose_offsets_point_outside_is_refused() -> None:
         read_batch(payload, SCHEMA)
 
 
-def test_a_frame_that_is_too_short_for_a_batch_is_refused() -> None:
+def test_truncated_frame_is_refused() -> None:
     with pytest.raises(pa.ArrowException):
         read_batch(bytearray(ORDINAL_BYTES - 1), SCHEMA)
 
 
-def test_a_frame_that_says_it_is_a_gigabyte_takes_memory_only_as_its_bytes_come() -> None:
+def test_declared_frame_size_reserves_no_memory() -> None:
     read_fd, write_fd = os.pipe()
     os.write(write_fd, bytes([FrameKind.ACCEPTED]) + FRAME_MAX_BYTES.to_bytes(8, "little") + b"few bytes")
     tracemalloc.start()
@@ -104,7 +104,7 @@ def test_a_frame_that_says_it_is_a_gigabyte_takes_memory_only_as_its_bytes_come(
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1, FRAME_AT_ONCE_BYTES, 2 * FRAME_AT_ONCE_BYTES + 1])
-def test_a_large_frame_comes_out_as_it_went_in(more: int) -> None:
+def test_large_frame_round_trips(more: int) -> None:
     payload = os.urandom(1024) * ((FRAME_AT_ONCE_BYTES + more) // 1024) + b"x" * (more % 1024)
     read_fd, write_fd = os.pipe()
     writer = threading.Thread(target=write_frame, args=(write_fd, FrameKind.REJECTS, payload))

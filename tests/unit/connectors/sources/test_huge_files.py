@@ -61,7 +61,7 @@ def verify(file: Streamed, folder: Path, **spec: Any) -> Evidence:
         )
 
 
-def test_a_quote_that_is_open_to_the_end_of_a_gigabyte_is_named_where_it_was_opened(tmp_path: Path) -> None:
+def test_unclosed_quote_in_a_gigabyte_is_named_at_its_opening(tmp_path: Path) -> None:
     file = Streamed(b'user_id,n\na,1\nb,"', b"never closed,\n", 1024 * MIB)
     with pytest.raises(UserError) as caught:
         verify(file, tmp_path)
@@ -72,9 +72,7 @@ def test_a_quote_that_is_open_to_the_end_of_a_gigabyte_is_named_where_it_was_ope
 @pytest.mark.parametrize(
     ("before", "after"), [(b'b,"', b'"'), (b"b,", b""), (b"", b",1")], ids=["quoted", "bare", "id"]
 )
-def test_a_field_of_100_mb_is_one_reject_and_its_neighbours_are_read(
-    tmp_path: Path, before: bytes, after: bytes
-) -> None:
+def test_field_of_100_mb_is_one_reject_among_kept_neighbours(tmp_path: Path, before: bytes, after: bytes) -> None:
     file = Streamed(b"user_id,n\na,1\n" + before, b"x", 100 * MIB, after + b"\nc,3\n")
     evidence = verify(file, tmp_path, max_reject_share=0.5)
     assert (evidence.rows, evidence.accepted, evidence.rejected_by_code) == (3, 2, {"row_too_large": 1})

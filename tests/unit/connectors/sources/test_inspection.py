@@ -48,7 +48,7 @@ def test_a_csv_file_is_described_with_types_that_fit_every_row(tmp_path: Path) -
     ]
 
 
-def test_the_suggested_spec_is_one_that_an_import_takes(tmp_path: Path) -> None:
+def test_suggested_spec_is_valid_for_an_import(tmp_path: Path) -> None:
     content = CSV.replace(b",user_id\r\n", b",last\r\n").replace(b"00:00:00,", b"00:00:00Z,")
     seen = inspected(tmp_path, "f.csv", content)
     assert seen.spec == ImportSpec(
@@ -68,7 +68,7 @@ def test_the_suggested_spec_is_one_that_an_import_takes(tmp_path: Path) -> None:
     assert len(found.rows) == seen.rows - seen.rejected
 
 
-def test_every_column_that_is_not_kept_has_a_reason_and_what_to_write(tmp_path: Path) -> None:
+def test_every_dropped_column_has_a_reason_and_a_remedy(tmp_path: Path) -> None:
     columns = {
         "user_id": ["a", "b"],
         "amount": pa.array([Decimal("12.30"), None], pa.decimal128(12, 2)),
@@ -139,7 +139,7 @@ def test_parquet_keeps_the_types_of_the_file(tmp_path: Path) -> None:
         (gzip.compress(b"user_id\n" + b"a\n" * 100)[:-4], "TRUNCATED_FILE", 0),
     ],
 )
-def test_a_fault_of_the_whole_file_is_shown_not_raised(content: bytes, code: str, rows: int, tmp_path: Path) -> None:
+def test_file_fault_is_shown_not_raised(content: bytes, code: str, rows: int, tmp_path: Path) -> None:
     seen = inspected(tmp_path, "f.csv", content)
     assert seen.fault is not None
     assert (seen.fault.code, seen.rows) == (code, rows)
@@ -157,6 +157,6 @@ def test_only_the_first_rejects_are_kept_and_all_are_counted(tmp_path: Path) -> 
     assert (len(seen.rejects), seen.rejected_by_code) == (20, {"field_count": 10_000})
 
 
-def test_a_file_that_is_not_there_is_raised(tmp_path: Path) -> None:
+def test_missing_file_raises(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="SOURCE_GONE"):
         inspect(tmp_path / "nope.csv")

@@ -22,7 +22,7 @@ def test_every_type_comes_from_the_json_type_that_fits() -> None:
     ]
 
 
-def test_null_and_absent_members_are_null_and_an_empty_text_stays_one() -> None:
+def test_null_and_absent_members_are_null_and_empty_text_is_kept() -> None:
     found = read_jsonl(b'{"user_id":"a","n":null,"other":{"deep":[1]}}\r\n{"user_id":"b","s":""}', spec=SPARSE)
     assert found.rows == [(0, "a", *[None] * 6), (1, "b", None, None, None, "", None, None)]
 
@@ -88,7 +88,7 @@ def test_an_integer_id_becomes_its_decimal_digits() -> None:
         (b'{"user_id":"k","s":"' + b"v" * 1_100_000 + b'"}', "row_too_large", None),
     ],
 )
-def test_a_faulty_line_is_named_and_the_rows_around_it_are_kept(line: bytes, code: str, column: str | None) -> None:
+def test_faulty_line_is_named_and_its_neighbours_are_kept(line: bytes, code: str, column: str | None) -> None:
     found = read_jsonl(b'{"user_id":"a"}\n' + line + b'\n{"user_id":"b"}\n', spec=SPARSE)
     assert [(row[0], row[1]) for row in found.rows] == [(0, "a"), (2, "b")]
     (reject,) = found.rejects
@@ -97,7 +97,7 @@ def test_a_faulty_line_is_named_and_the_rows_around_it_are_kept(line: bytes, cod
 
 
 @pytest.mark.parametrize("block_bytes", [1, 2, 3, 17, 100, 1 << 20])
-def test_the_size_of_the_blocks_changes_nothing(block_bytes: int) -> None:
+def test_block_size_does_not_affect_rows(block_bytes: int) -> None:
     lines = [b'{"user_id":"a"}\r', b"", b'{"user_id":"' + b"x" * 300 + b'"}', '{"user_id":"日本"}'.encode(), b"null"]
     settings: Any = {"block_bytes": block_bytes, "record_limit": 100}
     for content in (b"\n".join(lines), b"\xef\xbb\xbf" + b"\n".join(lines) + b"\n" + lines[2]):
@@ -108,7 +108,7 @@ def test_the_size_of_the_blocks_changes_nothing(block_bytes: int) -> None:
         assert {r.byte_offset for r in found.rejects} >= set(starts)
 
 
-def test_a_file_with_nothing_in_it_is_an_error() -> None:
+def test_empty_json_file_is_an_error() -> None:
     for content in (b"", b"\xef\xbb\xbf"):
         with pytest.raises(UserError, match="EMPTY_FILE"):
             read_jsonl(content)
@@ -125,7 +125,7 @@ def test_the_four_bytes_that_crash_other_parsers_are_one_reject(tmp_path: Path) 
     assert found.summary.format == "jsonl"
 
 
-def test_a_block_of_nothing_but_line_ends_is_cut_into_batches_of_bounded_size() -> None:
+def test_block_of_line_ends_is_cut_into_bounded_batches() -> None:
     batches = list(JsonLinesReader(Bytes(b"\n" * 200_000), spec_of()))
     assert [batch.num_rows for batch in batches] == [65_536, 65_536, 65_536, 3_392]
 
@@ -149,7 +149,7 @@ def missing(content: bytes, *columns: str, **settings: Any) -> UserError:
         ("zzz", "no row has 'zzz'; `muster inspect` lists the 3 fields that they have. Map"),
     ],
 )
-def test_a_column_that_no_row_has_is_refused_with_the_nearest_field(column: str, message: str) -> None:
+def test_column_absent_from_all_rows_is_refused_with_the_nearest_field(column: str, message: str) -> None:
     error = missing(AMOUNTS, column)
     assert error.message.startswith(message)
     assert error.detail == {"missing": [column.partition("=")[2] or column.partition(":")[0]]}
@@ -157,12 +157,12 @@ def test_a_column_that_no_row_has_is_refused_with_the_nearest_field(column: str,
     read_jsonl(AMOUNTS, spec=spec_of(column, allow_missing_columns=[column.partition(":")[0].partition("=")[0]]))
 
 
-def test_lines_that_are_read_one_by_one_count_towards_the_suggestion_too() -> None:
+def test_lines_read_singly_count_towards_the_suggestion() -> None:
     odd = b'{"user_id":"a","Amount":1.5,"x":"\\ud83d"}\n{"user_id":"b\\u0062","Amount":2}\n'
     assert "'Amount' is in 1,002." in missing(AMOUNTS + odd, "amount:long").message
 
 
-def test_an_id_that_no_row_has_is_refused_and_cannot_be_missing() -> None:
+def test_id_absent_from_all_rows_is_refused() -> None:
     error = missing(AMOUNTS, id_column="userid", max_reject_share=1.0, allow_empty=True)
     assert error.message.startswith("no row has 'userid'; 'user_id' is in 1,000. Map")
     assert "--allow-missing-column" not in error.message
@@ -171,7 +171,7 @@ def test_an_id_that_no_row_has_is_refused_and_cannot_be_missing() -> None:
 @pytest.mark.parametrize(
     "row", [b'{"user_id":"b","amount":null}', b'{"user_id":"b","amount":"\\u0031"}', b'{"amount":1}']
 )
-def test_one_row_with_the_field_is_enough_even_if_it_is_null_or_a_reject(row: bytes) -> None:
+def test_single_row_proves_a_field_even_as_null_or_reject(row: bytes) -> None:
     assert len(read_jsonl(AMOUNTS + row, "amount:long", block_bytes=1_000).ids) >= 1_000
 
 
@@ -179,11 +179,11 @@ def test_a_file_without_a_single_object_has_only_rejects() -> None:
     assert [code for _, code in read_jsonl(b"nonsense\n\n", "amount").codes] == ["bad_json", "blank_line"]
 
 
-def test_a_file_of_members_to_be_removed_needs_only_their_ids() -> None:
+def test_removal_file_needs_only_ids() -> None:
     assert read_jsonl(b'{"user_id":"a"}', spec=spec_of("amount:long", mode="remove")).ids == ["a"]
 
 
-def test_names_without_number_are_counted_only_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distinct_names_are_counted_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connectors.sources.fields_seen.NAMES_KEPT", 3)
     lines = b"".join(b'{"user_id":"a","n%d":1}\n' % n for n in range(100))
     assert "lists the 3 fields" in missing(lines, "zzzz").message

@@ -45,19 +45,17 @@ class Garbled(FrameReader):
         return (frame[0], bytearray(b"rubbish")) if frame is not None and frame[0] is FrameKind.ACCEPTED else frame
 
 
-def test_rows_that_were_lost_on_the_way_from_the_child_are_missed(
-    people: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_lost_between_child_and_parent_are_detected(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "FrameReader", Lossy)
     assert code_of_reading(people) == "ROWS_LOST"
 
 
-def test_a_batch_that_is_none_is_not_believed(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_batch_from_the_child_is_not_trusted(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "FrameReader", Garbled)
     assert code_of_reading(people) == "BAD_FRAME"
 
 
-def test_a_file_that_grows_while_it_is_read_is_not_the_file_that_was_opened(people: Path) -> None:
+def test_file_that_grows_during_reading_counts_as_changed(people: Path) -> None:
     with open_parsed(people, spec_of()) as parsed:
         parsed._source_size -= 1  # as if the file had been shorter when opened
         with pytest.raises(FatalError) as caught:
@@ -66,7 +64,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_the_file_that_was_opened(peop
 
 
 @pytest.mark.usefixtures("new_fork_server")
-def test_a_child_that_ends_without_a_word_is_our_fault_and_not_the_files(
+def test_child_that_ends_silently_is_an_internal_error(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = "from connectors.sources import child\nchild.run = lambda control_fd: 3\n"
@@ -75,7 +73,7 @@ def test_a_child_that_ends_without_a_word_is_our_fault_and_not_the_files(
     assert code_of_reading(people) == "PARSER_FAILED"
 
 
-def test_bytes_that_are_no_frame_are_not_waited_for() -> None:
+def test_bytes_outside_a_frame_are_not_awaited() -> None:
     reading, writing = os.pipe()
     try:
         write_frame(writing, FrameKind.ACCEPTED, b"rows")
@@ -90,7 +88,7 @@ def test_bytes_that_are_no_frame_are_not_waited_for() -> None:
     assert caught.value.code == "BAD_FRAME"
 
 
-def test_a_request_that_the_store_will_never_take_is_fatal() -> None:
+def test_request_the_store_always_refuses_is_fatal() -> None:
     from botocore.exceptions import ClientError  # noqa: PLC0415  # only this test needs it
 
     response = {"Error": {"Code": "InvalidRequest"}, "ResponseMetadata": {"HTTPStatusCode": 400}}

@@ -65,7 +65,7 @@ def decimals(type_: pa.DataType, texts: list[str]) -> bytes:
 
 
 @pytest.mark.parametrize(("type_", "texts"), DECIMALS)
-def test_a_decimal_is_its_exact_text_or_the_nearest_double_if_that_is_allowed(
+def test_decimal_becomes_exact_text_or_on_request_the_nearest_double(
     type_: pa.DataType, texts: list[str], tmp_path: Path
 ) -> None:
     content = decimals(type_, texts)
@@ -85,14 +85,14 @@ def test_a_whole_decimal_is_a_long_or_an_id_where_it_fits(tmp_path: Path) -> Non
     assert read(decimals(pa.decimal128(15, 0), ["9" * 15]), tmp_path, "d:double").rows[0][2] == float("9" * 15)
 
 
-def test_integers_beyond_exact_doubles_are_rounded_if_that_is_allowed(tmp_path: Path) -> None:
+def test_integers_beyond_exact_doubles_are_rounded_on_request(tmp_path: Path) -> None:
     content = written({"user_id": ["a", "b"], "n": pa.array([2**63 - 1, -(2**53) - 1], pa.int64())})
     assert [row[2] for row in read(content, tmp_path, "n:double:rounded").rows] == [float(2**63), -float(2**53)]
     with pytest.raises(UserError, match=r"BAD_COLUMN: .* a long cannot be rounded, only a double"):
         spec_of("n:long:rounded")
 
 
-def test_a_time_finer_than_a_microsecond_says_so(tmp_path: Path) -> None:
+def test_time_finer_than_a_microsecond_is_rejected_as_such(tmp_path: Path) -> None:
     stamps = pa.array([1_000, 1_001, -1], pa.timestamp("ns", "UTC"))
     found = read(written({"user_id": ["a", "b", "c"], "at": stamps}), tmp_path, "at:timestamp")
     assert found.ids == ["a"]
@@ -123,7 +123,7 @@ def test_ids_are_text_or_integers(ids: pa.Array, tmp_path: Path) -> None:
     assert read(written({"user_id": ids}), tmp_path).ids == ["1", "2"]
 
 
-def test_ids_that_are_none_are_rejects_with_their_ordinal(tmp_path: Path) -> None:
+def test_invalid_ids_are_rejected_with_their_ordinal(tmp_path: Path) -> None:
     ids = pa.array([b"a", None, b"", b" ", b"k" * 192, b"\xff", b"x\0", b"b"], pa.binary())
     found = read(written({"user_id": ids}), tmp_path)
     assert found.ids == ["a", "b"]
@@ -147,13 +147,13 @@ def test_ids_that_are_none_are_rejects_with_their_ordinal(tmp_path: Path) -> Non
         (pa.array(["true", ""]), "boolean"),
     ],
 )
-def test_a_value_that_would_lose_something_is_a_reject(values: pa.Array, type_: str, tmp_path: Path) -> None:
+def test_lossy_value_is_rejected(values: pa.Array, type_: str, tmp_path: Path) -> None:
     found = read(written({"user_id": ["a", "b"], "c": values}), tmp_path, f"c:{type_}")
     assert found.ids == ["a"]
     assert [(r.ordinal, r.code.value, r.column) for r in found.rejects] == [(1, "bad_value", "c")]
 
 
-def test_a_wall_clock_needs_the_zone_of_the_spec(tmp_path: Path) -> None:
+def test_wall_clock_time_requires_a_zone_in_the_spec(tmp_path: Path) -> None:
     content = written({"user_id": ["a", "b"], "at": [datetime(2024, 7, 1, 12), datetime(2024, 10, 27, 2, 30)]})  # noqa: DTZ001  # the point of the test
     assert read(content, tmp_path, "at:timestamp").codes == [(0, "no_timezone"), (1, "no_timezone")]
     found = read(content, tmp_path, "at:timestamp", timezone="Europe/Berlin")
@@ -175,21 +175,21 @@ def test_a_wall_clock_needs_the_zone_of_the_spec(tmp_path: Path) -> None:
         ({"user_id": ["a"], "c": [[1]]}, ["c:long"], "BAD_COLUMN_TYPE"),
     ],
 )
-def test_columns_that_cannot_be_what_the_spec_says(
+def test_columns_incompatible_with_the_spec_are_refused(
     columns: dict[str, Any], wanted: list[str], code: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=code):
         read(written(columns), tmp_path, *wanted)
 
 
-def test_a_doubled_column_is_refused(tmp_path: Path) -> None:
+def test_duplicate_column_is_refused(tmp_path: Path) -> None:
     out = io.BytesIO()
     pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["user_id", "user_id"]), out)
     with pytest.raises(UserError, match="DUPLICATE_COLUMN"):
         read(out.getvalue(), tmp_path)
 
 
-def test_a_file_without_rows_is_no_error(tmp_path: Path) -> None:
+def test_file_without_rows_is_valid(tmp_path: Path) -> None:
     assert read(written({"user_id": pa.array([], pa.string())}), tmp_path).rows == []
 
 
@@ -216,7 +216,7 @@ def test_a_truncated_or_lying_file_is_corrupt(content: bytes, tmp_path: Path) ->
     assert caught.value.code == "CORRUPT_FILE"
 
 
-def test_a_footer_that_counts_more_rows_than_there_are_is_corrupt(tmp_path: Path) -> None:
+def test_footer_with_too_many_rows_is_corrupt(tmp_path: Path) -> None:
     """The row count in the footer is a varint: 20,000 becomes 20,001."""
     footer = GOOD.rindex(b"user_id") - 40
     lying = GOOD[:footer] + GOOD[footer:].replace(b"\xc0\xb8\x02", b"\xc2\xb8\x02")
@@ -226,7 +226,7 @@ def test_a_footer_that_counts_more_rows_than_there_are_is_corrupt(tmp_path: Path
     assert caught.value.code == "CORRUPT_FILE"
 
 
-def test_a_page_that_unpacks_to_far_more_than_the_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_page_bomb_is_refused_before_reading(tmp_path: Path) -> None:
     settings = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
     content = written({"user_id": ["ann"], "note": ["x" * 200_000_000]}, **settings)
     assert len(content) < 200_000
@@ -237,7 +237,7 @@ def test_a_page_that_unpacks_to_far_more_than_the_file_is_refused_before_it_is_r
     assert len(read(fits, tmp_path, "note").ids) == 9  # a small file is not a bomb, however well it compresses
 
 
-def test_a_value_in_a_dictionary_that_stands_in_very_many_rows_is_refused_once_it_is_decoded(tmp_path: Path) -> None:
+def test_dictionary_bomb_is_refused_after_decoding(tmp_path: Path) -> None:
     rows = 150_000
     content = written({"user_id": [f"{n}" for n in range(rows)], "note": pa.array(["x" * 8_000]).take([0] * rows)})
     with pytest.raises(UserError) as caught:
@@ -257,7 +257,7 @@ def outcome(content: bytes, tmp_path: Path) -> str:
     return "the rows" if found.ids == [f"user-{i}" for i in range(20_000)] else "wrong rows"
 
 
-def test_random_damage_is_an_error_with_a_name_and_never_a_wrong_row(tmp_path: Path) -> None:
+def test_random_damage_is_a_named_error_and_never_a_wrong_row(tmp_path: Path) -> None:
     chance = random.Random(7)  # seeded, so repeatable
     for _ in range(12):
         damaged = bytearray(GOOD)

@@ -66,7 +66,7 @@ def test_rows_rejects_and_summary_add_up(tmp_path: Path) -> None:
     }
 
 
-def test_a_large_file_comes_whole_and_in_order_with_progress_on_the_way(large: Path) -> None:
+def test_large_file_arrives_complete_and_in_order_with_progress(large: Path) -> None:
     seen: list[ParseProgress] = []
     next_ordinal = 0
     with open_parsed(large, spec_of("n:long"), on_progress=seen.append) as parsed:
@@ -89,13 +89,13 @@ def test_leaving_early_ends_the_child_although_its_pipe_is_full(large: Path) -> 
         _ = parsed.summary
 
 
-def test_a_file_that_is_not_there_is_a_user_error(tmp_path: Path) -> None:
+def test_missing_file_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         open_parsed(tmp_path / "nope.csv", spec_of())
     assert caught.value.code == "SOURCE_GONE"
 
 
-def test_an_unknown_time_zone_is_told_before_anything_starts(large: Path) -> None:
+def test_unknown_time_zone_is_refused_before_the_start(large: Path) -> None:
     with pytest.raises(UserError) as caught:
         open_parsed(large, spec_of(timezone="Mars/Olympus"))
     assert caught.value.code == "BAD_TIMEZONE"
@@ -110,7 +110,7 @@ def test_an_unknown_time_zone_is_told_before_anything_starts(large: Path) -> Non
         (signal.SIGKILL, RetriableError, "PARSER_KILLED"),
     ],
 )
-def test_a_child_that_dies_of_a_signal_is_told_by_its_code(
+def test_child_killed_by_a_signal_is_reported_with_its_code(
     large: Path, deadly: signal.Signals, error: type[Exception], code: str
 ) -> None:
     with open_parsed(large, spec_of("n:long")) as parsed:
@@ -121,7 +121,7 @@ def test_a_child_that_dies_of_a_signal_is_told_by_its_code(
             drain(batches)
 
 
-def test_a_child_that_stands_still_is_ended(large: Path) -> None:
+def test_stalled_child_is_ended(large: Path) -> None:
     with open_parsed(large, spec_of("n:long")) as parsed:
         batches = iter(parsed)
         next(batches)
@@ -141,7 +141,7 @@ class Clock:
         return time.monotonic() + self.ahead_s
 
 
-def test_a_reader_that_takes_its_time_is_not_the_childs_fault(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_reader_is_not_a_stalled_child(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
 
     class Late(FrameReader):
@@ -161,7 +161,7 @@ def test_a_reader_that_takes_its_time_is_not_the_childs_fault(large: Path, monke
     assert parsed.summary.accepted == ROWS
 
 
-def test_a_child_that_needs_more_memory_than_allowed_is_a_user_error(large: Path) -> None:
+def test_exceeding_the_childs_memory_limit_is_a_user_error(large: Path) -> None:
     with (
         open_parsed(large, spec_of("n:long"), ParseLimits(memory_bytes=1 << 20)) as parsed,
         pytest.raises(UserError, match="PARSER_MEMORY"),
@@ -169,7 +169,7 @@ def test_a_child_that_needs_more_memory_than_allowed_is_a_user_error(large: Path
         drain(iter(parsed))
 
 
-def test_a_child_that_needs_more_processor_time_than_allowed_is_a_user_error(tmp_path: Path) -> None:
+def test_exceeding_the_childs_processor_limit_is_a_user_error(tmp_path: Path) -> None:
     file = tmp_path / "slow.jsonl"
     file.write_bytes(b'{"user_id":"a","n":[[[[1,2,3],"x"],"y"],"z"]}\n' * 1_500_000)
     with (
@@ -214,7 +214,7 @@ def test_a_killed_parent_takes_the_child_with_it(large: Path) -> None:
     assert (len(gone), alive) == (2, [])
 
 
-def test_an_unclosed_quote_to_the_end_of_a_large_file_takes_no_memory(tmp_path: Path) -> None:
+def test_unclosed_quote_in_a_large_file_takes_no_memory(tmp_path: Path) -> None:
     file = tmp_path / "f.csv"
     with file.open("wb") as out:
         out.write(b'user_id,n\na,1\nb,"')
@@ -258,7 +258,7 @@ print(before, len(os.listdir("/proc/self/fd")))
 """
 
 
-def test_no_descriptor_is_left_behind(large: Path) -> None:
+def test_descriptors_are_all_closed(large: Path) -> None:
     # In a separate process: threads left by other tests, such as those of Kafka clients, open descriptors at any time.
     done = subprocess.run(
         [sys.executable, "-c", DESCRIPTORS, str(large)], capture_output=True, text=True, timeout=240, check=False

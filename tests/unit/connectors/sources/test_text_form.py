@@ -32,7 +32,7 @@ def form_of(content: bytes, block: int = 1 << 20) -> TextForm:
         "user_id,name\na,東京\nb,K\xf6ln\n".encode() + b"c,K\xf6ln\n",
     ],
 )
-def test_text_that_is_read_as_it_is_gives_no_cause_for_a_finding(content: bytes) -> None:
+def test_plain_text_causes_no_finding(content: bytes) -> None:
     form = form_of(content)
     assert (form.encoding, form.separator) == ("UTF-8", ",")
 
@@ -55,17 +55,17 @@ def test_text_that_is_read_as_it_is_gives_no_cause_for_a_finding(content: bytes)
         ("user_id,name\na,台北\nb,高雄市\n", "big5", ""),
     ],
 )
-def test_an_encoding_is_named_only_if_the_text_speaks_for_it(text: str, encoding: str, name: str) -> None:
+def test_encoding_is_suggested_only_with_evidence(text: str, encoding: str, name: str) -> None:
     assert form_of(text.encode(encoding)).encoding == name
 
 
-def test_foreign_text_counts_wherever_it_begins_in_the_file_and_however_it_is_cut_into_blocks() -> None:
+def test_foreign_text_is_found_anywhere_in_any_blocks() -> None:
     content = b"user_id,city\n" + b"a,Rome\n" * HEAD_BYTES + "b,大阪\n".encode("cp932") * 50
     for block in (1 << 20, 100_001):
         assert form_of(content, block).encoding == "CP932"
 
 
-def test_a_separator_is_believed_only_if_nearly_all_rows_agree() -> None:
+def test_separator_is_accepted_only_if_nearly_all_rows_agree() -> None:
     rows = b"user_id;age\n" + b"a;1\n" * 8
     assert form_of(rows + b"b\n" * 2).separator == ","
     assert form_of(rows + b"a;1\n" * 8 + b"b\n").separator == ";"

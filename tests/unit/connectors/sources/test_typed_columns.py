@@ -174,12 +174,12 @@ def test_timestamp_in_the_zone_of_the_spec(text: str, zone: str, value: object) 
     assert converted([text], "timestamp", zone) == [value]
 
 
-def test_good_and_bad_values_of_one_column_do_not_touch_each_other() -> None:
+def test_good_and_bad_values_of_a_column_are_independent() -> None:
     assert converted(["1", "x", "", None, "2", "y"], "long") == [1, BAD, None, None, 2, BAD]
     assert converted(["a", "", None], "string") == ["a", None, None]
 
 
-def test_a_slice_of_an_array_converts_like_the_array() -> None:
+def test_array_slice_converts_like_the_array() -> None:
     array = pa.array(["9", "1", None, "", "2"]).slice(1, 4)
     result = convert_text(array, Column(name="c", type="long"), ("",), None)
     assert result.values.to_pylist() == [1, None, None, 2]

@@ -52,6 +52,6 @@ assert not again, again
 """
 
 
-def test_after_warming_up_no_file_makes_a_kernel_compile_again() -> None:
+def test_warmed_up_kernels_compile_nothing_for_files() -> None:
     done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

@@ -49,7 +49,7 @@ def pinned(server: Server, *, version_id: str | None) -> PinnedBody:
     return PinnedBody(client, source)
 
 
-def test_the_version_that_was_pinned_is_read_on_though_there_is_a_newer_one() -> None:
+def test_pinned_version_is_read_despite_a_newer_one() -> None:
     server, content = Server(), bytearray()
     body = pinned(server, version_id="v1")
     body.read_into(content, 0, READ)
@@ -60,7 +60,7 @@ def test_the_version_that_was_pinned_is_read_on_though_there_is_a_newer_one() ->
 
 
 @pytest.mark.parametrize("conditions", [True, False], ids=["conditions are held", "conditions are ignored"])
-def test_an_object_that_was_overwritten_is_not_read_on(*, conditions: bool) -> None:
+def test_overwritten_object_is_not_read_further(*, conditions: bool) -> None:
     server, content = Server(conditions=conditions), bytearray()
     body = pinned(server, version_id=None)
     body.read_into(content, 0, READ)

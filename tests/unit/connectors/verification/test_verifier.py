@@ -92,7 +92,7 @@ def test_a_file_without_rejects_has_no_rejects_file(tmp_path: Path) -> None:
     assert not (tmp_path / "rejects.parquet").exists()
 
 
-def test_too_many_rejects_say_how_many_of_which_kind_where_and_keep_them(tmp_path: Path) -> None:
+def test_too_many_rejects_are_summarised_and_kept(tmp_path: Path) -> None:
     bucket = Bucket()
     with pytest.raises(UserError) as error:
         verify_text(tmp_path, 'user_id,age\nalice,1\n,2\nbob\nca"rol,3\n,4\n', IDS, bucket)
@@ -123,7 +123,7 @@ def test_too_many_rejects_say_how_many_of_which_kind_where_and_keep_them(tmp_pat
 TIMES = ImportSpec(columns=(Column(name="seen", type="timestamp"),))
 
 
-def test_times_without_an_offset_say_the_column_the_first_of_them_and_the_option(tmp_path: Path) -> None:
+def test_times_without_an_offset_name_column_first_row_and_option(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         verify_text(tmp_path, "user_id,seen\na,\nb,2026-11-25 10:00\nc,2026-11-25T11:00:00\n", TIMES, Bucket())
     assert error.value.code == "NO_TIMEZONE"
@@ -133,7 +133,7 @@ def test_times_without_an_offset_say_the_column_the_first_of_them_and_the_option
     )
 
 
-def test_some_times_without_an_offset_are_rejects_like_others(tmp_path: Path) -> None:
+def test_few_times_without_an_offset_are_ordinary_rejects(tmp_path: Path) -> None:
     rows = "user_id,seen\na,2026-11-25T10:00:00Z\nb,2026-11-25T10:00:00\n,\n,\n"
     evidence = verify_text(tmp_path, rows, replace(TIMES, max_reject_share=0.75), Bucket())
     assert (evidence.accepted, evidence.rejected_by_code) == (1, {"id_empty": 2, "no_timezone": 1})
@@ -156,7 +156,7 @@ def test_the_allowed_share_of_rejects_passes(tmp_path: Path, share: float) -> No
     assert (evidence.accepted, evidence.rejected_by_code) == (3, {"id_empty": 1})
 
 
-def test_exactly_29_percent_are_not_more_than_29_percent(tmp_path: Path) -> None:
+def test_share_of_rejects_is_compared_exactly(tmp_path: Path) -> None:
     rows = RejectBatch.of([reject(line) for line in range(2, 31)])
     with ParquetRejects(tmp_path / "r.parquet", str) as rejects:
         users = batch(*[f"u{n}" for n in range(71)])
@@ -164,7 +164,7 @@ def test_exactly_29_percent_are_not_more_than_29_percent(tmp_path: Path) -> None
     assert (evidence.rows, evidence.rejected) == (100, 29)
 
 
-def test_a_header_alone_is_an_empty_file(tmp_path: Path) -> None:
+def test_header_only_file_is_empty(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="EMPTY_FILE: the file has no rows"):
         verify_text(tmp_path, "user_id,age\n", IDS, Bucket())
 
@@ -174,19 +174,19 @@ def test_an_empty_file_can_be_allowed(tmp_path: Path) -> None:
     assert (evidence.rows, evidence.partitions) == (0, (Digest(schema_id="a3587de89cabb13b"),) * 3)
 
 
-def test_a_file_of_nothing_but_rejects_is_empty_even_when_all_may_be_rejected(tmp_path: Path) -> None:
+def test_file_with_only_rejects_counts_as_empty(tmp_path: Path) -> None:
     bucket = Bucket()
     with pytest.raises(UserError, match="EMPTY_FILE: all 2 rows of the file are rejects: id_empty 2"):
         verify_text(tmp_path, "user_id,x\n,1\n,2\n", ImportSpec(max_reject_share=1.0), bucket)
     assert len(bucket.rows()) == 2
 
 
-def test_duplicates_and_ids_that_look_alike_are_all_accepted(tmp_path: Path) -> None:
+def test_duplicates_and_similar_ids_are_all_accepted(tmp_path: Path) -> None:
     evidence = verify_text(tmp_path, "user_id\na\na\nA\na \n\u00e9\ne\u0301\n", IDS, Bucket())
     assert evidence.accepted == 6
 
 
-def test_a_fault_of_the_whole_file_keeps_the_rejects_before_it() -> None:
+def test_file_fault_keeps_earlier_rejects() -> None:
     class Rejects:
         def __init__(self) -> None:
             self.lines: list[object] = []
@@ -254,7 +254,7 @@ def test_progress_is_passed_on(tmp_path: Path) -> None:
     assert (seen[-1].rows, seen[-1].rejected, seen[-1].source_bytes) == (2, 0, 12)
 
 
-def test_evidence_is_plain_json_and_comes_back(tmp_path: Path) -> None:
+def test_evidence_round_trips_through_json(tmp_path: Path) -> None:
     bucket = Bucket()
     evidence = verify_text(tmp_path, "user_id,x\n21,1\n,1\nfoobar,1\n", ALL_ALLOWED, bucket)
     record = as_record(evidence)
@@ -271,7 +271,7 @@ def test_evidence_is_plain_json_and_comes_back(tmp_path: Path) -> None:
         (1, 0, {}, "the partitions hold 0 rows, not 1"),
     ],
 )
-def test_evidence_that_does_not_add_up_is_refused(rows: int, rejected: int, by_code: dict[str, int], why: str) -> None:
+def test_inconsistent_evidence_is_refused(rows: int, rejected: int, by_code: dict[str, int], why: str) -> None:
     with pytest.raises(FatalError, match=f"EVIDENCE_INCONSISTENT.*{why}"):
         Evidence(
             rows=rows,

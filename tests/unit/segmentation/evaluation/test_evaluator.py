@@ -15,7 +15,7 @@ from segmentation.rules.nodes import Count, Events, Group, Member, Never, Rule
 
 HOUR = timedelta(hours=1) // timedelta(seconds=1)
 BUYS = Events(event="buy")
-Told = tuple[str, str, bool, int, str]
+Emitted = tuple[str, str, bool, int, str]
 
 
 def rule(*groups: Group) -> ActiveRule:
@@ -27,19 +27,19 @@ def buys(quantity: str, times: int) -> Group:
     return Group(conditions=(count,))
 
 
-def buy(evaluator: Evaluator, at_s: int, *events: tuple[str, int]) -> list[Told]:
+def buy(evaluator: Evaluator, at_s: int, *events: tuple[str, int]) -> list[Emitted]:
     """Events (user, time in seconds) that arrive at an instant, each with its own identity."""
     batch = EventBatch(
         user_ids=pa.array([user for user, _ in events], pa.string()),
         events=pa.repeat(pa.scalar("buy"), len(events)),
         occurred_at=np.array([at * MICROS for _, at in events], np.int64),
         identities=np.array([hash(event) for event in events], np.int64),
-        values=lambda name, type_: pytest.fail(f"nobody asks for {name} {type_}"),
+        values=lambda name, type_: pytest.fail(f"unexpected request for {name} {type_}"),
     )
-    return told(evaluator.apply_events(batch, at_s * MICROS))
+    return emitted(evaluator.apply_events(batch, at_s * MICROS))
 
 
-def told(changes: list[Changes]) -> list[Told]:
+def emitted(changes: list[Changes]) -> list[Emitted]:
     return [
         (change.segment, user, entered, at // MICROS, change.cause)
         for change in changes
@@ -49,26 +49,26 @@ def told(changes: list[Changes]) -> list[Told]:
     ]
 
 
-def test_a_member_leaves_at_the_second_in_which_the_event_is_too_old() -> None:
+def test_member_leaves_in_the_second_its_event_expires() -> None:
     evaluator = Evaluator({"two": rule(buys("at_least", 2))}, at_us=0)
     assert buy(evaluator, 100, ("ann", 50), ("ann", 100)) == [("two", "ann", True, 100, "event")]
-    assert told(evaluator.advance((50 + HOUR) * MICROS - 1)) == []
-    assert told(evaluator.advance((50 + HOUR) * MICROS)) == [("two", "ann", False, 50 + HOUR, "time")]
+    assert emitted(evaluator.advance((50 + HOUR) * MICROS - 1)) == []
+    assert emitted(evaluator.advance((50 + HOUR) * MICROS)) == [("two", "ann", False, 50 + HOUR, "time")]
 
 
-def test_time_alone_can_make_a_member() -> None:
+def test_passing_time_can_add_a_member() -> None:
     evaluator = Evaluator({"one": rule(buys("exactly", 1))}, at_us=0)
     assert buy(evaluator, 100, ("ann", 50), ("ann", 100)) == []
-    passed = told(evaluator.advance(2 * HOUR * MICROS))
+    passed = emitted(evaluator.advance(2 * HOUR * MICROS))
     assert passed == [("one", "ann", True, 50 + HOUR, "time"), ("one", "ann", False, 100 + HOUR, "time")]
 
 
-def test_an_event_of_the_future_counts_when_its_time_comes() -> None:
+def test_future_event_counts_at_its_own_time() -> None:
     evaluator = Evaluator({"one": rule(buys("at_least", 1))}, at_us=0)
     assert buy(evaluator, 100, ("ann", 200), ("ann", 200)) == []
     assert evaluator.members("one").to_pylist() == []
-    assert told(evaluator.advance(199 * MICROS)) == []
-    assert told(evaluator.advance(500 * MICROS)) == [("one", "ann", True, 200, "time")]
+    assert emitted(evaluator.advance(199 * MICROS)) == []
+    assert emitted(evaluator.advance(500 * MICROS)) == [("one", "ann", True, 200, "time")]
 
 
 def test_a_late_event_makes_a_member_now() -> None:
@@ -76,13 +76,13 @@ def test_a_late_event_makes_a_member_now() -> None:
     assert buy(evaluator, HOUR, ("ann", HOUR - 5), ("ben", 0)) == [("one", "ann", True, HOUR, "event")]
 
 
-def test_nobody_is_in_a_segment_who_was_never_heard_of() -> None:
+def test_unknown_users_are_in_no_segment() -> None:
     evaluator = Evaluator({"quiet": rule(Group(conditions=(Never(events=Events(event="sell")),)))}, at_us=0)
     assert evaluator.size("quiet") == 0
     assert buy(evaluator, 1, ("ann", 1)) == [("quiet", "ann", True, 1, "event")]
 
 
-def test_members_of_a_segment_are_those_of_the_same_step() -> None:
+def test_segment_conditions_see_members_of_the_same_step() -> None:
     inner = Group(conditions=(Member(kind="segment", name="two"),))
     outer = Group(conditions=(Member(kind="segment", name="inner"),), negated=True)
     rules = {"outer": rule(outer), "inner": rule(inner), "two": rule(buys("at_least", 2))}
@@ -93,18 +93,18 @@ def test_members_of_a_segment_are_those_of_the_same_step() -> None:
         ("inner", "ann", True, 20, "event"),
         ("outer", "ann", False, 20, "event"),
     ]
-    assert told(evaluator.advance((10 + HOUR) * MICROS)) == [
+    assert emitted(evaluator.advance((10 + HOUR) * MICROS)) == [
         ("two", "ann", False, 10 + HOUR, "time"),
         ("inner", "ann", False, 10 + HOUR, "time"),
         ("outer", "ann", True, 10 + HOUR, "time"),
     ]
 
 
-def test_time_passes_in_bounded_steps_and_none_is_left_out() -> None:
+def test_time_passes_in_bounded_steps_without_gaps() -> None:
     evaluator = Evaluator({"one": rule(buys("at_least", 1))}, at_us=0)
     users = [f"u{n}" for n in range(10)]
     buy(evaluator, 100, *((user, 10 + n) for n, user in enumerate(users)))
-    steps = [told(step) for step in evaluator.steps(2 * HOUR * MICROS, max_users=4)]
+    steps = [emitted(step) for step in evaluator.steps(2 * HOUR * MICROS, max_users=4)]
     assert [len(step) for step in steps] == [4, 4, 2]
     left = [(user, at) for step in steps for _, user, entered, at, _ in step if not entered]
     assert left == [(user, 10 + n + HOUR) for n, user in enumerate(users)]
@@ -117,7 +117,7 @@ def test_time_does_not_go_back() -> None:
     assert evaluator.at_us == 100 * MICROS
 
 
-def test_segments_that_name_each_other_are_refused() -> None:
+def test_circular_segment_references_are_refused() -> None:
     rules = {a: rule(Group(conditions=(Member(kind="segment", name=b),))) for a, b in (("x", "y"), ("y", "x"))}
     with pytest.raises(UserError, match="SEGMENT_CYCLE"):
         Evaluator(rules, at_us=0)

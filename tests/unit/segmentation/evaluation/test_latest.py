@@ -26,7 +26,7 @@ def times(events: LatestEvents, user: int) -> list[int]:
     return [at for at in each if at != LONG_AGO]
 
 
-def test_only_the_latest_are_kept_however_they_come() -> None:
+def test_only_the_latest_events_are_kept_in_any_order() -> None:
     events = latest(2, (ANN, 30, 1), (ANN, 10, 1), (ANN, 20, 1), (ANN, 40, 1))
     assert times(events, ANN) == [40, 30]
     assert events.first(events.rows(EVERY)).tolist() == [10, NEVER, NEVER]
@@ -37,13 +37,13 @@ def test_an_old_event_of_one_user_leaves_the_others_alone() -> None:
     assert (times(events, ANN), times(events, BEN), times(events, CYD)) == ([40, 30], [40, 30], [])
 
 
-def test_a_second_copy_counts_once_whatever_else_happened_at_that_moment() -> None:
+def test_duplicate_counts_once_among_simultaneous_events() -> None:
     once = [(ANN, 10, 2), (ANN, 10, 1), (ANN, 10, 3)]
     for again in once:
         assert times(latest(4, *once, again), ANN) == [10, 10, 10]
 
 
-def test_a_copy_of_an_event_that_was_pushed_out_stays_out() -> None:
+def test_duplicate_of_an_evicted_event_is_ignored() -> None:
     """Of events at one moment, those with the highest identities are kept, even if they came first."""
     for order in ([1, 2, 3], [3, 2, 1], [2, 3, 1]):
         events = latest(2, *((ANN, 10, identity) for identity in order))
@@ -62,7 +62,7 @@ def test_many_users_are_kept_apart_while_columns_grow() -> None:
     assert len(events) == 5_000
 
 
-def test_a_deadline_has_passed_at_its_own_instant_and_stays_until_it_is_set_anew() -> None:
+def test_deadline_passes_at_its_instant_and_remains_until_reset() -> None:
     deadlines = Deadlines()
     deadlines.set(np.array([0, 7], np.int32), np.array([100, 50]))
     assert [column.tolist() for column in deadlines.passed(49)] == [[], []]
@@ -81,7 +81,7 @@ def test_a_deadline_has_passed_at_its_own_instant_and_stays_until_it_is_set_anew
     ),
     st.lists(st.integers(0, 20), min_size=6, max_size=6),
 )
-def test_deadlines_are_found_wherever_they_are(steps: list[dict[int, int]], instants: list[int]) -> None:
+def test_deadlines_are_found_at_any_index(steps: list[dict[int, int]], instants: list[int]) -> None:
     deadlines, expected = Deadlines(), dict.fromkeys(range(301), NEVER)
     for new, at in zip(steps, sorted(instants), strict=False):
         expected |= new

@@ -10,13 +10,13 @@ def users(*numbers: int) -> Users:
     return np.array(numbers, np.int32)
 
 
-def test_users_of_several_lists_come_once_and_ascending() -> None:
+def test_users_of_several_lists_are_distinct_and_ascending() -> None:
     marks = Marks()
     assert marks.distinct(10, users(7, 2, 7), users(), users(9, 2)).tolist() == [2, 7, 9]
     assert marks.distinct(10).tolist() == []
 
 
-def test_nothing_is_left_of_the_call_before() -> None:
+def test_marks_are_cleared_between_calls() -> None:
     marks = Marks()
     assert marks.among(users(1, 4, 9), users(9, 1, 9)).tolist() == [True, False, True]
     assert marks.among(users(1, 4, 9, 200), users(4)).tolist() == [False, True, False, False]

@@ -11,7 +11,7 @@ from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State
 from segmentation.evaluation.succession import Succession
 from segmentation.rules.parser import parse_rule
-from tests.unit.segmentation.evaluation.test_evaluator import buy, told
+from tests.unit.segmentation.evaluation.test_evaluator import buy, emitted
 
 DAY = 86_400
 NOW = 10 * DAY
@@ -27,7 +27,7 @@ def bought(user: str, *times_s: int) -> EventBatch:
         events=pa.repeat(pa.scalar("buy"), len(times_s)),
         occurred_at=np.array(times_s, np.int64) * MICROS,
         identities=np.array(times_s, np.int64),
-        values=lambda name, type_: pytest.fail(f"nobody asks for {name} {type_}"),
+        values=lambda name, type_: pytest.fail(f"unexpected request for {name} {type_}"),
     )
 
 
@@ -37,43 +37,43 @@ def at_ten_days(**rules: str) -> Evaluator:
     return evaluator
 
 
-def test_a_known_user_of_whom_nothing_is_set_is_in_a_new_segment_that_asks_for_that() -> None:
+def test_known_user_without_attributes_joins_a_new_segment_of_unset_attributes() -> None:
     succession = Succession(active(nameless="age is not set"), at_ten_days(buyers="ever(buy)"))
     _, changes = succession.settle()
-    assert told(changes) == [("buyers", "ann", False, NOW, "rule"), ("nameless", "ann", True, NOW, "rule")]
+    assert emitted(changes) == [("buyers", "ann", False, NOW, "rule"), ("nameless", "ann", True, NOW, "rule")]
 
 
-def test_what_is_missing_goes_back_as_far_as_the_widest_window() -> None:
+def test_missing_history_spans_the_widest_window() -> None:
     rules = {"two": "count(buy, 2d) >= 2", "week": "count(buy, 7d) >= 3", "old": "ever(sell)"}
     assert Succession(active(**rules), at_ten_days(old="ever(sell)")).since_us == (NOW - 7 * DAY) * MICROS
 
 
-def test_what_is_missing_goes_back_to_the_beginning_where_a_rule_asks_for_all_the_past() -> None:
+def test_missing_history_is_unbounded_for_a_rule_without_a_window() -> None:
     rules = {"two": "count(buy, 2d) >= 2", "first": "first(buy) < 2026-01-01T00:00:00Z"}
     succession = Succession(active(**rules), at_ten_days(old="ever(sell)"))
     assert succession.since_us is None
     assert succession.event_names == ("buy",)
 
 
-def test_a_new_segment_finds_the_members_of_one_that_stays() -> None:
+def test_new_segment_sees_members_of_an_unchanged_segment() -> None:
     succession = Succession(active(buyers="ever(buy)", friends="in segment buyers"), at_ten_days(buyers="ever(buy)"))
     assert succession.kinds == ()
     evaluator, changes = succession.settle()
-    assert told(changes) == [("friends", "ann", True, NOW, "rule")]
+    assert emitted(changes) == [("friends", "ann", True, NOW, "rule")]
     assert evaluator.members("buyers").to_pylist() == ["ann"]
 
 
-def test_a_count_of_more_events_than_were_kept_asks_for_the_past() -> None:
+def test_count_beyond_the_kept_events_needs_history() -> None:
     succession = Succession(active(buyers="count(buy, 3d) >= 3"), at_ten_days(buyers="count(buy, 3d) >= 1"))
     assert [kind.event for kind in succession.kinds] == ["buy"]
     succession.events(bought("ann", NOW - 1, NOW - 2, NOW - 3))
     _, changes = succession.settle()
-    assert told(changes) == []  # ann is a member by the old and the new rule
+    assert emitted(changes) == []  # ann is a member by the old and the new rule
 
 
 @pytest.mark.parametrize("wider", ["count(buy, 7d) >= 1", "ever(buy)"])
 @pytest.mark.parametrize("restarted", [False, True])
-def test_a_rule_that_looks_further_back_than_what_was_loaded_asks_for_the_past(
+def test_rule_with_a_window_beyond_the_loaded_history_needs_history(
     wider: str,
     restarted: bool,  # noqa: FBT001
 ) -> None:
@@ -91,40 +91,40 @@ def test_a_rule_that_looks_further_back_than_what_was_loaded_asks_for_the_past(
     succession.events(bought("ann", NOW - DAY))
     succession.events(bought("ben", NOW - 5 * DAY))
     _, changes = succession.settle()
-    assert told(changes) == [("buyers", "ben", True, NOW, "rule")]
+    assert emitted(changes) == [("buyers", "ben", True, NOW, "rule")]
 
 
-def test_a_checkpoint_that_does_not_say_how_far_back_it_goes_is_loaded_again() -> None:
+def test_checkpoint_without_its_history_bound_is_reloaded() -> None:
     old = at_ten_days(buyers="count(buy, 3d) >= 1")
     columns = {name: column for name, column in old.state.columns().items() if not name.endswith(".since")}
     again = Evaluator(old.plan.rules, state=State.from_columns(old.plan, old.at_us, columns))
     assert [kind.event for kind in Succession(active(buyers="count(buy, 3d) >= 1"), again).kinds] == ["buy"]
 
 
-def test_an_edited_rule_tells_the_difference() -> None:
+def test_edited_rule_emits_only_the_difference() -> None:
     old = at_ten_days(buyers="count(buy, 3d) >= 1")
     edited = {"buyers": ActiveRule(version=2, rule=parse_rule("count(buy, 3d) >= 2"))}
     _, changes = Succession(edited, old).settle()
-    assert [(change.rule_version, told([change])) for change in changes] == [
+    assert [(change.rule_version, emitted([change])) for change in changes] == [
         (2, [("buyers", "ann", False, NOW, "rule")])
     ]
 
 
-def test_a_paused_segment_stays_as_it_is_and_goes_on_where_it_would_be() -> None:
+def test_paused_segment_is_frozen_and_resumes_with_current_members() -> None:
     paused = {"buyers": ActiveRule(version=1, rule=parse_rule("count(buy, 3d) >= 1"), paused=True)}
     evaluator, changes = Succession(paused, at_ten_days(buyers="count(buy, 3d) >= 1")).settle()
     assert changes == []
     assert buy(evaluator, NOW + 5 * DAY, ("ben", NOW + 5 * DAY)) == []
     assert evaluator.members("buyers").to_pylist() == ["ann"]
     _, changes = Succession(active(buyers="count(buy, 3d) >= 1"), evaluator).settle()
-    assert told(changes) == [
+    assert emitted(changes) == [
         ("buyers", "ann", False, NOW + 5 * DAY, "rule"),
         ("buyers", "ben", True, NOW + 5 * DAY, "rule"),
     ]
 
 
-def test_an_event_that_is_yet_to_happen_is_not_forgotten() -> None:
+def test_future_event_is_kept() -> None:
     evaluator = Evaluator(active(sellers="ever(sell)", buyers="ever(buy)"), at_us=NOW * MICROS)
     assert buy(evaluator, NOW, ("ann", NOW + 60)) == []
     evaluator, _ = Succession(active(buyers="ever(buy)"), evaluator).settle()
-    assert told(evaluator.advance((NOW + 60) * MICROS)) == [("buyers", "ann", True, NOW + 60, "time")]
+    assert emitted(evaluator.advance((NOW + 60) * MICROS)) == [("buyers", "ann", True, NOW + 60, "time")]

@@ -8,7 +8,7 @@ from segmentation.evaluation import user_index
 from segmentation.evaluation.user_index import UserIndex
 
 
-def test_users_are_numbered_as_they_are_first_seen() -> None:
+def test_users_are_numbered_in_order_of_first_appearance() -> None:
     index = UserIndex()
     assert index.add(pa.array(["b", "a", "b", "日本", "ab"])).tolist() == [0, 1, 0, 2, 3]
     assert index.find(pa.array(["日本", "c", "a"])).tolist() == [2, -1, 1]
@@ -27,19 +27,19 @@ def test_a_hundred_thousand_users_keep_their_numbers() -> None:
     assert index.nbytes / len(index) < 100
 
 
-def test_a_slice_of_ids_is_read_as_one() -> None:
+def test_slice_of_ids_is_read_as_a_slice() -> None:
     index = UserIndex()
     assert index.add(pa.array(["x", "y", "z", "x"]).slice(1, 3)).tolist() == [0, 1, 2]
     assert index.ids().to_pylist() == ["y", "z", "x"]
 
 
-def test_no_users_are_no_change() -> None:
+def test_empty_input_changes_nothing() -> None:
     index = UserIndex()
     assert index.add(pa.array([], pa.string())).tolist() == []
     assert (len(index), index.ids().to_pylist()) == (0, [])
 
 
-def test_users_whose_hashes_are_the_same_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_with_equal_hashes_stay_distinct(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_index, "_hashes", lambda ids: np.full(len(ids), 5, np.uint64))
     index = UserIndex()
     assert index.add(pa.array(["a", "b", "c", "b"])).tolist() == [0, 1, 2, 1]

@@ -80,7 +80,7 @@ def refused(text: str, *, timezone: str | None = None) -> UserError:
         ("\n age\t>=\r\n25 ", ADULT),
     ],
 )
-def test_a_filter_is_read_and_written_so_that_it_is_read_again(text: str, tree: Filter) -> None:
+def test_filter_round_trips_through_text(text: str, tree: Filter) -> None:
     assert parse_filter(text, SCHEMA) == tree
     assert parse_filter(filter_text(tree), SCHEMA) == tree
 
@@ -203,14 +203,14 @@ def test_a_filter_over_the_limits_is_refused() -> None:
         ("2026-03-29T03:00", "Europe/Berlin", datetime(2026, 3, 29, 1, tzinfo=UTC)),
     ],
 )
-def test_a_time_without_an_offset_is_one_of_the_given_zone(text: str, zone: str, moment: datetime) -> None:
+def test_time_without_an_offset_uses_the_given_zone(text: str, zone: str, moment: datetime) -> None:
     tree = parse_filter(f"last_seen = {text}", SCHEMA, timezone=zone)
     assert tree == Comparison(column="last_seen", type="timestamp", operator="=", value=moment)
     assert parse_filter(filter_text(tree), SCHEMA) == tree  # the written form has an offset
 
 
 @pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])  # skipped, and occurring twice
-def test_a_time_that_is_no_one_moment_in_the_zone_is_refused(text: str) -> None:
+def test_ambiguous_or_skipped_local_time_is_refused(text: str) -> None:
     error = refused(f"last_seen > {text}", timezone="Europe/Berlin")
     assert (error.code, error.detail["position"]) == ("BAD_FILTER", 13)
     assert "does not exist, or exists twice, in Europe/Berlin" in error.message
@@ -246,7 +246,7 @@ def test_values_are_bound_and_names_quoted() -> None:
         ("age in (25, 26) and not (score > 0 or score is set)", ["25"]),
     ],
 )
-def test_what_is_not_there_is_in_no_relation_to_anything(text: str, found: list[str]) -> None:
+def test_missing_values_match_no_comparison(text: str, found: list[str]) -> None:
     sql, parameters = to_sql(parse_filter(text, SCHEMA), "m")
     rows = "(VALUES ('no age', NULL, 1.0::DOUBLE), ('25', 25, NULL), ('nan', 7, 'nan'::DOUBLE)) m(id, age, score)"
     with duckdb.connect() as connection:
@@ -254,7 +254,7 @@ def test_what_is_not_there_is_in_no_relation_to_anything(text: str, found: list[
     assert [id_ for (id_,) in ids] == found
 
 
-def test_the_filters_of_the_document_are_read() -> None:
+def test_documented_filters_are_valid() -> None:
     text = (Path(__file__).parents[4] / "docs" / "filters.md").read_text()
     [block] = re.findall(r"```filter\n(.*?)```", text, re.DOTALL)
     columns = (*SCHEMA.columns, Column(name="email"), Column(name="in", type="double"))

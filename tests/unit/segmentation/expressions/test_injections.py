@@ -44,14 +44,12 @@ def read(text: str) -> Filter | UserError:
         return error
 
 
-def test_there_are_fifty() -> None:
+def test_fifty_injections_are_tried() -> None:
     assert len(set(INJECTIONS)) == 50
 
 
 @pytest.mark.parametrize("attempt", INJECTIONS)
-def test_as_a_filter_it_is_refused_or_a_value_that_matches_nothing(
-    members: duckdb.DuckDBPyConnection, attempt: str
-) -> None:
+def test_injection_as_a_filter_is_refused_or_matches_nothing(members: duckdb.DuckDBPyConnection, attempt: str) -> None:
     match read(attempt):
         case UserError() as error:
             assert (error.code, type(error.detail["position"])) == ("BAD_FILTER", int)
@@ -61,7 +59,7 @@ def test_as_a_filter_it_is_refused_or_a_value_that_matches_nothing(
 
 
 @pytest.mark.parametrize("attempt", INJECTIONS)
-def test_as_a_text_it_is_a_value_and_matches_only_itself(members: duckdb.DuckDBPyConnection, attempt: str) -> None:
+def test_injection_as_a_text_matches_only_itself(members: duckdb.DuckDBPyConnection, attempt: str) -> None:
     if "\0" in attempt:
         with pytest.raises(UserError, match="BAD_FILTER"):
             parse_filter(f"country = {string(attempt)}", SCHEMA)
@@ -78,7 +76,7 @@ def test_as_a_text_it_is_a_value_and_matches_only_itself(members: duckdb.DuckDBP
 
 @pytest.mark.parametrize("attempt", INJECTIONS)
 @pytest.mark.parametrize("form", ["`{}` is set", "{} is set", "country = {}", "age in ({})", "country is set or {}"])
-def test_as_a_name_or_a_bare_value_it_is_refused(attempt: str, form: str) -> None:
+def test_injection_as_a_name_or_bare_value_is_refused(attempt: str, form: str) -> None:
     match read(form.format(attempt)):
         case UserError() as error:
             assert error.code == "BAD_FILTER"
@@ -88,7 +86,7 @@ def test_as_a_name_or_a_bare_value_it_is_refused(attempt: str, form: str) -> Non
 
 
 @pytest.mark.parametrize("attempt", INJECTIONS)
-def test_as_the_name_of_the_relation_it_stays_a_name(attempt: str) -> None:
+def test_injection_as_a_relation_name_stays_quoted(attempt: str) -> None:
     if "\0" in attempt:
         return
     sql, parameters = to_sql(parse_filter("age >= 25", SCHEMA), attempt)

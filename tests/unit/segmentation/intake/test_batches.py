@@ -59,26 +59,26 @@ def change(user: str, **attributes: Any) -> TopicRecord:
 TWICE = "count(order, 1d) >= 2"
 
 
-def test_an_event_with_an_id_counts_once_however_it_comes() -> None:
+def test_event_with_an_id_counts_once_in_any_form() -> None:
     at = "2026-11-25T11:59:00Z"
     again = [event(n, event_id="o-1", occurred_at=at) for n in (1, 2)]
     assert members(TWICE, *again) == []
     assert members(TWICE, *again, event(3, event_id="o-2", occurred_at=at)) == ["alice"]
 
 
-def test_events_without_an_id_are_as_many_as_records() -> None:
+def test_each_record_without_an_id_is_an_event() -> None:
     assert members(TWICE, event(1), event(2)) == ["alice"]
     assert members(TWICE, event(1), event(1)) == []  # the same record, read again
 
 
-def test_a_chunk_that_is_sent_again_counts_once() -> None:
+def test_resent_chunk_counts_once() -> None:
     chunk = CODEC.encode(event_chunk([{}]))
     assert members(TWICE, record(chunk, offset=1), record(chunk, offset=2), tenant="shop") == []
     two = CODEC.encode(event_chunk([{}, {}]))
     assert members(TWICE, record(two, offset=1), tenant="shop") == ["alice"]
 
 
-def test_a_property_of_another_type_meets_no_condition() -> None:
+def test_property_of_another_type_matches_no_condition() -> None:
     def ever(total: object) -> list[str]:
         return members("ever(order where total >= 12)", event(1, properties={"total": total}))
 
@@ -86,7 +86,7 @@ def test_a_property_of_another_type_meets_no_condition() -> None:
     assert [ever("12"), ever(True), ever(None), ever(11.9)] == [[], [], [], []]
 
 
-def test_an_event_ahead_of_the_clock_counts_when_its_time_has_come() -> None:
+def test_event_ahead_of_the_clock_counts_at_its_own_time() -> None:
     evaluated = evaluator("ever(order)")
     [(_, batch)] = event_batches(ingest_events([event(1, occurred_at="2026-11-25T13:00:00Z")], P).rows)
     evaluated.apply_events(batch, NOON_US)
@@ -95,7 +95,7 @@ def test_an_event_ahead_of_the_clock_counts_when_its_time_has_come() -> None:
     assert evaluated.members("s").to_pylist() == ["alice"]
 
 
-def test_tenants_do_not_see_each_others_events() -> None:
+def test_tenants_are_isolated_from_each_others_events() -> None:
     records = [event(1, tenant="acme"), event(2, tenant="shop"), event(3, tenant="shop")]
     batches = dict(event_batches(ingest_events(records, P).rows))
     assert {tenant: len(batch.user_ids) for tenant, batch in batches.items()} == {"acme": 1, "shop": 2}
@@ -115,7 +115,7 @@ def test_attributes_are_set_unset_and_forgotten() -> None:
     assert who(adult, profile_record(None, key=b"alice")) == []
 
 
-def test_dates_of_a_chunk_of_profiles_are_dates() -> None:
+def test_dates_in_a_profile_chunk_stay_dates() -> None:
     chunk = profile_chunk([{"born": date(2000, 1, 1)}], Column(name="born", type="date"))
     sent = profile_record(CODEC.encode(chunk))
     assert members("born < 2000-01-02", sent, tenant="shop") == ["alice"]

@@ -58,7 +58,7 @@ def refused(intake: EventIntake) -> str:
     return str(intake.refusals[0])
 
 
-def test_an_avro_record_is_the_row_that_the_same_json_is() -> None:
+def test_avro_and_json_records_make_equal_rows() -> None:
     as_json = json_event(properties={"total": 1.5}, event_id="o-1")
     intake = ingest_events([record(CODEC.encode(AVRO)), record(as_json, offset=8)], P)
     avro, json_ = intake.rows.drop_columns(["offset"]).to_pylist()
@@ -66,7 +66,7 @@ def test_an_avro_record_is_the_row_that_the_same_json_is() -> None:
     assert avro["user_id"] == "alice"
 
 
-def test_an_event_with_an_id_is_the_same_wherever_it_lies() -> None:
+def test_identity_of_an_event_with_an_id_ignores_its_offset() -> None:
     with_id = event_chunk([{"event_id": "o-1"}])
     found = identities(
         record(json_event(event_id="o-1")),
@@ -76,7 +76,7 @@ def test_an_event_with_an_id_is_the_same_wherever_it_lies() -> None:
     assert found == [chained(b"o-1")] * 3
 
 
-def test_a_single_event_without_an_id_is_known_by_its_place() -> None:
+def test_single_event_without_an_id_is_identified_by_its_offset() -> None:
     def at(topic: bytes, partition: int, offset: int) -> int:
         return chained(b"", topic, partition.to_bytes(8, "little"), offset.to_bytes(8, "little"))
 
@@ -84,7 +84,7 @@ def test_a_single_event_without_an_id_is_known_by_its_place() -> None:
     assert found == [at(b"muster.events", 1, 7), at(b"muster.events", 1, 8), chained(b"o")]
 
 
-def test_a_row_of_a_chunk_without_an_id_is_known_by_source_and_ordinal_whoever_sends_it_again() -> None:
+def test_chunk_row_without_an_id_is_identified_by_source_and_ordinal() -> None:
     rows: list[dict[str, Any]] = [{"_ordinal": 4}, {"_ordinal": 9}, {"_ordinal": 10, "event_id": "o-1"}]
     first = event_chunk(rows, source="file-1")
     again = replace(event_chunk(rows[1:], source="file-1"), attempt=Attempt(2), import_id=JobId("0" * 26))
@@ -94,7 +94,7 @@ def test_a_row_of_a_chunk_without_an_id_is_known_by_source_and_ordinal_whoever_s
     assert found == [four, nine, chained(b"o-1"), nine, chained(b"o-1"), chained(b"", b"file-2", bytes([9] + [0] * 7))]
 
 
-def test_rows_come_in_the_order_of_offsets_also_where_chunks_lie_between() -> None:
+def test_rows_follow_offsets_across_chunks() -> None:
     chunk = event_chunk([{"total": 1.0, "coupon": "a"}, {"total": None, "coupon": None}, {"total": 3.0}])
     intake = ingest_events(
         [
@@ -137,7 +137,7 @@ CHUNKS = [
 
 @examples(200)
 @given(st.lists(st.sampled_from(range(-1, len(CHUNKS))), max_size=6))
-def test_records_that_are_taken_together_come_to_what_each_comes_to(given: list[int]) -> None:
+def test_batched_records_equal_single_records(given: list[int]) -> None:
     values = [json_event() if n < 0 else CODEC.encode(CHUNKS[n]) for n in given]
     records = [replace(record(v, offset=n), received_at_us=NOON_US + n) for n, v in enumerate(values)]
     each = [ingest_events([one], P) for one in records]
@@ -146,14 +146,14 @@ def test_records_that_are_taken_together_come_to_what_each_comes_to(given: list[
     assert together.refusals == tuple(refusal for one in each for refusal in one.refusals)
 
 
-def test_a_row_of_a_chunk_says_which_row_of_which_source_it_was() -> None:
+def test_chunk_row_carries_its_source_and_ordinal() -> None:
     chunk = event_chunk([{"_ordinal": 4}, {"_ordinal": 9, "event_id": "o-1"}], source="file-1")
     rows = ingest_events([record(json_event(), offset=1), record(CODEC.encode(chunk), offset=2)], P).rows
     assert rows.column("source").to_pylist() == [None, "file-1", "file-1"]
     assert rows.column("ordinal").to_pylist() == [None, 4, 9]
 
 
-def test_nothing_is_no_rows() -> None:
+def test_empty_batch_makes_no_rows() -> None:
     intake = ingest_events([], P)
     assert (intake.rows.num_rows, intake.rows.schema.equals(EVENT_ROWS), intake.moves) == (0, True, ())
     assert ingest_events([record(CODEC.encode(event_chunk([])))], P).rows.num_rows == 0
@@ -162,7 +162,7 @@ def test_nothing_is_no_rows() -> None:
 # Producers with another partitioner.
 
 
-def test_an_event_in_the_wrong_partition_is_sent_on_as_one_event_that_knows_where_it_came_from() -> None:
+def test_misplaced_event_is_forwarded_once_with_its_origin() -> None:
     value = json_event(user_id="bob", properties={"total": 2, "gift": True}, tenant="shop")
     intake = ingest_events([record(json_event(), offset=6), record(value, offset=7, key=b"bob")], P)
     assert (intake.rows.column("user_id").to_pylist(), intake.refusals) == (["alice"], ())
@@ -178,7 +178,7 @@ def test_an_event_in_the_wrong_partition_is_sent_on_as_one_event_that_knows_wher
     )
 
 
-def test_an_event_that_was_sent_on_twice_arrives_as_one() -> None:
+def test_event_forwarded_twice_counts_once() -> None:
     [move] = ingest_events([record(json_event(user_id="bob"))], P).moves
     arrived = [record(move.value, key=move.key, partition=move.partition, offset=n) for n in (100, 200)]
     intake = ingest_events(arrived, P)
@@ -187,14 +187,14 @@ def test_an_event_that_was_sent_on_twice_arrives_as_one() -> None:
     assert len(set(intake.rows.column("identity").to_pylist())) == 1
 
 
-def test_an_event_that_is_sent_on_keeps_the_id_it_has() -> None:
+def test_forwarded_event_keeps_its_id() -> None:
     [move] = ingest_events([record(json_event(user_id="bob", event_id="o-1"))], P).moves
     sent_on = CODEC.decode(move.value)
     assert isinstance(sent_on, EventRecord)
     assert sent_on.event_id == "o-1"
 
 
-def test_an_event_that_is_too_large_to_be_sent_on_is_refused() -> None:
+def test_event_too_large_to_forward_is_refused() -> None:
     numbers = {f"n{n}": n % 10 for n in range(200)}
     texts = {f"t{n}": "x" * (8192 if n < 31 else 5600) for n in range(32)}
     value = json_event(user_id="bob", properties={**numbers, **texts})
@@ -204,14 +204,14 @@ def test_an_event_that_is_too_large_to_be_sent_on_is_refused() -> None:
     )
 
 
-def test_an_event_that_is_to_be_refused_is_not_sent_on() -> None:
+def test_invalid_event_is_not_forwarded() -> None:
     intake = ingest_events([record(json_event(user_id="bob", occurred_at="1969-01-01T00:00:00Z"))], P)
     assert refused(intake).startswith("too_early")
     assert intake.moves == ()
 
 
 @given(st.lists(st.tuples(st.text(st.characters(codec="utf-8"), max_size=5), st.integers(0, 3)), max_size=20))
-def test_every_record_has_one_end_and_no_event_is_in_a_partition_of_others(users: list[tuple[str, int]]) -> None:
+def test_every_record_has_one_outcome_in_its_own_partition(users: list[tuple[str, int]]) -> None:
     for partition in range(P):
         sent = [
             record(json_event(user_id=user), offset=n, partition=p)
@@ -253,7 +253,7 @@ def chunk_refusal(rows: list[dict[str, Any]], *properties: Column) -> str:
         ({"coupon": "x\0"}, "bad_property: row 1: the property 'coupon' has a NUL character"),
     ],
 )
-def test_one_bad_row_refuses_its_chunk_and_is_named(row: dict[str, Any], why: str) -> None:
+def test_bad_row_refuses_its_chunk_and_is_named(row: dict[str, Any], why: str) -> None:
     assert chunk_refusal([{}, row, {}]).startswith(why)
 
 
@@ -261,13 +261,13 @@ def test_the_first_of_several_bad_rows_is_named() -> None:
     assert chunk_refusal([{}, {"coupon": "\0"}, {"event": ""}]).startswith("bad_property: row 1: ")
 
 
-def test_the_id_of_an_event_in_a_chunk_is_no_property() -> None:
+def test_event_id_in_a_chunk_is_not_a_property() -> None:
     rows = ingest_events([record(CODEC.encode(event_chunk([{"event_id": "o-1", "total": 1.0}])))], P).rows
     assert rows.column("event_id").to_pylist() == ["o-1"]
     assert mapping(rows.column("properties")[0].as_py()) == {"total": 1.0}
 
 
-def test_names_in_other_scripts_are_no_fault() -> None:
+def test_names_in_other_scripts_are_accepted() -> None:
     rows: list[dict[str, Any]] = [{"event": "購入", "coupon": "é" * 4096}, {"event": "閲覧"}]
     assert ingest_events([record(CODEC.encode(event_chunk(rows)))], P).rows.column("event").to_pylist() == [
         "購入",
@@ -275,7 +275,7 @@ def test_names_in_other_scripts_are_no_fault() -> None:
     ]
 
 
-def test_a_chunk_of_other_columns_is_refused() -> None:
+def test_chunk_with_other_columns_is_refused() -> None:
     assert chunk_refusal([{"n": 1}], Column(name="n", type="long")) == (
         "broken_chunk: the column n is long; rules on events compare double, string, boolean"
     )
@@ -297,18 +297,18 @@ def test_a_chunk_of_other_columns_is_refused() -> None:
         ("occurred_at", "bad_time: row 1: occurred_at is missing"),
     ],
 )
-def test_a_chunk_with_nulls_where_none_may_be_is_refused(missing: str, why: str) -> None:
+def test_chunk_with_nulls_in_a_required_column_is_refused(missing: str, why: str) -> None:
     assert chunk_refusal([{}, {missing: None}]) == why
 
 
 @pytest.mark.parametrize("ordinals", [[3, 3], [4, 3], [3, None]])
-def test_a_chunk_whose_ordinals_do_not_go_up_is_refused(ordinals: list[int | None]) -> None:
+def test_chunk_with_unordered_ordinals_is_refused(ordinals: list[int | None]) -> None:
     why = chunk_refusal([{"_ordinal": ordinal} for ordinal in ordinals])
     assert why == "broken_chunk: _ordinal does not increase from row to row"
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_have_one_end(value: bytes) -> None:
+def test_arbitrary_bytes_have_one_outcome(value: bytes) -> None:
     for start in (b"", b"{", CODEC.encode(AVRO)[:10], CODEC.encode(event_chunk([{}]))[:10]):
         intake = ingest_events([record(start + value)], P)
         assert intake.rows.num_rows + len(intake.moves) + len(intake.refusals) == 1
@@ -316,7 +316,7 @@ def test_any_bytes_have_one_end(value: bytes) -> None:
 
 @given(st.integers(0, 2**30), st.integers(1, 255))
 @example(at=3255, flip=129)  # a byte of an ordinal
-def test_a_chunk_of_which_a_byte_is_another_is_refused_or_says_the_same(at: int, flip: int) -> None:
+def test_chunk_with_a_flipped_byte_is_refused_or_unchanged(at: int, flip: int) -> None:
     chunk = event_chunk([{"total": 1.5, "coupon": "X", "event_id": "o-1"}, {"event_id": "o-2"}])
     rows = bytearray(chunk.rows)
     rows[at % len(rows)] ^= flip
@@ -328,21 +328,21 @@ def test_a_chunk_of_which_a_byte_is_another_is_refused_or_says_the_same(at: int,
     assert damaged.refusals or said.equals(meant)
 
 
-def test_a_chunk_with_two_columns_of_one_name_is_refused() -> None:
+def test_chunk_with_duplicate_column_names_is_refused() -> None:
     chunk = event_chunk([{}], (Column(name="total", type="double"), Column(name="tofal", type="double")))
     doubled = chunk.rows.replace(b"tofal", b"total")
     (refusal,) = ingest_events([record(CODEC.encode(replace(chunk, rows=doubled)))], P).refusals
     assert "two columns of the rows have the same name" in str(refusal)
 
 
-def test_a_chunk_may_have_no_ids_at_all() -> None:
+def test_chunk_without_ids_is_accepted() -> None:
     without = ingest_events([record(CODEC.encode(event_chunk([{"total": 1.0}], with_ids=False)))], P).rows
     with_none = ingest_events([record(CODEC.encode(event_chunk([{"total": 1.0}])))], P).rows
     assert without.equals(with_none)
     assert mapping(without.column("properties")[0].as_py()) == {"total": 1.0}
 
 
-def test_a_chunk_that_lies_about_itself_is_refused() -> None:
+def test_chunk_with_wrong_counts_is_refused() -> None:
     chunk = event_chunk([{}, {}])
 
     def why(**changes: Any) -> str:
@@ -371,7 +371,7 @@ def test_messages_of_other_topics_are_refused(message: ImportAborted | ProfileRe
     assert why == f"undecodable: a {type(message).__name__} does not belong in muster.events"
 
 
-def test_an_avro_record_is_held_against_the_same_limits_as_json() -> None:
+def test_avro_records_obey_the_limits_of_json() -> None:
     def why(**changes: Any) -> str:
         return refused(ingest_events([record(CODEC.encode(replace(AVRO, **changes)))], P))
 
@@ -381,7 +381,7 @@ def test_an_avro_record_is_held_against_the_same_limits_as_json() -> None:
     assert why(properties={f"p{n}": "x" * 8192 for n in range(33)}).startswith("too_large: ")
 
 
-def test_a_refused_record_becomes_a_dead_letter_as_it_came() -> None:
+def test_refused_record_becomes_a_dead_letter_unchanged() -> None:
     sent = record(b"?", key=b"alice", offset=12)
     [refusal] = ingest_events([sent], P).refusals
     letter = sent.dead_letter(refusal, NOON_US)

@@ -54,12 +54,12 @@ def test_an_event_becomes_a_row() -> None:
 
 
 @pytest.mark.parametrize(("given", "tenant"), [(..., "default"), (None, "default"), ("shop", "shop")])
-def test_an_event_is_of_the_default_tenant_unless_it_names_one(given: object, tenant: str) -> None:
+def test_event_without_a_tenant_belongs_to_the_default_tenant(given: object, tenant: str) -> None:
     assert taken(json_event(tenant=given)).rows.column("tenant").to_pylist() == [tenant]
 
 
 @pytest.mark.parametrize("left_out", [{}, {"properties": None}, {"properties": {}}, {"properties": {"a": None}}])
-def test_a_null_property_is_as_if_it_were_not_there(left_out: dict[str, Any]) -> None:
+def test_null_property_counts_as_absent(left_out: dict[str, Any]) -> None:
     value = json.dumps({"user_id": USER, "event": "order", "occurred_at": AT, **left_out}).encode()
     [row] = taken(value).rows.to_pylist()
     assert (row["properties"], row["event_id"]) == ([], None)
@@ -79,7 +79,7 @@ def test_a_null_property_is_as_if_it_were_not_there(left_out: dict[str, Any]) ->
         ("2026-11-26T12:00:00Z", NOON_US + DAY_US),
     ],
 )
-def test_a_time_is_one_moment(given: object, us: int) -> None:
+def test_equivalent_times_are_one_instant(given: object, us: int) -> None:
     assert occurred_at_us(given) == us
 
 
@@ -114,7 +114,7 @@ def test_a_time_is_one_moment(given: object, us: int) -> None:
         ("2026-11-26T12:00:00.000001Z", "too_far_ahead: it occurred at 2026-11-26T12:00:00.000001Z"),
     ],
 )
-def test_a_time_that_is_none_or_cannot_be_is_refused(given: object, why: str) -> None:
+def test_invalid_time_is_refused(given: object, why: str) -> None:
     assert refusal(json_event(occurred_at=given)).startswith(why)
 
 
@@ -125,7 +125,7 @@ def test_a_time_that_is_none_or_cannot_be_is_refused(given: object, why: str) ->
         (1_795_607_940_000_000, "; a thousandth of it is 2026-11-25T11:59:00Z: is it in another unit?"),
     ],
 )
-def test_a_time_in_seconds_or_microseconds_is_told_what_it_would_be(given: int, hint: str) -> None:
+def test_time_in_another_unit_is_refused_with_its_meaning(given: int, hint: str) -> None:
     assert refusal(json_event(occurred_at=given)).endswith(hint)
 
 
@@ -133,7 +133,7 @@ def test_a_time_in_seconds_or_microseconds_is_told_what_it_would_be(given: int, 
     ("given", "kept"),
     [(0, 0.0), (-1.5e300, -1.5e300), (2**53, 2.0**53), ("", ""), ("é" * 4096, "é" * 4096), (False, False)],
 )
-def test_a_property_is_a_number_a_text_or_a_truth(given: object, kept: object) -> None:
+def test_property_is_a_number_text_or_boolean(given: object, kept: object) -> None:
     found = properties(p=given)
     assert (found, type(found["p"])) == ({"p": kept}, type(kept))
 
@@ -202,7 +202,7 @@ def test_as_many_properties_as_are_allowed_are_kept() -> None:
         ),
     ],
 )
-def test_what_is_no_event_is_refused_and_says_why(value: bytes, why: str) -> None:
+def test_invalid_event_is_refused_with_the_reason(value: bytes, why: str) -> None:
     assert refusal(value).startswith(why)
 
 
@@ -212,7 +212,7 @@ def test_a_key_that_is_not_the_user_id_is_refused(key: bytes) -> None:
     assert refusal(json_event(), key=key) == f"key_mismatch: the key is {shown!r}, not the user id in UTF-8"
 
 
-def test_an_event_without_a_key_is_taken_where_its_user_belongs() -> None:
+def test_event_without_a_key_is_accepted_in_its_users_partition() -> None:
     assert taken(json_event(), key=None).rows.num_rows == 1
 
 
@@ -235,7 +235,7 @@ def test_an_event_cannot_be_a_tombstone() -> None:
         (b'{"user_id": "alice", "attributes": {"a": [1]}}', "bad_property: the property 'a' is an array"),
     ],
 )
-def test_what_is_no_change_of_a_profile_is_refused_and_says_why(value: bytes, why: str) -> None:
+def test_invalid_profile_change_is_refused_with_the_reason(value: bytes, why: str) -> None:
     intake = ingest_profiles([profile_record(value)], P)
     assert intake.rows.num_rows == 0
     assert str(intake.refusals[0]).startswith(why)

@@ -10,7 +10,7 @@ from segmentation.intake.profiles import ingest_profiles
 from tests.unit.segmentation.intake.sending import AT_US, P, mapping, profile_chunk, profile_record
 
 
-def test_changes_come_in_order_and_a_null_unsets() -> None:
+def test_changes_apply_in_order_and_null_unsets() -> None:
     chunk = profile_chunk(
         [{"age": 31.0, "vip": True}, {"age": None, "vip": False}],
         Column(name="age", type="double"),
@@ -39,7 +39,7 @@ def test_changes_come_in_order_and_a_null_unsets() -> None:
     ]
 
 
-def test_a_change_in_the_wrong_partition_is_refused_because_order_counts() -> None:
+def test_change_in_the_wrong_partition_is_refused_to_keep_order() -> None:
     records = [
         profile_record(b'{"user_id": "bob", "attributes": {"age": 1}}', offset=1),
         profile_record(b"?", offset=2),
@@ -67,12 +67,12 @@ def test_a_change_in_the_wrong_partition_is_refused_because_order_counts() -> No
         (b"", "bad_user_id: the user id has 0 characters; 1 to 191 are allowed"),
     ],
 )
-def test_a_tombstone_needs_the_user_as_its_key(key: bytes | None, why: str) -> None:
+def test_tombstone_requires_the_user_as_key(key: bytes | None, why: str) -> None:
     [refusal] = ingest_profiles([profile_record(None, key=key)], P).refusals
     assert str(refusal) == why
 
 
-def test_a_row_of_a_chunk_says_which_row_of_which_source_it_was() -> None:
+def test_chunk_row_carries_its_source_and_ordinal() -> None:
     chunk = profile_chunk([{"_ordinal": 4}, {"_ordinal": 9}])
     rows = ingest_profiles(
         [profile_record(b'{"user_id": "alice"}', offset=1), profile_record(CODEC.encode(chunk), offset=2)], P
@@ -87,7 +87,7 @@ def test_a_chunk_with_a_bad_value_is_refused() -> None:
     assert str(refusal) == "bad_property: row 1: the property 'age' is inf, not a number"
 
 
-def test_attributes_of_a_chunk_may_be_dates_and_have_any_name() -> None:
+def test_chunk_attributes_accept_dates_and_any_name() -> None:
     chunk = profile_chunk(
         [{"event": None, "occurred_at": date(1969, 7, 20), "event_id": ""}],
         Column(name="event"),
@@ -103,17 +103,17 @@ def test_attributes_of_a_chunk_may_be_dates_and_have_any_name() -> None:
     }
 
 
-def test_an_event_is_no_change_of_a_profile() -> None:
+def test_event_is_not_a_profile_change() -> None:
     event = EventRecord(user_id="alice", event="order", occurred_at_us=AT_US)
     [refusal] = ingest_profiles([profile_record(CODEC.encode(event))], P).refusals
     assert str(refusal) == "undecodable: a EventRecord does not belong in muster.profiles"
 
 
-def test_nothing_is_no_changes() -> None:
+def test_empty_batch_makes_no_changes() -> None:
     assert ingest_profiles([], P).rows.schema.equals(PROFILE_ROWS)
 
 
-def test_a_row_of_a_chunk_forgets_all_attributes_and_sets_none() -> None:
+def test_chunk_row_can_forget_all_attributes() -> None:
     chunk = profile_chunk(
         [{"deleted": None, "age": 31.0}, {"deleted": True, "age": None}, {"deleted": False, "age": None}],
         Column(name="deleted", type="boolean"),
@@ -144,7 +144,7 @@ def test_a_row_of_a_chunk_forgets_all_attributes_and_sets_none() -> None:
         ),
     ],
 )
-def test_a_chunk_in_which_deleted_means_nothing_clear_is_refused(
+def test_chunk_with_an_ambiguous_deletion_is_refused(
     rows: list[dict[str, object]], columns: tuple[Column, ...], reason: str
 ) -> None:
     (refusal,) = ingest_profiles([profile_record(CODEC.encode(profile_chunk(rows, *columns)), offset=3)], P).refusals

@@ -42,7 +42,7 @@ def test_columns_become_a_map_for_each_row() -> None:
     assert maps.equals(maps_of_records(RECORDS, PROPERTIES_TYPE))
 
 
-def test_slices_of_columns_are_read_where_they_are() -> None:
+def test_column_slices_respect_their_offset() -> None:
     maps = maps_without_nulls(NAMES, [column.slice(1) for column in COLUMNS], 2, PROPERTIES_TYPE)
     assert [mapping(pairs) for pairs in maps.to_pylist()] == RECORDS[1:]
 
@@ -74,7 +74,7 @@ def test_a_value_of_another_type_is_missing() -> None:
 
 
 @given(records, st.integers(0, 5), st.sampled_from(["a", "d", "z"]))
-def test_values_of_any_slice_are_those_of_the_records(
+def test_values_of_any_slice_equal_their_records(
     given_: list[dict[str, PropertyValue | None]], start: int, name: str
 ) -> None:
     whole = maps_of_records(given_, PROPERTIES_TYPE)
@@ -88,9 +88,7 @@ def test_values_of_any_slice_are_those_of_the_records(
 
 
 @given(records, st.integers(0, 2))
-def test_columns_and_records_of_the_same_values_are_the_same_maps(
-    given_records: list[dict[str, PropertyValue | None]], first: int
-) -> None:
+def test_columns_and_records_make_equal_maps(given_records: list[dict[str, PropertyValue | None]], first: int) -> None:
     """A column for each name and type; a row has a value in at most one column per name."""
     types: list[tuple[type, pa.DataType]] = [(float, pa.float64()), (str, pa.string()), (bool, pa.bool_())]
     names, columns = [], []

@@ -125,7 +125,7 @@ def refused(text: str, *, timezone: str | None = "Asia/Tokyo") -> UserError:
         ),
     ],
 )
-def test_a_rule_is_read_and_written_so_that_it_is_read_again(text: str, rule: Rule) -> None:
+def test_rule_round_trips_through_text(text: str, rule: Rule) -> None:
     assert parse_rule(text, timezone="Asia/Tokyo") == rule
     assert parse_rule(rule_text(rule), timezone=rule.timezone) == rule
 
@@ -141,7 +141,7 @@ def test_a_rule_is_read_and_written_so_that_it_is_read_again(text: str, rule: Ru
         ('"COUNT" = "\\u00e9" and "a-b" = -0 and "a--b" = 1e22', '"COUNT" = "é" and a-b = -0.0 and "a--b" = 1e+22'),
     ],
 )
-def test_a_rule_is_written_shortly(text: str, written: str) -> None:
+def test_rule_text_is_concise(text: str, written: str) -> None:
     assert rule_text(parse_rule(text, timezone="Asia/Tokyo")) == written
 
 
@@ -317,12 +317,12 @@ def test_a_time_without_an_offset_needs_a_zone(text: str) -> None:
         ("1919-03-31", "America/Toronto", datetime(1919, 3, 31, 4, 30, tzinfo=UTC)),  # 00:30 follows 23:29
     ],
 )
-def test_a_day_begins_with_its_first_moment_in_the_zone(text: str, zone: str, begins: datetime) -> None:
+def test_day_starts_at_its_first_moment_in_the_zone(text: str, zone: str, begins: datetime) -> None:
     rule = parse_rule(f"last(x) >= {text}", timezone=zone)
     assert rule == one(Seen(which="last", events=Events(event="x"), bound="from", moment=begins))
 
 
-def test_a_time_that_is_no_one_moment_in_the_zone_is_refused() -> None:
+def test_ambiguous_or_skipped_local_time_is_refused() -> None:
     assert "does not exist, or exists twice" in refused("last(x) < 2026-03-29T02:30", timezone="Europe/Berlin").message
 
 

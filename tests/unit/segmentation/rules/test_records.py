@@ -60,7 +60,7 @@ def test_a_rule_in_json() -> None:
     jsonschema_rs.validate(SCHEMA, RECORD)
 
 
-def test_what_may_be_left_out_or_written_otherwise_means_the_same() -> None:
+def test_optional_and_alternative_forms_are_equivalent() -> None:
     record = json.loads(json.dumps(RECORD))
     count, last = record["all"][0]["any"]
     del last["where"]
@@ -70,7 +70,7 @@ def test_what_may_be_left_out_or_written_otherwise_means_the_same() -> None:
     assert rule_from_record(record) == rule_from_record(RECORD)
 
 
-def test_an_aggregate_is_refused_with_a_condition_that_is_accepted() -> None:
+def test_aggregate_is_refused_with_a_valid_alternative() -> None:
     with pytest.raises(UserError, match=r"at all\[0\]\.any\[0\]: avg over events is not supported") as caught:
         rule_from_record({"rule": 1, "all": [{"any": [{"type": "avg", "event": "purchase"}]}]})
     suggested = json.loads(caught.value.message.partition("as in: ")[2])
@@ -78,7 +78,7 @@ def test_an_aggregate_is_refused_with_a_condition_that_is_accepted() -> None:
     assert rule == parse_rule("count(purchase where amount >= 100, 30d) >= 2")
 
 
-def test_the_limits_in_the_json_schema_are_those_of_the_rules() -> None:
+def test_json_schema_limits_match_rule_limits() -> None:
     count = SCHEMA["$defs"]["count"]["properties"]
     assert (count["times"]["maximum"], count["within_s"]["maximum"]) == (MAX_TIMES, MAX_WINDOW_S)
     assert tuple(count["quantity"]["enum"]) == Quantity.__args__  # type: ignore[attr-defined]
@@ -158,7 +158,7 @@ def of_born(value: object) -> bytes:
         (of_born("\ud800"), "at all[1].any[0].value: this text has half of a surrogate pair"),
     ],
 )
-def test_what_is_no_rule_is_refused_by_the_place(data: bytes, message: str) -> None:
+def test_invalid_rule_is_refused_with_its_path(data: bytes, message: str) -> None:
     with pytest.raises(UserError) as caught:
         rule_from_json(data)
     assert caught.value.code == "BAD_RULE"
@@ -170,7 +170,7 @@ def test_an_unknown_zone_is_refused() -> None:
         rule_from_json(changed(lambda r: r.update(timezone="Mars/Olympus")))
 
 
-def test_the_canonical_form_and_its_hash() -> None:
+def test_canonical_form_and_hash_are_stable() -> None:
     rule = parse_rule("b >= 25.0 and not (in audience vip or a = true)", timezone="Asia/Tokyo")
     assert canonical_json(rule) == (
         b'{"all":[{"any":[{"name":"b","operator":">=","type":"attribute","value":25}]},'
@@ -214,11 +214,11 @@ def test_equal_rules_have_equal_hashes(one: str, other: str) -> None:
         ('a = "é"', 'a = "e\u0301"'),
     ],
 )
-def test_other_rules_have_other_hashes(one: str, other: str) -> None:
+def test_different_rules_have_different_hashes(one: str, other: str) -> None:
     assert rule_hash(parse_rule(one, timezone="UTC")) != rule_hash(parse_rule(other, timezone="UTC"))
 
 
-def test_the_zone_is_part_of_a_rule_with_dates_alone() -> None:
+def test_only_rules_with_dates_include_the_zone() -> None:
     def hashes(text: str) -> set[str]:
         return {rule_hash(parse_rule(text, timezone=zone)) for zone in ("UTC", "Asia/Tokyo")}
 
@@ -228,6 +228,6 @@ def test_the_zone_is_part_of_a_rule_with_dates_alone() -> None:
     assert rule_hash(rule_from_record(record)) == rule_hash(parse_rule("a = 1"))
 
 
-def test_a_moment_is_kept_to_the_microsecond() -> None:
+def test_instants_keep_microseconds() -> None:
     [condition] = parse_rule("first(x) < 2026-11-01T00:00:00.000001Z").conditions
     assert condition.moment == datetime(2026, 11, 1, 0, 0, 0, 1, tzinfo=UTC)  # type: ignore[union-attr]

@@ -39,13 +39,13 @@ def test_a_cycle_is_named(given: dict[str, Rule], around: tuple[str, ...]) -> No
     assert caught.value.detail == {"segments": list(around)}
 
 
-def test_segments_come_after_those_that_they_name() -> None:
+def test_segments_follow_the_segments_they_reference() -> None:
     given = rules(a="in segment b and in segment c", b="in segment c or in segment unknown", c="in audience a")
     assert cycle(given) is None
     assert evaluation_order(given) == ("c", "b", "a")
 
 
-def test_a_long_chain_is_no_cycle() -> None:
+def test_long_chain_is_not_a_cycle() -> None:
     chain = {f"s{n}": parse_rule(f"in segment s{n + 1}") for n in range(5_000)}
     assert cycle(chain) is None
     assert evaluation_order(chain)[0] == "s4999"
@@ -60,14 +60,14 @@ def test_a_long_chain_is_no_cycle() -> None:
         ("in audience vip\nand in segment mine", "SEGMENT_CYCLE", 32),
     ],
 )
-def test_what_cannot_be_named_is_pointed_at_as_any_mistake_in_a_rule(text: str, code: str, position: int) -> None:
+def test_invalid_reference_is_located_like_any_rule_error(text: str, code: str, position: int) -> None:
     with pytest.raises(UserError, match=f"{code}: at character {position}: ") as caught:
         check_members("mine", rules(mine=text), {"vip"}, text)
     assert caught.value.detail["position"] == position
     assert str(caught.value.detail["marked"]).endswith(" ^")
 
 
-def test_of_a_rule_in_json_the_place_is_named() -> None:
+def test_invalid_reference_in_json_is_located_by_path() -> None:
     with pytest.raises(UserError, match=r"UNKNOWN_AUDIENCE: at all\[1\]\.none\[1\]\.name: ") as caught:
         check_members("mine", rules(mine="x = 1 and not (y = 1 or in audience nobody)"), set())
     assert caught.value.detail == {"audience": "nobody", "path": "all[1].none[1].name"}

@@ -54,7 +54,7 @@ def found(tenant: duckdb.DuckDBPyConnection, rule: str | Rule, at: datetime = NO
     return users
 
 
-def test_an_event_counts_from_its_moment_and_leaves_exactly_a_window_later(tenant: duckdb.DuckDBPyConnection) -> None:
+def test_event_counts_for_exactly_one_window(tenant: duckdb.DuckDBPyConnection) -> None:
     happened(tenant, "ann", "buy", NOON)
     rule = "count(buy, 3d) >= 1"
     assert found(tenant, rule, NOON - MICROSECOND) == []
@@ -64,14 +64,14 @@ def test_an_event_counts_from_its_moment_and_leaves_exactly_a_window_later(tenan
     assert found(tenant, "count(buy, 3d) = 0", NOON + timedelta(days=3)) == ["ann", "bob", "cid"]
 
 
-def test_a_window_is_exact_seconds_over_a_change_of_the_clock(tenant: duckdb.DuckDBPyConnection) -> None:
+def test_window_is_exact_across_a_clock_change(tenant: duckdb.DuckDBPyConnection) -> None:
     happened(tenant, "ann", "buy", datetime(2026, 10, 24, 12, tzinfo=UTC))  # Berlin: 14:00, and 24 hours later 13:00
     rule = parse_rule("count(buy, 1d) >= 1", timezone="Europe/Berlin")
     assert found(tenant, rule, datetime(2026, 10, 25, 11, 59, 59, tzinfo=UTC)) == ["ann"]
     assert found(tenant, rule, datetime(2026, 10, 25, 12, tzinfo=UTC)) == []
 
 
-def test_an_identity_counts_once_and_meets_where_if_one_copy_does(tenant: duckdb.DuckDBPyConnection) -> None:
+def test_identity_counts_once_and_matches_if_any_copy_does(tenant: duckdb.DuckDBPyConnection) -> None:
     happened(tenant, "ann", "buy", NOON, "1", amount=1)
     happened(tenant, "ann", "buy", NOON, "1", amount=100)
     happened(tenant, "ann", "buy", NOON, "2", amount=100)
@@ -80,7 +80,7 @@ def test_an_identity_counts_once_and_meets_where_if_one_copy_does(tenant: duckdb
     assert found(tenant, "count(buy where amount = 1, 1d) = 1") == ["ann"]
 
 
-def test_not_at_most_and_never_are_true_for_known_users_of_whom_nothing_was_heard(
+def test_negative_conditions_match_known_users_without_events(
     tenant: duckdb.DuckDBPyConnection,
 ) -> None:
     happened(tenant, "ann", "buy", NOON)
@@ -96,7 +96,7 @@ def test_not_at_most_and_never_are_true_for_known_users_of_whom_nothing_was_hear
     assert found(tenant, "age is not set and not in audience vip") == ["ann"]
 
 
-def test_values_of_another_type_are_in_no_relation(tenant: duckdb.DuckDBPyConnection) -> None:
+def test_values_of_another_type_match_no_comparison(tenant: duckdb.DuckDBPyConnection) -> None:
     tenant.execute("INSERT INTO profiles (user_id, numbers) VALUES ('ann', MAP {'a': 1})")
     tenant.execute("INSERT INTO profiles (user_id, strings) VALUES ('bob', MAP {'a': '1'})")
     tenant.execute("INSERT INTO profiles (user_id, booleans) VALUES ('cid', MAP {'a': true})")
@@ -144,7 +144,7 @@ def test_numbers_compare_as_doubles(tenant: duckdb.DuckDBPyConnection, stored: s
         ("2026-03-29 22:00:00+00", "seen = 2026-03-30T00:00", True),
     ],
 )
-def test_a_date_is_a_day_of_the_zone_to_a_timestamp(
+def test_date_compares_with_a_timestamp_as_a_day_in_the_zone(
     tenant: duckdb.DuckDBPyConnection, stored: str, rule: str, *, there: bool
 ) -> None:
     tenant.execute(
@@ -153,7 +153,7 @@ def test_a_date_is_a_day_of_the_zone_to_a_timestamp(
     assert found(tenant, parse_rule(rule, timezone="Europe/Berlin")) == (["ann"] if there else [])
 
 
-def test_an_explanation_has_each_condition_of_one_known_user(tenant: duckdb.DuckDBPyConnection) -> None:
+def test_explanation_covers_every_condition_for_a_known_user(tenant: duckdb.DuckDBPyConnection) -> None:
     happened(tenant, "ann", "buy", NOON)
     happened(tenant, "bob", "buy", NOON)
     rule = parse_rule("ever(buy) and (age >= 25 or in audience vip) and not never(buy)")
@@ -170,7 +170,7 @@ def test_an_explanation_has_each_condition_of_one_known_user(tenant: duckdb.Duck
 
 
 @pytest.mark.parametrize("name", ['my "events', "k", "e", "events; DROP TABLE known_users"])
-def test_relations_are_called_as_the_caller_says(tenant: duckdb.DuckDBPyConnection, name: str) -> None:
+def test_caller_names_the_relations(tenant: duckdb.DuckDBPyConnection, name: str) -> None:
     happened(tenant, "ann", "buy", NOON)
     quoted = '"' + name.replace('"', '""') + '"'
     tenant.execute(f"ALTER TABLE events RENAME TO {quoted}")
@@ -178,7 +178,7 @@ def test_relations_are_called_as_the_caller_says(tenant: duckdb.DuckDBPyConnecti
     assert tenant.execute(sql, parameters).fetchall() == [("ann",)]
 
 
-def test_an_instant_without_a_zone_is_an_error_of_the_program() -> None:
+def test_naive_instant_is_a_programming_error() -> None:
     with pytest.raises(ValueError, match="an instant needs a time zone"):
         members_sql(parse_rule("ever(buy)"), Relations(), datetime(2026, 11, 1))  # noqa: DTZ001
 
@@ -193,7 +193,7 @@ FORMS = (
 
 @pytest.mark.parametrize("attempt", INJECTIONS)
 @pytest.mark.parametrize("form", FORMS)
-def test_no_text_of_a_rule_comes_into_the_sql(form: str, attempt: str) -> None:
+def test_rule_texts_never_enter_the_sql(form: str, attempt: str) -> None:
     if "\0" in attempt:
         with pytest.raises(UserError, match="BAD_RULE"):
             parse_rule(form.replace("{}", string(attempt)))
@@ -204,7 +204,7 @@ def test_no_text_of_a_rule_comes_into_the_sql(form: str, attempt: str) -> None:
 
 
 @pytest.mark.parametrize("attempt", [attempt for attempt in INJECTIONS if "\0" not in attempt])
-def test_a_text_finds_only_itself(tenant: duckdb.DuckDBPyConnection, attempt: str) -> None:
+def test_text_matches_only_itself(tenant: duckdb.DuckDBPyConnection, attempt: str) -> None:
     rule = FORMS[1].replace("{}", string(attempt))
     other = f"{string(attempt)} = {string(attempt)}"
     happened(tenant, "bob", "buy", NOON)
@@ -218,7 +218,7 @@ def test_a_text_finds_only_itself(tenant: duckdb.DuckDBPyConnection, attempt: st
 
 @pytest.mark.parametrize("attempt", INJECTIONS)
 @pytest.mark.parametrize("form", ["{}", "ever({})", "a = 1 and {}", "count(x where {}, 3d) >= 1", "in audience {}"])
-def test_outside_of_quotes_it_is_refused_or_a_rule_of_bound_values(
+def test_unquoted_injection_is_refused_or_binds_values(
     empty: duckdb.DuckDBPyConnection, form: str, attempt: str
 ) -> None:
     try:
@@ -231,7 +231,7 @@ def test_outside_of_quotes_it_is_refused_or_a_rule_of_bound_values(
     assert empty.execute("SELECT count(*) FROM known_users").fetchall() == [(3,)]
 
 
-def test_a_rule_of_as_many_conditions_as_there_may_be_is_answered(tenant: duckdb.DuckDBPyConnection) -> None:
+def test_rule_with_the_most_conditions_runs(tenant: duckdb.DuckDBPyConnection) -> None:
     happened(tenant, "ann", "e7", NOON)
     happened(tenant, "bob", "e8", NOON)
     counts = [Count(events=Events(event=f"e{n}"), quantity="at_most", times=0, within_s=60 + n) for n in range(1_000)]
@@ -240,7 +240,7 @@ def test_a_rule_of_as_many_conditions_as_there_may_be_is_answered(tenant: duckdb
     assert found(tenant, Rule(groups=(Group(conditions=tuple(counts)),))) == ["ann", "bob", "cid"]
 
 
-def test_a_condition_counts_users_whom_the_rest_of_the_rule_leaves_out(tenant: duckdb.DuckDBPyConnection) -> None:
+def test_condition_count_ignores_the_rest_of_the_rule(tenant: duckdb.DuckDBPyConnection) -> None:
     """The rule alone needs only users with events; its condition on age does not."""
     happened(tenant, "ann", "buy", NOON)
     tenant.execute("INSERT INTO profiles (user_id, numbers) VALUES ('ann', MAP {'age': 30}), ('bob', MAP {'age': 40})")

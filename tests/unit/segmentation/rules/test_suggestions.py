@@ -20,7 +20,7 @@ from segmentation.rules.suggestions import suggestions
         ),
     ],
 )
-def test_a_condition_on_a_property_is_written_about_the_event(condition: str, instead: tuple[str, ...]) -> None:
+def test_property_condition_is_suggested_on_its_event(condition: str, instead: tuple[str, ...]) -> None:
     rule = parse_rule(condition, timezone="UTC")
     [found] = suggestions(rule, ["carrier"], {"carrier": ["flight", "landing"]})
     assert (found.attribute, found.events, found.instead) == ("carrier", ("flight", "landing"), instead)
