@@ -32,7 +32,6 @@ Roles = Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help=
     "login",
     "muster login https://muster.example",
     "muster login https://muster.example --browser",
-    effect="reads",
     show=show_done,
     record=None,
 )
@@ -71,7 +70,7 @@ def _ask_token() -> str:
     return token
 
 
-@command(TOP, "console", "muster console", "muster console --no-browser", effect="remote", show=print_line, record=None)
+@command(TOP, "console", "muster console", "muster console --no-browser", show=print_line, record=None)
 def console(
     *,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
@@ -113,9 +112,7 @@ def _state(revoked_at: str | None) -> str:
     return "" if revoked_at is None else f"revoked {revoked_at[:10]}"
 
 
-@command(
-    tokens, "list", "muster tokens list", "muster tokens list --tenant acme --json", effect="reads", show=_show_tokens
-)
+@command(tokens, "list", "muster tokens list", "muster tokens list --tenant acme --json", show=_show_tokens)
 def list_tokens(
     *,
     tenant: Annotated[
@@ -137,7 +134,6 @@ def _show_made(made: "MadeToken") -> None:
     "create",
     "muster tokens create laptop --role analyst",
     "muster tokens create loader --role operator --for PRINCIPAL --days 365",
-    effect="remote",
     show=_show_made,
 )
 def create_token(
@@ -175,7 +171,6 @@ def _show_revoked(token: "Token") -> None:
     "revoke",
     "muster tokens revoke TOKEN",
     "muster tokens revoke TOKEN --tenant acme",
-    effect="remote",
     show=_show_revoked,
 )
 def revoke_token(

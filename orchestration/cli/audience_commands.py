@@ -161,7 +161,6 @@ def _version_cells(current: Mapping[str, Any] | None, now: int) -> tuple[str, st
     "list",
     "muster audiences list",
     "muster audiences list --tenant acme --json",
-    effect="reads",
     show=_show_list,
 )
 def list_(
@@ -173,7 +172,7 @@ def list_(
         return [one for name in remote.meant_tenants(found, tenant) for one in found.audiences(name, current=True)]
 
 
-@command(audiences, "show", "muster audiences show vip", effect="reads", show=show_view)
+@command(audiences, "show", "muster audiences show vip", show=show_view)
 def show(*, name: options.AudienceArgument, tenant: options.MeantTenant = None) -> AudienceView | ActivityView:
     """Show an audience: its version and settings."""
     with remote.service() as found:
@@ -183,9 +182,7 @@ def show(*, name: options.AudienceArgument, tenant: options.MeantTenant = None) 
         return AudienceView(audience=found.audience(meant, name, current=True))
 
 
-@command(
-    audiences, "rename", "muster audiences rename vip very-important", effect="remote", show=show_done, record=None
-)
+@command(audiences, "rename", "muster audiences rename vip very-important", show=show_done, record=None)
 def rename(
     *,
     name: options.AudienceArgument,
@@ -203,7 +200,7 @@ def rename(
     return Done(text=f"audience {meant}/{name} is now {meant}/{renamed['audience']}")
 
 
-@command(audiences, "delete", "muster audiences delete vip --yes", effect="remote", show=show_done, record=None)
+@command(audiences, "delete", "muster audiences delete vip --yes", show=show_done, record=None)
 def delete(
     *,
     name: options.AudienceArgument,

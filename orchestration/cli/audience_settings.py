@@ -31,7 +31,6 @@ RESETTABLE: Final = {
     "create",
     "muster audiences create vip --id-column email --column age:long=Age",
     "muster audiences create daily --max-reject-share 0.01 --keep-versions 30",
-    effect="remote",
     show=show_view,
 )
 @with_import_settings
@@ -62,7 +61,6 @@ def create(
     "muster audiences configure vip --allow-missing-column plan",
     "muster audiences configure vip --reset mode --reset keep-days",
     "muster audiences configure _profiles --column age:double",
-    effect="remote",
     show=show_view,
 )
 @with_import_settings

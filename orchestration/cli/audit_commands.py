@@ -58,7 +58,6 @@ def _with(arguments: Mapping[str, Any], error: str | None) -> str:
     "audit",
     "muster audit --audience vip --since 7d",
     "muster audit --job JOB --json",
-    effect="reads",
     show=_show,
     record=_records,
 )

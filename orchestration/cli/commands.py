@@ -1,15 +1,14 @@
-"""Turns functions into commands: their place and examples, their effect, and how their value is shown."""
+"""Turns functions into commands: their place and examples, and how their value is shown."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
-from typing import Annotated, Any, Final, Generic, Literal, ParamSpec, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Generic, ParamSpec, TypeAlias, TypeVar
 
 import typer
 
-from orchestration.cli.audit_trail import audited
 from orchestration.cli.console import print_json, print_json_rows, print_line, print_note
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.families import FAMILIES
@@ -19,8 +18,6 @@ ValueT = TypeVar("ValueT")
 ValueT_co = TypeVar("ValueT_co", covariant=True)
 GivenP = ParamSpec("GivenP")
 
-Effect = Literal["reads", "changes", "remote"]
-"""`changes`: each run leaves an entry in the audit trail. `remote`: the service that makes the change leaves it."""
 Given = Mapping[str, Any]
 """Arguments of a run, by their names in Python."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -86,12 +83,6 @@ def plain(value: Any) -> Any:
     return value.as_record() if hasattr(value, "as_record") else value
 
 
-def always(given: Given) -> bool:
-    """True for every run."""
-    del given
-    return True
-
-
 def nothing(value: object) -> None:
     """Show nothing: for a command that turns into another program."""
     del value
@@ -101,16 +92,15 @@ def command(
     group: Group,
     name: str,
     *lines: str,
-    effect: Effect,
-    acts: Callable[[Given], bool] = always,
     show: Callable[[ValueT], None],
     record: Callable[[ValueT], Any] | None = plain,
+    audit: Callable[[str, Given], AbstractContextManager[None]] | None = None,
 ) -> Callable[[Callable[GivenP, Result[ValueT]]], Callable[GivenP, Result[ValueT]]]:
     """Decorator that makes a function, which returns a value or an `Answer`, a command with the examples `lines`.
 
     `show` prints the value for people. `record` turns it into JSON for `--json`, an iterator item by item; if None, the
-    command has no such option. `acts`: which runs of a command with an effect are recorded. A function that must know
-    whether JSON was requested declares a parameter `json` itself.
+    command has no such option. `audit` records a run, given the command's path and arguments, where the service does
+    not. A function that must know whether JSON was requested declares a parameter `json` itself.
     """
     path = f"{group.path} {name}".strip()
 
@@ -124,14 +114,13 @@ def command(
             SESSION.json = given.get("json", False)
             if "json" not in declared:
                 given.pop("json", None)
-            recorded = effect == "changes" and acts(given)
-            with audited(path, given) if recorded else nullcontext():
+            with nullcontext() if audit is None else audit(path, given):
                 result = call(**given)
             _present(result if isinstance(result, Answer) else Answer(value=result), show, record)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
         run.__annotations__ = {p.name: p.annotation for p in parameters}
-        run.effect = effect  # type: ignore[attr-defined]
+        run.audited = audit is not None  # type: ignore[attr-defined]
         group.command(name, epilog=examples(*lines))(run)
         return function
 

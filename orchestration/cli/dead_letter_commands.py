@@ -54,7 +54,6 @@ def _show_letters(letters: Sequence[Record]) -> None:
     "list",
     "muster dead-letters list --limit 5 --json",
     "muster dead-letters list --state open --state interrupted",
-    effect="reads",
     show=_show_letters,
 )
 def list_(
@@ -107,7 +106,6 @@ def _show_letter(letter: Record) -> None:
     "show",
     "muster dead-letters show 17",
     "muster dead-letters show 17 --json",
-    effect="reads",
     show=_show_letter,
 )
 def show(
@@ -136,7 +134,6 @@ Topic = Annotated[str | None, typer.Option("--topic", help="With --all: those fr
     "replay",
     "muster dead-letters replay 17 18",
     "muster dead-letters replay --all --code unknown_tenant",
-    effect="remote",
     show=show_done,
 )
 def replay(*, numbers: Numbers = None, all_: All = False, code: Code = None, topic: Topic = None) -> Answer[Done]:
@@ -158,7 +155,6 @@ def replay(*, numbers: Numbers = None, all_: All = False, code: Code = None, top
     "dismiss",
     "muster dead-letters dismiss 17 18",
     "muster dead-letters dismiss --all --code undecodable",
-    effect="remote",
     show=show_done,
 )
 def dismiss(*, numbers: Numbers = None, all_: All = False, code: Code = None, topic: Topic = None) -> Answer[Done]:

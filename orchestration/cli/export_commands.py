@@ -98,7 +98,6 @@ def _show_folder(found: Folder) -> None:
     "muster export vip --to s3://theirs/from-us/vip-3 --profile partner --wait",
     "muster export vip --to exports/jp --where 'country = \"JP\" and age >= 20' --suppress unsubscribed",
     "muster export vip --to exports/vip --attributes profiles:plan,score@4 --partition-by plan",
-    effect="remote",
     show=_show_export,
 )
 def export(

@@ -9,7 +9,7 @@ from typer.main import get_group
 
 
 class Family(NamedTuple):
-    """Location of a command or group (modules of this package; the first has it in its `TOP`), and its help."""
+    """Location of a command or group (modules in this package; the first has it in its `TOP`), and its help."""
 
     modules: Sequence[str]
     help: str
@@ -17,29 +17,29 @@ class Family(NamedTuple):
 
 
 FAMILIES: Final = {
-    "up": Family(["stack_commands"], "Start the embedded stack and wait until it is ready."),
-    "down": Family(["stack_commands"], "Stop the embedded stack."),
-    "status": Family(["stack_commands"], "Show the parts of the embedded stack and all workers."),
-    "doctor": Family(["stack_commands"], "Check every part, and say what is wrong and how to fix it."),
-    "worker": Family(["stack_commands"], "Run one worker in the foreground."),
-    "connect": Family(["connect_commands"], "Show addresses of the deployment and connection snippets."),
+    "up": Family(["admin.stack"], "Start the embedded stack and wait until it is ready."),
+    "down": Family(["admin.stack"], "Stop the embedded stack."),
+    "status": Family(["admin.stack"], "Show the parts of the embedded stack and all workers."),
+    "doctor": Family(["admin.stack"], "Check every part, and say what is wrong and how to fix it."),
+    "worker": Family(["admin.stack"], "Run one worker in the foreground."),
+    "connect": Family(["admin.connect"], "Show addresses of the deployment and connection snippets."),
     "import": Family(["import_commands"], "Import members, events or profile changes from a file."),
-    "inspect": Family(["inspect_commands"], "Inspect a file: columns, types, faults."),
+    "inspect": Family(["admin.inspect"], "Inspect a file: columns, types, faults."),
     "receipt": Family(["receipts"], "Show the receipt of a READY job."),
     "rejects": Family(["receipts"], "Show the rejected rows of a job."),
     "sql": Family(["sql_commands"], "Query published audiences and rejects."),
-    "fsck": Family(["fsck_commands"], "Compare staging, lake and catalog."),
+    "fsck": Family(["admin.fsck"], "Compare staging, lake and catalog."),
     "export": Family(["export_commands"], "Write a version of an audience as files with a manifest."),
-    "verify": Family(["verify_commands"], "Verify an export from its manifest alone."),
+    "verify": Family(["admin.verify"], "Verify an export from its manifest alone."),
     "explain": Family(["segment_questions"], "Explain from the archive why a user is in a segment or not."),
     "login": Family(["access_commands"], "Store a token for a service."),
     "console": Family(["access_commands"], "Open the service in a browser, logged in."),
     "tokens": Family(["access_commands"], "Make, list and revoke tokens of the service."),
     "grants": Family(["grant_commands"], "Show and set who has which roles, and withdraw access."),
-    "identities": Family(["identity_commands"], "Break-glass access: on the catalog, without the service."),
+    "identities": Family(["admin.identities"], "Break-glass access: on the catalog, without the service."),
     "audit": Family(["audit_commands"], "Show who did what: users, and Muster itself."),
-    "backup": Family(["backup_commands"], "Back up catalog and lake to an empty directory or prefix."),
-    "restore": Family(["backup_commands"], "Load a backup into an empty deployment."),
+    "backup": Family(["admin.backup"], "Back up catalog and lake to an empty directory or prefix."),
+    "restore": Family(["admin.backup"], "Load a backup into an empty deployment."),
     "jobs": Family(["job_commands"], "List, show, wait for, cancel and retry jobs of all kinds."),
     "tenants": Family(["tenant_commands"], "Create, configure and list tenants."),
     "audiences": Family(
@@ -50,11 +50,13 @@ FAMILIES: Final = {
         ["schedule_commands", "schedule_creation", "schedule_edits"], "Manage recurring imports, exports and snapshots."
     ),
     "segments": Family(
-        ["segment_commands", "segment_questions", "segment_recovery", "segment_snapshots"],
+        ["segment_commands", "segment_questions", "admin.rebase", "segment_snapshots"],
         "Manage segments: the users that match a rule, kept current.",
     ),
-    "notifications": Family(["notification_commands"], "Test, list and resend notifications; write webhook keys."),
-    "deploy": Family(["deploy_commands"], "Write and compare templates of deployments to AWS."),
+    "notifications": Family(
+        ["notification_commands", "admin.webhook_key"], "Test, list and resend notifications; write webhook keys."
+    ),
+    "deploy": Family(["admin.deploy"], "Write and compare templates of deployments to AWS."),
 }
 
 

@@ -56,7 +56,6 @@ def _show_grants(held: HeldGrants) -> None:
     "list",
     "muster grants list --tenant acme",
     "muster grants list --deployment",
-    effect="reads",
     show=_show_grants,
 )
 def list_grants(*, tenant: options.MeantTenant = None, deployment: OfDeployment = False) -> HeldGrants:
@@ -71,7 +70,6 @@ def list_grants(*, tenant: options.MeantTenant = None, deployment: OfDeployment 
     "set",
     "muster grants set PRINCIPAL --role analyst --role operator --tenant acme",
     "muster grants set PRINCIPAL --tenant acme",
-    effect="remote",
     show=_show_grants,
 )
 def set_grants(
@@ -104,7 +102,6 @@ def _show_principal(made: "Principal") -> None:
     grants,
     "create",
     'muster grants create "nightly loader" --service',
-    effect="remote",
     show=_show_principal,
 )
 def create_principal(
@@ -118,7 +115,7 @@ def create_principal(
     return Answer(value=made, notes=["Give it roles with `muster grants set`."])
 
 
-@command(grants, "withdraw", "muster grants withdraw PRINCIPAL --yes", effect="remote", show=show_done)
+@command(grants, "withdraw", "muster grants withdraw PRINCIPAL --yes", show=show_done)
 def withdraw(
     *,
     principal: PrincipalId,

@@ -72,7 +72,6 @@ def _show_import(found: Submitted | Registered | Followed | DryRunView) -> None:
     "muster import people.csv --audience vip --dry-run",
     "muster import vip-3.csv --audience copy --manifest manifest.json",
     "muster import orders.csv --kind events --column total:double --timezone Europe/Berlin",
-    effect="remote",
     show=_show_import,
 )
 @with_import_settings

@@ -27,7 +27,6 @@ TOP.add_typer(jobs)
     "list",
     "muster jobs list --state FAILED",
     "muster jobs list --kind export --limit 5 --json",
-    effect="reads",
     show=show_list,
 )
 def list_(
@@ -50,7 +49,7 @@ def list_(
         return list(found.jobs(tenant, kind=kind or (), audience=audience, state=state or (), limit=limit))
 
 
-@command(jobs, "show", "muster jobs show JOB", "muster jobs show JOB --json", effect="reads", show=show_job)
+@command(jobs, "show", "muster jobs show JOB", "muster jobs show JOB --json", show=show_job)
 def show(*, job: options.MeantJob = None, latest: options.Latest = False) -> Shown:
     """Show a job: its history, progress and error."""
     with remote.service() as found:
@@ -58,9 +57,7 @@ def show(*, job: options.MeantJob = None, latest: options.Latest = False) -> Sho
         return Shown(requested=meant, job=found.job(None, meant))
 
 
-@command(
-    jobs, "wait", "muster jobs wait JOB", "muster jobs wait JOB --timeout 600 --json", effect="reads", show=show_end
-)
+@command(jobs, "wait", "muster jobs wait JOB", "muster jobs wait JOB --timeout 600 --json", show=show_end)
 def wait(
     *, job: options.MeantJob = None, latest: options.Latest = False, timeout: options.Timeout = None
 ) -> Answer[Followed]:
@@ -78,7 +75,7 @@ def show_cancelled(job: Record) -> None:
     print_line(f"{word_of(job)} {id_of(job)} {'was already cancelled' if job['already'] else 'is CANCELLED'}")
 
 
-@command(jobs, "cancel", "muster jobs cancel JOB", effect="remote", show=show_cancelled)
+@command(jobs, "cancel", "muster jobs cancel JOB", show=show_cancelled)
 def cancel(*, job: options.MeantJob = None, latest: options.Latest = False) -> Answer[Record]:
     """Cancel a job, so that it publishes nothing.
 
@@ -96,7 +93,6 @@ def cancel(*, job: options.MeantJob = None, latest: options.Latest = False) -> A
     "retry",
     "muster jobs retry JOB --wait",
     "muster jobs retry JOB --with-audience-settings --wait",
-    effect="remote",
     show=show_started,
 )
 def retry(

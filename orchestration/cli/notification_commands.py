@@ -1,7 +1,6 @@
 """`muster notifications`, and the notifications that other commands show."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -11,13 +10,6 @@ from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_note, print_table
-from orchestration.cli.session import settings
-from orchestration.platform.deferred import deferred
-from schemas.errors import UserError
-
-with deferred(__name__):
-    from connectors import private_files
-    from orchestration.operations import notifying
 
 TOP = Group("")
 notifications = Group("notifications", "muster notifications list", "muster notifications resend --given-up")
@@ -46,7 +38,6 @@ def _show_undelivered(rows: Sequence[Record]) -> None:
     "list",
     "muster notifications list",
     "muster notifications list --limit 500 --json",
-    effect="reads",
     show=_show_undelivered,
 )
 def list_(
@@ -66,7 +57,6 @@ def list_(
     "resend",
     "muster notifications resend ID",
     "muster notifications resend --given-up",
-    effect="remote",
     show=show_done,
 )
 def resend(
@@ -89,7 +79,6 @@ def resend(
     "test",
     "muster notifications test crm@acme.example --audience vip",
     "muster notifications test https://acme.example/muster",
-    effect="remote",
     show=show_done,
 )
 def send_test(
@@ -114,30 +103,3 @@ def send_test(
         delivered = following.result(found, meant, begun)
     accepted = "the receiver has accepted it" if channel == "webhook" else "the mail server has accepted it"
     return Done(record=delivered, text=f"test notification sent to {delivered['address']}: {accepted}")
-
-
-@command(
-    notifications,
-    "key",
-    "muster notifications key --tenant acme --to acme.key",
-    effect="changes",
-    show=show_done,
-    record=None,
-)
-def key(
-    *,
-    to: Annotated[Path, typer.Option("--to", metavar="PATH", help="File to write; only you may read it.")],
-    tenant: Annotated[
-        str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Tenant whose receivers use the key.")
-    ] = None,
-) -> Done:
-    """Write the key for webhook signatures to a file.
-
-    Receivers check signatures with it; it is never printed. Without --tenant, it is the key for operators' receivers.
-    """
-    signing_key = notifying.webhook_key(settings(), tenant)
-    try:
-        private_files.replace_private(to, signing_key.reveal())
-    except OSError as exc:
-        raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
-    return Done(text=f"the key is in {to}")

@@ -102,7 +102,7 @@ def _show_receipt(receipt: Mapping[str, Any] | None) -> None:
     )
 
 
-@command(TOP, "receipt", "muster receipt JOB", "muster receipt JOB --json", effect="reads", show=_show_receipt)
+@command(TOP, "receipt", "muster receipt JOB", "muster receipt JOB --json", show=_show_receipt)
 def receipt(*, job: options.MeantJob = None, latest: options.Latest = False) -> Answer[Mapping[str, Any] | None]:
     """Show the receipt of a READY job.
 
@@ -163,9 +163,7 @@ def _line(row: Mapping[str, Any]) -> str:
     return "" if row["ordinal"] is None else f"row {int(str(row['ordinal'])) + 1}"
 
 
-@command(
-    TOP, "rejects", "muster rejects JOB", "muster rejects JOB --to rejects.parquet", effect="reads", show=_show_rejects
-)
+@command(TOP, "rejects", "muster rejects JOB", "muster rejects JOB --to rejects.parquet", show=_show_rejects)
 def rejects(
     *,
     job: options.MeantJob = None,

@@ -89,7 +89,6 @@ def _last_run(schedule: Record) -> str:
     "list",
     "muster schedules list",
     "muster schedules list --tenant acme --json",
-    effect="reads",
     show=_show_list,
 )
 def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
@@ -103,7 +102,6 @@ def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
     "show",
     "muster schedules show nightly",
     "muster schedules show nightly --json",
-    effect="reads",
     show=_show_schedule,
 )
 def show(*, name: Name, tenant: options.MeantTenant = None) -> Record:
@@ -119,7 +117,7 @@ def _change(tenant: str | None, name: str, *, enabled: bool) -> Record:
         return found.change_schedule(meant, name, enabled=enabled, etag=etag)[0]
 
 
-@command(schedules, "pause", "muster schedules pause nightly", effect="remote", show=show_changed)
+@command(schedules, "pause", "muster schedules pause nightly", show=show_changed)
 def pause(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Pause a schedule until it is resumed.
 
@@ -128,7 +126,7 @@ def pause(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     return _change(tenant, name, enabled=False)
 
 
-@command(schedules, "resume", "muster schedules resume nightly", effect="remote", show=show_changed)
+@command(schedules, "resume", "muster schedules resume nightly", show=show_changed)
 def resume(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Resume a paused schedule at its next due time.
 
@@ -154,7 +152,7 @@ def _show_run(run: Run) -> None:
     print_note(f"Submitted. `muster schedules show {run.schedule}` shows how it ends.")
 
 
-@command(schedules, "run", "muster schedules run nightly", effect="remote", show=_show_run)
+@command(schedules, "run", "muster schedules run nightly", show=_show_run)
 def run(*, name: Name, tenant: options.MeantTenant = None) -> Run:
     """Start a run now, even if the schedule is paused.
 
@@ -165,7 +163,7 @@ def run(*, name: Name, tenant: options.MeantTenant = None) -> Run:
     return Run(schedule=name, record=started)
 
 
-@command(schedules, "delete", "muster schedules delete nightly", effect="remote", show=show_done)
+@command(schedules, "delete", "muster schedules delete nightly", show=show_done)
 def delete(*, name: Name, tenant: options.MeantTenant = None) -> Done:
     """Delete a schedule.
 

@@ -40,7 +40,6 @@ def _create(tenant: str | None, name: str, when: str, zone: str, wanted: Record)
     'muster schedules create import hourly "rate(1 hour)" s3://crm/vip.csv -a vip',
     'muster schedules create import orders "rate(1 hour)" s3://shop/orders.csv \\',
     "      --kind events --column total:double --timezone Europe/Berlin",
-    effect="remote",
     show=show_changed,
 )
 @with_import_settings
@@ -123,7 +122,6 @@ create_export = command(
     "      --to s3://crm/vip/{date} --format csv --compression gzip",
     'muster schedules create export changes "rate(1 hour)" vip \\',
     "      --to s3://crm/changes/{due} --delta-from last",
-    effect="remote",
     show=show_changed,
 )(
     with_options(
@@ -136,7 +134,6 @@ create_export = command(
     create,
     "snapshot",
     'muster schedules create snapshot nightly "cron(0 0 * * ? *)" buyers --zone Asia/Tokyo',
-    effect="remote",
     show=show_changed,
 )
 def create_snapshot(

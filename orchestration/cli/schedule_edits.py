@@ -51,7 +51,6 @@ def _given(**values: Any) -> dict[str, Any]:
     'muster schedules edit import nightly --when "cron(0 7 * * ? *)" --zone Asia/Tokyo',
     "muster schedules edit import nightly --source s3://crm/new/vip-{date}.csv --mode append",
     "muster schedules edit import nightly --inherit mode --inherit format",
-    effect="remote",
     show=show_changed,
 )
 @with_import_settings
@@ -130,7 +129,6 @@ edit_export = command(
     "export",
     "muster schedules edit export daily --to s3://crm/vip/{date} --format csv",
     "muster schedules edit export daily --where 'country = \"JP\"'",
-    effect="remote",
     show=show_changed,
 )(with_options(_edit_export, "settings", _SETTINGS))
 
@@ -139,7 +137,6 @@ edit_export = command(
     edit,
     "snapshot",
     'muster schedules edit snapshot nightly --when "rate(12 hours)"',
-    effect="remote",
     show=show_changed,
 )
 def edit_snapshot(

@@ -46,7 +46,6 @@ def _show_state(segment: Record) -> None:
     "create",
     'muster segments create buyers --rule "count(purchase, 30d) >= 2 and age >= 25"',
     "muster segments create lapsed --rule @lapsed.rule --timezone Asia/Tokyo",
-    effect="remote",
     show=_show_state,
     record=_state_record,
 )
@@ -90,7 +89,6 @@ def _show_list(records: Sequence[Record]) -> None:
     "list",
     "muster segments list",
     "muster segments list --tenant acme --json",
-    effect="reads",
     show=_show_list,
 )
 def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
@@ -135,7 +133,6 @@ def _show_segment(shown: Shown) -> None:
     "show",
     "muster segments show buyers",
     "muster segments show buyers --json",
-    effect="reads",
     show=_show_segment,
 )
 def show(*, name: Name, tenant: options.MeantTenant = None) -> Shown:
@@ -166,7 +163,6 @@ def _coverage(found: "Client", tenant: str, name: str) -> Record:
     segments,
     "edit",
     'muster segments edit buyers --rule "count(purchase, 30d) >= 3"',
-    effect="remote",
     show=_show_state,
     record=_state_record,
 )
@@ -191,19 +187,19 @@ def _change_state(tenant: str | None, name: str, state: str) -> Record:
         return found.change_segment_state(remote.meant_tenant(found, tenant), name, state)[0]
 
 
-@command(segments, "pause", "muster segments pause buyers", effect="remote", show=_show_state, record=_state_record)
+@command(segments, "pause", "muster segments pause buyers", show=_show_state, record=_state_record)
 def pause(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Stop evaluating a segment: its members stay as they are."""
     return _change_state(tenant, name, "paused")
 
 
-@command(segments, "resume", "muster segments resume buyers", effect="remote", show=_show_state, record=_state_record)
+@command(segments, "resume", "muster segments resume buyers", show=_show_state, record=_state_record)
 def resume(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Resume a paused segment, and emit the changes since the pause."""
     return _change_state(tenant, name, "active")
 
 
-@command(segments, "delete", "muster segments delete buyers", effect="remote", show=_show_state, record=_state_record)
+@command(segments, "delete", "muster segments delete buyers", show=_show_state, record=_state_record)
 def delete(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Delete a segment: all of its members leave.
 
@@ -231,7 +227,7 @@ def _show_versions(found: Sequence[Record]) -> None:
     )
 
 
-@command(segments, "versions", "muster segments versions buyers", effect="reads", show=_show_versions)
+@command(segments, "versions", "muster segments versions buyers", show=_show_versions)
 def versions(*, name: Name, tenant: options.MeantTenant = None) -> Sequence[Record]:
     """List the past and present rules of a segment."""
     with remote.service() as found:

@@ -56,7 +56,6 @@ def _show_preview(found: Record) -> None:
     "preview",
     'muster segments preview "count(purchase, 30d) >= 2 and age >= 25"',
     "muster segments preview @lapsed.rule --timezone Asia/Tokyo",
-    effect="reads",
     show=_show_preview,
     record=_preview_record,
 )
@@ -106,7 +105,6 @@ def _sample(count: int, examples: Sequence[str]) -> str:
     "check",
     "muster segments check buyers",
     "muster segments check buyers --timeout 600 --json",
-    effect="reads",
     show=_show_checked,
 )
 def check(
@@ -168,7 +166,6 @@ def _mark(true: bool) -> str:  # noqa: FBT001  # an answer
     "explain",
     "muster explain buyers alice",
     "muster explain buyers alice --as-of 2026-11-25T12:00:00Z --json",
-    effect="reads",
     show=_show_explained,
 )
 def explain(

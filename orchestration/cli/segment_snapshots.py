@@ -15,7 +15,6 @@ from orchestration.cli.segment_commands import Name, segments
     "snapshot",
     "muster segments snapshot buyers --wait",
     "muster segments snapshot buyers -a november --at 2026-12-01T00:00:00+09:00",
-    effect="remote",
     show=show_started,
 )
 def snapshot(

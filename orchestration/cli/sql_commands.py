@@ -25,7 +25,6 @@ SQL_MAX_S: Final = 3600.0
     "muster sql \"select count(*) from audience('vip')\"",
     "muster sql \"select code, count(*) from rejects('JOB') group by code\" --json",
     "muster sql",
-    effect="reads",
     show=show_queried,
 )
 def sql(

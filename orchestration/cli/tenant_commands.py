@@ -29,7 +29,7 @@ class TenantRecipients:
         return {"tenant": self.tenant, "told": self.recipients}
 
 
-@command(tenants, "create", "muster tenants create acme", effect="remote", show=show_done, record=None)
+@command(tenants, "create", "muster tenants create acme", show=show_done, record=None)
 def create_tenant(*, name: NameArgument) -> Done:
     """Create a tenant.
 
@@ -48,7 +48,6 @@ def _show_recipients(found: TenantRecipients) -> None:
     tenants,
     "configure",
     "muster tenants configure acme --notify-email ops@acme.example",
-    effect="remote",
     show=_show_recipients,
 )
 def configure_tenant(
@@ -72,7 +71,7 @@ def _show_tenants(audiences: Mapping[str, int]) -> None:
     print_table(("TENANT", "AUDIENCES"), list(audiences.items()), right=("AUDIENCES",))
 
 
-@command(tenants, "list", "muster tenants list --json", effect="reads", show=_show_tenants, record=list)
+@command(tenants, "list", "muster tenants list --json", show=_show_tenants, record=list)
 def list_tenants() -> Mapping[str, int]:
     """List tenants."""
     with remote.service() as found:

@@ -56,7 +56,6 @@ def _show_kept(kept: Sequence[Record]) -> None:
     "versions",
     "muster audiences versions vip",
     "muster audiences versions vip --json",
-    effect="reads",
     show=_show_kept,
 )
 def versions(*, name: options.AudienceArgument, tenant: options.MeantTenant = None) -> Sequence[Record]:
@@ -89,7 +88,6 @@ def _value(value: Any) -> str:
     "muster audiences diff vip 3 5 --sample 20 --json",
     "muster audiences diff vip 3 5 --change changed --values",
     "muster audiences diff vip 3 5 --change added --sample 10000 --after ann",
-    effect="reads",
     show=_show_compared,
 )
 def diff(
@@ -135,7 +133,6 @@ def diff(
     audiences,
     "rollback",
     'muster audiences rollback vip --to 3 --reason "wrong file"',
-    effect="remote",
     show=show_done,
 )
 def rollback(
@@ -158,7 +155,7 @@ def rollback(
     )
 
 
-@command(audiences, "compact", "muster audiences compact vip --target-mb 256", effect="remote", show=show_done)
+@command(audiences, "compact", "muster audiences compact vip --target-mb 256", show=show_done)
 def compact(
     *,
     name: options.AudienceArgument,
@@ -182,7 +179,6 @@ def compact(
     "expire",
     "muster audiences expire vip",
     "muster audiences expire vip --keep-versions 3 --keep-days 0",
-    effect="remote",
     show=show_done,
 )
 def expire(
@@ -212,7 +208,7 @@ def expire(
 VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of the version.")]
 
 
-@command(audiences, "pin", "muster audiences pin vip 3", effect="remote", show=show_done)
+@command(audiences, "pin", "muster audiences pin vip 3", show=show_done)
 def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.MeantTenant = None) -> Done:
     """Keep a version regardless of retention."""
     with remote.service() as found:
@@ -220,7 +216,7 @@ def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: opt
     return Done(record={"version": version, "pinned": True}, text=f"version {version} is kept until it is unpinned")
 
 
-@command(audiences, "unpin", "muster audiences unpin vip 3", effect="remote", show=show_done)
+@command(audiences, "unpin", "muster audiences unpin vip 3", show=show_done)
 def unpin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.MeantTenant = None) -> Done:
     """Unpin a version, so that retention applies to it again."""
     with remote.service() as found:

@@ -24,6 +24,7 @@ from connectors.storage.duck import DuckLimits, connect
 from muster.records import Record
 from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
+from orchestration.cli.admin.stack import owner_console
 from orchestration.cli.console import print_line, print_table, show_error
 from orchestration.cli.formatting import duration, number, size
 from orchestration.cli.job_facts import ended
@@ -31,7 +32,6 @@ from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_line, job_lines
 from orchestration.cli.screen import screen
 from orchestration.cli.spec_changes import spec_changes
-from orchestration.cli.stack_commands import owner_console
 from orchestration.context import Context
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.local import stack

@@ -41,7 +41,7 @@ def run(group: Group, *arguments: str) -> int:
 def adding(**given: Any) -> Group:
     group = Group("numbers")
 
-    @command(group, "add", "x add 1", effect="reads", show=lambda found: print_line(f"{found.numbers}"), **given)
+    @command(group, "add", "x add 1", show=lambda found: print_line(f"{found.numbers}"), **given)
     def add(*, numbers: list[int]) -> Answer[Sum]:
         """Add numbers."""
         show_now(numbers, lambda some: print_line(f"adding {len(some)}"))
@@ -77,7 +77,7 @@ def test_a_command_without_a_record_has_no_json() -> None:
 
 
 def test_what_is_decorated_stays_a_function() -> None:
-    @command(Group("numbers"), "one", "x one", effect="reads", show=print)
+    @command(Group("numbers"), "one", "x one", show=print)
     def one() -> int:
         """One."""
         return 1
@@ -88,7 +88,7 @@ def test_what_is_decorated_stays_a_function() -> None:
 def test_a_function_that_has_to_know_is_told_whether_json_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     group = Group("numbers")
 
-    @command(group, "ask", "x ask", effect="reads", show=print)
+    @command(group, "ask", "x ask", show=print)
     def ask(*, json: bool = False) -> list[bool]:
         """Ask."""
         return [json]

@@ -99,7 +99,6 @@ def _describe(reject: Record) -> str:
     "inspect",
     "muster inspect people.csv",
     "muster inspect orders.csv.gz --kind events --json",
-    effect="reads",
     show=_show_inspection,
 )
 def inspect(

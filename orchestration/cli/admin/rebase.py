@@ -1,15 +1,17 @@
 """`muster segments rebase`: recovery after Kafka was lost and recreated."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
 
+from orchestration.cli.admin.audit_trail import audited
+from orchestration.cli.admin.contexts import stack_context
 from orchestration.cli.commands import command, show_now
 from orchestration.cli.console import print_line, print_note
 from orchestration.cli.formatting import number
 from orchestration.cli.segment_commands import segments
-from orchestration.cli.session import stack_context
 from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
@@ -43,9 +45,8 @@ def _show_begun(record: Mapping[str, Any]) -> None:
     "rebase",
     "muster segments rebase --dry-run",
     "muster segments rebase --yes --json",
-    effect="changes",
-    acts=lambda given: not given["dry_run"],
     show=_show_begun,
+    audit=lambda path, given: nullcontext() if given["dry_run"] else audited(path, given),
 )
 def rebase(
     *,

@@ -1,14 +1,16 @@
 """`muster fsck`."""
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestration.cli.admin.audit_trail import audited
+from orchestration.cli.admin.contexts import lake_context
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
-from orchestration.cli.session import lake_context
 from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
@@ -33,9 +35,8 @@ def _show_report(report: "Report") -> None:
     "fsck",
     "muster fsck",
     "muster fsck --repair --json",
-    effect="changes",
-    acts=lambda given: bool(given["repair"]),
     show=_show_report,
+    audit=lambda path, given: audited(path, given) if given["repair"] else nullcontext(),
 )
 def fsck(
     *,

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestration.cli.admin.audit_trail import audited
+from orchestration.cli.admin.contexts import catalog_context
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_table
-from orchestration.cli.session import catalog_context
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 
@@ -52,7 +53,6 @@ def _roles(roles: dict[str, list[str]]) -> str:
     identities,
     "list",
     "muster identities list",
-    effect="reads",
     show=_show,
     record=list,
 )
@@ -77,7 +77,7 @@ def _show_token(made: dict[str, Any]) -> None:
     print_note("It is not shown again. `muster login URL` keeps it.")
 
 
-@command(identities, "admin-token", "muster identities admin-token ann --days 1", effect="changes", show=_show_token)
+@command(identities, "admin-token", "muster identities admin-token ann --days 1", show=_show_token, audit=audited)
 def admin_token(
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person; created if missing.")],
@@ -89,7 +89,7 @@ def admin_token(
     return {**grants.token_record(token), "secret": secret.text.reveal()}
 
 
-@command(identities, "rotate-owner", "muster identities rotate-owner", effect="changes", show=show_done)
+@command(identities, "rotate-owner", "muster identities rotate-owner", show=show_done, audit=audited)
 def rotate_owner() -> Done:
     """Replace the owner token in the home, and revoke the earlier ones."""
     settings = catalog_context().settings

@@ -71,7 +71,6 @@ def _show_addresses(found: "Addresses") -> None:
     "muster connect --write muster.keys",
     "muster connect --write acme.keys --tenant acme --lake",
     "muster connect --duckdb",
-    effect="reads",
     show=_show,
 )
 def connect(

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from orchestration.cli import remote
+from orchestration.cli.admin.contexts import catalog_context, plain_context
 from orchestration.cli.commands import Answer, Done, Group, command, nothing, show_done
 from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import counted, safe, text_time
 from orchestration.cli.rendering import waiting_text
-from orchestration.cli.session import catalog_context, plain_context, settings
+from orchestration.cli.session import settings
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
@@ -61,7 +62,7 @@ def _show_started(ready: Started) -> None:
     print_note("Connect programs:   muster connect")
 
 
-@command(TOP, "up", "muster up", "MUSTER_PORTS=free muster up", effect="reads", show=_show_started)
+@command(TOP, "up", "muster up", "MUSTER_PORTS=free muster up", show=_show_started)
 def up(
     *,
     free_ports: Annotated[
@@ -89,7 +90,7 @@ def owner_console(ready: "Settings") -> str | None:
         return None
 
 
-@command(TOP, "down", "muster down", effect="reads", show=show_done)
+@command(TOP, "down", "muster down", show=show_done)
 def down() -> Done:
     """Stop the embedded stack. Data stays."""
     stopped = stack.down(settings(), report=_show_part)
@@ -152,7 +153,7 @@ def _show_workers(running: "Sequence[RunningWorker] | None") -> None:
     )
 
 
-@command(TOP, "status", "muster status", "muster status --json", effect="reads", show=_show_status)
+@command(TOP, "status", "muster status", "muster status --json", show=_show_status)
 def status() -> Answer[DeploymentStatus]:
     """Show the parts of the embedded stack and all workers.
 
@@ -190,7 +191,6 @@ def _show_diagnoses(found: "Sequence[Diagnosis]") -> None:
     TOP,
     "doctor",
     "muster doctor",
-    effect="reads",
     show=_show_diagnoses,
     record=lambda found: [as_record(diagnosis) for diagnosis in found],
 )
@@ -211,7 +211,7 @@ def doctor() -> "Answer[Sequence[Diagnosis]]":
     return Answer(value=found, code=ExitCode.CHECK_FAILED if wrong else ExitCode.OK)
 
 
-@command(TOP, "worker", "muster worker", "muster worker --segments", effect="reads", show=nothing, record=None)
+@command(TOP, "worker", "muster worker", "muster worker --segments", show=nothing, record=None)
 def worker(
     *,
     segments: Annotated[

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from orchestration.cli import session
+from orchestration.cli.admin.contexts import catalog_context
 from orchestration.cli.console import print_note
 from orchestration.cli.session import SESSION
 from orchestration.platform.deferred import deferred
@@ -43,7 +43,7 @@ def audited(path: str, given: Mapping[str, Any]) -> Iterator[None]:
 
 def _context() -> "Context | None":
     try:
-        return session.catalog_context()
+        return catalog_context()
     except MusterError:
         return None
 

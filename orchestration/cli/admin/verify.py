@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestration.cli.admin.contexts import receiver_context
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.export_options import Profile
 from orchestration.cli.following import print_skipped
 from orchestration.cli.formatting import counted, safe
-from orchestration.cli.session import receiver_context
 from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ def _show_verified(verified: Verified) -> None:
     "verify",
     "muster verify exports/vip/manifest.json",
     "muster verify s3://bucket/vip-3/manifest.json",
-    effect="reads",
     show=_show_verified,
 )
 def verify(

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestration.cli.admin.audit_trail import audited
+from orchestration.cli.admin.contexts import lake_context
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note
 from orchestration.cli.formatting import number, size
-from orchestration.cli.session import SESSION, lake_context
+from orchestration.cli.session import SESSION
 from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ Location = Annotated[str, typer.Argument(metavar="LOCATION", help="A directory, 
     "backup",
     "muster backup /backups/monday",
     "muster backup s3://backups/monday",
-    effect="changes",
     show=show_done,
+    audit=audited,
 )
 def backup(*, place: Location) -> Done:
     """Back up catalog and lake to an empty directory or prefix.
@@ -53,7 +55,12 @@ def _show_restored(done: "BackupReport") -> None:
 
 
 @command(
-    TOP, "restore", "muster restore /backups/monday", effect="changes", show=_show_restored, record=_restored_record
+    TOP,
+    "restore",
+    "muster restore /backups/monday",
+    show=_show_restored,
+    record=_restored_record,
+    audit=audited,
 )
 def restore(*, place: Location) -> "BackupReport":
     """Load a backup into an empty deployment.

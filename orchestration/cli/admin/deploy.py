@@ -32,7 +32,6 @@ SettingsArgument = Annotated[
     "synth",
     "muster deploy synth muster-deploy.toml",
     "muster deploy synth prod.toml --out build --json",
-    effect="reads",
     show=show_done,
 )
 def synth(
@@ -95,7 +94,6 @@ def _row(change: "Change") -> tuple[str, str, str, str]:
     "diff",
     "muster deploy diff prod.toml --template build/muster.template.json",
     "muster deploy diff prod.toml --deployed",
-    effect="reads",
     show=_show_difference,
 )
 def diff(
