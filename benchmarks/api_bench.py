@@ -15,10 +15,10 @@ from benchmarks.segments.events import TENANT
 from benchmarks.setting import Setting
 from muster import ApiError, Client
 from muster.access import owner_access
+from orchestration.answers import counts
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
 from orchestration.platform.settings import Settings
-from orchestration.readers.answers import counts
 
 ESTIMATE_S: Final = 1.0
 EXACT_S: Final = 3.0
@@ -122,7 +122,7 @@ class Bench:
     def memory(self) -> list[Result]:
         """Resident memory of the service and of its largest reader at rest."""
         service, *children = self._processes()
-        servers = [one.pid for one in children if "orchestration.readers.server" in one.cmdline()]
+        servers = [one.pid for one in children if "orchestration.answers.server" in one.cmdline()]
         readers = [one for one in children if one.ppid() in servers]
         found = (
             ("memory of the service", service.memory_info().rss, SERVICE_MIB, service.memory_full_info().pss),

@@ -64,7 +64,7 @@ class Rounding:
     tenant: TenantName
 
     def answer(self, rule: Rule, found: Mapping[str, Any], partitions: int) -> dict[str, Any]:
-        """An answer of `readers.answers.counts` with rounded numbers.
+        """An answer of `answers.counts` with rounded numbers.
 
         `rounded_to`: numbers are multiples of it, and None if they are below. An estimate is of one of `partitions`.
         """

@@ -111,7 +111,7 @@ def _start(settings: Settings, control_fd: int, output: IO[bytes]) -> subprocess
     passed = {name: os.environ[name] for name in role if name in os.environ}
     return subprocess.Popen(
         # -P: modules must not be imported from the directory the service happens to be in.
-        [sys.executable, "-P", "-m", "orchestration.readers.server", str(control_fd)],
+        [sys.executable, "-P", "-m", "orchestration.answers.server", str(control_fd)],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,

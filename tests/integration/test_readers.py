@@ -17,6 +17,7 @@ from confluent_kafka import Producer
 from connectors.kafka.logon import librdkafka_config
 from connectors.sources.rejects import REJECT_SCHEMA
 from muster import Access, ApiError, Client
+from orchestration.answers.confining import SLACK_BYTES
 from orchestration.catalog.operations import OperationStore
 from orchestration.catalog.records import NewJob
 from orchestration.catalog.references import ref_of
@@ -27,7 +28,6 @@ from orchestration.local.status import read_status
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
 from orchestration.readers.cancellation import Cancellation
-from orchestration.readers.confining import SLACK_BYTES
 from orchestration.readers.questions import CountUsers
 from orchestration.readers.starting import readers_of
 from schemas.codec import CODEC
@@ -123,7 +123,7 @@ class Shop:
         return self.client(token["secret"])
 
     def readers(self) -> list[psutil.Process]:
-        servers = [one for one in self.api.children() if "orchestration.readers.server" in command(one)]
+        servers = [one for one in self.api.children() if "orchestration.answers.server" in command(one)]
         return [child for server in servers for child in server.children() if command(child)]
 
     @property

@@ -52,7 +52,7 @@ class QuestionsView(TenantView):
 
     @recorded(Action.READ, "counts")
     def count(self, note: Note, cancellation: Cancellation, wanted: WantedCount) -> Record:
-        """How many users a rule matches; see `readers.answers.counts`.
+        """How many users a rule matches; see `answers.counts`.
 
         Exact numbers need the right to read users: a rule can be true of one person alone. Without it they are rounded
         (`access.rounding`), and limited. Raises `UserError` TOO_MANY_COUNTS, SUPERSEDED, TOO_MANY_QUESTIONS, and those

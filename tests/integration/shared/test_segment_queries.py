@@ -20,6 +20,10 @@ from connectors.kafka.logon import librdkafka_config
 from connectors.storage.writing import put_if_absent
 from muster import client
 from orchestration.access.owner import ensure_owner_token
+from orchestration.answers import counts
+from orchestration.answers.conversation import answer_of
+from orchestration.answers.counts import count_users
+from orchestration.answers.reading import Reading
 from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.catalog.references import ref_of
@@ -30,14 +34,10 @@ from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
-from orchestration.readers.answers import counts
-from orchestration.readers.answers.counts import count_users
 from orchestration.readers.background import Background
 from orchestration.readers.cancellation import Cancellation
-from orchestration.readers.conversation import answer_of
 from orchestration.readers.pool import Readers
 from orchestration.readers.questions import CountUsers, Question
-from orchestration.readers.reading import Reading
 from schemas.codec import CODEC
 from schemas.columns import RowSchema
 from schemas.ids import AudienceName, Partition, TenantName

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from connectors.lake.activity_relations import Activity
 from connectors.lake.segment_queries import Breakdown, UnknownNames
+from orchestration.answers.reading import Reading
 from orchestration.operations.segments import rule_of
 from orchestration.readers.questions import CountUsers
-from orchestration.readers.reading import Reading
 from orchestration.readers.sampling import Estimate, exactly, scaled
 from schemas.ids import Partition, TenantName
 from schemas.records import as_record

@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
+from orchestration.answers.reading import Reading
 from orchestration.operations import inspection, quoting, wiring
 from orchestration.operations.submit import source_of
 from orchestration.readers.questions import InspectObject, TryImport
-from orchestration.readers.reading import Reading
 from schemas.import_targets import kind_of_target
 
 

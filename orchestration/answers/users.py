@@ -6,10 +6,10 @@ from typing import Any, Final
 from connectors.lake.activity_relations import Activity
 from connectors.lake.faults import lake_faults
 from connectors.lake.user_activity import user_activity
+from orchestration.answers.reading import Reading
 from orchestration.catalog.references import ref_of
 from orchestration.operations.segment_queries import explain
 from orchestration.readers.questions import ExplainUser, LookUpUser
-from orchestration.readers.reading import Reading
 from schemas.ids import Partition, TenantName
 from schemas.partitioning import partition_of
 from segmentation.rules.nodes import Group, Member, Rule

@@ -1,4 +1,4 @@
-"""The process of a reader, a fork of `orchestration.readers.server`.
+"""The process of a reader, a fork of `orchestration.answers.server`.
 
 1. in: settings without secrets that it does not need. It is confined before it loads DuckDB, which starts threads.
 2. out: `ready`, once everything is loaded.
@@ -11,9 +11,9 @@ import socket
 import threading
 from typing import Final
 
+from orchestration.answers.confining import confine, limit_memory
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
-from orchestration.readers.confining import confine, limit_memory
 from orchestration.readers.frames import frames_of
 
 NICENESS: Final = 5
@@ -34,7 +34,7 @@ def serve(control_fd: int) -> int:
     limit_memory(settings)
     if order["resident"]:
         confine(settings)
-    from orchestration.readers.conversation import Conversation  # noqa: PLC0415  # it loads DuckDB
+    from orchestration.answers.conversation import Conversation  # noqa: PLC0415  # it loads DuckDB
 
     conversation = Conversation(control, settings)
     threading.Thread(target=conversation.listen, args=(frames,), name="listener", daemon=True).start()

@@ -6,6 +6,7 @@ from confluent_kafka import KafkaException
 
 from connectors.kafka.errors import kafka_error
 from connectors.kafka.worker_group import WorkerGroup, unacknowledged
+from orchestration.answers.reading import Reading
 from orchestration.catalog.dead_letter_marks import DeadLetterMarks
 from orchestration.operations import dead_letters
 from orchestration.operations.availability import require_services
@@ -20,7 +21,6 @@ from orchestration.readers.questions import (
     ReplayDeadLetters,
     SelectDeadLetters,
 )
-from orchestration.readers.reading import Reading
 from schemas.records import as_record
 from schemas.topics import ACTIVITY_TOPICS, IMPORT_TOPICS, SEGMENT_WORKER_GROUP, WORKER_GROUP
 

@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
+from orchestration.answers.reading import Reading
 from orchestration.operations import segment_lag, segment_queries, wiring
 from orchestration.operations.segments import find
 from orchestration.readers.questions import CheckSegment, MeasureSegment
-from orchestration.readers.reading import Reading
 from schemas.errors import MusterError
 from schemas.records import as_record
 

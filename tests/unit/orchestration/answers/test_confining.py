@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from connectors.sandbox import landlock_abi
+from orchestration.answers.confining import plan_of
 from orchestration.platform.settings import Secret, Settings
-from orchestration.readers.confining import plan_of
 
 ROOT = Path(__file__).parents[4]
 KAFKA = "sasl_ssl://b-1:9096,b-2:9097?mechanism=SCRAM-SHA-512&ca=/certs/ca.pem"
@@ -43,7 +43,7 @@ ATTEMPTS = """
 import json, os, resource, socket, subprocess, sys
 from pathlib import Path
 from orchestration.platform.settings import Settings
-from orchestration.readers.confining import confine, limit_memory
+from orchestration.answers.confining import confine, limit_memory
 settings = Settings.of_environment(json.loads(sys.argv[1]))
 limit_memory(settings)
 confine(settings)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from connectors.lake.segment_queries import SegmentQueries
 from connectors.storage.duck import connect, session_of
+from orchestration.answers.interruption import Interruption
 from orchestration.context import Context
 from orchestration.kinds import wiring
-from orchestration.readers.interruption import Interruption
 
 if TYPE_CHECKING:
     import duckdb

@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
+from orchestration.answers.reading import Reading
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.operations.queries import rejects_files, version_files
 from orchestration.readers.questions import FindRejectsFile, FindVersionFiles
-from orchestration.readers.reading import Reading
 from schemas.records import as_record
 
 

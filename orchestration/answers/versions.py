@@ -3,12 +3,12 @@
 from typing import Any, Final
 
 from connectors.sinks.comparing import KINDS, Change, Sample, compare
+from orchestration.answers.reading import Reading
 from orchestration.kinds.export.request import moment_of
 from orchestration.kinds.export.versions import resolve_version
 from orchestration.operations import queries
 from orchestration.operations.queries import pinned
 from orchestration.readers.questions import CompareVersions, WriteFile
-from orchestration.readers.reading import Reading
 
 
 def compare_versions(reading: Reading, asked: CompareVersions) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from orchestration import answers
+from orchestration.answers import conversation as module
+from orchestration.answers.conversation import Conversation
+from orchestration.answers.interruption import Interrupted
 from orchestration.api.problems import problem
 from orchestration.platform.settings import Secret, Settings
-from orchestration.readers import answers
-from orchestration.readers import conversation as module
-from orchestration.readers.conversation import Conversation
 from orchestration.readers.frames import frames_of
-from orchestration.readers.interruption import Interrupted
 from orchestration.readers.questions import QUESTIONS
 from orchestration.readers.reader import error_of
 from orchestration.readers.starting import without_other_secrets

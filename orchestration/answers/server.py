@@ -1,4 +1,4 @@
-"""The fork server of readers: `python -m orchestration.readers.server CONTROL_FD`.
+"""The fork server of readers: `python -m orchestration.answers.server CONTROL_FD`.
 
 It has loaded everything that readers need and that starts no thread, all but DuckDB: a reader starts in a fraction of a
 second, and shares that memory with the others. It sees no question and no settings.
@@ -8,7 +8,7 @@ import logging
 
 from connectors.fork_server.server import ChildBehaviour, main
 from connectors.loading import hide_pandas
-from orchestration.readers.program import serve
+from orchestration.answers.program import serve
 
 
 def load() -> ChildBehaviour:

@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
+from orchestration.answers.reading import Reading
+from orchestration.answers.users import plain
 from orchestration.operations.rejects import kept_rejects, rejects_file, some_rejects
-from orchestration.readers.answers.users import plain
 from orchestration.readers.questions import ReadRejects
-from orchestration.readers.reading import Reading
 
 
 def read_rejects(reading: Reading, asked: ReadRejects) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from connectors.lake.activity_names import seen_attributes, seen_events
 from connectors.lake.faults import lake_faults
+from orchestration.answers.reading import Reading
 from orchestration.readers.questions import ListNames
-from orchestration.readers.reading import Reading
 
 
 def list_names(reading: Reading, asked: ListNames) -> dict[str, Any]:

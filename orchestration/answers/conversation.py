@@ -10,13 +10,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from orchestration import answers
+from orchestration.answers.interruption import Interrupted
+from orchestration.answers.reading import Reading
 from orchestration.context import Context
 from orchestration.platform.settings import Settings
-from orchestration.readers import answers, questions
+from orchestration.readers import questions
 from orchestration.readers.frames import Frame, encode
-from orchestration.readers.interruption import Interrupted
 from orchestration.readers.questions import QUESTIONS
-from orchestration.readers.reading import Reading
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.records import from_record
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from orchestration.readers.interruption import Interrupted, Interruption
+from orchestration.answers.interruption import Interrupted, Interruption
 from tests.faults.waiting import until
 
 SLOW = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"

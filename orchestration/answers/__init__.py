@@ -1,0 +1,1 @@
+"""What readers answer, and the processes that do: a function for each question. Only they load these modules."""
