@@ -13,11 +13,11 @@ from benchmarks.segments.events import SPAN_US, TENANT, Messages, user_ids, writ
 from benchmarks.segments.fold import STEP_CHUNKS
 from benchmarks.setting import Setting
 from connectors.storage.writing import put_if_absent
-from orchestration.catalog.segment_records import NewRule
+from orchestration.answers.counts import count_users
+from orchestration.answers.reading import Reading
 from orchestration.context import Context
-from orchestration.kinds import wiring
-from orchestration.operations.segment_queries import preview
 from orchestration.platform.settings import Settings
+from orchestration.readers.questions import CountUsers
 from schemas.ids import Partition
 from schemas.layout import s3_uri
 from schemas.segment_messages import ArchiveWritten
@@ -26,7 +26,6 @@ from segmentation.archiving import archive_files
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_records import TopicRecord
-from segmentation.rules.parser import parse_rule
 
 GOAL_S: Final = 2.0
 RULES: Final = {
@@ -70,13 +69,8 @@ def asked(settings: Settings, text: str) -> int:
     """Run one preview; returns the number of rows in the archive."""
     context = Context(settings)
     try:
-        preview(
-            TENANT,
-            NewRule(text=text, timezone=None, rule=parse_rule(text)),
-            audiences=context.audiences,
-            meanings=wiring.meanings(context),
-            segments=context.segments,
-        )
+        draft = CountUsers(tenant=TENANT, rule=text, timezone=None, exact=True, users=0, notes=True)
+        count_users(Reading(context=context), draft)
         return sum(file.rows for topic in ACTIVITY_TOPICS for file in context.archive.files(topic, tenant=TENANT))
     finally:
         context.archive.close()

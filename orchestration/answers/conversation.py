@@ -25,7 +25,7 @@ MODULES: Final = {
     questions.CountUsers: "counts",
     questions.ListNames: "names",
     questions.LookUpUser: "users",
-    questions.ExplainUser: "users",
+    questions.ExplainUser: "explanations",
     questions.FindVersionFiles: "files",
     questions.FindRejectsFile: "files",
     questions.ReadRejects: "rejects",

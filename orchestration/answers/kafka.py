@@ -6,11 +6,11 @@ from confluent_kafka import KafkaException
 
 from connectors.kafka.errors import kafka_error
 from connectors.kafka.worker_group import WorkerGroup, unacknowledged
+from orchestration.answers import dead_letters
+from orchestration.answers.dead_letters import DeadLetterLog
 from orchestration.answers.reading import Reading
 from orchestration.catalog.dead_letter_marks import DeadLetterMarks
-from orchestration.operations import dead_letters
 from orchestration.operations.availability import require_services
-from orchestration.operations.dead_letters import DeadLetterLog
 from orchestration.operations.workers import running_workers, waiting_jobs
 from orchestration.platform.clock import iso, now_ms
 from orchestration.readers.questions import (

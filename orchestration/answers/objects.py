@@ -1,10 +1,22 @@
 """Files in the object store before they are imported."""
 
+from pathlib import Path
 from typing import Any, Final
 
+from connectors.sources.detection import PARQUET_MAGIC
+from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import SourceObject
 from orchestration.answers.reading import Reading
-from orchestration.operations import inspection, quoting, wiring
+from orchestration.operations import inspection, wiring
+from orchestration.operations.activity_dry_run import ActivityDryRun
+from orchestration.operations.dry_run import DryRun
 from orchestration.operations.submit import source_of
+from orchestration.platform.settings import Settings
+from orchestration.quoting.deployment import Deployment
+from orchestration.quoting.prices import Prices, load_prices
+from orchestration.quoting.quote import quote
+from orchestration.quoting.rates import shipped_rates
+from orchestration.quoting.work import Work
 from orchestration.readers.questions import InspectObject, TryImport
 from schemas.import_targets import kind_of_target
 
@@ -29,15 +41,37 @@ def try_import(reading: Reading, asked: TryImport) -> dict[str, Any]:
     context = reading.context
     bucket, key = source_of(context.settings, asked.tenant, asked.uri)
     pinned = context.objects.pin(bucket, key)
-    prices, kind = quoting.prices_of(context.settings), kind_of_target(asked.target)
+    prices, kind = prices_of(context.settings), kind_of_target(asked.target)
     given: dict[str, Any] = {"tenant": asked.tenant, "overrides": asked.spec, "on_progress": lambda _: None}
     result: Any = (
         wiring.dry_runs(context).run(pinned, audience=asked.target, **given)
         if kind == "audience"
         else wiring.activity_dry_runs(context).run(pinned, kind=kind, **given)
     )
-    quote = quoting.quote_of(pinned, result, prices, objects=context.objects, settings=context.settings)
-    return {**result.as_record(), "quote": quote.as_record()}
+    work = work_of(context.objects, pinned, result)
+    quoted = quote(work, Deployment(settings=context.settings), shipped_rates(), prices)
+    return {**result.as_record(), "quote": quoted.as_record()}
+
+
+def prices_of(settings: Settings) -> Prices:
+    """The list prices, with the operator's own prices in place of some. Raises `UserError` BAD_SETTINGS."""
+    return load_prices(None if settings.prices_file == Path() else settings.prices_file)
+
+
+def work_of(objects: ObjectStore, source: SourceObject, result: DryRun | ActivityDryRun) -> Work:
+    """The file and the effect of its import, based on the rows counted in it."""
+    copied = objects.read_range(source, 0, len(PARQUET_MAGIC)) == PARQUET_MAGIC
+    if isinstance(result, ActivityDryRun):
+        return Work(rows=result.rows, bytes=source.size, kind=result.kind, mode="append", copied=copied)
+    counts = result.counts
+    return Work(
+        rows=result.rows,
+        bytes=source.size,
+        mode=result.mode,
+        base_members=counts.base,
+        members=counts.members,
+        copied=copied,
+    )
 
 
 ANSWERS: Final = {InspectObject: inspect_object, TryImport: try_import}

@@ -1,10 +1,13 @@
 """Rejected rows of a job."""
 
+import io
 from typing import Any, Final
+
+from pyarrow import parquet as pq
 
 from orchestration.answers.reading import Reading
 from orchestration.answers.users import plain
-from orchestration.operations.rejects import kept_rejects, rejects_file, some_rejects
+from orchestration.operations.rejects import rejects_file
 from orchestration.readers.questions import ReadRejects
 
 
@@ -16,6 +19,32 @@ def read_rejects(reading: Reading, asked: ReadRejects) -> dict[str, Any]:
         return {"kept": 0, "rows": []}
     rows = some_rejects(file, code=asked.code, skip=asked.skip, limit=asked.limit)
     return {"kept": kept_rejects(file), "rows": [{n: plain(value) for n, value in row.items()} for row in rows]}
+
+
+def some_rejects(file: bytes, *, code: str | None, skip: int, limit: int) -> list[dict[str, Any]]:
+    """At most `limit` rejects [with a code], after the first `skip` of the file.
+
+    Each has `number`, its place among all rejects of the file.
+    """
+    rows: list[dict[str, Any]] = []
+    number = 0
+    for batch in pq.ParquetFile(io.BytesIO(file)).iter_batches(batch_size=10_000):
+        if number + batch.num_rows <= skip:
+            number += batch.num_rows
+            continue
+        for row in batch.to_pylist():
+            number += 1
+            if number <= skip or code not in {None, row["code"]}:
+                continue
+            rows.append({"number": number, **row})
+            if len(rows) == limit:
+                return rows
+    return rows
+
+
+def kept_rejects(file: bytes) -> int:
+    """How many rejects a file has."""
+    return int(pq.ParquetFile(io.BytesIO(file)).metadata.num_rows)
 
 
 ANSWERS: Final = {ReadRejects: read_rejects}

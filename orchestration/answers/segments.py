@@ -1,13 +1,27 @@
 """Segments compared with their rules, and with what the topics have."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
+from confluent_kafka import KafkaException
+
+from connectors.kafka.log_offsets import LogOffsets
 from orchestration.answers.reading import Reading
-from orchestration.operations import segment_lag, segment_queries, wiring
+from orchestration.catalog.segment_records import PartitionStatus
+from orchestration.context import Context
+from orchestration.kinds.segment_meaning import Outside
+from orchestration.operations import wiring
+from orchestration.operations.availability import require_services
 from orchestration.operations.segments import find
 from orchestration.readers.questions import CheckSegment, MeasureSegment
-from schemas.errors import MusterError
+from schemas.errors import MusterError, RetriableError
+from schemas.ids import Partition, TenantName
 from schemas.records import as_record
+from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
+from segmentation.rules.nodes import Rule
+from segmentation.rules.references import names
+
+KAFKA_TIMEOUT_S: Final = 3.0
 
 
 def check_segment(reading: Reading, asked: CheckSegment) -> dict[str, Any]:
@@ -34,15 +48,37 @@ def measure_segment(reading: Reading, asked: MeasureSegment) -> dict[str, Any]:
     """`behind`: records that its workers have not processed. `outside`: None if `trouble` says why it is unknown."""
     context = reading.context
     found, outside, trouble = find(context.segments, asked.tenant, asked.segment), None, None
-    behind = segment_lag.behind(found.partitions.values(), archive=context.archive, settings=context.settings)
+    behind = records_behind(context, found.partitions.values())
     try:
-        counted = segment_queries.outside(
-            asked.tenant, found.rule.parsed, meanings=lambda: reading.meanings, settings=context.settings
-        )
-        outside = [as_record(one) for one in counted]
+        outside = [as_record(one) for one in _outside(reading, asked.tenant, found.rule.parsed)]
     except MusterError as exc:
         trouble = str(exc)
     return {"behind": behind, "outside": outside, "trouble": trouble}
+
+
+def records_behind(context: Context, statuses: Collection[PartitionStatus]) -> int | None:
+    """Records of events and profiles that have not been read yet. None if Kafka or the lake does not answer."""
+    wanted = [(topic, int(one.partition)) for topic in ACTIVITY_TOPICS for one in statuses]
+    try:
+        ends = LogOffsets(context.settings.kafka_bootstrap).ends(wanted, KAFKA_TIMEOUT_S)
+        logs = {topic: context.archive.log(topic) for topic in ACTIVITY_TOPICS}
+        found = {(topic, p): logs[topic].position(Partition(p), end) for (topic, p), end in ends.items()}
+    except (KafkaException, RetriableError):
+        return None
+    positions = [(EVENTS, one.partition, one.events) for one in statuses]
+    positions += [(PROFILES, one.partition, one.profiles) for one in statuses]
+    return sum(max(0, found[topic, partition] - at) for topic, partition, at in positions)
+
+
+def _outside(reading: Reading, tenant: TenantName, rule: Rule) -> tuple[Outside, ...]:
+    """Members of the audiences that a rule depends on without any archived activity, so that no rule can match them.
+
+    Raises `RetriableError` STACK_NOT_RUNNING if there are such audiences and no lake, and as `SegmentQueries`.
+    """
+    if not (names(rule).audiences or names(rule).segments):  # the lake is slow to load
+        return ()
+    require_services(reading.context.settings, "object store")
+    return reading.meanings.outside(tenant, reading.meanings.resolve(tenant, rule))
 
 
 ANSWERS: Final = {CheckSegment: check_segment, MeasureSegment: measure_segment}

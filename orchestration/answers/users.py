@@ -8,8 +8,7 @@ from connectors.lake.faults import lake_faults
 from connectors.lake.user_activity import user_activity
 from orchestration.answers.reading import Reading
 from orchestration.catalog.references import ref_of
-from orchestration.operations.segment_queries import explain
-from orchestration.readers.questions import ExplainUser, LookUpUser
+from orchestration.readers.questions import LookUpUser
 from schemas.ids import Partition, TenantName
 from schemas.partitioning import partition_of
 from segmentation.rules.nodes import Group, Member, Rule
@@ -49,21 +48,6 @@ def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
     }
 
 
-def explain_user(reading: Reading, asked: ExplainUser) -> dict[str, Any]:
-    """As `operations.segment_queries.explain`."""
-    context = reading.context
-    return explain(
-        asked.tenant,
-        asked.segment,
-        asked.user,
-        None if asked.as_of is None else datetime.fromisoformat(asked.as_of),
-        archive=context.archive,
-        meanings=reading.meanings,
-        segments=context.segments,
-        settings=context.settings,
-    )
-
-
 def _segments(reading: Reading, asked: LookUpUser, activity: Activity, at: datetime) -> list[str]:
     """Segments whose rules are true of a known user at an instant, also paused ones."""
     names = reading.context.segments.rules(asked.tenant)
@@ -93,4 +77,4 @@ def plain(value: object) -> object:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-ANSWERS: Final = {LookUpUser: look_up_user, ExplainUser: explain_user}
+ANSWERS: Final = {LookUpUser: look_up_user}

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from connectors.storage.duck import DuckLimits, connect
 from muster.records import Record
+from orchestration.answers.rejects import kept_rejects, some_rejects
 from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.cli.admin.stack import owner_console
@@ -38,7 +39,7 @@ from orchestration.local import stack
 from orchestration.operations import wiring
 from orchestration.operations.audiences import version_record
 from orchestration.operations.job_records import view_record
-from orchestration.operations.rejects import read_rejects, rejects_file
+from orchestration.operations.rejects import rejects_file
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError, RetriableError
@@ -212,8 +213,8 @@ def _compare_receipt(receipt: dict[str, Any], known: Expected) -> Iterator[str]:
 
 
 def _print_rejects(file: bytes) -> None:
-    rows, total = read_rejects(file, 5)
-    print_line(f"the first {len(rows)} of {number(total)} rejects")
+    rows = some_rejects(file, code=None, skip=0, limit=5)
+    print_line(f"the first {len(rows)} of {number(kept_rejects(file))} rejects")
     print_table(("LINE", "CODE", "REASON"), [(r["line"], r["code"], r["reason"]) for r in rows], right=("LINE",))
     print_line("")
 

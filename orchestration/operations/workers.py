@@ -1,6 +1,5 @@
 """Workers wherever they run: the members of their consumer groups, as Kafka knows them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -64,17 +63,6 @@ def waiting_jobs(now_ms: int, *, jobs: "JobStore", progress: "ProgressStore") ->
         and (absent_s := without_worker_s(job, progress.stages(job.job_id), now_ms)) is not None
     ]
     return WaitingJobs(jobs=len(absences), no_worker_s=max(absences)) if absences else None
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """0, 1, 2, 5 -> 0-2, 5."""
-    spans: list[list[int]] = []
-    for number in sorted(numbers):
-        if spans and spans[-1][-1] == number - 1:
-            spans[-1][1:] = [number]
-        else:
-            spans.append([number])
-    return ", ".join("-".join(map(str, span)) for span in spans)
 
 
 def _worker(group: str, member: GroupMember) -> RunningWorker:

@@ -175,7 +175,7 @@ class ReadDeadLetter(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectDeadLetters(Question):
-    """The numbers of dead letters: as `operations.dead_letters.Selection`."""
+    """The numbers of dead letters: as `answers.dead_letters.Selection`."""
 
     limit_s: ClassVar[float] = 45.0
     numbers: tuple[int, ...] | None

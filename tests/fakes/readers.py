@@ -42,7 +42,7 @@ def _user(asked: q.LookUpUser, mark: str) -> Any:
 
 
 def dead_letter(number: int, **given: Any) -> dict[str, Any]:
-    """A letter as `operations.dead_letters` describes it."""
+    """A letter as `answers.dead_letters` describes it."""
     record = {
         "dead_letter": number,
         "topic": "muster.events",

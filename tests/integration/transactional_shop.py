@@ -11,10 +11,10 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.worker_group import WorkerGroup
+from orchestration.answers.segments import records_behind
 from orchestration.context import Context
 from orchestration.control.liveness import STALL_MS, WorkerLiveness
 from orchestration.operations import wiring
-from orchestration.operations.segment_lag import behind
 from orchestration.operations.segments import create, rule_of
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
@@ -99,7 +99,7 @@ class TransactionalShop:
             if (
                 of.segment.name == name
                 and len(of.partitions) == self.settings.partitions
-                and behind(of.partitions.values(), archive=self.context.archive, settings=self.context.settings) == 0
+                and records_behind(self.context, of.partitions.values()) == 0
             ):
                 return sum(one.members for one in of.partitions.values())
         return None
@@ -159,12 +159,7 @@ def assert_waits(shop: TransactionalShop, members: int | None = 0) -> None:
     checked = wiring.segment_check(shop.context).run(shop.tenant, "twice", 60).comparison
     assert (checked.by_stream, checked.equal) == (members, True)
     (overview,) = (of for of in shop.context.segments.overviews(shop.tenant) if of.segment.name == "twice")
-    until(
-        lambda: (
-            (behind(overview.partitions.values(), archive=shop.context.archive, settings=shop.context.settings) or 0)
-            >= len(USERS) + 7
-        )
-    )
+    until(lambda: (records_behind(shop.context, overview.partitions.values()) or 0) >= len(USERS) + 7)
     group = WorkerGroup(
         shop.settings.kafka_bootstrap, shop.settings.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS
     )

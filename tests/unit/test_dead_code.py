@@ -18,7 +18,6 @@ KEPT: Final = {
     "orchestration.catalog.migrate.downgrade": "docs/operations.md",
     # until the objects of a process are made in one place
     "orchestration.operations.wiring.import_jobs": "the service makes its own",
-    "orchestration.operations.segment_queries.preview": "readers count drafts with `orchestration.kinds`",
 }
 """What only other programs, people or tests call, and why it is there."""
 CALLED_BY_LIBRARIES: Final = {

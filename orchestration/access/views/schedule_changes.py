@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from orchestration.access.guard import Note, recorded
+from orchestration.access.import_orders import ImportOrder
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.repeats import RequestKey, once
 from orchestration.access.revisions import SCHEDULE, require_revision, revision_of
+from orchestration.access.schedule_requests import KINDS, edited_request
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.schedules import Schedule
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations import schedules as operations
-from orchestration.operations.import_orders import ImportOrder
 from orchestration.operations.schedule_records import schedule_record
-from orchestration.operations.schedule_requests import KINDS, edited_request
 from orchestration.operations.snapshots import default_audience
 from orchestration.operations.submit import source_of
 from orchestration.platform.clock import fresh_id, now_ms

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestration.access.guard import Note, recorded
+from orchestration.access.import_orders import ImportOrder
 from orchestration.access.manifests import settings_of_manifest
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
@@ -15,7 +16,6 @@ from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Export
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import DOWNLOAD
-from orchestration.operations.import_orders import ImportOrder
 from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import AnyJob
 from orchestration.operations.submit import source_of

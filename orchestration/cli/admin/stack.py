@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -148,9 +148,20 @@ def _show_workers(running: "Sequence[RunningWorker] | None") -> None:
         return
     print_table(
         ("WORKER", "HOST", "PID", "PARTITIONS"),
-        [(safe(w.worker), safe(w.host), w.pid or "", workers.ranges(w.partitions) or "-") for w in running],
+        [(safe(w.worker), safe(w.host), w.pid or "", ranges(w.partitions) or "-") for w in running],
         right=("PID",),
     )
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """0, 1, 2, 5 -> 0-2, 5."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ", ".join("-".join(map(str, span)) for span in spans)
 
 
 @command(TOP, "status", "muster status", "muster status --json", show=_show_status)

@@ -19,10 +19,10 @@ from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics
 from connectors.kafka.worker_group import WorkerGroup
+from orchestration.answers.dead_letters import DeadLetterLog
 from orchestration.context import Context
 from orchestration.control import archive_consumer as archiving
 from orchestration.control import wiring
-from orchestration.operations.dead_letters import DeadLetterLog
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC

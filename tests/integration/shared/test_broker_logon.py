@@ -29,9 +29,9 @@ from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics, topic_differences
 from connectors.kafka.worker_group import WorkerGroup
 from connectors.publishing.producer import KafkaTopicLog
+from orchestration.answers.dead_letters import DeadLetterLog
 from orchestration.catalog import migrate
 from orchestration.context import Context
-from orchestration.operations.dead_letters import DeadLetterLog
 from orchestration.operations.workers import running_workers
 from orchestration.platform.settings import Secret, Settings
 from schemas import topics

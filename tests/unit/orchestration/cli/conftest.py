@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from muster import client
+from orchestration.access.import_orders import ImportOrder
 from orchestration.access.owner import ensure_owner_token
 from orchestration.api.application import application
 from orchestration.api.service import Service
@@ -16,7 +17,6 @@ from orchestration.cli import import_commands, remote
 from orchestration.cli.following import Submitted
 from orchestration.composition.service import Services
 from orchestration.context import Context
-from orchestration.operations.import_orders import ImportOrder
 from orchestration.readers.background import Background
 from orchestration.readers.pool import Readers
 from tests.fakes.asgi import AsgiClient, AsgiTransport

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from connectors.sinks.destinations import Destination
+from orchestration.answers import versions
 from orchestration.catalog.records import Audience, Retention
 from orchestration.context import Context
 from orchestration.kinds.export.destinations import destination_of
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.operations import queries
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName
@@ -100,16 +100,7 @@ def test_nor_is_it_one_for_a_single_file(context: Context, to: str) -> None:
         created_at_ms=1,
     )
     with pytest.raises(UserError, match="BAD_DESTINATION"):
-        queries.export(
-            vip,
-            version=1,
-            destination=to,
-            overwrite=True,
-            limits=context.duck_limits,
-            s3=context.s3,
-            settings=context.settings,
-            versions=context.versions,
-        )
+        versions.export(context, vip, version=1, to=to, overwrite=True)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from connectors.kafka.groups import GroupMember
-from orchestration.operations.workers import _worker, ranges
+from orchestration.cli.admin.stack import ranges
+from orchestration.operations.workers import _worker
 from orchestration.platform.worker_identity import WorkerIdentity, claim_identity
 from schemas.errors import UserError
 from schemas.topics import WORKER_GROUP

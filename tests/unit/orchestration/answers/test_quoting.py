@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.answers.objects import prices_of, work_of
 from orchestration.operations.activity_dry_run import ActivityDryRun
 from orchestration.operations.dry_run import DryRun
-from orchestration.operations.quoting import prices_of, quote_of, work_of
 from orchestration.platform.settings import Settings
 from orchestration.quoting.prices import load_prices
 from orchestration.quoting.work import Work
@@ -30,42 +30,20 @@ EVENTS = ActivityDryRun(
 )
 
 
-def test_a_local_file_is_quoted_by_its_bytes_and_what_was_counted(deployment: Deployment, tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_bytes(b"user_id\nu1\n")
-    assert work_of(deployment.context.objects, path, APPEND) == Work(
+def test_object_is_quoted_by_its_bytes_and_counted_rows(deployment: Deployment) -> None:
+    deployment.objects.put("inbox", "a", b"user_id\nu1\n")
+    pinned = deployment.objects.pin("inbox", "a")
+    assert work_of(deployment.context.objects, pinned, APPEND) == Work(
         rows=6, bytes=11, mode="append", base_members=10, members=13
     )
-    assert work_of(deployment.context.objects, path, EVENTS) == Work(rows=6, bytes=11, kind="events", mode="append")
+    assert work_of(deployment.context.objects, pinned, EVENTS) == Work(rows=6, bytes=11, kind="events", mode="append")
 
 
-def test_parquet_is_known_by_its_first_bytes_and_will_be_copied(deployment: Deployment, tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(b"PAR1....")
-    assert work_of(deployment.context.objects, tmp_path / "a.csv", APPEND).copied
+def test_parquet_is_known_by_its_first_bytes_and_will_be_copied(deployment: Deployment) -> None:
     deployment.objects.put("inbox", "a", b"PAR1....")
     assert work_of(deployment.context.objects, deployment.objects.pin("inbox", "a"), APPEND).copied
     deployment.objects.put("inbox", "b", b"user_id\n")
     assert not work_of(deployment.context.objects, deployment.objects.pin("inbox", "b"), APPEND).copied
-
-
-def test_an_object_is_quoted_with_the_settings_that_there_are(deployment: Deployment) -> None:
-    deployment.objects.put("inbox", "a", b"user_id\nu1\n")
-    quoted = quote_of(
-        deployment.objects.pin("inbox", "a"),
-        APPEND,
-        load_prices(),
-        objects=deployment.context.objects,
-        settings=deployment.context.settings,
-    )
-    assert [stage.stage for stage in quoted.stages] == [
-        "workflow",
-        "verify",
-        "import",
-        "materialise",
-        "build",
-        "publish",
-    ]
-    assert {stage.where for stage in quoted.stages} == {"functions", "function", "workers"}
 
 
 def test_a_setting_names_prices_of_ones_own(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
+from orchestration.answers import dead_letters
+from orchestration.answers.dead_letters import DeadLetterLog, Marks, Numbered, Selection
 from orchestration.catalog.dead_letter_marks import LEASE_MS, DeadLetterMark
-from orchestration.operations import dead_letters
-from orchestration.operations.dead_letters import DeadLetterLog, Marks, Numbered, Selection
 from schemas.dead_letters import DeadLetterState
 from schemas.errors import UserError
 from schemas.ids import Partition
