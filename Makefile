@@ -24,7 +24,7 @@ help:  ## show this list
 
 setup: $(STAMP)  ## install all that the other targets need into .venv, with the command .venv/bin/muster
 
-$(STAMP): pyproject.toml uv.lock orchestration/local/kafka/jgo.lock.toml tests/servers/oidc/package-lock.json web/package-lock.json
+$(STAMP): pyproject.toml muster/pyproject.toml uv.lock orchestration/local/kafka/jgo.lock.toml tests/servers/oidc/package-lock.json web/package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 		echo "Muster needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 			"Choose another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }

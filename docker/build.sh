@@ -97,12 +97,12 @@ wheels() {
   fetch local "$version"
   "$python" -m web  # what the console serves of others
   rm -rf docker/wheels/product
-  "$uv" build --quiet --wheel --out-dir docker/wheels/product
-  rm -f docker/wheels/product/.gitignore
+  "$uv" build --quiet --all-packages --out-dir docker/wheels/product
+  rm docker/wheels/product/.gitignore docker/wheels/product/*.tar.gz
 }
 
 requirements() {
-  "$uv" export --quiet --frozen --no-dev --no-emit-project --no-header --no-annotate "$@"
+  "$uv" export --quiet --frozen --no-dev --no-emit-workspace --no-header --no-annotate "$@"
 }
 
 # fetch SET PYTHON: get the wheels of docker/wheels/SET.new, unless they exist. Files from an index have a hash in the

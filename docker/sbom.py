@@ -11,6 +11,7 @@ Code bundled in a wheel without a bill cannot be known.
 import hashlib
 import json
 import sys
+import tomllib
 import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +31,10 @@ from packageurl import PackageURL
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+PROJECT: Final = Path(__file__).parents[1] / "pyproject.toml"
 DECLARED: Final = LicenseAcknowledgement.DECLARED
+PRODUCT: Final = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["name"]
+"""The distribution that an image is made of."""
 LONGEST_LICENSE: Final = 100
 """A longer field holds the text of a license, not its name."""
 
@@ -145,7 +149,7 @@ def packages(inventory: Mapping[str, Any]) -> list[Component]:
 def bill(inventory: Mapping[str, Any], name: str, paths: Iterable[Path]) -> Bom:
     """The bill of an image. Raises `BadZipFile` or `StopIteration` for a file that is not a wheel."""
     wheels = {wheel.name: wheel for wheel in map(Wheel.read, paths)}
-    product = wheels[canonicalize_name("muster")]
+    product = wheels[canonicalize_name(PRODUCT)]
     version = inventory["python"]
     marked = {"python_version": ".".join(version.split(".")[:2]), "python_full_version": version}
     root = Component(

@@ -1,11 +1,13 @@
-"""A client of the API for programs, and for the command line. Standard library only.
+"""The Python client of Muster's API. Standard library only.
 
-from muster import Client, find_access
+import muster
 
-with Client(find_access()) as muster:
-for job in muster.jobs("acme", state=["FAILED"]):
-print(job["job"], job["error"])
+with muster.Client(muster.find_access()) as client:
+    for job in client.jobs("acme", state=["FAILED"]):
+        print(job["job"], job["error"])
 """
+
+__version__ = "0.2.0"
 
 from muster.access import Access, find_access, forget_access, save_access
 from muster.client import Client

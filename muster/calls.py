@@ -4,12 +4,14 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from muster.errors import ApiError
-from muster.transport import Transport
 from muster.versions import VERSION_HEADER, check_version
+
+if TYPE_CHECKING:
+    from muster.transport import Transport
 
 PROBLEM: Final = "application/problem+json"
 PAGE: Final = 500
@@ -22,7 +24,7 @@ Query = Mapping[str, Any]
 class Calls:
     """Sends calls with a token, or without one what is public."""
 
-    def __init__(self, transport: Transport, token: str | None, *, note: str = "") -> None:
+    def __init__(self, transport: "Transport", token: str | None, *, note: str = "") -> None:
         self._transport = transport
         self._token = token
         self._note = note

@@ -1,7 +1,7 @@
 """The operations of the API as methods, by what they are about."""
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from muster.access import Access
 from muster.administration import Administration
@@ -11,8 +11,10 @@ from muster.deployment import Deployment
 from muster.questions import Questions
 from muster.schedules import Schedules
 from muster.segments import Segments
-from muster.transport import HttpTransport, Transport
 from muster.uploads import Uploads
+
+if TYPE_CHECKING:
+    from muster.transport import Transport
 
 
 class Client(Uploads, Audiences, Segments, Schedules, Questions, Administration, Deployment):
@@ -23,9 +25,13 @@ class Client(Uploads, Audiences, Segments, Schedules, Questions, Administration,
     for 45 s. `note`: on whose behalf, for the audit trail; it grants nothing.
     """
 
-    def __init__(self, access: Access, transport: Transport | None = None, *, note: str = "") -> None:
+    def __init__(self, access: Access, transport: "Transport | None" = None, *, note: str = "") -> None:
         self._url = access.url
-        self._transport = transport or HttpTransport(access.url)
+        if transport is None:
+            from muster.transport import HttpTransport  # noqa: PLC0415  # HTTP is most of what the package loads
+
+            transport = HttpTransport(access.url)
+        self._transport = transport
         self._calls = Calls(self._transport, access.token, note=note)
 
     def __enter__(self) -> Self:

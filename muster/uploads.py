@@ -4,13 +4,15 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from muster.errors import ApiError
 from muster.jobs import Jobs
 from muster.records import Record
 from muster.repeating import start, until_answered
-from muster.sending import BytesListener, send_piece
+
+if TYPE_CHECKING:
+    from muster.sending import BytesListener
 
 SENDS: Final = 4
 """How often to send a file, or a part of it, that does not arrive."""
@@ -55,12 +57,14 @@ class Uploads(Jobs):
         return self._send("DELETE", "/tenants/{}/uploads/{}", tenant, upload)
 
     def send_file(
-        self, tenant: str, path: Path, *, key: str | None = None, on_bytes: BytesListener = lambda _: None
+        self, tenant: str, path: Path, *, key: str | None = None, on_bytes: "BytesListener" = lambda _: None
     ) -> Record:
         """Upload a file; returns the stored upload. No effect if it was stored under the key before. Raises OSError.
 
         What does not arrive is sent again, a few times. Characters of its name that are not printable become `_`.
         """
+        from muster.sending import send_piece  # noqa: PLC0415  # as in `Client`
+
         size, key = path.stat().st_size, key or secrets.token_hex(16)
 
         def send() -> str:
@@ -82,7 +86,7 @@ class Uploads(Jobs):
         path: Path,
         *,
         key: str | None = None,
-        on_bytes: BytesListener = lambda _: None,
+        on_bytes: "BytesListener" = lambda _: None,
         **wanted: Any,
     ) -> Record:
         """Upload a file and start its import; returns {job}. `wanted`: as `start_import`, without its source.
@@ -94,8 +98,10 @@ class Uploads(Jobs):
         return self.start_import(tenant, key=made_key, upload=upload["upload"], **wanted)
 
     def _send_parts(
-        self, tenant: str, upload: str, path: Path, size: int, parts: Mapping[str, int], on_bytes: BytesListener
+        self, tenant: str, upload: str, path: Path, size: int, parts: Mapping[str, int], on_bytes: "BytesListener"
     ) -> None:
+        from muster.sending import send_piece  # noqa: PLC0415  # as in `Client`
+
         of = parts["bytes"]
         for number in range(1, parts["count"] + 1):
 

@@ -1,24 +1,19 @@
 """Client and service work together if they are at most one version apart."""
 
-import re
-import sys
-from functools import cache
-from pathlib import Path
 from typing import Final
 
+from muster import __version__
 from muster.errors import ApiError
 
-_METADATA: Final = re.compile(r"muster-(\d+(?:\.\d+)+)\.dist-info")
 VERSION_HEADER: Final = "muster-version"
 """Of every answer of a service."""
 
 
-def check_version(theirs: str, own: str | None = None) -> None:
-    """Raises `ApiError` VERSION_MISMATCH. `own`: the version of this installation without it.
+def check_version(theirs: str, own: str = __version__) -> None:
+    """Raises `ApiError` VERSION_MISMATCH.
 
     Versions are MAJOR.MINOR.PATCH; patches do not count, and major versions do not work together.
     """
-    own = own or own_version()
     mine, other = _numbers(own), _numbers(theirs)
     if mine is None or other is None or (mine[0] == other[0] and abs(mine[1] - other[1]) <= 1):
         return
@@ -30,25 +25,6 @@ def check_version(theirs: str, own: str | None = None) -> None:
         kind="user",
         values={"service": theirs, "client": own},
     )
-
-
-@cache
-def own_version() -> str:
-    """The version of this installation; empty if it is not installed as a package.
-
-    Every command needs it. The name of the folder of metadata has it, as the specification of wheels demands;
-    `importlib.metadata` would take a seventh of the start of a command to load.
-    """
-    folders = (found.name for place in sys.path for found in Path(place).glob("muster-*.dist-info"))
-    for name in folders:  # the first on the path counts
-        if (version := _METADATA.fullmatch(name)) is not None:
-            return version[1]
-    from importlib import metadata  # noqa: PLC0415  # installed in another way, or not at all
-
-    try:
-        return metadata.version("muster")
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def _numbers(version: str) -> tuple[int, int] | None:

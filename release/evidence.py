@@ -1,13 +1,12 @@
 """Checks whether the evidence in docs/evidence.md is up to date with the code that it covers."""
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from release.git import git, knows, lines
-from release.versions import LOCK, PROJECT
+from release.git import knows, lines
+from release.versions import ASSIGNMENT, VERSIONED
 from tests.prove.evidence import COMMIT, FAILED, sections
 from tests.prove.exhibits import Exhibit
 
@@ -50,15 +49,11 @@ def _shown(root: Path, exhibit: Exhibit, found: Mapping[str, str]) -> Shown:
 
 
 def _changed(root: Path, commit: str, covers: tuple[str, ...]) -> tuple[str, ...]:
-    """Files that differ from the commit. The lock counts only if other packages changed, as a release sets ours."""
+    """Files that differ from the commit. The version does not count, as a release sets it."""
     differing = lines(root, "diff", "--name-only", "--no-renames", commit, "HEAD", "--", *covers)
-    if LOCK in differing and _locked(root, commit) == _locked(root, "HEAD"):
-        return tuple(file for file in differing if file != LOCK)
-    return differing
+    return tuple(file for file in differing if file != VERSIONED or not _only_the_version(root, commit))
 
 
-def _locked(root: Path, commit: str) -> list[tuple[str, str]]:
-    """Names and versions of all packages but ours."""
-    own = tomllib.loads(git(root, "show", f"HEAD:{PROJECT}"))["project"]["name"]
-    packages = tomllib.loads(git(root, "show", f"{commit}:{LOCK}"))["package"]
-    return sorted((one["name"], one["version"]) for one in packages if one["name"] != own)
+def _only_the_version(root: Path, commit: str) -> bool:
+    changed = lines(root, "diff", "--unified=0", commit, "HEAD", "--", VERSIONED)
+    return all(line[1:].startswith(ASSIGNMENT) for line in changed[4:] if not line.startswith("@@"))

@@ -1,9 +1,9 @@
 """The steps of a release, in a working tree that nothing else changes in the meantime.
 
 1. Ask the advisory databases about the lock files; known vulnerabilities end the release. If none is reachable, say so.
-2. Set the date in CHANGELOG.md, and the version in pyproject.toml and uv.lock.
-3. Install the files of others that the console serves; build wheel and sdist into dist/, and check that they contain
-   these and every tracked file of the packages.
+2. Set the date in CHANGELOG.md, the version, and the version of the client that the server requires.
+3. Install the files of others that the console serves; build wheel and sdist of client and server into dist/, and check
+   that they contain these and every tracked file of the packages.
 4. Build the images, if Docker answers.
 5. Commit, then tag. Nothing is pushed.
 If a step up to the commit fails, the changed files are restored, and neither a commit nor a tag is made.
@@ -24,10 +24,10 @@ from typing import Final
 from release import advisories
 from release.changelog import FILE, dated
 from release.git import git, lines
-from release.versions import LOCK, PROJECT, Version, set_version
+from release.versions import CLIENT, PROJECT, VERSIONED, Version, distribution, set_version
 from web.__main__ import FILES, FOLDER, VENDOR
 
-CHANGED: Final = (FILE, PROJECT, LOCK, advisories.FILE)
+CHANGED: Final = (FILE, VERSIONED, PROJECT, advisories.FILE)
 DIST: Final = "dist"
 SAME_BYTES: Final = {"SOURCE_DATE_EPOCH": "1700000000"}
 """As in docker/build.sh: the same tree makes the same wheel."""
@@ -49,7 +49,7 @@ def release(root: Path, version: Version, day: date, say: Say) -> None:
         path = root / FILE
         path.write_text(dated(path.read_text(encoding="utf-8"), version, day), encoding="utf-8")
         set_version(root, version)
-        say(f"{', '.join((FILE, PROJECT, LOCK))}: {version} of {day.isoformat()}")
+        say(f"{', '.join((FILE, VERSIONED, PROJECT))}: {version} of {day.isoformat()}")
         for file in build(root, version):
             say(f"{file.relative_to(root)}: {file.stat().st_size / 1024:,.0f} KiB")
         images(root, version, say)
@@ -65,19 +65,28 @@ def audit(root: Path, day: date, say: Say) -> None:
         raise StepError("the lock files pin packages with known vulnerabilities; update those packages")
 
 
-def build(root: Path, version: Version) -> tuple[Path, Path]:
-    """Build wheel and sdist into dist/. Raises `StepError` if either lacks a file of a package."""
+def build(root: Path, version: Version) -> tuple[Path, ...]:
+    """Build client and server into dist/. Raises `StepError` if a wheel or an sdist lacks a file of a package."""
     folder = root / DIST
-    name = f"muster-{version}"
-    wheel, sdist = folder / f"{name}-py3-none-any.whl", folder / f"{name}.tar.gz"
     _run([sys.executable, "-m", "web"], root)
-    _run([_tool("uv"), "build", "--quiet", "--wheel", "--sdist", "--out-dir", str(folder)], root)
+    _run([_tool("uv"), "build", "--quiet", "--all-packages", "--out-dir", str(folder)], root)
     packages = tomllib.loads((root / PROJECT).read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
-    wanted = [*lines(root, "ls-files", "--", *packages["wheel"]["packages"]), *SERVED]
+    of_server = [*lines(root, "ls-files", "--", *packages["wheel"]["packages"]), *SERVED]
+    of_client = [file for file in lines(root, "ls-files", "--", CLIENT) if not file.endswith(PROJECT)]
+    return (
+        *_checked(folder, distribution(root), version, of_server),
+        *_checked(folder, distribution(root, CLIENT), version, of_client, inside=f"{CLIENT}/"),
+    )
+
+
+def _checked(folder: Path, name: str, version: Version, files: Sequence[str], inside: str = "") -> tuple[Path, Path]:
+    """Wheel and sdist of a distribution with these files. `inside`: the folder of the checkout that the sdist holds."""
+    name = f"{name.replace('-', '_')}-{version}"
+    wheel, sdist = folder / f"{name}-py3-none-any.whl", folder / f"{name}.tar.gz"
     with zipfile.ZipFile(wheel) as archive:
-        complete(wheel, archive.namelist(), wanted)
+        complete(wheel, archive.namelist(), files)
     with tarfile.open(sdist) as archive_of_source:
-        complete(sdist, archive_of_source.getnames(), [f"{name}/{file}" for file in wanted])
+        complete(sdist, archive_of_source.getnames(), [f"{name}/{file.removeprefix(inside)}" for file in files])
     return wheel, sdist
 
 

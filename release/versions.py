@@ -1,4 +1,4 @@
-"""Versions are x.y.z. The project's version is in pyproject.toml, and in the lock that uv derives from it."""
+"""Versions are x.y.z. Client and server have the same one; the server requires its own version of the client."""
 
 import re
 import tomllib
@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 PROJECT: Final = "pyproject.toml"
-LOCK: Final = "uv.lock"
+CLIENT: Final = "muster"
+"""The package of the client, with the pyproject.toml of its distribution."""
+VERSIONED: Final = f"{CLIENT}/__init__.py"
+ASSIGNMENT: Final = "__version__ = "
 NUMBERED: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
-_IN_PROJECT: Final = re.compile(r'^(\[project\]\n(?:(?!\[).*\n)*?version = ")[^"]+(")', re.MULTILINE)
-_IN_LOCK: Final = r'^(\[\[package\]\]\nname = "{name}"\nversion = ")[^"]+(")'
+_ASSIGNED: Final = re.compile(rf'^({ASSIGNMENT}")([^"]+)(")$', re.MULTILINE)
 
 
 class Version(NamedTuple):
@@ -34,21 +36,25 @@ class Version(NamedTuple):
         return f"v{self}"
 
 
+def distribution(root: Path, folder: str = "") -> str:
+    """The name of the distribution that the pyproject.toml in this folder describes."""
+    return str(tomllib.loads((root / folder / PROJECT).read_text(encoding="utf-8"))["project"]["name"])
+
+
 def project_version(root: Path) -> Version:
-    """The version in pyproject.toml. Raises ValueError if it is not x.y.z."""
-    text = tomllib.loads((root / PROJECT).read_text(encoding="utf-8"))["project"]["version"]
-    if (version := Version.parse(text)) is None:
-        raise ValueError(f"{PROJECT}: version {text!r} is not x.y.z")
+    """The version of the checkout. Raises ValueError if it is not x.y.z."""
+    found = _ASSIGNED.search((root / VERSIONED).read_text(encoding="utf-8"))
+    if found is None or (version := Version.parse(found[2])) is None:
+        raise ValueError(f"{VERSIONED}: the version is not x.y.z")
     return version
 
 
 def set_version(root: Path, version: Version) -> None:
-    """Write the version into pyproject.toml and uv.lock. Raises ValueError unless each file has it exactly once."""
-    name = tomllib.loads((root / PROJECT).read_text(encoding="utf-8"))["project"]["name"]
-    in_lock = re.compile(_IN_LOCK.format(name=re.escape(name)), re.MULTILINE)
-    for file, place in ((PROJECT, _IN_PROJECT), (LOCK, in_lock)):
+    """Write the version, and what the server requires. Raises ValueError unless each file has it exactly once."""
+    required = re.compile(rf'^( +"{re.escape(distribution(root, CLIENT))}==)([^"]+)(")', re.MULTILINE)
+    for file, place in ((VERSIONED, _ASSIGNED), (PROJECT, required)):
         path = root / file
-        text, count = place.subn(rf"\g<1>{version}\g<2>", path.read_text(encoding="utf-8"))
+        text, count = place.subn(rf"\g<1>{version}\g<3>", path.read_text(encoding="utf-8"))
         if count != 1:
             raise ValueError(f"{file} has the version in {count} places instead of one")
         path.write_text(text, encoding="utf-8")

@@ -2,11 +2,17 @@
 
 import hashlib
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = ("connectors", "muster", "orchestration", "schemas", "segmentation", "streams")
+CLIENT, SERVER = (
+    tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for folder in ("muster", "")
+)
+"""The two distributions. Only the client's has the package `muster`."""
 PRODUCT: Final = (*PACKAGES, "pyproject.toml", "uv.lock")
 
 

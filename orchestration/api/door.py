@@ -13,13 +13,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Final
 from urllib.parse import unquote
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from muster import __version__
 from orchestration.api.answers import problem_answer
 from orchestration.api.bodies import (
     BODY_TIMEOUT_S,
@@ -49,7 +49,7 @@ PUBLIC: Final = frozenset(
 )
 MAX_NOTE: Final = 100
 SAFE_HEADERS: Final = (
-    (b"muster-version", version("muster").encode()),
+    (b"muster-version", __version__.encode()),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),

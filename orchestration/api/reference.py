@@ -10,16 +10,23 @@ page is generated from [openapi.json](openapi.json), which also has the members 
 `make openapi` writes both, and a test compares them with the service.
 
 ```console
-$ curl -H "Authorization: Bearer $(cat .muster/api/token)" "http://127.0.0.1:18480/v1/tenants/default/jobs?limit=5"
+$ (umask 077; echo "Authorization: Bearer $(cat .muster/api/token)" > .muster/api/header)
+$ curl -H @.muster/api/header "http://127.0.0.1:18480/v1/tenants/default/jobs?limit=5"
 ```
 
-In Python, with a client that needs only the standard library:
+The file keeps the token off the command line of curl, which other users of the machine can read.
+
+In Python, with a client that needs only the standard library. Muster is not on PyPI: install the wheel of the release.
+
+```console
+$ pip install ./muster_client-*.whl
+```
 
 ```python
-from muster import Client, find_access
+import muster
 
-with Client(find_access()) as muster:
-    for job in muster.jobs("default", state=["FAILED"]):
+with muster.Client(muster.find_access()) as client:
+    for job in client.jobs("default", state=["FAILED"]):
         print(job["job"], job["error"]["code"])
 ```
 
@@ -63,11 +70,11 @@ with Client(find_access()) as muster:
 ## Upload a file and import it
 
 ```console
-$ api=http://127.0.0.1:18480/v1/tenants/default auth="Authorization: Bearer $(cat .muster/api/token)"
-$ upload=$(curl -H "$auth" -H "Idempotency-Key: monday-1" $api/uploads --json '{"name": "people.csv",
+$ api=http://127.0.0.1:18480/v1/tenants/default auth=@.muster/api/header
+$ upload=$(curl -H $auth -H "Idempotency-Key: monday-1" $api/uploads --json '{"name": "people.csv",
       "size": '$(stat -c %s people.csv)', "content_type": "text/csv"}')
 $ curl -T people.csv -H "Content-Type: text/csv" -H "If-None-Match: *" "$(jq -r .put.url <<< "$upload")"
-$ curl -H "$auth" -H "Idempotency-Key: monday-2" $api/imports --json '{"audience": "vip",
+$ curl -H $auth -H "Idempotency-Key: monday-2" $api/imports --json '{"audience": "vip",
       "upload": '$(jq .upload <<< "$upload")',
       "settings": {"id_column": "email", "columns": [{"name": "age", "type": "long"}]}}'
 ```
@@ -78,11 +85,12 @@ that the program can be killed and run again:
 
 ```python
 from pathlib import Path
-from muster import Client, find_access
 
-with Client(find_access()) as muster:
+import muster
+
+with muster.Client(muster.find_access()) as client:
     file = Path("people.csv")
-    started = muster.import_file("default", file, audience="vip", key="people of monday")
+    started = client.import_file("default", file, audience="vip", key="people of monday")
     print(started["job"])
 ```
 

@@ -14,11 +14,7 @@ from orchestration.cli.exits import ExitCode, code_for_error
 from orchestration.cli.families import Muster
 from orchestration.cli.formatting import safe
 from orchestration.cli.session import SESSION
-from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
-
-with deferred(__name__):
-    from importlib import metadata
 
 app = typer.Typer(
     name="muster",
@@ -34,7 +30,9 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:  # noqa: FBT001  # typer calls it with the flag
     if value:
-        sys.stdout.write(f"muster {metadata.version('muster')}\n")
+        from muster import __version__  # noqa: PLC0415  # help needs no client
+
+        sys.stdout.write(f"muster {__version__}\n")
         raise typer.Exit
 
 

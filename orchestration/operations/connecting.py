@@ -252,14 +252,15 @@ def _athena(settings: Settings, names: Names) -> str:
             f"muster export {names.audience} --tenant {names.tenant} --to s3://BUCKET/PREFIX/ --profile NAME\n"
         )
     table = f"muster_{names.tenant}.{names.audience}"
+    url = settings.api_public_url or settings.api_url
     return (
         "# puts the newest version into Glue, where Athena finds it; run it again after each version\n"  # noqa: S608  # shown, not run
         "import os\n\n"
         "from pyiceberg.catalog import load_catalog\n\n"
-        "from muster import Access, Client\n\n"
-        f'access = Access(url="{settings.api_public_url or settings.api_url}", token=os.environ["MUSTER_TOKEN"])\n'
-        "with Client(access) as muster:\n"
-        f'    audience = muster.audience("{names.tenant}", "{names.audience}", current=True)\n'
+        "import muster\n\n"
+        f'access = muster.Access(url="{url}", token=os.environ["MUSTER_TOKEN"])\n'
+        "with muster.Client(access) as client:\n"
+        f'    audience = client.audience("{names.tenant}", "{names.audience}", current=True)\n'
         f'glue = load_catalog("glue", **{{"type": "glue", "client.region": "{settings.s3_region}"}})\n'
         f'glue.create_namespace_if_not_exists("muster_{names.tenant}")\n'
         f'if glue.table_exists("{table}"):\n'

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.servers.images import PRODUCT, ROOT, STACK, docker
+from tests.trees import CLIENT, SERVER
 
 pytestmark = pytest.mark.containers
 
@@ -47,7 +48,7 @@ def test_an_image_lists_exactly_the_distributions_and_debian_packages_that_are_i
     said = bill(image)
     ours, of_base = inventory(image, "python"), inventory(image, BASE_PYTHON)
     installed = {(name, version) for found in (ours, of_base) for name, version in found["distributions"]}
-    assert {"muster", "duckdb"} <= {name for name, _ in installed}
+    assert {CLIENT["name"], SERVER["name"], "duckdb"} <= {name for name, _ in installed}
     assert listed(said, "pypi") == installed
     assert listed(said, "deb") == {(name, version) for name, version, *_ in ours["packages"]}
     assert listed(said, "generic") == {("python", ours["python"])}

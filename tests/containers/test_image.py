@@ -7,6 +7,7 @@ import pytest
 
 from tests.containers.compose import inspect
 from tests.servers.images import PRODUCT, STACK
+from tests.trees import CLIENT, SERVER
 
 pytestmark = pytest.mark.containers
 
@@ -55,7 +56,7 @@ def test_it_does_not_run_as_root() -> None:
 
 def test_it_holds_nothing_of_what_stands_in_for_aws_nor_of_what_deploying_and_tests_need() -> None:
     installed = set(json.loads(docker("--entrypoint=python", PRODUCT, "-c", INSTALLED)))
-    assert {"muster", "duckdb", "awslambdaric"} <= installed
+    assert {CLIENT["name"], SERVER["name"], "duckdb", "awslambdaric"} <= installed
     assert installed & {*LOCAL_ONLY, *DEPLOY_ONLY, "pytest", "mypy", "pip"} == set()
     assert docker("--entrypoint=sh", PRODUCT, "-c", "command -v weed || echo none") == "none"
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,11 @@ from typing import Final
 
 import pytest
 
-from tests.trees import PACKAGES, ROOT
+import muster
+from tests.trees import CLIENT, PACKAGES, ROOT, SERVER
 
-PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+MUSTER: Final = "muster"
+"""The package that is a distribution of its own."""
 EXTRAS: Final = {"local": Path("orchestration/local"), "deploy": Path("orchestration/deploy")}
 NEVER_IMPORTED: Final = {
     "duckdb-extension-httpfs": "a file that DuckDB loads",
@@ -35,7 +38,8 @@ def _normal(distribution: str) -> str:
 
 
 def _imported(file: Path) -> Iterator[str]:
-    """Third-party modules that a file imports, by top-level name; type stubs of boto3 clients are only for mypy."""
+    """Modules of other distributions that a file imports, by top-level name, without stubs for mypy."""
+    own = {MUSTER} if file.is_relative_to(ROOT / MUSTER) else {*PACKAGES} - {MUSTER}
     for node in ast.walk(ast.parse(file.read_bytes())):
         match node:
             case ast.Import():
@@ -45,32 +49,58 @@ def _imported(file: Path) -> Iterator[str]:
             case _:
                 continue
         for top in {module.partition(".")[0] for module in modules}:
-            if top not in sys.stdlib_module_names and top not in PACKAGES and not top.startswith("mypy_boto3"):
+            if top not in sys.stdlib_module_names and top not in own and not top.startswith("mypy_boto3"):
                 yield top
 
 
 @pytest.fixture(scope="module")
 def imported() -> dict[Path, set[str]]:
-    """Third-party modules imported by each product file that has any."""
+    """Modules of other distributions imported by each product file that has any."""
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
     return {file.relative_to(ROOT): found for file in files if (found := set(_imported(file)))}
 
 
 def test_every_import_is_declared_where_it_is_made(imported: dict[Path, set[str]]) -> None:
-    distributions = packages_distributions()
-    everywhere = _declared(PROJECT["dependencies"])
+    distributions = {**packages_distributions(), MUSTER: [CLIENT["name"]]}
     undeclared = []
     for file, modules in imported.items():
+        project = CLIENT if file.is_relative_to(MUSTER) else SERVER
         extras = [name for name, folder in EXTRAS.items() if file.is_relative_to(folder)]
-        allowed = everywhere.union(*(_declared(PROJECT["optional-dependencies"][extra]) for extra in extras))
+        declared = (project.get("dependencies", ()), *(project["optional-dependencies"][extra] for extra in extras))
+        allowed = _declared(chain(*declared))
         undeclared += [
-            f"{file}: {module}" for module in modules if allowed.isdisjoint(map(_normal, distributions[module]))
+            f"{file}: {module}" for module in modules if allowed.isdisjoint(map(_normal, distributions.get(module, ())))
         ]
     assert undeclared == []
 
 
 def test_every_dependency_is_imported_or_has_another_use(imported: dict[Path, set[str]]) -> None:
-    distributions = packages_distributions()
+    distributions = {**packages_distributions(), MUSTER: [CLIENT["name"]]}
     found = {_normal(name) for modules in imported.values() for module in modules for name in distributions[module]}
-    declared = _declared(chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()))
+    declared = _declared(chain(SERVER["dependencies"], *SERVER["optional-dependencies"].values()))
     assert declared - found == NEVER_IMPORTED.keys()
+
+
+def test_only_the_client_has_the_package_that_the_server_requires_in_its_own_version() -> None:
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    assert sorted([*built["wheel"]["packages"], MUSTER]) == sorted(PACKAGES)
+    assert f"{CLIENT['name']}=={muster.__version__}" in SERVER["dependencies"]
+
+
+def test_the_client_loads_the_standard_library_alone_and_http_only_for_a_connection() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-S", "-c", "import muster, sys; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = {name.partition(".")[0] for name in loaded.stdout.split()}
+    assert found - sys.stdlib_module_names == {"__main__", MUSTER}
+    assert found & {"email", "http", "ssl", "tomllib"} == set()
+
+
+def test_documents_install_the_wheels_of_both_distributions() -> None:
+    text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "docs").glob("*.md"))
+    installed = {_normal(name) for name in re.findall(r"\./(\w+)-[^ ]+\.whl", text)}
+    assert installed == {CLIENT["name"], SERVER["name"]}

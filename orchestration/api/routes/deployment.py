@@ -1,12 +1,12 @@
 """The deployment: the caller, tenants, principals, grants, tokens, audit trail, notifications, health."""
 
-from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from muster import __version__
 from orchestration.access.policy import DEPLOYMENT
 from orchestration.access.views.connections import ConnectionsView
 from orchestration.access.views.deployment import DeploymentView
@@ -30,7 +30,7 @@ async def get_health(request: Request) -> Response:
     """Whether the service and the catalog answer. Public."""
     service = service_of(request)
     await service.calls.run(service.services.check)
-    return json_answer({"status": "ok", "version": version("muster")})
+    return json_answer({"status": "ok", "version": __version__})
 
 
 @router.get("/me", **operation(DeploymentView.me, models.Me))

@@ -92,13 +92,13 @@ def snippets_of(url: str, tenant: str, permitted: frozenset[Action]) -> list[Sni
     python = [
         "import os",
         "",
-        "from muster import Access, Client",
+        "import muster",
         "",
-        f'access = Access(url="{url}", token=os.environ["MUSTER_TOKEN"])',
-        "with Client(access) as muster:",
-        f'    for job in muster.jobs("{tenant}"):',
+        f'access = muster.Access(url="{url}", token=os.environ["MUSTER_TOKEN"])',
+        "with muster.Client(access) as client:",
+        f'    for job in client.jobs("{tenant}"):',
         '        print(job["state"], job["audience"])',
-        *([f'    print(muster.query("{tenant}", "{ASKED}")["rows"])'] if queries else []),
+        *([f'    print(client.query("{tenant}", "{ASKED}")["rows"])'] if queries else []),
     ]
     found = {"environment": [f"export MUSTER_API_URL={url}", "read -rs MUSTER_TOKEN && export MUSTER_TOKEN"]}
     found |= {"cli": cli, "curl": curl, "python": python}

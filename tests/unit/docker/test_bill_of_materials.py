@@ -10,7 +10,10 @@ from typing import Any, Final
 
 import pytest
 
-PROGRAM: Final = Path(__file__).parents[3] / "docker/sbom.py"
+from tests.trees import ROOT, SERVER
+
+PROGRAM: Final = ROOT / "docker/sbom.py"
+OURS: Final = f"pkg:pypi/{SERVER['name']}@0.1.0"
 INVENTORY: Final = {
     "system": {"name": "debian", "version": "12"},
     "python": "3.11.2",
@@ -41,7 +44,7 @@ def wheel(folder: Path, name: str, version: str, *metadata: str, bill: Any = Non
 def made(tmp_path: Path) -> str:
     """Run on an inventory and wheels: muster needs big-lib with an extra, and a library for old Pythons only."""
     needs = ("Requires-Dist: big_lib[fast]>=1", "Requires-Dist: backport; python_version < '3.11'")
-    wheel(tmp_path / "product", "muster", "0.1.0", "License-Expression: Apache-2.0", *needs)
+    wheel(tmp_path / "product", SERVER["name"].replace("-", "_"), "0.1.0", "License-Expression: Apache-2.0", *needs)
     of_extras = ("Requires-Dist: quick; extra == 'fast'", "Requires-Dist: slow; extra == 'slow'")
     wheel(tmp_path / "libraries", "big_lib", "1.0", "License: MIT", *of_extras, bill=COMPILED_IN)
     for name in ("quick", "slow", "backport"):
@@ -72,7 +75,7 @@ def test_it_lists_the_system_its_packages_python_and_every_distribution(made: st
         "pkg:deb/debian/dash@0.5.12-2?arch=amd64&distro=debian-12",
         "python@3.11.2",
         "base:pkg:pypi/pip@24.0",
-        "pkg:pypi/muster@0.1.0",
+        OURS,
         "pkg:pypi/big-lib@1.0",
         "pkg:pypi/quick@2.0",
         "pkg:pypi/slow@2.0",
@@ -90,8 +93,8 @@ def test_what_a_wheel_says_is_compiled_into_it_stands_below_it(made: str) -> Non
 def test_a_distribution_depends_on_what_its_metadata_asks_for_on_this_python_with_the_extras_that_are_wanted(
     made: str,
 ) -> None:
-    assert needed(made, "muster") == ["os:debian@12", "pkg:pypi/muster@0.1.0", "python@3.11.2"]
-    assert needed(made, "pkg:pypi/muster@0.1.0") == ["pkg:pypi/big-lib@1.0"]
+    assert needed(made, "muster") == ["os:debian@12", OURS, "python@3.11.2"]
+    assert needed(made, OURS) == ["pkg:pypi/big-lib@1.0"]
     assert needed(made, "pkg:pypi/big-lib@1.0") == ["pkg:pypi/quick@2.0"]
 
 

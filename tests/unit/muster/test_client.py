@@ -1,13 +1,9 @@
 """The client against the service itself, in this process."""
 
-import ast
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from importlib import metadata
+from functools import partial
 from itertools import takewhile
-from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -15,8 +11,6 @@ from urllib.request import urlopen
 
 import pytest
 
-import muster as package
-from muster import versions
 from muster.access import Access
 from muster.browser_login import browser_login
 from muster.calls import WAITS
@@ -333,24 +327,6 @@ def test_what_is_no_answer_of_muster_is_said_to_be_none(status: int, content_typ
     assert (refused.value.code, refused.value.kind, refused.value.status) == ("NOT_MUSTER", kind, status)
 
 
-def test_the_client_imports_the_standard_library_and_itself_alone() -> None:
-    (folder,) = package.__path__
-    imported = set()
-    for file in Path(folder).glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imported.add(str(node.module))
-    foreign = {
-        name
-        for name in imported
-        if name.partition(".")[0] not in sys.stdlib_module_names and name.partition(".")[0] != "muster"
-    }
-    assert foreign == set()
-    assert json.__name__ in imported
-
-
 @pytest.mark.parametrize(("theirs", "own"), [("0.3.1", "0.2.9"), ("0.2.0", "0.3.0"), ("unknown", "0.1.0")])
 def test_client_and_service_work_together_one_version_apart(theirs: str, own: str) -> None:
     check_version(theirs, own)
@@ -363,27 +339,9 @@ def test_further_apart_client_and_service_say_which_one_is_old(theirs: str, own:
     assert error.value.message.endswith("update the service" if theirs == "0.1.0" else "update this command")
 
 
-@pytest.mark.parametrize(
-    ("folders", "found"),
-    [
-        (["muster-9.8.7.dist-info", "muster_tools-1.0.dist-info"], "9.8.7"),
-        (["muster-9.8.7.dev1.dist-info", "muster.egg-info"], None),  # as `importlib.metadata` reads it
-    ],
-)
-def test_the_own_version_is_that_of_the_installed_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folders: Sequence[str], found: str | None
-) -> None:
-    assert versions.own_version() == metadata.version("muster")
-    for name in folders:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "METADATA").write_text("Metadata-Version: 2.1\nName: muster\nVersion: 9.8.7.dev1\n")
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert versions.own_version.__wrapped__() == (found or "9.8.7.dev1")
-
-
 def test_the_version_of_the_service_is_looked_at_in_its_first_answer(
     world: World, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "own_version", lambda: "9.9.9")
+    monkeypatch.setattr("muster.calls.check_version", partial(check_version, own="9.9.9"))
     with pytest.raises(ApiError, match="VERSION_MISMATCH"):
         muster(world, transport).me()

@@ -9,10 +9,12 @@ from release.git import git
 FILES = {
     "CHANGELOG.md": "# Changelog\n\n## [Unreleased]\n\n### Added\n- A thing.\n",
     "pyproject.toml": (
-        '[build-system]\nrequires = ["hatchling"]\n\n[project]\nname = "muster"\nversion = "0.1.0"\n\n'
+        '[project]\nname = "server"\ndependencies = [\n    "lib==0.1.0",\n    "client==0.1.0",\n]\n\n'
         '[tool.other]\nversion = "0.1.0"\n'
     ),
-    "uv.lock": '[[package]]\nname = "lib"\nversion = "0.1.0"\n\n[[package]]\nname = "muster"\nversion = "0.1.0"\n',
+    "muster/pyproject.toml": '[project]\nname = "client"\n',
+    "muster/__init__.py": '"""The client."""\n\n__version__ = "0.1.0"\n\nfrom muster.a import A\n',
+    "uv.lock": '[[package]]\nname = "lib"\nversion = "0.1.0"\n',
     "core/a.py": "A = 1\n",
     "core/side/b.py": "B = 1\n",
     "shell/c.py": "C = 1\n",

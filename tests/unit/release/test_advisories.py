@@ -70,7 +70,7 @@ def databases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Datab
 def checkout(tmp_path: Path) -> Path:
     """The lock files of this checkout, and what their tools need beside them."""
     described = (str(Path(lock).with_name("package.json")) for lock in NPM_LOCKS)
-    for file in ("pyproject.toml", UV_LOCK, *NPM_LOCKS, *described):
+    for file in ("pyproject.toml", "muster/pyproject.toml", UV_LOCK, *NPM_LOCKS, *described):
         copy = tmp_path / "checkout" / file
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / file, copy)

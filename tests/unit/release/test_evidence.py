@@ -9,7 +9,7 @@ from release.git import git
 from tests.prove.exhibits import Exhibit, Section
 from tests.unit.release.conftest import commit
 
-COVERS = ("core", ":!core/side", "uv.lock")
+COVERS = ("core", ":!core/side", "muster")
 
 
 def exhibit(*covers: str) -> Exhibit:
@@ -46,13 +46,13 @@ def test_a_file_that_went_elsewhere_is_a_change(project: Path) -> None:
     assert changed(project) == ("core/a.py",)
 
 
-@pytest.mark.parametrize(("package", "outdated"), [("muster", ()), ("lib", ("uv.lock",))])
-def test_the_lock_is_a_change_where_a_package_of_others_is_another(
-    project: Path, package: str, outdated: tuple[str, ...]
+@pytest.mark.parametrize(("more", "outdated"), [("", ()), ("B = 1\n", ("muster/__init__.py",))])
+def test_the_version_is_no_change_of_the_package_that_has_it(
+    project: Path, more: str, outdated: tuple[str, ...]
 ) -> None:
     written(project, git(project, "rev-parse", "--short=7", "HEAD"))
-    lock = project / "uv.lock"
-    lock.write_text(lock.read_text().replace(f'"{package}"\nversion = "0.1.0"', f'"{package}"\nversion = "0.2.0"'))
+    package = project / "muster/__init__.py"
+    package.write_text(package.read_text().replace("0.1.0", "0.2.0") + more)
     commit(project)
     assert changed(project) == outdated
 

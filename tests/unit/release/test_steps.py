@@ -30,9 +30,9 @@ def test_a_release_dates_the_changelog_sets_the_version_commits_and_tags(project
     release(project, VERSION, DAY, said.append)
     assert "## [Unreleased]\n\n## [0.2.0] - 2026-11-28\n" in (project / "CHANGELOG.md").read_text()
     assert project_version(project) == VERSION
-    assert 'name = "muster"\nversion = "0.2.0"' in (project / "uv.lock").read_text()
+    assert '    "client==0.2.0",\n' in (project / "pyproject.toml").read_text()
     assert git(project, "log", "-1", "--format=%s %D") == "Release 0.2.0 HEAD -> main, tag: v0.2.0"
-    changed = ("CHANGELOG.md", "pyproject.toml", "release/advisories.json", "uv.lock")
+    changed = ("CHANGELOG.md", "muster/__init__.py", "pyproject.toml", "release/advisories.json")
     assert lines(project, "show", "--name-only", "--format=") == changed
     assert lines(project, "status", "--porcelain") == ()
     assert "images: skipped, Docker does not answer" in said
@@ -74,13 +74,14 @@ def test_images_carry_the_version(project: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_version_of_others_is_left_alone(project: Path) -> None:
     set_version(project, VERSION)
-    assert (project / "pyproject.toml").read_text().endswith('[tool.other]\nversion = "0.1.0"\n')
-    assert (project / "uv.lock").read_text().startswith('[[package]]\nname = "lib"\nversion = "0.1.0"\n')
+    text = (project / "pyproject.toml").read_text()
+    assert '    "lib==0.1.0",\n' in text
+    assert text.endswith('[tool.other]\nversion = "0.1.0"\n')
 
 
 def test_a_file_without_a_place_for_the_version_is_named(project: Path) -> None:
-    (project / "uv.lock").write_text("")
-    with pytest.raises(ValueError, match=r"uv\.lock has the version in 0 places"):
+    (project / "muster/__init__.py").write_text("")
+    with pytest.raises(ValueError, match=r"muster/__init__\.py has the version in 0 places"):
         set_version(project, VERSION)
 
 
@@ -130,7 +131,7 @@ def test_a_dry_run_shows_the_release_and_makes_none(project: Path, run: Runner) 
     code, printed = run("0.2.0", "--dry-run")
     assert (code, lines(project, "tag"), project_version(project)) == (0, (), Version(0, 1, 0))
     assert "Release 0.2.0, tag v0.2.0" in printed
-    assert '+version = "0.2.0"' in printed
+    assert '+__version__ = "0.2.0"' in printed
 
 
 def test_a_dry_run_of_what_would_be_refused_goes_on_and_fails(project: Path, run: Runner) -> None:
