@@ -28,9 +28,7 @@ PUBLISHED_TWICE: Final = (
 SLEPT_THROUGH_A_ROLLBACK: Final = (
     "tests/contract/test_version_store.py::test_a_writer_that_slept_through_a_rollback_does_not_undo_it[sqlite]"
 )
-NOT_TOO_OLD: Final = (
-    "tests/unit/orchestration/control/test_gc.py::test_a_job_is_not_too_old_before_its_three_days_are_over"
-)
+NOT_TOO_OLD: Final = "tests/unit/orchestration/control/test_gc.py::test_job_does_not_expire_before_three_days"
 RACE_LOST: Final = "tests/integration/lake/test_iceberg_store.py::test_an_append_that_loses_the_race_is_told_so"
 PROTOCOL: Final = "tests/property/test_import_protocol.py"
 HOSTILE_CSV: Final = "tests/hostile/test_csv.py"

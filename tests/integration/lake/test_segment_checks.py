@@ -191,6 +191,6 @@ def test_a_paused_segment_is_refused_at_once_also_while_workers_have_not_been_to
         operations_wiring.segment_check(context).run(ACME, BUYERS, 600)
 
 
-def test_a_broker_that_is_away_is_an_outage(context: Context) -> None:
+def test_unreachable_broker_is_an_outage(context: Context) -> None:
     with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE: requesting a cut"):
         operations_wiring.segment_check(context).run(ACME, BUYERS, 0)

@@ -298,7 +298,7 @@ def test_a_message_that_the_broker_refuses_fails_the_attempt_for_good(stack: Set
     assert error.value.code == "KAFKA_REFUSED"
 
 
-def test_a_broker_that_is_away_is_an_outage() -> None:
+def test_unreachable_broker_is_an_outage() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         bootstrap = f"127.0.0.1:{nobody.getsockname()[1]}"

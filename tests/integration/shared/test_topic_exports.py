@@ -250,7 +250,7 @@ def test_a_topic_for_small_messages_is_refused(unmade: Topic) -> None:
     assert (error.code, error.detail["refusal"]) == ("DESTINATION_NOT_WRITABLE", "MSG_SIZE_TOO_LARGE")
 
 
-def test_a_broker_that_is_away_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_broker_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "METADATA_TIMEOUT_S", 0.5)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

@@ -60,7 +60,7 @@ def test_a_damaged_file_says_where_it_is(env: dict[str, str], content: str) -> N
     assert refused.value.code == "BAD_ACCESS_FILE"
 
 
-def test_a_file_that_cannot_be_written_says_where(env: dict[str, str], tmp_path: Path) -> None:
+def test_unwritable_token_file_is_named(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "config").write_text("a file")
     with pytest.raises(ApiError, match=r"access\.json") as refused:
         save_access(Access(url="https://muster.example", token="x"), env)

@@ -46,7 +46,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings.load({**AT_AWS, "MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": f"sqlite:///{tmp_path}/c.db"})
 
 
-def test_step_functions_is_asked_in_the_region_with_the_credentials_of_the_role(settings: Settings) -> None:
+def test_step_functions_uses_the_region_and_role_credentials(settings: Settings) -> None:
     workflow = Context(settings).workflow
     assert workflow.meta.endpoint_url == "https://states.eu-west-1.amazonaws.com"
     credentials = workflow._request_signer._credentials  # type: ignore[attr-defined]
@@ -54,7 +54,7 @@ def test_step_functions_is_asked_in_the_region_with_the_credentials_of_the_role(
 
 
 @pytest.mark.parametrize("key", ["one", "another"])
-def test_each_test_has_the_credentials_of_its_own_environment(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_test_has_its_own_credentials(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     signer = boto3.client("sns", region_name="eu-west-1")._request_signer
@@ -69,7 +69,7 @@ def test_machines_have_the_names_of_the_stack(settings: Settings) -> None:
     )
 
 
-def test_each_client_of_s3_speaks_to_the_host_of_the_bucket_with_the_credentials_of_the_role(
+def test_s3_clients_use_bucket_hosts_and_role_credentials(
     settings: Settings,
 ) -> None:
     context = Context(settings)
@@ -84,20 +84,20 @@ def test_each_client_of_s3_speaks_to_the_host_of_the_bucket_with_the_credentials
         assert (url.path, "role%20session_token" in url.query or "role+session_token" in url.query) == ("/k", True)
 
 
-def test_an_endpoint_of_ones_own_is_addressed_by_path(tmp_path: Path) -> None:
+def test_custom_endpoint_is_addressed_by_path(tmp_path: Path) -> None:
     local = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_S3_SECRET_KEY": "x"})
     for client in (Context(local).s3.client(), staging_store(s3_access(local))._objects._client):
         url = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": "lake", "Key": "k"}))
         assert (url.netloc, url.path) == ("127.0.0.1:18333", "/lake/k")
 
 
-def test_parts_keep_the_credentials_that_they_find(settings: Settings, tmp_path: Path) -> None:
+def test_parts_keep_existing_credentials(settings: Settings, tmp_path: Path) -> None:
     assert aws_environment(settings) == {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1"}
     local = Settings.load({"MUSTER_HOME": str(tmp_path)})
     assert aws_environment(local)["AWS_SECRET_ACCESS_KEY"] == local.engine_keys()["aws_secret_access_key"]
 
 
-def test_nothing_is_looked_for_on_loopback(settings: Settings, tmp_path: Path) -> None:
+def test_loopback_is_not_contacted(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(RetriableError, match="STACK_NOT_RUNNING"):
         require_services(settings, "object store")  # there is no catalog yet
     (tmp_path / "c.db").touch()
@@ -112,17 +112,15 @@ DIFFERENCES = (
 )
 
 
-def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_checks_services_not_the_embedded_stack(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.ServiceChecks, "_buckets", lambda _: iter([READ]))
     monkeypatch.setattr(doctor, "probe", lambda: Layer.NAMESPACES)
     monkeypatch.setattr("orchestration.operations.doctor.group_members", lambda *_: 0)
     monkeypatch.setattr("orchestration.operations.doctor.topic_differences", lambda _: DIFFERENCES)
     context = Context(settings)
     monkeypatch.setitem(vars(context), "workflow", _Describes())
-    told = [doctor.sandbox(settings), *wiring.service_checks(context).run()]
-    assert [(d.subject, d.severity, d.code) for d in told] == [
+    reported = [doctor.sandbox(settings), *wiring.service_checks(context).run()]
+    assert [(d.subject, d.severity, d.code) for d in reported] == [
         ("sandbox", "note", None),
         ("catalog", "wrong", "CATALOG_UNAVAILABLE"),
         ("object store", "ok", None),
@@ -131,17 +129,19 @@ def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
         ("topic muster.events", "wrong", "TOPIC_DIFFERS"),
         ("workers", "wrong", "NO_WORKER"),
     ]
-    assert "muster up" not in str(told)
-    assert "docs/deploy.md" in told[1].text
-    assert told[3].text == "prod-ExportAudience, prod-ImportAudience are deployed"
-    assert "has partitions = 4, should have 8" in told[5].text
+    assert "muster up" not in str(reported)
+    assert "docs/deploy.md" in reported[1].text
+    assert reported[3].text == "prod-ExportAudience, prod-ImportAudience are deployed"
+    assert "has partitions = 4, should have 8" in reported[5].text
 
 
-def test_the_doctor_names_a_state_machine_that_is_not_deployed(settings: Settings) -> None:
+def test_doctor_names_an_undeployed_state_machine(settings: Settings) -> None:
     context = Context(settings)
     vars(context)["workflow"] = _Describes(but="ExportAudience")
-    [told] = list(doctor.run_check("workflow", lambda: wiring.service_checks(context)._machines("deploy"), "deploy"))
-    assert (told.code, told.text) == ("STATE_MACHINE_MISSING", "prod-ExportAudience not deployed; deploy")
+    [reported] = list(
+        doctor.run_check("workflow", lambda: wiring.service_checks(context)._machines("deploy"), "deploy")
+    )
+    assert (reported.code, reported.text) == ("STATE_MACHINE_MISSING", "prod-ExportAudience not deployed; deploy")
 
 
 class _Describes:
@@ -154,9 +154,7 @@ class _Describes:
 
 
 @pytest.mark.parametrize("secrets", [(), ("CATALOG_URL",), ("CATALOG_URL", "KAFKA_CREDENTIALS", "SMTP")], ids=str)
-def test_each_process_of_a_deployment_reads_its_environment_whichever_secrets_it_may_see(
-    secrets: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_every_process_starts_with_its_subset_of_secrets(secrets: tuple[str, ...], tmp_path: Path) -> None:
     """A function without Kafka access has the address, which asks for credentials, but not the credentials."""
     given = environment(load(EXAMPLE), secrets, home=str(tmp_path))
     settings = Settings.load(given)
@@ -168,7 +166,7 @@ def test_each_process_of_a_deployment_reads_its_environment_whichever_secrets_it
     assert set(json.loads(given.get("MUSTER_SECRETS", "{}"))) <= set(secrets)
 
 
-def test_who_speaks_to_kafka_without_its_credentials_is_told(tmp_path: Path) -> None:
+def test_missing_kafka_credentials_are_reported(tmp_path: Path) -> None:
     settings = Settings.load(environment(load(EXAMPLE), (), home=str(tmp_path)))
     with pytest.raises(UserError, match=r"BAD_SETTINGS: .*needs credentials=FILE"):
         group_members(settings.kafka_bootstrap, "workers")

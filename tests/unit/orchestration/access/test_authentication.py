@@ -20,7 +20,7 @@ def refusal(world: World, text: str, *, after_ms: int = 0) -> UserError:
     return refused.value
 
 
-def test_a_token_is_its_principal_with_the_rights_of_the_cap_that_the_grants_include(world: World) -> None:
+def test_token_has_the_rights_shared_by_its_cap_and_grants(world: World) -> None:
     token = world.add_token("acme-engineer", {(ACME, "viewer"), (BETA, "admin")}, 1000)
     caller = authenticate(world.services.tokens, token.text.reveal(), request_id=REQUEST, now_ms=now_ms())
     assert (caller.principal.name, caller.token and caller.token.token_id) == ("acme-engineer", token.token_id)
@@ -34,7 +34,7 @@ def test_a_token_loses_a_right_as_soon_as_its_owner_does(world: World) -> None:
     assert world.caller("acme-viewer").rights.in_tenant(ACME) == frozenset()
 
 
-def test_a_token_of_an_unknown_id_and_one_with_another_secret_are_refused_alike(world: World) -> None:
+def test_unknown_id_and_wrong_secret_are_refused_alike(world: World) -> None:
     own = world.tokens["acme-viewer"]
     other_secret = Token.make(own.token_id, bytes(range(32)))
     unknown = Token.make(REQUEST, bytes(range(32)))
@@ -51,13 +51,13 @@ def test_a_token_is_valid_until_the_millisecond_it_expires(world: World) -> None
     assert refused.value.code == "TOKEN_EXPIRED"
 
 
-def test_a_revoked_token_is_refused_whatever_its_lifetime(world: World) -> None:
+def test_revoked_token_is_refused_within_its_lifetime(world: World) -> None:
     token = world.tokens["acme-viewer"]
     world.services.tokens.revoke(token.token_id, now_ms=5)
     assert refusal(world, token.text.reveal()).code == "TOKEN_REVOKED"
 
 
-def test_the_catalog_keeps_no_token(world: World) -> None:
+def test_catalog_stores_no_token(world: World) -> None:
     with world.services.database.read() as connection:
         dump = "\n".join(connection.connection.driver_connection.iterdump())  # type: ignore[union-attr]
     assert world.tokens["acme-viewer"].digest in dump

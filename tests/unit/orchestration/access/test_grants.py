@@ -1,4 +1,4 @@
-"""Changes of grants and tokens, and what nobody can do with them."""
+"""Changes of grants and tokens, and their limits."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def roles(record: Any) -> dict[str, list[str]]:
     return {item["name"]: item["roles"] for item in record["items"]}
 
 
-def test_grants_are_replaced_as_a_whole_and_with_the_states_before_and_after_in_the_audit_trail(world: World) -> None:
+def test_grants_are_replaced_whole_and_audited_with_both_states(world: World) -> None:
     view, ids = tenant(world, "acme-admin"), world.principals
     before, seen = view.grants()
     wanted = [(ids["acme-admin"], ["admin"]), (ids["acme-viewer"], ["viewer", "operator"])]
@@ -41,7 +41,7 @@ def test_grants_are_replaced_as_a_whole_and_with_the_states_before_and_after_in_
     }
 
 
-def test_a_change_of_grants_that_were_changed_since_they_were_read_is_stale(world: World) -> None:
+def test_change_of_outdated_grants_is_stale(world: World) -> None:
     view, ids = tenant(world, "acme-admin"), world.principals
     _, seen = view.grants()
     view.replace_grants([(ids["acme-admin"], ["admin"])], seen=seen)
@@ -50,7 +50,7 @@ def test_a_change_of_grants_that_were_changed_since_they_were_read_is_stale(worl
 
 
 @pytest.mark.parametrize("scope", [ACME, DEPLOYMENT])
-def test_the_last_administrator_cannot_remove_himself(world: World, scope: str) -> None:
+def test_last_administrator_cannot_be_removed(world: World, scope: str) -> None:
     name = f"{scope or 'deployment'}-admin"
     caller = world.caller(name)
     view = AdministrationView(world.services, caller, scope) if scope else DeploymentView(world.services, caller)
@@ -78,7 +78,7 @@ def test_bad_grants_are_refused_and_change_nothing(world: World, items: list[Any
     assert view.grants() == (before, seen)
 
 
-def test_a_token_is_made_for_oneself_with_no_more_than_ones_rights(world: World) -> None:
+def test_own_token_has_at_most_the_rights_of_its_owner(world: World) -> None:
     view = tenant(world, "acme-engineer")
     record, secret = view.create_token(name="ci", roles=["operator", "viewer"], days=None)
     assert record["tenants"] == {"acme": ["operator", "viewer"]}
@@ -93,7 +93,7 @@ def test_a_token_is_made_for_oneself_with_no_more_than_ones_rights(world: World)
     assert secret.text.reveal() not in str(world.services.audit.search())
 
 
-def test_a_capped_token_makes_no_wider_one(world: World) -> None:
+def test_capped_token_cannot_create_a_wider_one(world: World) -> None:
     world.tokens["capped"] = world.add_token("acme-admin", {(ACME, "viewer")}, 1000)
     assert refused(tenant(world, "capped").create_token, name="x", roles=["admin"], days=None) == "CAP_TOO_WIDE"
     deployment = DeploymentView(world.services, world.caller("capped"))
@@ -108,7 +108,7 @@ def test_a_token_lasts_at_most_a_year(world: World, days: int) -> None:
     view.create_token(name="x", roles=["viewer"], days=365)
 
 
-def test_an_administrator_makes_tokens_for_service_accounts_of_the_tenant_alone(world: World) -> None:
+def test_administrator_creates_tokens_only_for_service_accounts_of_the_tenant(world: World) -> None:
     view, ids = tenant(world, "acme-admin"), world.principals
     record, _ = view.create_token(name="x", roles=["operator"], days=1, principal=ids["acme-operator"])
     assert record["principal"] == ids["acme-operator"]
@@ -123,7 +123,7 @@ def test_an_administrator_makes_tokens_for_service_accounts_of_the_tenant_alone(
     assert refused(engineer.create_token, **given) == "FORBIDDEN"
 
 
-def test_one_sees_and_revokes_ones_own_tokens_and_administrators_those_that_reach_their_tenant(world: World) -> None:
+def test_owners_manage_their_tokens_and_administrators_those_reaching_their_tenant(world: World) -> None:
     own, admin = tenant(world, "acme-viewer"), tenant(world, "acme-admin")
     mine, foreign = world.tokens["acme-viewer"].token_id, world.tokens["beta-viewer"].token_id
     assert [item["token"] for item in own.tokens(limit=9).items] == [mine]
@@ -136,7 +136,7 @@ def test_one_sees_and_revokes_ones_own_tokens_and_administrators_those_that_reac
     assert refused(world.caller, "acme-viewer") == "TOKEN_REVOKED"
 
 
-def test_an_administrator_of_one_tenant_takes_it_from_a_token_that_keeps_the_others(world: World) -> None:
+def test_administrator_removes_only_the_own_tenant_from_a_token(world: World) -> None:
     world.tokens["both"] = world.add_token("deployment-admin", {(ACME, "viewer"), (BETA, "viewer")}, 1000)
     wide = world.tokens["both"].token_id
     shown = tenant(world, "acme-admin").revoke_token(wide)
@@ -147,7 +147,7 @@ def test_an_administrator_of_one_tenant_takes_it_from_a_token_that_keeps_the_oth
     assert "beta" not in str(shown)
 
 
-def test_a_token_across_tenants_is_made_and_revoked_at_the_deployment(world: World) -> None:
+def test_cross_tenant_token_is_managed_at_the_deployment(world: World) -> None:
     admin = DeploymentView(world.services, world.caller("deployment-admin"))
     record, _ = admin.create_token(name="x", cap={(ACME, "viewer"), (DEPLOYMENT, "operator")}, days=7)
     assert (record["tenants"], record["deployment"]) == ({"acme": ["viewer"]}, ["operator"])

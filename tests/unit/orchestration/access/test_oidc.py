@@ -73,7 +73,7 @@ def test_metadata_and_keys_are_kept_for_an_hour() -> None:
         assert fake.asked(f"{ISSUER}/.well-known/openid-configuration") == fetched
 
 
-def test_an_unknown_key_makes_the_keys_be_fetched_again_once_a_minute() -> None:
+def test_unknown_key_refetches_keys_at_most_once_a_minute() -> None:
     fake, now = Fake(), [0.0]
     made = provider(fake, clock=lambda: now[0])
     assert claims(made) == "4711"
@@ -89,7 +89,7 @@ def test_an_unknown_key_makes_the_keys_be_fetched_again_once_a_minute() -> None:
     assert claims(made) == "4711"
 
 
-def test_keys_that_are_no_signing_keys_are_left_out() -> None:
+def test_non_signing_keys_are_ignored() -> None:
     fake = Fake()
     fake.keys = [
         {"kty": "oct", "k": "c2VjcmV0", "kid": "rsa"},
@@ -113,21 +113,21 @@ def test_keys_that_are_no_signing_keys_are_left_out() -> None:
         ({"authorization_endpoint": None}, "authorization_endpoint"),
     ],
 )
-def test_metadata_that_lead_elsewhere_are_refused(changes: dict[str, Any], why: str) -> None:
+def test_metadata_with_foreign_addresses_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(RetriableError, match=why) as refused:
         provider(Fake(**changes)).metadata()
     assert refused.value.code == "IDENTITY_PROVIDER_FAILED"
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"<html>", b"[" * 100_000])
-def test_an_answer_that_is_none_is_the_provider_s_fault(answer: bytes) -> None:
+def test_invalid_answer_is_a_provider_error(answer: bytes) -> None:
     fake = Fake()
     fake.token = answer
     with pytest.raises(RetriableError, match="no JSON object"):
         claims(provider(fake))
 
 
-def test_a_client_says_who_it_is_as_the_provider_wants_it() -> None:
+def test_client_authenticates_by_the_providers_method() -> None:
     for metadata, secret, basic in (
         ({}, "secret &", True),
         ({"token_endpoint_auth_methods_supported": ["client_secret_post"]}, "secret &", False),
@@ -159,7 +159,7 @@ def test_a_client_says_who_it_is_as_the_provider_wants_it() -> None:
         ("", ISSUER, False),
     ],
 )
-def test_addresses_are_https_but_for_a_provider_on_this_machine(url: str, issuer: str, good: bool) -> None:  # noqa: FBT001
+def test_addresses_require_https_except_on_loopback(url: str, issuer: str, good: bool) -> None:  # noqa: FBT001
     assert usable(url, issuer) == good
 
 
@@ -188,7 +188,7 @@ def test_without_an_issuer_there_is_no_provider() -> None:
         ({"oidc_grants": '{"g": {"tenants": {"": ["admin"]}}}'}, "oidc_grants"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused_by_name(changes: dict[str, str], name: str) -> None:
+def test_inconsistent_settings_are_refused_by_name(changes: dict[str, str], name: str) -> None:
     given = {"oidc_issuer": ISSUER, "oidc_client_id": CLIENT, **changes}
     with pytest.raises(UserError, match=name) as refused:
         OidcSettings.of(Settings(**given))  # type: ignore[arg-type]
@@ -202,7 +202,7 @@ def test_roles_of_groups_add_up() -> None:
     assert settings.granted(()) == frozenset()
 
 
-def test_the_challenge_is_that_of_the_rfc() -> None:
+def test_challenge_matches_the_rfc_example() -> None:
     """RFC 7636, appendix B."""
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     assert challenge_of(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -211,7 +211,7 @@ def test_the_challenge_is_that_of_the_rfc() -> None:
     assert not proves("é" * 43, challenge_of(verifier))
 
 
-def test_the_settings_of_the_docs_are_taken() -> None:
+def test_documented_settings_are_accepted() -> None:
     page = (Path(__file__).parents[4] / "docs" / "access.md").read_text()
     blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)]
     assert len(blocks) == 3

@@ -28,9 +28,7 @@ def caller_of(services: Services, text: str) -> object:
     return authenticate(services.tokens, text.strip(), request_id=id_of("acme", 1), now_ms=now_ms())
 
 
-def test_the_first_start_makes_an_administrator_whose_token_only_the_owner_of_the_files_reads(
-    services: Services, settings: Settings
-) -> None:
+def test_first_start_creates_an_administrator_with_a_private_token(services: Services, settings: Settings) -> None:
     file = ensure_owner_token(services, settings.home)
     assert file == settings.home / "api" / "token"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -40,7 +38,7 @@ def test_the_first_start_makes_an_administrator_whose_token_only_the_owner_of_th
     assert caller.rights.deployment == set(IN_THE_DEPLOYMENT)
 
 
-def test_a_service_that_runs_for_months_replaces_it_in_time(services: Services, settings: Settings) -> None:
+def test_long_running_service_renews_the_token(services: Services, settings: Settings) -> None:
     first = ensure_owner_token(services, settings.home)
     before = first.read_text()
     token = services.tokens.page(limit=1)[0]
@@ -61,7 +59,7 @@ def test_a_later_start_keeps_a_good_token(services: Services, settings: Settings
 
 
 @pytest.mark.parametrize("harm", ["lost", "garbled", "revoked"])
-def test_a_start_replaces_a_token_that_is_no_longer_good_and_revokes_earlier_ones(
+def test_start_replaces_an_invalid_token_and_revokes_earlier_ones(
     services: Services, settings: Settings, harm: str
 ) -> None:
     file = ensure_owner_token(services, settings.home)
@@ -81,7 +79,7 @@ def test_a_start_replaces_a_token_that_is_no_longer_good_and_revokes_earlier_one
     assert refused.value.code == "TOKEN_REVOKED"
 
 
-def test_a_start_in_the_second_half_of_its_life_replaces_it(
+def test_start_renews_a_token_past_half_its_lifetime(
     services: Services, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = ensure_owner_token(services, settings.home).read_text()
@@ -92,13 +90,13 @@ def test_a_start_in_the_second_half_of_its_life_replaces_it(
     assert ensure_owner_token(services, settings.home).read_text() != first
 
 
-def test_the_owner_comes_beside_administrators_that_exist(world: World) -> None:
+def test_owner_is_added_to_existing_administrators(world: World) -> None:
     ensure_owner_token(world.services, world.settings.home)
     held = {one.principal.name: one.roles for one in world.services.principals.grants(DEPLOYMENT)}
     assert held["owner"] == held["deployment-admin"] == ("admin",)
 
 
-def test_a_file_that_cannot_be_written_says_where(services: Services, settings: Settings) -> None:
+def test_unwritable_token_file_is_named(services: Services, settings: Settings) -> None:
     (settings.home / "api").write_text("a file")
     with pytest.raises(UserError, match=str(settings.home / "api" / "token")) as refused:
         ensure_owner_token(services, settings.home)

@@ -59,7 +59,7 @@ def test_the_table_in_the_docs_is_the_policy() -> None:
         ]
 
 
-def test_a_deployment_administrator_may_take_every_action_in_every_tenant_and_an_operator_sees_jobs() -> None:
+def test_deployment_administrator_can_do_everything_and_operator_can_read_jobs() -> None:
     admin, operator = (Rights.of([(DEPLOYMENT, role)]) for role in ("admin", "operator"))
     assert admin.in_tenant(ACME) == IN_A_TENANT.keys() == IN_EVERY_TENANT.keys()
     assert admin.deployment == IN_THE_DEPLOYMENT.keys()
@@ -93,7 +93,7 @@ def test_an_unknown_role_grants_nothing() -> None:
         ([], [(ACME, "admin")], set()),
     ],
 )
-def test_a_token_may_do_what_its_cap_and_its_owners_grants_both_allow(
+def test_token_can_do_only_actions_allowed_by_both_cap_and_grants(
     cap: list[tuple[str, str]], granted: list[tuple[str, str]], in_acme: set[Action]
 ) -> None:
     rights = Rights.of(cap).within(Rights.of(granted))
@@ -104,7 +104,7 @@ def test_a_token_may_do_what_its_cap_and_its_owners_grants_both_allow(
 
 
 @pytest.mark.parametrize("wider", [(ACME, "engineer"), (BETA, "viewer"), (DEPLOYMENT, "operator")])
-def test_rights_exceed_a_limit_by_any_one_right(wider: tuple[str, str]) -> None:
+def test_single_extra_right_exceeds_a_limit(wider: tuple[str, str]) -> None:
     held = Rights.of([(ACME, "analyst"), (ACME, "operator")])
     assert Rights.of([(ACME, "operator"), wider]).exceed(held)
     assert not Rights.of([(ACME, "operator")]).exceed(held)
@@ -123,16 +123,16 @@ def test_every_action_is_required_by_some_method() -> None:
 
 
 @pytest.mark.parametrize("action", sorted(OF_USERS))
-def test_a_read_of_users_cannot_be_declared_without_a_record(action: Action) -> None:
+def test_read_of_users_must_be_recorded(action: Action) -> None:
     with pytest.raises(TypeError, match="shows users"):
         reads(action)
 
 
-def test_a_method_without_an_action_is_found() -> None:
+def test_method_without_an_action_is_detected() -> None:
     with pytest.raises(TypeError, match="requires no action"):
         action_of(View.record)
 
 
-def test_who_may_read_the_deployment_may_read_the_jobs_of_every_tenant() -> None:
+def test_reading_the_deployment_includes_jobs_of_every_tenant() -> None:
     """Its event stream shows them."""
     assert IN_THE_DEPLOYMENT[Action.READ_DEPLOYMENT] <= IN_EVERY_TENANT[Action.READ_JOBS]

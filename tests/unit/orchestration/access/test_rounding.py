@@ -1,4 +1,4 @@
-"""Rounded counts: what they tell of one person, computed over every draw of the noise."""
+"""Rounded counts reveal little of one person, computed over every draw of the noise."""
 
 import math
 from collections import Counter
@@ -30,7 +30,7 @@ def answered(rule: str, members: int) -> int | None:
 
 
 @pytest.mark.parametrize("known", KNOWN_USERS)
-def test_answers_hardly_depend_on_one_person(known: int) -> None:
+def test_rounded_counts_hide_a_single_person(known: int) -> None:
     """Whether one person is counted beside known users makes no answer certain, nor much likelier."""
     without, with_person, none = odds(known), odds(known + 1), Fraction()
     for answer in without.keys() | with_person.keys():
@@ -44,7 +44,7 @@ def test_answers_hardly_depend_on_one_person(known: int) -> None:
 
 
 @pytest.mark.parametrize("known", KNOWN_USERS)
-def test_seventeen_counts_do_not_find_a_salary(known: int) -> None:
+def test_repeated_counts_do_not_reveal_a_salary(known: int) -> None:
     """A binary search by rounded counts is led astray as often as not, for every person alike."""
     padding = "".join(f' or user = "known-{n}"' for n in range(known))
     found = Counter[bool]()
@@ -59,7 +59,7 @@ def test_seventeen_counts_do_not_find_a_salary(known: int) -> None:
     assert found[True] <= 1
 
 
-def test_a_number_is_near_the_true_one_and_equal_however_the_rule_is_written() -> None:
+def test_rounded_count_is_close_and_independent_of_the_rules_wording() -> None:
     assert len([draw for draw in range(DRAWS) if abs(noise(draw)) <= SPREAD - TO // 2]) > 0.95 * DRAWS
     assert abs(sum(noise(draw) for draw in range(DRAWS))) < DRAWS / 100
     forms = ("a = 1 and b = 2", "b = 2 and a = 1", "(b = 2) and a = 1 and a = 1")
@@ -67,12 +67,12 @@ def test_a_number_is_near_the_true_one_and_equal_however_the_rule_is_written() -
     assert len({answered(f"a = {n}", 12_345) for n in range(50)}) > 3
 
 
-def test_a_rule_with_one_condition_is_one_number_and_others_have_their_parts() -> None:
+def test_only_rules_with_several_conditions_count_their_parts() -> None:
     assert len(questions(parse_rule("a = 1"))) == 1
     assert len(questions(parse_rule("a = 1 and not (b = 2 or c = 3)"))) == 5
 
 
-def test_each_number_is_taken_from_the_day_of_a_principal() -> None:
+def test_each_count_uses_the_daily_budget_of_its_principal() -> None:
     now = 0.0
     day = Budget(per_s=200 / DAY_S, burst=200, clock=lambda: now)
     assert [day.take("viewer", 99), day.take("viewer", 99), day.take("other", 500)] == [0, 0, 0]
@@ -91,6 +91,6 @@ def test_an_estimate_is_rounded_before_it_is_scaled() -> None:
     assert found["groups"][0]["members"] == found["groups"][0]["conditions"][0]["members"] == found["members"]
 
 
-def test_those_who_write_segments_may_read_users() -> None:
+def test_writing_segments_implies_reading_users() -> None:
     """The size of a segment is exact, and so is what its builder counts."""
     assert IN_A_TENANT[Action.WRITE_SEGMENTS] <= IN_A_TENANT[Action.READ_USERS]

@@ -50,7 +50,7 @@ def columns(store: SampleStore, span_ms: int) -> dict[str, Sequence[object]]:
     return {name: item[name] for name in ("members", "lag", "acknowledged_per_s")}
 
 
-def test_every_ten_seconds_without_a_sample_are_unknown_and_so_is_the_rate_after_them(store: SampleStore) -> None:
+def test_missing_samples_leave_gaps_in_values_and_rates(store: SampleStore) -> None:
     put(
         store,
         sample(5, acknowledged=0),
@@ -65,17 +65,17 @@ def test_every_ten_seconds_without_a_sample_are_unknown_and_so_is_the_rate_after
     }
 
 
-def test_the_first_rate_counts_from_the_sample_before_the_span(store: SampleStore) -> None:
+def test_first_rate_uses_the_sample_before_the_span(store: SampleStore) -> None:
     put(store, sample(6, acknowledged=10), sample(5, acknowledged=30))
     assert columns(store, MINUTE)["acknowledged_per_s"][0] == 2.0
 
 
-def test_a_topic_that_was_made_again_has_no_rate(store: SampleStore) -> None:
+def test_recreated_topic_has_no_rate(store: SampleStore) -> None:
     put(store, sample(1, acknowledged=90), sample(0, acknowledged=3))
     assert columns(store, MINUTE)["acknowledged_per_s"][-1] is None
 
 
-def test_in_longer_steps_the_worst_is_kept(store: SampleStore) -> None:
+def test_longer_steps_keep_the_worst_sample(store: SampleStore) -> None:
     """Two hours have steps of 20 s."""
     put(store, sample(3), sample(2, acknowledged=40), sample(1, acknowledged=60, lag=9, members=0))
     put(store, sample(0, acknowledged=100, lag=1))
@@ -85,19 +85,19 @@ def test_in_longer_steps_the_worst_is_kept(store: SampleStore) -> None:
 
 
 @pytest.mark.parametrize("minutes", [1, 59, 60, 61, 720, 1439, 1440])
-def test_no_span_has_more_points_than_a_plot_can_show(minutes: int) -> None:
+def test_points_of_a_span_are_limited(minutes: int) -> None:
     step = step_ms(minutes * MINUTE)
     assert step % SLOT == 0
     assert minutes * MINUTE / step <= MAX_POINTS
     assert minutes <= 60 or minutes * MINUTE / (step - SLOT) > MAX_POINTS
 
 
-def test_without_samples_there_is_nothing_to_plot(store: SampleStore) -> None:
+def test_empty_samples_make_an_empty_plot(store: SampleStore) -> None:
     assert series(store, span_ms=MINUTE, now_ms=NOW)["items"] == []
     assert present_lag(store) == {}
 
 
-def test_what_was_measured_longest_ago_is_present_until_something_newer_is_with_its_time(store: SampleStore) -> None:
+def test_last_measurement_is_kept_with_its_time(store: SampleStore) -> None:
     state = GroupState(group=WORKER_GROUP, at_ms=START - 100 * SLOT, workers=[], lag={IMPORTS: [4, 1]})
     store.put([sample(100, lag=5)], [state], now_ms=NOW)
     (lag,) = present_lag(store).values()

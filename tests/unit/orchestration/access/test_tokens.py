@@ -13,7 +13,7 @@ from schemas.ids import JobId
 ID = JobId("01m87b5fjxy5p23eqzcwh67tr0")
 
 
-def test_a_token_has_its_id_43_digits_and_a_checksum() -> None:
+def test_token_consists_of_id_secret_and_checksum() -> None:
     token = Token.make(ID, bytes(range(32)))
     assert token.text.reveal() == "mst_01m87b5fjxy5p23eqzcwh67tr0_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf_00LLPJ"
     assert token.digest == hashlib.sha256(token.text.reveal().encode()).hexdigest()
@@ -33,7 +33,7 @@ def test_every_token_parses_back(entropy: bytes) -> None:
 
 
 @given(st.integers(0, 80), st.characters())
-def test_a_single_wrong_character_is_found_without_the_catalog(place: int, other: str) -> None:
+def test_single_wrong_character_is_detected_without_the_catalog(place: int, other: str) -> None:
     text = Token.make(ID, bytes(range(32))).text.reveal()
     if text[place] == other:
         return
@@ -43,14 +43,14 @@ def test_a_single_wrong_character_is_found_without_the_catalog(place: int, other
 
 
 @pytest.mark.parametrize("text", ["", "Bearer x", "mst_" + "a" * 200, "\0", "mst_é"])
-def test_rubbish_is_no_token_and_is_not_repeated(text: str) -> None:
+def test_malformed_token_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(UserError) as refused:
         Token.parse(text)
     assert refused.value.code == "BAD_TOKEN"
     assert not text or text not in str(refused.value)
 
 
-def test_two_tokens_of_one_id_differ() -> None:
+def test_tokens_with_equal_ids_differ() -> None:
     with pytest.raises(ValueError, match="32 random bytes"):
         Token.make(ID, b"short")
     assert Token.make(ID, bytes(32)) != Token.make(ID, bytes(range(32)))

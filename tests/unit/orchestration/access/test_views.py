@@ -44,7 +44,7 @@ def entries(world: World, of: str | None = ACME) -> list[AuditEntry]:
     return [entry for entry in world.services.audit.search() if entry.tenant == of]
 
 
-def test_a_tenant_without_a_role_is_as_unknown_as_one_that_does_not_exist(world: World) -> None:
+def test_tenant_without_a_role_looks_nonexistent(world: World) -> None:
     caller = world.caller("acme-admin")
     foreign = refusal(TenantView, world.services, caller, BETA)
     missing = refusal(TenantView, world.services, caller, "gone")
@@ -54,17 +54,17 @@ def test_a_tenant_without_a_role_is_as_unknown_as_one_that_does_not_exist(world:
 
 
 @pytest.mark.parametrize("name", ["", "default ", "../acme", "ACME", "a\0", "gone"])
-def test_who_has_a_role_in_every_tenant_learns_of_a_missing_one_the_same_way(world: World, name: str) -> None:
+def test_missing_tenant_looks_the_same_with_a_role_in_every_tenant(world: World, name: str) -> None:
     assert refusal(TenantView, world.services, world.caller("deployment-admin"), name).code == "UNKNOWN_TENANT"
 
 
-def test_a_role_that_does_not_allow_an_action_is_told_which_roles_do(world: World) -> None:
+def test_refusal_names_the_roles_that_allow_an_action(world: World) -> None:
     refused = refusal(tenant(world, "acme-viewer").rejects, id_of(ACME, JOB))
     assert refused.code == "FORBIDDEN"
     assert "admin or analyst or engineer or operator in tenant acme" in refused.message
 
 
-def test_jobs_of_all_kinds_of_the_tenant_come_newest_first_in_pages(world: World) -> None:
+def test_jobs_of_all_kinds_are_paged_newest_first(world: World) -> None:
     view = tenant(world, "acme-viewer")
     first = view.jobs(limit=3)
     newest = [id_of(ACME, number) for number in (DOWNLOAD, EXPORT, FAILED_JOB)]
@@ -75,7 +75,7 @@ def test_jobs_of_all_kinds_of_the_tenant_come_newest_first_in_pages(world: World
     assert [i["job"] for i in view.jobs(states=["failed"], limit=9).items] == [id_of(ACME, FAILED_JOB)]
 
 
-def test_a_page_that_ends_exactly_at_the_end_has_no_next(world: World) -> None:
+def test_last_full_page_has_no_next(world: World) -> None:
     assert tenant(world, "acme-viewer").jobs(limit=4).next is None
 
 
@@ -94,7 +94,7 @@ def test_a_job_of_another_tenant_is_unknown(world: World, read: str, number: int
     assert str(refused).replace(foreign, missing) == str(refusal(getattr(view, read), missing))
 
 
-def test_a_job_without_a_receipt_says_in_which_state_it_is(world: World) -> None:
+def test_missing_receipt_error_names_the_state(world: World) -> None:
     view = tenant(world, "acme-viewer")
     assert view.receipt(id_of(ACME, JOB))["rows"] == 5
     assert refusal(view.receipt, id_of(ACME, FAILED_JOB)).code == "NO_RECEIPT"
@@ -106,7 +106,7 @@ def test_an_export_has_neither_receipt_nor_rejects(world: World) -> None:
     assert refusal(view.rejects, id_of(ACME, EXPORT)).code == "NO_REJECTS"
 
 
-def test_a_job_is_known_by_its_id_alone_in_every_tenant_in_which_one_may_read_jobs(world: World) -> None:
+def test_job_is_found_by_id_in_every_readable_tenant(world: World) -> None:
     def seen(name: str) -> set[str]:
         view = EverywhereView(world.services, world.caller(name))
         for of in (ACME, BETA):
@@ -123,19 +123,19 @@ def test_a_job_is_known_by_its_id_alone_in_every_tenant_in_which_one_may_read_jo
 
 
 @pytest.mark.parametrize("number", [JOB, EXPORT])
-def test_only_those_who_manage_audiences_see_who_was_notified(world: World, number: int) -> None:
+def test_only_audience_managers_see_recipients(world: World, number: int) -> None:
     recipient = Recipient(channel="email", address="ann@acme.example")
     world.services.outbox.write(id_of(ACME, number), "ready", [recipient], {}, now_ms=1)
 
-    def told(name: str) -> list[tuple[str, str | None]]:
+    def reported(name: str) -> list[tuple[str, str | None]]:
         notices = tenant(world, name).job(id_of(ACME, number))["notifications"]
         return [(notice["channel"], notice["recipient"]) for notice in notices]
 
-    assert told("acme-engineer") == [("email", "ann@acme.example")]
-    assert told("acme-operator") == [("email", None)]
+    assert reported("acme-engineer") == [("email", "ann@acme.example")]
+    assert reported("acme-operator") == [("email", None)]
 
 
-def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:
+def test_other_tenant_objects_are_read_by_name(world: World) -> None:
     view = tenant(world, "acme-engineer")
     assert [item["audience"] for item in view.audiences(limit=9).items] == ["quiet", "vip"]
     assert view.audience("vip")[0]["spec"]["id_column"] == "id_plain"
@@ -146,7 +146,7 @@ def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:
     assert view.recipients("vip")["items"] == []
 
 
-def test_versions_are_those_of_the_lake_newest_first_with_their_pins(world: World) -> None:
+def test_versions_are_listed_newest_first_with_their_pins(world: World) -> None:
     view = tenant(world, "acme-viewer")
     audience = world.services.audiences.get(ACME, AudienceName("vip"))
     world.services.audiences.pin(audience.audience_id, Version(1), 1)
@@ -159,7 +159,7 @@ def test_versions_are_those_of_the_lake_newest_first_with_their_pins(world: Worl
     assert refusal(view.version, "vip", 3).code == "NO_SUCH_VERSION"
 
 
-def test_an_audience_without_a_version_has_none_also_before_the_first_of_all(world: World) -> None:
+def test_audience_without_a_version_lists_none(world: World) -> None:
     view = tenant(world, "acme-viewer")
     world.services.audiences.ensure(ACME, AudienceName("gold"), new_id=id_of(ACME, 50), now_ms=1)
     assert view.versions("gold", limit=9).items == []
@@ -168,13 +168,13 @@ def test_an_audience_without_a_version_has_none_also_before_the_first_of_all(wor
     assert view.versions("vip", limit=9).items == []
 
 
-def test_a_metadata_file_of_another_tenant_is_never_read(world: World) -> None:
+def test_metadata_of_another_tenant_is_never_read(world: World) -> None:
     with world.services.database.write() as connection:
         connection.exec_driver_sql("UPDATE iceberg_tables SET table_namespace = 'gamma' WHERE table_namespace = 'acme'")
     assert tenant(world, "acme-viewer").versions("vip", limit=9).items == []
 
 
-def test_a_read_of_rejects_leaves_an_entry_with_who_and_in_which_request(world: World) -> None:
+def test_read_of_rejects_is_audited_with_principal_and_request(world: World) -> None:
     assert tenant(world, "acme-analyst").rejects(id_of(ACME, JOB))["rejected_by_code"] == {"BAD_plain": 2}
     caller, (entry,) = world.caller("acme-analyst"), entries(world)
     assert (entry.actor, entry.action, entry.object, entry.job_id) == (
@@ -190,7 +190,7 @@ def test_a_read_of_rejects_leaves_an_entry_with_who_and_in_which_request(world: 
     )
 
 
-def test_a_refused_read_of_users_leaves_an_entry_too(world: World) -> None:
+def test_refused_read_of_users_is_audited(world: World) -> None:
     refusal(tenant(world, "acme-viewer").rejects, id_of(ACME, JOB))
     refusal(tenant(world, "acme-analyst").rejects, id_of(BETA, JOB))
     assert [(e.actor, e.error) for e in entries(world)] == [
@@ -200,7 +200,7 @@ def test_a_refused_read_of_users_leaves_an_entry_too(world: World) -> None:
     assert CANARY not in str(entries(world))
 
 
-def test_a_bug_in_a_recorded_method_leaves_an_entry_too(world: World) -> None:
+def test_failed_recorded_method_is_audited(world: World) -> None:
     class Broken(View):
         @recorded(Action.OWN_ACCOUNT, "break")
         def fail(self, note: Note) -> None:
@@ -212,7 +212,7 @@ def test_a_bug_in_a_recorded_method_leaves_an_entry_too(world: World) -> None:
     assert [(e.action, e.error) for e in entries(world, None)] == [("break", "ZeroDivisionError")]
 
 
-def test_the_audit_trail_of_a_tenant_is_its_own_newest_first(world: World) -> None:
+def test_tenant_sees_its_own_audit_trail_newest_first(world: World) -> None:
     for of in (ACME, BETA):
         for number in (JOB, FAILED_JOB):
             tenant(world, f"{of}-admin", of).rejects(id_of(of, number))
@@ -224,7 +224,7 @@ def test_the_audit_trail_of_a_tenant_is_its_own_newest_first(world: World) -> No
     assert view.audit(audience="gold", limit=9).items == view.audit(since_ms=2**50, limit=9).items == []
 
 
-def test_reads_that_show_no_users_leave_no_entry(world: World) -> None:
+def test_reads_without_users_are_not_audited(world: World) -> None:
     view = tenant(world, "acme-admin")
     view.jobs(limit=9)
     view.audit(limit=9)
@@ -232,7 +232,7 @@ def test_reads_that_show_no_users_leave_no_entry(world: World) -> None:
     assert entries(world) == []
 
 
-def test_me_and_my_tenants_are_my_rights_at_this_moment(world: World) -> None:
+def test_me_and_tenants_show_current_rights(world: World) -> None:
     me = deployment(world, "acme-viewer").me()
     assert me["rights"] == {
         "deployment": ["own_account"],

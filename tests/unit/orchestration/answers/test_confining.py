@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[4]
 KAFKA = "sasl_ssl://b-1:9096,b-2:9097?mechanism=SCRAM-SHA-512&ca=/certs/ca.pem"
 
 
-def test_the_plan_has_the_ports_and_files_of_store_catalog_and_kafka_alone(tmp_path: Path) -> None:
+def test_plan_allows_only_ports_and_files_of_store_catalog_and_kafka(tmp_path: Path) -> None:
     settings = Settings(
         home=tmp_path,
         s3_endpoint="http://127.0.0.1:18333",
@@ -32,7 +32,7 @@ def test_the_plan_has_the_ports_and_files_of_store_catalog_and_kafka_alone(tmp_p
     assert plan_of(settings.with_(catalog_url=Secret("postgresql+psycopg://db/muster"))).ports[0] == 5432
 
 
-def test_a_catalog_that_is_a_file_is_written_and_keys_of_a_role_are_asked_for(tmp_path: Path) -> None:
+def test_plan_allows_a_catalog_file_and_role_credentials(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, catalog_url=Secret(f"sqlite:///{tmp_path / 'c.db'}"), s3_access_key="")
     plan = plan_of(settings)
     assert [os.path.normpath(path) for path in plan.writable][1].lstrip("/") == str(tmp_path).lstrip("/")
@@ -69,7 +69,7 @@ print(json.dumps({
 
 
 @pytest.mark.skipif(landlock_abi() < 6, reason="Landlock of Linux 6.12 or newer is not switched on here")
-def test_a_reader_can_do_nothing_beyond_its_plan(tmp_path: Path) -> None:
+def test_reader_is_confined_to_its_plan(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     (tmp_path / "token").write_text("mst_")
     with socket.create_server(("127.0.0.1", 0)) as store, socket.create_server(("127.0.0.1", 0)) as other:

@@ -53,16 +53,14 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
         (ZeroDivisionError("ann@example.com"), "INTERNAL", "fatal"),
     ],
 )
-def test_an_error_is_an_answer_and_the_next_question_is_answered(
-    ask: Ask, error: Exception, code: str, kind: str
-) -> None:
+def test_error_is_an_answer_and_the_reader_continues(ask: Ask, error: Exception, code: str, kind: str) -> None:
     found = MusterError.from_record(ask(error)["error"])
     assert (found.code, found.kind) == (code, kind)
     assert "ann@example.com" not in str(found)
     assert ask(None) == {"answer": "fine"}
 
 
-def test_the_service_learns_where_a_bug_is_and_nothing_of_users(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+def test_bug_report_contains_the_location_but_no_user_data(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     error = error_of(ask(ZeroDivisionError("ann@example.com")))
     caplog.clear()
     body = problem(error, "01m")
@@ -73,11 +71,11 @@ def test_the_service_learns_where_a_bug_is_and_nothing_of_users(ask: Ask, caplog
     assert "conversation" not in str(body) + str(error.as_record())
 
 
-def test_a_question_that_was_given_up_has_no_error_of_its_own(ask: Ask) -> None:
+def test_abandoned_question_reports_no_error(ask: Ask) -> None:
     assert ask(Interrupted()) == {"error": None}
 
 
-def test_a_reader_gets_no_secret_that_it_does_not_need(tmp_path: Path) -> None:
+def test_reader_gets_only_required_secrets(tmp_path: Path) -> None:
     needed = {"s3_secret_key", "catalog_url"}
     names = {one.name for one in fields(Settings) if isinstance(one.default, Secret)}
     secrets: dict[str, Any] = {name: Secret(f"secret-{name}") for name in names - needed}
@@ -90,7 +88,7 @@ def test_a_reader_gets_no_secret_that_it_does_not_need(tmp_path: Path) -> None:
     assert (back.s3_secret_key.reveal(), back.catalog_url.reveal(), back.home) == ("needed", "sqlite:///c.db", tmp_path)
 
 
-def test_every_question_has_a_module_that_answers_it() -> None:
+def test_every_question_has_an_answering_module() -> None:
     assert module.MODULES.keys() == set(QUESTIONS.values())
     for question, name in module.MODULES.items():
         assert question in import_module(f"{answers.__name__}.{name}").ANSWERS

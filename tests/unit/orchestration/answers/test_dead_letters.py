@@ -77,7 +77,7 @@ def test_the_newest_letters_in_some_states_are_listed(
     assert ([one["dead_letter"] for one in items], has_more) == (numbers, more)
 
 
-def test_a_replayed_letter_says_who_sent_it_when_and_that_it_was_refused_again(log: DeadLetterLog) -> None:
+def test_replayed_letter_shows_sender_time_and_new_refusal(log: DeadLetterLog) -> None:
     items, _ = dead_letters.newest(log, MARKS, limit=9, states=(), now_ms=NOW)
     known = {one["dead_letter"]: one for one in items}
     assert (known[11]["state"], known[11]["state_by"], known[11]["state_at"]) == (
@@ -90,7 +90,7 @@ def test_a_replayed_letter_says_who_sent_it_when_and_that_it_was_refused_again(l
     assert (known[10]["code"], known[12]["code"]) == ("undecodable", None)
 
 
-def test_a_letter_as_a_whole_has_its_bytes_and_its_text_if_it_has_one(log: DeadLetterLog) -> None:
+def test_whole_letter_has_bytes_and_decoded_text(log: DeadLetterLog) -> None:
     found = dead_letters.whole(log, MARKS, 11, now_ms=NOW)
     assert (found["value"], found["value_text"], found["key"], found["key_text"]) == ("e30=", "{}", "/w==", None)
     assert found["refused_as"] == 17
@@ -112,7 +112,7 @@ def test_a_letter_as_a_whole_has_its_bytes_and_its_text_if_it_has_one(log: DeadL
         (Selection(numbers=(13, 11, 13)), [11, 13]),
     ],
 )
-def test_a_selection_without_numbers_leaves_out_every_marked_letter(
+def test_selection_without_numbers_skips_marked_letters(
     log: DeadLetterLog, wanted: Selection, numbers: list[int]
 ) -> None:
     assert dead_letters.select(log, MARKS, wanted) == (numbers, False)

@@ -18,7 +18,7 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield made
 
 
-def test_a_query_ends_soon_after_its_question_is_given_up(connection: duckdb.DuckDBPyConnection) -> None:
+def test_query_ends_soon_after_its_question_is_abandoned(connection: duckdb.DuckDBPyConnection) -> None:
     interruption = Interruption()
     with interruption.question(1), interruption.stopping(connection.interrupt):
         threading.Timer(0.05, interruption.stop, [1]).start()
@@ -27,7 +27,7 @@ def test_a_query_ends_soon_after_its_question_is_given_up(connection: duckdb.Duc
         assert interruption.stopped
 
 
-def test_an_interrupt_between_two_statements_ends_the_next_one(connection: duckdb.DuckDBPyConnection) -> None:
+def test_interrupt_between_statements_ends_the_next(connection: duckdb.DuckDBPyConnection) -> None:
     interruption = Interruption()
     with interruption.question(1), interruption.stopping(connection.interrupt):
         interruption.stop(1)
@@ -35,7 +35,7 @@ def test_an_interrupt_between_two_statements_ends_the_next_one(connection: duckd
             connection.execute(SLOW)
 
 
-def test_what_was_given_up_before_it_began_never_begins(connection: duckdb.DuckDBPyConnection) -> None:
+def test_question_abandoned_early_never_starts(connection: duckdb.DuckDBPyConnection) -> None:
     interruption = Interruption()
     interruption.stop(1)
     with interruption.question(1), pytest.raises(Interrupted), interruption.stopping(connection.interrupt):

@@ -39,14 +39,14 @@ def test_object_is_quoted_by_its_bytes_and_counted_rows(deployment: Deployment) 
     assert work_of(deployment.context.objects, pinned, EVENTS) == Work(rows=6, bytes=11, kind="events", mode="append")
 
 
-def test_parquet_is_known_by_its_first_bytes_and_will_be_copied(deployment: Deployment) -> None:
+def test_parquet_is_detected_by_magic_bytes_and_copied(deployment: Deployment) -> None:
     deployment.objects.put("inbox", "a", b"PAR1....")
     assert work_of(deployment.context.objects, deployment.objects.pin("inbox", "a"), APPEND).copied
     deployment.objects.put("inbox", "b", b"user_id\n")
     assert not work_of(deployment.context.objects, deployment.objects.pin("inbox", "b"), APPEND).copied
 
 
-def test_a_setting_names_prices_of_ones_own(tmp_path: Path) -> None:
+def test_setting_names_a_custom_price_file(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     path.write_text('nat_hour = { usd = 9, region = "r", date = 2026-01-01, source = "s" }\n')
     assert prices_of(Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_PRICES_FILE": str(path)})).nat_hour.usd == 9

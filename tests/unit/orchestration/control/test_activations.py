@@ -16,7 +16,7 @@ from tests.fakes.version_store import InMemoryVersionStore
 from tests.unit.orchestration.notifications.test_notices import make_context
 
 
-def test_a_rule_that_waits_and_names_an_audience_that_is_gone_does_not_hold_up_the_tenant(
+def test_waiting_rule_on_a_deleted_audience_does_not_block_the_tenant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     context = make_context(tmp_path)

@@ -109,7 +109,7 @@ def written(first: int, end: int, partition: Partition = HERE, topic: str = EVEN
     return ArchiveWritten(topic=topic, partition=partition, first_offset=first, end_offset=end, files=files)
 
 
-def test_the_ranges_of_a_topic_are_appended_at_once_and_the_end_of_each_partition_is_told() -> None:
+def test_ranges_of_a_topic_are_appended_together_and_their_ends_announced() -> None:
     it = Committer()
     it.take(written(0, 5), written(0, 3, topic=PROFILES), written(10, 20, OTHER), written(5, 9))
     assert it.archive.appends == [(EVENTS, [(0, 5), (10, 20), (5, 9)]), (PROFILES, [(0, 3)])]
@@ -118,7 +118,7 @@ def test_the_ranges_of_a_topic_are_appended_at_once_and_the_end_of_each_partitio
     assert it.counted() == {(EVENTS, "appended"): 3, (PROFILES, "appended"): 1}
 
 
-def test_a_worker_whose_range_is_known_or_refused_is_told_the_end_too_and_others_are_not() -> None:
+def test_known_and_refused_ranges_are_answered_with_the_end() -> None:
     it = Committer()
     it.archive.ends[EVENTS] = {HERE: 10, OTHER: 50, Partition(1): 4}
     it.take(written(0, 10), written(40, 60, OTHER))
@@ -126,7 +126,7 @@ def test_a_worker_whose_range_is_known_or_refused_is_told_the_end_too_and_others
     assert it.counted() == {(EVENTS, "known"): 1, (EVENTS, "refused"): 1}
 
 
-def test_a_range_that_can_never_be_appended_moves_nothing_and_holds_nobody_up(
+def test_unappendable_range_is_refused_without_blocking_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     it = Committer()
@@ -152,7 +152,7 @@ def test_a_range_that_can_never_be_appended_moves_nothing_and_holds_nobody_up(
         (CODEC.encode(written(0, 9, topic=IMPORTS)), "muster.imports has no archive"),
     ],
 )
-def test_what_is_no_announcement_becomes_a_dead_letter_and_is_passed_over(value: bytes | None, reason: str) -> None:
+def test_invalid_announcement_becomes_a_dead_letter(value: bytes | None, reason: str) -> None:
     it = Committer()
     it.take(written(0, 5), value, written(5, 9))
     assert it.sent.ends() == {f"{EVENTS}/3": 9}
@@ -165,7 +165,7 @@ def test_what_is_no_announcement_becomes_a_dead_letter_and_is_passed_over(value:
     assert out.key == ARCHIVE.encode()
 
 
-def test_an_outage_of_the_lake_is_waited_for_and_nothing_overtakes() -> None:
+def test_lake_outage_delays_ranges_in_order() -> None:
     it = Committer()
     it.archive.outages = 6
     it.take(written(0, 5), written(5, 9))
@@ -173,14 +173,14 @@ def test_an_outage_of_the_lake_is_waited_for_and_nothing_overtakes() -> None:
     assert it.waits == [RETRY_S, 2, 4, 8, RETRY_MAX_S, RETRY_MAX_S]
 
 
-def test_an_outage_of_kafka_is_waited_for_and_appends_nothing_again() -> None:
+def test_kafka_outage_delays_announcements_without_appending_twice() -> None:
     it = Committer()
     it.sent.outages = 2
     it.take(written(0, 5), written(0, 3, OTHER))
     assert (it.sent.ends(), len(it.archive.appends)) == ({f"{EVENTS}/3": 5, f"{EVENTS}/0": 3}, 1)
 
 
-def test_a_relay_that_ends_in_an_outage_has_told_nothing_and_the_next_one_does_it_all() -> None:
+def test_relay_ended_by_an_outage_announces_nothing_and_the_next_repeats_all() -> None:
     ending, next_one = Committer(patience=2), Committer()
     ending.archive.outages = 99
     with pytest.raises(Stopped):
@@ -190,7 +190,7 @@ def test_a_relay_that_ends_in_an_outage_has_told_nothing_and_the_next_one_does_i
     assert next_one.sent.ends() == {f"{EVENTS}/3": 5}
 
 
-def test_a_relay_that_dies_after_the_append_leaves_the_next_one_to_tell() -> None:
+def test_next_relay_announces_the_append_of_a_dead_one() -> None:
     first = Committer(patience=1)
     first.sent.outages = 99
     with pytest.raises(Stopped):
@@ -201,7 +201,7 @@ def test_a_relay_that_dies_after_the_append_leaves_the_next_one_to_tell() -> Non
     assert first.counted() == {(EVENTS, "appended"): 1, (EVENTS, "known"): 1}
 
 
-def test_what_no_retry_helps_ends_the_committer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permanent_failure_ends_the_committer(monkeypatch: pytest.MonkeyPatch) -> None:
     it = Committer()
 
     def broken(*_: object, **__: object) -> Appended:
@@ -213,7 +213,7 @@ def test_what_no_retry_helps_ends_the_committer(monkeypatch: pytest.MonkeyPatch)
     assert (it.sent.messages, it.waits) == ([], [])
 
 
-def test_the_ends_of_all_partitions_are_told_again() -> None:
+def test_ends_of_all_partitions_are_announced_again() -> None:
     it = Committer()
     it.archive.ends = {EVENTS: {HERE: 9, OTHER: 5}, PROFILES: {OTHER: 2}}
     it.committer.report_ends()

@@ -18,7 +18,7 @@ def commit(database: Database, statement: str = "CREATE TABLE one (n INTEGER)") 
         connection.execute(sa.text(statement))
 
 
-def test_a_commit_of_this_or_another_process_is_noticed_once(tmp_path: Path) -> None:
+def test_commit_of_any_process_is_noticed_once(tmp_path: Path) -> None:
     url = Secret(f"sqlite:///{tmp_path}/catalog.db")
     ours, other = Database(url), Database(url)
     commit(ours)
@@ -34,7 +34,7 @@ def test_a_commit_of_this_or_another_process_is_noticed_once(tmp_path: Path) -> 
     assert found == [True, False, True, False, True, False]
 
 
-def test_it_is_quiet_some_time_after_the_last_commit() -> None:
+def test_catalog_is_quiet_some_time_after_the_last_commit() -> None:
     versions = [1, 1, 2]
     watch = CatalogWatch(lambda: versions.pop(0))
     quiet = [watch.quiet(NOW)]
@@ -44,7 +44,7 @@ def test_it_is_quiet_some_time_after_the_last_commit() -> None:
     assert quiet == [False, False, True, False]
 
 
-def test_it_is_not_quiet_while_the_catalog_is_away_and_what_is_found_then_counts_as_a_commit() -> None:
+def test_catalog_outage_is_not_quiet_and_ends_like_a_commit() -> None:
     answers: list[int | RetriableError] = [1, RetriableError("CATALOG_UNAVAILABLE", "away"), 1]
 
     def version() -> int:
@@ -57,7 +57,7 @@ def test_it_is_not_quiet_while_the_catalog_is_away_and_what_is_found_then_counts
     assert found == [(True, True), (False, False), (True, True)]
 
 
-def test_a_commit_that_gives_nobody_anything_to_do_is_not_noticed_and_hides_no_other(tmp_path: Path) -> None:
+def test_irrelevant_commit_is_ignored_and_hides_no_other(tmp_path: Path) -> None:
     url = Secret(f"sqlite:///{tmp_path}/catalog.db")
     ours, other = Database(url), Database(url)
     commit(ours)
@@ -72,7 +72,7 @@ def test_a_commit_that_gives_nobody_anything_to_do_is_not_noticed_and_hides_no_o
     assert found == [False, True]
 
 
-def test_a_commit_and_the_end_wake_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commit_and_shutdown_wake_all_waiters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.control.catalog_watch.WATCH_S", 0.001)
     version = 1
     watch, stop, wakes = CatalogWatch(lambda: version), threading.Event(), [threading.Event(), threading.Event()]

@@ -16,20 +16,20 @@ from tests.fakes.sweeping import sweep
 from tests.unit.orchestration.cli.jobs import EXPORT
 
 
-def test_all_are_taken_where_they_are_few() -> None:
+def test_small_queue_is_taken_whole() -> None:
     turns = FairQueue(3)
     assert turns.take("ab") == {"a", "b"}
     assert turns.take("abc") == {"a", "b", "c"}
     assert turns.take("") == set()
 
 
-def test_many_take_turns_in_the_order_in_which_they_came() -> None:
+def test_large_queue_is_served_in_turns_of_arrival() -> None:
     turns = FairQueue(2)
     assert [turns.take("abcde") for _ in range(4)] == [{"a", "b"}, {"c", "d"}, {"e", "a"}, {"b", "c"}]
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=12, unique=True), max_size=30), st.integers(1, 5))
-def test_nobody_waits_longer_than_those_before_him_take(arrivals: list[list[int]], most: int) -> None:
+def test_waiting_is_bounded_by_earlier_entries(arrivals: list[list[int]], most: int) -> None:
     turns, there, waits = FairQueue(most), dict[str, int](), dict[str, int]()
     for number, new in enumerate(arrivals):
         for one in new:
@@ -55,7 +55,7 @@ def asked(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return described
 
 
-def test_the_sweeper_asks_about_each_of_many_jobs_in_its_turn(deployment: Deployment, asked: list[str]) -> None:
+def test_sweeper_checks_many_jobs_in_turn(deployment: Deployment, asked: list[str]) -> None:
     with deployment.full():
         jobs = [
             deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(2 * EXECUTIONS_PER_TICK + 5)
@@ -70,7 +70,7 @@ def test_the_sweeper_asks_about_each_of_many_jobs_in_its_turn(deployment: Deploy
     assert {arn for look in looks for arn in look} == {job.execution for job in jobs}
 
 
-def test_a_job_that_waits_for_its_turn_goes_on_when_it_has_come(deployment: Deployment) -> None:
+def test_waiting_job_continues_at_its_turn(deployment: Deployment) -> None:
     with deployment.full():
         jobs = [
             deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_PER_TICK + 1)
@@ -83,7 +83,7 @@ def test_a_job_that_waits_for_its_turn_goes_on_when_it_has_come(deployment: Depl
     assert [jobs[-1].job_id in text for text in deployment.workflow.started] == [True]
 
 
-def test_cancelled_jobs_are_stopped_at_once_however_many_live(deployment: Deployment, asked: list[str]) -> None:
+def test_cancelled_jobs_stop_immediately_among_many(deployment: Deployment, asked: list[str]) -> None:
     with deployment.full():
         jobs = [
             deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_PER_TICK + 9)
@@ -95,7 +95,7 @@ def test_cancelled_jobs_are_stopped_at_once_however_many_live(deployment: Deploy
     assert len(asked) == EXECUTIONS_PER_TICK + 3
 
 
-def test_exports_take_turns_too(deployment: Deployment, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exports_take_turns(deployment: Deployment, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     count = EXECUTIONS_PER_TICK + 4
     exports = [_export(f"export-{n}") for n in range(count)]
     deployment.workflow.statuses.update({str(export.execution): "RUNNING" for export in exports})

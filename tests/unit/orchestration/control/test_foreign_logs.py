@@ -9,7 +9,7 @@ from schemas.ids import Partition
 from schemas.metrics import FOREIGN_LOG
 
 
-def test_checkpoints_of_another_log_are_counted_until_there_is_none_any_more(
+def test_checkpoints_of_another_log_are_counted_until_replaced(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic_id, looks = "a", list[tuple[Partition, ...]]()

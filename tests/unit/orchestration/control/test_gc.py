@@ -28,7 +28,7 @@ def sweep(deployment: Deployment, **later: float) -> None:
 
 
 @pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
-def test_a_job_whose_execution_was_stopped_from_outside_is_cancelled(deployment: Deployment, state: str) -> None:
+def test_externally_stopped_execution_cancels_its_job(deployment: Deployment, state: str) -> None:
     job = deployment.at(state)
     deployment.workflow.stop_execution(executionArn=str(job.execution), error="Ops", cause="wrong file")
     sweep(deployment)
@@ -40,7 +40,7 @@ def test_a_job_whose_execution_was_stopped_from_outside_is_cancelled(deployment:
     assert deployment.workflow.started == []
 
 
-def test_a_publishing_job_whose_execution_was_stopped_rolls_forward_in_a_new_one(deployment: Deployment) -> None:
+def test_stopped_publishing_job_rolls_forward_in_a_new_execution(deployment: Deployment) -> None:
     job = deployment.at("PUBLISHING")
     deployment.workflow.stop_execution(executionArn=str(job.execution))
     sweep(deployment)
@@ -56,9 +56,7 @@ def test_a_publishing_job_whose_execution_was_stopped_rolls_forward_in_a_new_one
         *(("IMPORTING", status) for status in ("FAILED", "TIMED_OUT", "SUCCEEDED")),
     ],
 )
-def test_a_job_whose_execution_was_lost_goes_on_where_it_is_in_a_new_one(
-    deployment: Deployment, state: str, status: str | None
-) -> None:
+def test_lost_execution_is_replaced_at_the_jobs_state(deployment: Deployment, state: str, status: str | None) -> None:
     job = deployment.at(state)
     if status is None:
         del deployment.workflow.statuses[str(job.execution)]
@@ -74,7 +72,7 @@ def test_a_job_whose_execution_was_lost_goes_on_where_it_is_in_a_new_one(
     assert deployment.scans == 1
 
 
-def test_an_execution_that_fails_at_once_is_not_replaced_at_every_look(deployment: Deployment) -> None:
+def test_failing_execution_is_not_replaced_in_every_sweep(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
     executions = wiring.job_reconciler(deployment.context)
     for seconds in range(60, 180, 5):
@@ -91,9 +89,7 @@ def test_a_young_job_is_left_alone(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
-def test_a_job_that_is_too_old_fails_in_every_state_and_its_waiting_execution_is_told(
-    deployment: Deployment, state: str
-) -> None:
+def test_expired_job_fails_in_every_state_and_ends_its_execution(deployment: Deployment, state: str) -> None:
     job = deployment.at(state)
     deployment.context.jobs.put(job.job_id, task_token="t")
     sweep(deployment, days=3, hours=1)
@@ -109,14 +105,14 @@ def test_a_job_that_is_too_old_fails_in_every_state_and_its_waiting_execution_is
     assert '"state": "FAILED"' in deployment.workflow.answers[0][1]["output"]
 
 
-def test_a_job_is_not_too_old_before_its_three_days_are_over(deployment: Deployment) -> None:
+def test_job_does_not_expire_before_three_days(deployment: Deployment) -> None:
     job = deployment.at("AWAITING")
     sweep(deployment, days=2, hours=23)
     assert deployment.context.jobs.get(job.job_id).state == "AWAITING"
 
 
 @pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
-def test_a_cancel_in_any_state_before_publishing_aborts_the_execution_and_removes_what_was_staged(
+def test_cancel_before_publishing_aborts_the_execution_and_removes_staged_data(
     deployment: Deployment, state: str
 ) -> None:
     job = deployment.at(state)
@@ -144,7 +140,7 @@ def test_workers_drop_the_attempts_before_the_published_one(deployment: Deployme
     assert [m.attempt for m in said] == [1] * 2 * (attempts - 1)
 
 
-def test_a_cancel_while_the_engine_is_away_is_made_up_for_by_the_sweeper(
+def test_sweeper_completes_a_cancel_after_an_engine_outage(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from botocore.exceptions import EndpointConnectionError  # noqa: PLC0415
@@ -214,7 +210,7 @@ def test_the_upload_that_a_retry_reads_is_kept_while_it_runs(deployment: Deploym
     assert deployment.run(again).state == "READY"
 
 
-def test_an_upload_that_no_job_was_registered_for_is_removed_when_no_job_can_come_any_more(
+def test_unregistered_upload_is_removed_once_no_job_can_follow(
     deployment: Deployment,
 ) -> None:
     deployment.objects.now = datetime.now(UTC)
@@ -226,7 +222,7 @@ def test_an_upload_that_no_job_was_registered_for_is_removed_when_no_job_can_com
     assert deployment.objects.keys(STAGING, "uploads/") == []
 
 
-def test_what_a_frozen_worker_stages_after_the_sweep_is_removed_and_what_a_live_job_has_staged_is_not(
+def test_later_sweep_removes_data_of_a_frozen_worker_but_not_of_live_jobs(
     deployment: Deployment,
 ) -> None:
     live, ended = deployment.at("AWAITING"), deployment.run(deployment.register(deployment.request("other")))
@@ -244,7 +240,7 @@ def test_what_a_frozen_worker_stages_after_the_sweep_is_removed_and_what_a_live_
 
 
 @pytest.mark.parametrize("store", ["available", "refuses"])
-def test_what_is_staged_again_after_the_sweep_is_removed_once_it_is_announced(
+def test_data_staged_after_the_sweep_is_removed_when_announced(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, store: str
 ) -> None:
     live, ended = deployment.at("AWAITING"), deployment.run(deployment.register(deployment.request("other")))
@@ -265,7 +261,7 @@ def test_what_is_staged_again_after_the_sweep_is_removed_once_it_is_announced(
     assert [p.partition for p in deployment.context.progress.partitions(live.job_id)] == [0]
 
 
-def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(deployment: Deployment) -> None:
+def test_data_of_an_unknown_import_is_removed_after_the_longest_job_age(deployment: Deployment) -> None:
     deployment.objects.now = datetime.now(UTC)
     deployment.objects.put(STAGING, staging_prefix(JobId("01jd0000000000000000000000")) + "000001/x", b"x")
     orphans = wiring.orphans(deployment.context)
@@ -275,7 +271,7 @@ def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(de
     assert deployment.objects.keys(STAGING) == []
 
 
-def test_the_members_of_a_cut_are_removed_once_they_are_older_than_any_job(deployment: Deployment) -> None:
+def test_cut_members_are_removed_after_the_longest_job_age(deployment: Deployment) -> None:
     deployment.objects.now = datetime.now(UTC)
     deployment.objects.put(STAGING, cut_key(JobId("01jd0000000000000000000000"), Partition(0), "ab"), b"x")
     orphans = wiring.orphans(deployment.context)
@@ -285,7 +281,7 @@ def test_the_members_of_a_cut_are_removed_once_they_are_older_than_any_job(deplo
     assert deployment.objects.keys(STAGING) == []
 
 
-def test_a_notification_is_forgotten_thirty_days_after_it_was_written_unless_it_waits(deployment: Deployment) -> None:
+def test_settled_notifications_are_removed_after_thirty_days(deployment: Deployment) -> None:
     outbox, notifier = deployment.context.outbox, wiring.delivery(deployment.context)
     rows = [outbox.write(f"job-{n}", "ready", [OPERATORS], {}, now_ms=now_ms())[0] for n in range(3)]
     outbox.delivered(rows[0].notification_id, now_ms())

@@ -57,7 +57,7 @@ def outcome(deployment: Deployment, operation_id: JobId) -> Operation:
     return deployment.context.operations.get(ACME, operation_id)
 
 
-def test_a_rollback_publishes_the_old_members_once_though_its_first_run_dies(
+def test_rollback_publishes_once_after_its_first_run_dies(
     deployment: Deployment, audience: Audience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ask(deployment, audience, "rollback", version=1, reason="x")
@@ -77,7 +77,7 @@ def test_a_rollback_publishes_the_old_members_once_though_its_first_run_dies(
     assert deployment.context.versions.version(ref_of(audience), Version(3)).import_id == asked
 
 
-def test_a_rename_and_a_delete_that_died_half_way_are_done(deployment: Deployment, audience: Audience) -> None:
+def test_interrupted_rename_and_delete_are_completed(deployment: Deployment, audience: Audience) -> None:
     context = deployment.context
     asked = ask(deployment, audience, "rename", audience="gold")
     context.versions.rename(ref_of(audience), AudienceName("gold"))  # and died before the catalog knew
@@ -117,7 +117,7 @@ def test_an_audience_is_renamed_expired_and_deleted(deployment: Deployment, audi
         (FatalError("LAKE_MISMATCH", "x"), "failed"),
     ],
 )
-def test_an_outage_leaves_it_pending_and_a_refusal_ends_it(
+def test_outage_leaves_an_operation_pending_and_refusal_ends_it(
     deployment: Deployment, audience: Audience, monkeypatch: pytest.MonkeyPatch, error: Exception, state: str
 ) -> None:
     asked = ask(deployment, audience, "rollback", version=1, reason="")

@@ -39,25 +39,25 @@ def looked(group: Group, *seen: dict[str, int]) -> list[str | None]:
     return said
 
 
-def test_workers_that_take_nothing_of_what_waits_are_told_and_no_longer_once_they_move() -> None:
+def test_stalled_workers_are_reported_until_they_move() -> None:
     said = looked(Group(), {"end": 5}, {}, {"end": 6}, {"at": 1}, {})
     assert said == [None, None, "the workers have made no progress for 120 s, 6 messages are waiting", None, None]
 
 
-def test_what_comes_after_a_quiet_time_is_waited_for_as_long_as_anything_else() -> None:
+def test_records_after_an_idle_time_get_the_full_grace() -> None:
     assert looked(Group(), {}, {}, {}, {"end": 1}, {}) == [None] * 5
 
 
-def test_workers_that_are_behind_and_move_are_alive() -> None:
+def test_lagging_workers_that_move_are_alive() -> None:
     assert looked(Group(), *({"at": n, "end": 10 * n + 10} for n in range(6))) == [None] * 6
 
 
-def test_a_group_without_members_is_told_also_while_nothing_waits() -> None:
-    told = f"no worker has been in group muster-workers for {2 * LATER_MS // 1000} s"
-    assert looked(Group(), {"workers": 0}, {}, {}, {"workers": 1}, {"workers": 0}) == [None, None, told, None, None]
+def test_empty_group_is_reported_even_without_lag() -> None:
+    reported = f"no worker has been in group muster-workers for {2 * LATER_MS // 1000} s"
+    assert looked(Group(), {"workers": 0}, {}, {}, {"workers": 1}, {"workers": 0}) == [None, None, reported, None, None]
 
 
-def test_a_broker_that_does_not_answer_is_told_at_once() -> None:
+def test_unresponsive_broker_is_reported_immediately() -> None:
     [said] = looked(Group(), {"away": True})
     assert said is not None
     assert said.startswith("Kafka does not answer: ")

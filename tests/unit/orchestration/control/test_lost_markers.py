@@ -68,7 +68,7 @@ def look(deployment: Deployment, position: Position, *minutes: float) -> None:
     ],
     ids=["the-log-is-shorter", "the-workers-are-past-it"],
 )
-def test_a_lost_end_marker_fails_its_partition_and_begins_another_attempt(
+def test_lost_end_marker_fails_its_partition_and_starts_another_attempt(
     deployment: Deployment, position: Position, reason: str
 ) -> None:
     job = waiting(deployment)
@@ -82,19 +82,19 @@ def test_a_lost_end_marker_fails_its_partition_and_begins_another_attempt(
     assert (ended.state, ended.attempt, deployment.versions(job)) == ("READY", 2, [1])
 
 
-def test_a_marker_that_waits_for_the_workers_is_not_lost(deployment: Deployment) -> None:
+def test_marker_awaiting_the_workers_is_not_lost(deployment: Deployment) -> None:
     waiting(deployment)
     look(deployment, Position(at=2, end=3), 1, 2.1, 60)
     assert deployment.workflow.said() == ["heartbeat"]
 
 
-def test_nothing_is_lost_before_it_was_missed_for_a_minute(deployment: Deployment) -> None:
+def test_marker_counts_as_lost_after_a_minute(deployment: Deployment) -> None:
     waiting(deployment)
     look(deployment, Position(at=3, end=3), 1, 1.5, 1.9)
     assert deployment.workflow.said() == ["heartbeat"]
 
 
-def test_a_merge_that_is_still_to_be_done_is_not_lost(deployment: Deployment) -> None:
+def test_pending_merge_is_not_lost(deployment: Deployment) -> None:
     job = waiting(deployment)
     key = intent_key(IMPORTS_SMALL, Partition(1), job.job_id, job.attempt)
     deployment.objects.put(STAGING, key, b"the end marker")
@@ -105,7 +105,7 @@ def test_a_merge_that_is_still_to_be_done_is_not_lost(deployment: Deployment) ->
     assert deployment.workflow.said() == ["heartbeat", "failure"]
 
 
-def test_an_announcement_that_was_lost_is_taken_from_staging(deployment: Deployment) -> None:
+def test_lost_announcement_is_read_from_staging(deployment: Deployment) -> None:
     job = waiting(deployment)
     deployment.materialise(job, 1)
     (row,) = [p for p in deployment.context.progress.partitions(job.job_id) if p.partition == 1]
@@ -129,7 +129,7 @@ def test_an_empty_object_or_an_unreadable_result_in_staging_is_absent(
     assert deployment.workflow.said() == ["failure"]
 
 
-def test_an_announcement_that_comes_after_all_is_believed(deployment: Deployment) -> None:
+def test_late_announcement_is_accepted(deployment: Deployment) -> None:
     from orchestration.kinds.materialised import completion_of  # noqa: PLC0415
 
     job = waiting(deployment)

@@ -20,9 +20,7 @@ def lane(run: Callable[[], object], *, every_s: float = 3_600, first_s: float | 
     return Lane(name="lane", tasks=[task])
 
 
-def test_a_lane_goes_on_whatever_befalls_a_task_and_says_what(
-    stop: threading.Event, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_lane_survives_and_logs_task_failures(stop: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
     befalls = [RetriableError("AWAY", "come back later"), FatalError("BROKEN", "for good"), KeyError("a fault")]
     fourth = threading.Event()
 
@@ -42,13 +40,13 @@ def test_a_lane_goes_on_whatever_befalls_a_task_and_says_what(
 
 
 @pytest.mark.parametrize("first_s", [None, 0, 0.01])
-def test_the_first_run_waits_as_long_as_its_row_says(*, stop: threading.Event, first_s: float | None) -> None:
+def test_first_run_is_delayed_as_declared(*, stop: threading.Event, first_s: float | None) -> None:
     ran = threading.Event()
     lane(ran.set, first_s=first_s).start(stop)
     assert ran.wait(0.2 if first_s is None else 30) is (first_s is not None)
 
 
-def test_a_lane_ends_when_it_is_told_to(stop: threading.Event) -> None:
+def test_lane_stops_on_request(stop: threading.Event) -> None:
     thread = lane(lambda: None).start(stop)
     assert thread.is_alive()
     stop.set()
@@ -56,7 +54,7 @@ def test_a_lane_ends_when_it_is_told_to(stop: threading.Event) -> None:
     assert not thread.is_alive()
 
 
-def test_each_task_runs_as_often_as_its_row_says_and_those_that_may_be_woken_then_too() -> None:
+def test_tasks_run_at_their_interval_and_when_woken() -> None:
     ran: list[str] = []
 
     def task(name: str, every_s: float, *, on_wake: bool = False) -> PeriodicTask:
@@ -70,7 +68,7 @@ def test_each_task_runs_as_often_as_its_row_says_and_those_that_may_be_woken_the
     assert ran[6:] == ["often"]
 
 
-def test_a_task_runs_less_often_at_rest_and_a_lane_rests_only_if_no_task_has_more_to_do() -> None:
+def test_resting_lane_runs_tasks_rarely_once_all_are_done() -> None:
     ran: list[int] = []
     quiet, busy = True, False
 
@@ -113,9 +111,7 @@ def test_a_task_runs_less_often_at_rest_and_a_lane_rests_only_if_no_task_has_mor
         (KeyError("a fault"), True, True, False),
     ],
 )
-def test_what_a_task_raises_ends_a_vital_lane_or_is_passed_over(
-    *, error: Exception, vital: bool, raised: bool, rest: bool
-) -> None:
+def test_task_error_ends_only_a_vital_lane(*, error: Exception, vital: bool, raised: bool, rest: bool) -> None:
     ran: list[int] = []
 
     def fail(_: int) -> None:
@@ -133,7 +129,7 @@ def test_what_a_task_raises_ends_a_vital_lane_or_is_passed_over(
     assert (found is error, ran == [1_000]) == (raised, rest)
 
 
-def test_a_stop_that_comes_while_a_lane_looks_for_it_is_kept() -> None:
+def test_stop_during_the_check_is_kept() -> None:
     class SetAfterTheSecondLook(threading.Event):
         looks = 0
 

@@ -98,7 +98,7 @@ def test_a_sample_has_the_lag_and_counters_of_each_topic_and_the_members_of_its_
     assert [(one["worker"], one["partitions"]) for one in workers.workers] == [("worker-1", [0, 1])]
 
 
-def test_ten_seconds_of_the_clock_have_one_sample_however_the_ticks_fall(world: World) -> None:
+def test_each_ten_seconds_have_one_sample_at_any_tick(world: World) -> None:
     for after_ms in (0, 9_999, 10_001, 10_900, 29_999):
         world.sampling.tick(AT + after_ms)
     assert sorted({one.at_ms - AT for one in world.samples()}) == [0, 10_000, 20_000]
@@ -106,9 +106,7 @@ def test_ten_seconds_of_the_clock_have_one_sample_however_the_ticks_fall(world: 
 
 
 @pytest.mark.parametrize("part", ["offsets", "workers"])
-def test_while_kafka_is_away_there_is_no_sample_and_one_line_in_the_log(
-    world: World, part: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_kafka_outage_skips_samples_and_logs_once(world: World, part: str, caplog: pytest.LogCaptureFixture) -> None:
     world.sampling.tick(AT)
     world.groups[1].away, world.refused = part == "offsets", part == "workers"
     with caplog.at_level(logging.WARNING):
@@ -120,7 +118,7 @@ def test_while_kafka_is_away_there_is_no_sample_and_one_line_in_the_log(
     assert len([one for one in caplog.records if "no samples" in one.message]) == 1
 
 
-def test_a_sample_that_could_not_be_written_is_taken_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritten_sample_is_taken_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Callable[[], None]) -> None:
         raise RetriableError("CATALOG_UNAVAILABLE", "away")
 

@@ -76,12 +76,12 @@ def checks(tmp_path: Path) -> Iterator[Checks]:
     made.context.database.close()
 
 
-def test_every_partition_of_every_segment_has_its_turn(checks: Checks) -> None:
+def test_every_partition_of_every_segment_is_checked_in_turn(checks: Checks) -> None:
     assert checks.look(7) == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 0)]
     assert (checks.results(), checks.mismatches()) == ({"equal": 7}, 0)
 
 
-def test_a_segment_that_is_new_is_next_and_one_that_is_paused_or_gone_is_left_out(checks: Checks) -> None:
+def test_new_segment_is_checked_next_and_inactive_ones_are_skipped(checks: Checks) -> None:
     checks.look(3)
     checks.create("c")
     assert checks.look() == [("c", 0)]
@@ -90,20 +90,18 @@ def test_a_segment_that_is_new_is_next_and_one_that_is_paused_or_gone_is_left_ou
     assert checks.look(2) == [("c", 1), ("c", 2)]
 
 
-def test_users_who_differ_are_counted_until_they_do_not_and_none_is_named_in_the_log(
-    checks: Checks, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_differing_users_are_counted_but_not_logged(checks: Checks, caplog: pytest.LogCaptureFixture) -> None:
     checks.answers = [2, 3]
     assert checks.look(3) == [("a", 0), ("b", 0), ("a", 0)]
     assert (checks.results(), checks.mismatches()) == ({"different": 2, "equal": 1}, 3)
-    told = "segment b, rule version 1, partition 0 as of 2026-11-25T00:00:00+00:00: the stream lacks 3 users"
-    assert told in caplog.text
+    reported = "segment b, rule version 1, partition 0 as of 2026-11-25T00:00:00+00:00: the stream lacks 3 users"
+    assert reported in caplog.text
     assert "user-" not in caplog.text
     assert checks.look(2) == [("b", 0), ("a", 1)]
     assert checks.mismatches() == 0
 
 
-def test_users_who_differ_are_forgotten_with_their_segment(checks: Checks) -> None:
+def test_differences_are_dropped_with_their_segment(checks: Checks) -> None:
     checks.answers = [2]
     checks.look()
     checks.context.segments.delete(ACME, AudienceName("a"), now_ms=3)
@@ -111,9 +109,7 @@ def test_users_who_differ_are_forgotten_with_their_segment(checks: Checks) -> No
     assert checks.mismatches() == 0
 
 
-def test_a_check_that_is_not_possible_changes_nothing_of_what_was_found_and_holds_up_no_other(
-    checks: Checks, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_impossible_check_keeps_findings_and_blocks_no_other(checks: Checks, caplog: pytest.LogCaptureFixture) -> None:
     checks.answers = [2, None, None]
     assert checks.look(3) == [("a", 0), ("b", 0), ("a", 0)]
     assert checks.mismatches() == 2
@@ -122,14 +118,14 @@ def test_a_check_that_is_not_possible_changes_nothing_of_what_was_found_and_hold
     assert "cannot check partition 0 of segment b: CUT_TIMEOUT" in caplog.text
 
 
-def test_without_segments_there_is_nothing_to_check(tmp_path: Path) -> None:
+def test_empty_catalog_needs_no_check(tmp_path: Path) -> None:
     none = Checks(tmp_path)
     assert (none.look(), none.results(), none.mismatches()) == ([], {}, 0)
     none.context.database.close()
 
 
 @pytest.mark.parametrize(("every", "lanes"), [(0, 0), (10, 1)])
-def test_who_does_not_want_checks_has_none(tmp_path: Path, every: int, lanes: int) -> None:
+def test_checks_can_be_disabled(tmp_path: Path, every: int, lanes: int) -> None:
     checks = Checks(tmp_path, every=every)
     with closing(checks.context.database):
         others: Any = None

@@ -51,9 +51,7 @@ def test_an_unfinished_upload_ends_after_a_day_and_a_finished_one_stays(deployme
     assert deployment.objects.keys(STAGING) == [stored.key]  # `orphans` looks whether a job reads it
 
 
-def test_the_parts_of_an_unfinished_upload_are_given_up(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unfinished_multipart_upload_is_aborted(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, aborted = upload(deployment, multipart="m1"), []
     monkeypatch.setattr(
         "connectors.storage.multipart.Parts.abort", lambda _, bucket, key, id_: aborted.append((bucket, key, id_))
@@ -62,7 +60,7 @@ def test_the_parts_of_an_unfinished_upload_are_given_up(
     assert aborted == [(STAGING, begun.key, "m1")]
 
 
-def test_an_export_to_download_goes_a_day_after_its_end_and_other_downloads_stay(deployment: Deployment) -> None:
+def test_finished_download_export_is_removed_after_a_day(deployment: Deployment) -> None:
     exports, own, running = deployment.context.exports, fresh_id(), fresh_id()
     for id_ in (own, running):
         exports.register(
@@ -89,7 +87,7 @@ def test_an_export_to_download_goes_a_day_after_its_end_and_other_downloads_stay
     assert deployment.objects.keys(STAGING) == sorted([*others, f"download/{ACME}/{running}/manifest.json"])
 
 
-def test_keys_are_forgotten_after_72_hours(deployment: Deployment) -> None:
+def test_idempotency_keys_expire_after_72_hours(deployment: Deployment) -> None:
     store = deployment.context.idempotency
     asked = KeyedRequest(principal_id=JobId("p"), tenant=ACME, key="k", request="r", holder=JobId("h"))
     first = store.claim(asked, new_id=fresh_id(), now_ms=AT_MS)

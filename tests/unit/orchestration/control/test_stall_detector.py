@@ -17,9 +17,7 @@ PLACE = ("muster.job-events", 0)
     ],
     ids=["nothing was ever sent", "nobody fetches", "behind, and moving", "it goes on"],
 )
-def test_it_stands_while_something_waits_and_nothing_is_acknowledged(
-    looks: list[tuple[int, int]], seconds: list[float]
-) -> None:
+def test_stall_requires_lag_without_acknowledgements(looks: list[tuple[int, int]], seconds: list[float]) -> None:
     group = StallDetector()
     found = [
         group.seconds({PLACE: committed}, {PLACE: end}, 1_000 + 10_000 * n) for n, (committed, end) in enumerate(looks)

@@ -34,15 +34,15 @@ SENT: dict[str, Any] = {
     ("committed", "rows", "waiting"),
     [(-1, 0, 10), (0, 0, 10), (10, 0, 10), (15, 30, 5), (19, 54, 1), (20, 60, 0), (99, 60, 0)],
 )
-def test_rows_follow_from_the_messages_that_are_behind_the_workers(committed: int, rows: int, waiting: int) -> None:
+def test_processed_rows_follow_from_acknowledged_messages(committed: int, rows: int, waiting: int) -> None:
     assert durable_and_waiting(60, [10, 19], committed) == (rows, waiting)
 
 
-def test_a_partition_that_was_sent_nothing_waits_for_nothing() -> None:
+def test_partition_without_messages_has_no_lag() -> None:
     assert durable_and_waiting(0, [-1, -1], 7) == (0, 0)
 
 
-def test_a_job_is_looked_for_in_its_own_lane() -> None:
+def test_job_lag_uses_its_own_lane() -> None:
     committed = {(IMPORTS_SMALL, 0): 15, (IMPORTS_SMALL, 1): 4, (IMPORTS, 0): 0, (IMPORTS, 1): 0}
     record = lag_record(job(attempt=Attempt(1), small=True), SENT, committed)
     assert record is not None
@@ -53,7 +53,7 @@ def test_a_job_is_looked_for_in_its_own_lane() -> None:
 
 
 @pytest.mark.parametrize("sent", [{}, {**SENT, "attempt": 2}, {**SENT, "offsets": []}])
-def test_nothing_is_told_without_a_report_of_this_attempt(sent: dict[str, Any]) -> None:
+def test_lag_requires_a_report_of_this_attempt(sent: dict[str, Any]) -> None:
     assert lag_record(job(attempt=Attempt(1)), sent, {}) is None
 
 
@@ -105,7 +105,7 @@ def test_the_relay_writes_the_lag_of_moving_jobs(context: Context) -> None:
     assert context.progress.stages(JOB.job_id)["materialise"].record["lag"] == [0, 0]
 
 
-def test_an_outage_of_kafka_costs_the_relay_nothing_but_the_progress(context: Context) -> None:
+def test_kafka_outage_costs_only_the_progress(context: Context) -> None:
     group = GroupAt()
     group.away = True
     context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
@@ -125,37 +125,37 @@ class GroupServing:
         return self.has
 
 
-def test_a_job_that_waits_says_for_how_long_no_worker_has_had_its_partitions(context: Context) -> None:
+def test_waiting_job_shows_how_long_its_partitions_lack_a_worker(context: Context) -> None:
     group, of_segments = GroupServing(), GroupServing()
     absence = wiring.worker_absence(context, groups(group, of_segments))
     waiting, at_ms = job(state="AWAITING", attempt=Attempt(1)), 100_000
 
-    def told(after_s: int) -> float | None:
+    def reported(after_s: int) -> float | None:
         return without_worker_s(waiting, context.progress.stages(JOB.job_id), at_ms + after_s * 1000)
 
     def look(after_s: int, *jobs: Job) -> None:
         absence.tick(jobs, at_ms + after_s * 1000)
 
-    assert told(0) is None
+    assert reported(0) is None
     look(0, replace(waiting, state="IMPORTING"))
-    assert told(0) is None
+    assert reported(0) is None
     look(1, waiting)
-    assert told(2) is None  # a rebalance
-    assert told(9) == 8.0
+    assert reported(2) is None  # a rebalance
+    assert reported(9) == 8.0
     look(7, waiting)
-    assert told(15) == 14.0
-    assert told(23) is None  # the control plane has reported nothing for a while
+    assert reported(15) == 14.0
+    assert reported(23) is None  # the control plane has reported nothing for a while
     group.has = None
     look(24, waiting)
     group.has = False
     look(25, waiting)
-    assert told(25) == 24.0
+    assert reported(25) == 24.0
     group.has = True
     look(26, waiting)
-    assert told(26) is None
+    assert reported(26) is None
     group.has = False
     look(30, waiting)
-    assert told(40) == 10.0
+    assert reported(40) == 10.0
     assert (
         without_worker_s(replace(waiting, state="READY"), context.progress.stages(JOB.job_id), at_ms + 40_000) is None
     )

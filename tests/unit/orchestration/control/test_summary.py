@@ -19,7 +19,7 @@ SAMPLES = [
 ]
 
 
-def test_the_worst_partition_counts_and_everything_else_is_added_up() -> None:
+def test_worst_partition_counts_and_other_numbers_are_summed() -> None:
     assert summary(SAMPLES) == {
         "muster_consumer_lag": 90,
         "muster_dead_letters": 2,

@@ -25,11 +25,11 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, st
     return [(c.kind, c.name, bool(c.warning)) for c in changes({"Resources": before}, {"Resources": after})]
 
 
-def test_nothing_changes_between_a_template_and_itself(template: Template) -> None:
+def test_template_does_not_differ_from_itself(template: Template) -> None:
     assert changes(template.body, json.loads(json.dumps(template.body))) == []
 
 
-def test_what_loses_data_comes_first() -> None:
+def test_data_loss_is_listed_first() -> None:
     before = {
         "Bucket": resource("S3::Bucket", kept=True, BucketName="a"),
         "Logs": resource("Logs::LogGroup", LogGroupName="/a"),
@@ -66,7 +66,7 @@ def test_a_change_names_the_properties() -> None:
     assert change == Change(kind="change", name="A", type="AWS::SQS::Queue", properties=("Colour",))
 
 
-def test_what_cannot_be_changed_is_so_by_cloudformations_schemas(template: Template) -> None:
+def test_replacements_follow_cloudformation_schemas(template: Template) -> None:
     """For properties that the stack uses, and for task definitions, where every change makes a new revision."""
     from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_changed_is_so_by_cloudformations_schemas(template: Templ
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Resources": 3}'])
-def test_what_is_no_template_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_template_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as raised:
@@ -94,7 +94,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("aws")
-def test_the_deployed_template_is_asked_for_and_none_where_there_is_no_stack() -> None:
+def test_deployed_template_is_fetched_or_absent() -> None:
     body = {
         "Resources": {"InboxBucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": SETTINGS.buckets.inbox}}}
     }
@@ -109,7 +109,7 @@ def test_the_deployed_template_is_asked_for_and_none_where_there_is_no_stack() -
 
 
 @pytest.mark.usefixtures("aws")
-def test_a_bucket_that_exists_is_told_unless_it_is_the_stacks_own() -> None:
+def test_existing_foreign_bucket_is_reported() -> None:
     mine = {"Resources": {"InboxBucket": resource("S3::Bucket", BucketName=SETTINGS.buckets.inbox)}}
     from moto import mock_aws
 
@@ -120,7 +120,7 @@ def test_a_bucket_that_exists_is_told_unless_it_is_the_stacks_own() -> None:
         assert taken_buckets(SETTINGS, mine) == [SETTINGS.buckets.lake]
 
 
-def test_without_credentials_it_is_said_that_aws_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -18,7 +18,7 @@ def synthesised(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("synthesised")
-def test_synth_writes_the_template_and_says_what_comes_next(
+def test_synth_writes_the_template_and_names_the_next_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], template: Template
 ) -> None:
     assert main(["deploy", "synth", str(EXAMPLE), "--out", str(tmp_path / "out")]) == ExitCode.OK
@@ -39,7 +39,7 @@ def test_synth_and_diff_speak_json(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("synthesised")
-def test_diff_warns_of_what_is_left_behind(
+def test_diff_warns_of_retained_resources(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], template: Template
 ) -> None:
     before = json.loads(json.dumps(template.body))
@@ -53,7 +53,7 @@ def test_diff_warns_of_what_is_left_behind(
     assert main(["deploy", "diff", str(EXAMPLE), "--template", str(path), "--deployed"]) == ExitCode.USAGE
 
 
-def test_settings_that_cannot_be_end_the_command_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_settings_end_the_command_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "deploy.toml"
     path.write_text(EXAMPLE.read_text().replace("SCRAM-SHA-512", "NTLM"))
     assert main(["deploy", "synth", str(path), "--json"]) == ExitCode.USER_ERROR
@@ -63,7 +63,7 @@ def test_settings_that_cannot_be_end_the_command_by_name(tmp_path: Path, capsys:
     assert json.loads(said.out)["error"]["detail"]["settings"] == ["kafka.mechanism", "kafka.mechanism"]
 
 
-def test_without_the_extra_the_command_says_what_to_install(
+def test_missing_extra_is_reported_with_its_installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(synthesis, "MODULES", ("no_such_module",))
@@ -72,9 +72,7 @@ def test_without_the_extra_the_command_says_what_to_install(
 
 
 @pytest.mark.usefixtures("synthesised")
-def test_a_place_that_cannot_be_written_is_an_error_of_the_user(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unwritable_output_is_a_user_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert main(["deploy", "synth", str(EXAMPLE), "--out", str(tmp_path / "file")]) == ExitCode.USER_ERROR
     assert capsys.readouterr().err.startswith("NOT_WRITABLE: ")

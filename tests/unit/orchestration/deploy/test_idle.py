@@ -9,7 +9,7 @@ from orchestration.quoting.deployment import CPU, Deployment
 from tests.unit.orchestration.deploy.conftest import Template
 
 
-def test_what_is_paid_by_the_month_is_what_the_stack_has(template: Template) -> None:
+def test_monthly_costs_match_the_stack(template: Template) -> None:
     idle = Idle()
     assert len(template.of_type("ECS::Service")) == 3  # workers, segment workers, the control plane
     deployed = template.settings
@@ -22,7 +22,7 @@ def test_what_is_paid_by_the_month_is_what_the_stack_has(template: Template) -> 
     assert (kinds, idle.endpoints) == ({"Gateway"}, 0)
 
 
-def test_nothing_else_runs_while_no_job_does(template: Template) -> None:
+def test_idle_stack_runs_nothing_else(template: Template) -> None:
     assert {group["MinSize"] for group in template.of_type("AutoScaling::AutoScalingGroup").values()} == {"0"}
     for mapping in template.of_type("Lambda::EventSourceMapping").values():
         assert "ProvisionedPollerConfig" not in mapping

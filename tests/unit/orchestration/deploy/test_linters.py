@@ -59,20 +59,20 @@ def test_cfn_lint_finds_nothing(template: Template) -> None:
     assert [str(match) for match in lint(json.dumps(template.body), config=config)] == []
 
 
-def test_cfn_lint_would_find_a_property_that_is_none(template: Template) -> None:
+def test_cfn_lint_detects_an_unknown_property(template: Template) -> None:
     from cfnlint.api import ManualArgs, lint
 
     broken = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"Colour": "blue"}}}}
     assert lint(json.dumps(broken), config=ManualArgs(regions=[template.settings.region])) != []
 
 
-def test_cdk_nag_finds_nothing_that_has_no_reason(tmp_path: Path) -> None:
+def test_cdk_nag_findings_all_have_a_reason(tmp_path: Path) -> None:
     """Each synthesis takes seconds: that all of it has a reason otherwise, too, is shown by the next test."""
     assert findings(EVERYTHING, tmp_path) == set()
 
 
 @pytest.mark.parametrize("settings", [EVERYTHING, OTHERWISE], ids=["example", "otherwise"])
-def test_every_reason_stands_for_something_that_cdk_nag_would_find(
+def test_every_reason_matches_a_cdk_nag_finding(
     settings: DeploySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[tuple[str, str], str] = {}
@@ -117,7 +117,7 @@ def test_every_policy_fits_a_role(template: Template) -> None:
         assert len(json.dumps(properties["Policies"], separators=(",", ":"))) < 7_500, role
 
 
-def test_all_resources_is_said_only_where_aws_knows_no_other(template: Template) -> None:
+def test_wildcard_resources_appear_only_where_aws_requires_them(template: Template) -> None:
     """By the Service Authorization Reference; actions on network interfaces as Lambda checks them for a function."""
     unlimited = {
         action
@@ -148,7 +148,7 @@ def test_steps_that_only_keep_records_reach_no_bucket_and_no_kafka(template: Tem
     assert template.settings.kafka.secret not in text
 
 
-def test_the_inbox_is_written_by_nobody_and_read_below_its_prefix(template: Template) -> None:
+def test_inbox_is_only_read_and_only_below_its_prefix(template: Template) -> None:
     inbox = template.settings.bucket_arn(template.settings.buckets.inbox)
     for role, statement in documents(template):
         for resource in statement["Resource"]:
@@ -158,9 +158,7 @@ def test_the_inbox_is_written_by_nobody_and_read_below_its_prefix(template: Temp
 
 
 @pytest.mark.parametrize("role", ["ExportsFunctionRole", "ExportTaskRole"])
-def test_an_export_writes_where_exports_go_and_the_lease_of_its_version_and_nothing_else(
-    template: Template, role: str
-) -> None:
+def test_export_writes_only_exports_and_the_lease_of_its_version(template: Template, role: str) -> None:
     arn, buckets = template.settings.bucket_arn, template.settings.buckets
     written = [s["Resource"] for s in template.statements(role) if "s3:PutObject" in s["Action"]]
     assert [resource for resources in written for resource in resources] == [
@@ -171,14 +169,14 @@ def test_an_export_writes_where_exports_go_and_the_lease_of_its_version_and_noth
     ]
 
 
-def test_a_state_machine_passes_on_the_roles_of_tasks_alone_and_to_ecs_alone(template: Template) -> None:
+def test_state_machine_passes_only_task_roles_and_only_to_ecs(template: Template) -> None:
     for machine, more in (("ImportAudience", ()), ("ExportAudience", ("ExportTaskRole",))):
         (passing,) = [s for s in template.statements(f"{machine}Role") if s["Action"] == ["iam:PassRole"]]
         assert passing["Resource"] == [{"Fn::GetAtt": [role, "Arn"]} for role in ("TaskRole", "ExecutionRole", *more)]
         assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
 
 
-def test_a_state_machine_may_call_only_the_functions_that_its_definition_names(template: Template) -> None:
+def test_state_machine_invokes_only_functions_of_its_definition(template: Template) -> None:
     for machine in ("ImportAudience", "ExportAudience"):
         called = set(re.findall(r"\$\{(\w+Function)\}", template[machine]["DefinitionString"]))
         (calls,) = [s for s in template.statements(f"{machine}Role") if s["Action"] == ["lambda:InvokeFunction"]]

@@ -245,7 +245,7 @@ del CASES["not a table"]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_cannot_be_is_refused_by_its_name(case: str, tmp_path: Path) -> None:
+def test_invalid_value_is_refused_by_its_name(case: str, tmp_path: Path) -> None:
     old, new, setting, words = CASES[case]
     error = refused(tmp_path, changed(old, new))
     settings = error.detail["settings"]
@@ -254,7 +254,7 @@ def test_what_cannot_be_is_refused_by_its_name(case: str, tmp_path: Path) -> Non
     assert words in error.message
 
 
-def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+def test_all_invalid_settings_are_listed_together(tmp_path: Path) -> None:
     text = (
         changed(r"^mechanism = .*", "")
         .replace("count = 2", "count = 99")
@@ -269,7 +269,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_everything_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
+def test_all_missing_settings_are_listed_together(tmp_path: Path) -> None:
     error = refused(tmp_path, "")
     settings = error.detail["settings"]
     assert isinstance(settings, list)
@@ -285,13 +285,13 @@ def test_everything_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
     } <= set(settings)
 
 
-def test_a_file_that_is_not_there_or_not_toml_is_refused(tmp_path: Path) -> None:
+def test_missing_or_malformed_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load(tmp_path / "none.toml")
     assert "not valid TOML" in refused(tmp_path, "name =").message
 
 
-def test_a_name_is_too_long_by_what_is_made_of_it(tmp_path: Path) -> None:
+def test_name_length_is_limited_by_derived_names(tmp_path: Path) -> None:
     good = load(EXAMPLE)
     room = min(LIMITS[kind] - (len(name) - len(good.name)) for kind, name in names_of(good).all())
     path = tmp_path / "deploy.toml"
@@ -306,16 +306,14 @@ def test_a_name_is_too_long_by_what_is_made_of_it(tmp_path: Path) -> None:
     assert "makes the function" in with_functions.message
 
 
-def test_a_region_without_a_service_is_refused_by_the_services_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_region_without_a_service_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(load(EXAMPLE), region="ap-east-1", mail=replace(load(EXAMPLE).mail, host=""))
     monkeypatch.setitem(regions.NEEDED, "no-such-service", "Amazon Nothing")
     assert "Amazon Nothing" in list(regions.missing(settings))
     assert "AWS Lambda" not in list(regions.missing(settings))
 
 
-def test_such_a_region_is_refused_unless_one_takes_it_on_ones_own_word(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_region_without_a_service_can_be_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         regions, "_regions", lambda service, _: frozenset() if service == "kafka" else frozenset({"eu-central-1"})
     )
@@ -328,7 +326,7 @@ def test_such_a_region_is_refused_unless_one_takes_it_on_ones_own_word(
     assert load(path).region == "eu-central-1"
 
 
-def test_a_region_that_is_not_known_may_be_taken_on_ones_own_word(tmp_path: Path) -> None:
+def test_unknown_region_can_be_forced(tmp_path: Path) -> None:
     text = TEXT.replace("eu-central-1", "eu-future-9").replace("[network]", "regions_unchecked = true\n[network]")
     path = tmp_path / "deploy.toml"
     path.write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ BUCKETS = ("InboxBucket", "StagingBucket", "LakeBucket")
 
 
 @pytest.mark.parametrize("bucket", BUCKETS)
-def test_a_bucket_is_encrypted_closed_over_tls_and_kept(template: Template, bucket: str) -> None:
+def test_buckets_are_encrypted_private_tls_only_and_retained(template: Template, bucket: str) -> None:
     (rule,) = template[bucket]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"] == {
         "SSEAlgorithm": "aws:kms",
@@ -29,7 +29,7 @@ def test_a_bucket_is_encrypted_closed_over_tls_and_kept(template: Template, buck
     assert rules["abort-uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
 
 
-def test_only_the_inbox_tells_eventbridge_and_keeps_versions(template: Template) -> None:
+def test_only_the_inbox_notifies_eventbridge_and_keeps_versions(template: Template) -> None:
     for bucket in BUCKETS:
         assert ("NotificationConfiguration" in template[bucket]) == (bucket == "InboxBucket")
         assert ("VersioningConfiguration" in template[bucket]) == (bucket == "InboxBucket")
@@ -38,7 +38,7 @@ def test_only_the_inbox_tells_eventbridge_and_keeps_versions(template: Template)
     }
 
 
-def test_what_was_staged_expires_but_not_the_checkpoints_of_segments(template: Template) -> None:
+def test_staged_data_expires_but_segment_checkpoints_do_not(template: Template) -> None:
     from orchestration.deploy.stack.storage import EXPIRING
 
     rules = template["StagingBucket"]["LifecycleConfiguration"]["Rules"]
@@ -50,7 +50,7 @@ def test_what_was_staged_expires_but_not_the_checkpoints_of_segments(template: T
     ]
 
 
-def test_every_container_is_the_images_own_user_on_a_file_system_that_it_cannot_write(template: Template) -> None:
+def test_containers_run_unprivileged_on_a_read_only_root(template: Template) -> None:
     for name, family in template.of_type("ECS::TaskDefinition").items():
         (container,) = family["ContainerDefinitions"]
         assert container["Image"] == template.settings.image, name
@@ -63,13 +63,13 @@ def test_every_container_is_the_images_own_user_on_a_file_system_that_it_cannot_
         assert family["NetworkMode"] == "awsvpc", name
 
 
-def test_tasks_run_on_fargate_and_beyond_it_on_machines(template: Template) -> None:
+def test_large_tasks_run_on_machines_and_others_on_fargate(template: Template) -> None:
     assert template["TaskDefinition"]["RequiresCompatibilities"] == ["FARGATE"]
     assert template["MachineTaskDefinition"]["RequiresCompatibilities"] == ["EC2"]
     assert int(template["MachineTaskDefinition"]["Memory"]) > int(template["TaskDefinition"]["Memory"])
 
 
-def test_machines_come_when_a_task_needs_one_and_go_when_none_does(template: Template) -> None:
+def test_machines_scale_with_tasks(template: Template) -> None:
     group, capacity = template["MachineGroup"], template["MachineCapacity"]["AutoScalingGroupProvider"]
     assert (group["MinSize"], group["MaxSize"]) == ("0", "4")
     assert "DesiredCapacity" not in group, "an update of the stack would end machines at work"
@@ -121,7 +121,7 @@ def test_a_service_is_checked_rolls_back_and_runs_only_after_setup(
     assert container["HealthCheck"]["Command"][-2:] == ["health", command[-1]]
 
 
-def test_nothing_is_at_work_until_the_operator_says_so(template: Template) -> None:
+def test_services_start_only_on_request(template: Template) -> None:
     assert template.body["Parameters"]["Run"]["Default"] == "no"
     assert template["InboxRule"]["State"] == {"Fn::If": ["Running", "ENABLED", "DISABLED"]}
     assert template["JobEventsMapping"]["Enabled"] == {"Fn::If": ["Running", True, False]}
@@ -162,7 +162,7 @@ def test_every_log_group_is_encrypted_and_ends(template: Template) -> None:
         assert container["LogConfiguration"]["Options"]["awslogs-group"] in named
 
 
-def test_there_is_an_alarm_for_everything_that_nobody_would_notice(template: Template) -> None:
+def test_every_silent_failure_has_an_alarm(template: Template) -> None:
     alarms: dict[str, Any] = template.of_type("CloudWatch::Alarm")
     assert set(alarms) == {
         *("ImportAudienceFailedAlarm", "ExportAudienceFailedAlarm"),
@@ -175,7 +175,7 @@ def test_there_is_an_alarm_for_everything_that_nobody_would_notice(template: Tem
     assert alarms["UnavailableAlarm"]["TreatMissingData"] == "breaching", "a relay that says nothing is dead"
 
 
-def test_every_metric_of_an_alarm_is_made_by_aws_or_by_a_filter_of_the_stack(template: Template) -> None:
+def test_every_alarm_metric_exists(template: Template) -> None:
     made = {
         (transformation["MetricNamespace"], transformation["MetricName"])
         for filter_ in template.of_type("Logs::MetricFilter").values()
@@ -189,7 +189,7 @@ def test_every_metric_of_an_alarm_is_made_by_aws_or_by_a_filter_of_the_stack(tem
         assert known, name
 
 
-def test_processes_reach_kafka_and_the_database_and_are_let_in_there(template: Template) -> None:
+def test_network_rules_admit_processes_to_kafka_and_database(template: Template) -> None:
     egress = template["ClientsSecurityGroup"]["SecurityGroupEgress"]
     assert {(rule["FromPort"], rule["Description"]) for rule in egress} == {
         (443, "HTTPS"),
@@ -209,9 +209,7 @@ def test_the_template_fits_cloudformation_and_has_no_assets(template: Template) 
 
 
 @pytest.mark.parametrize("function", ["VerifyFileFunction", "ImportToKafkaFunction"])
-def test_a_file_that_asks_for_too_much_memory_ends_its_child_before_the_function(
-    template: Template, function: str
-) -> None:
+def test_memory_bomb_ends_the_child_before_the_function(template: Template, function: str) -> None:
     properties = template[function]
     allowed = int(properties["Environment"]["Variables"]["MUSTER_PARSE_MEMORY_BYTES"])
     assert 0 < allowed <= properties["MemorySize"] * 2**20 // 2

@@ -14,7 +14,7 @@ PARTNER_KEY = "arn:aws:kms:eu-central-1:210987654321:key/0f0f0f0f"
 MAIL_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0e0e0e0e"
 
 
-def test_what_exists_is_used_and_kafka_may_be_ones_own() -> None:
+def test_existing_resources_and_external_kafka_are_used() -> None:
     from cfnlint.api import ManualArgs, lint
 
     example = load(EXAMPLE)

@@ -31,13 +31,13 @@ def test_a_definition_is_the_file_byte_for_byte(template: Template, name: str) -
     assert template[machine]["DefinitionString"].encode() == file
 
 
-def test_every_substitution_has_a_value_and_none_is_left_over(template: Template) -> None:
+def test_every_substitution_has_exactly_one_value(template: Template) -> None:
     for machine in resources.machine_specs():
         named = set(resources.SUBSTITUTION.findall(machine.definition))
         assert set(template[machine.name]["DefinitionSubstitutions"]) == named
 
 
-def test_every_function_is_one_of_the_one_image_with_its_handler_as_command(template: Template) -> None:
+def test_functions_share_one_image_and_differ_by_command(template: Template) -> None:
     made = template.of_type("Lambda::Function")
     specs = (*resources.function_specs(), resources.EVENT_FUNCTION)
     assert set(made) == {f"{spec.name}Function" for spec in specs}
@@ -49,7 +49,7 @@ def test_every_function_is_one_of_the_one_image_with_its_handler_as_command(temp
         assert function["FunctionName"] == resources.PREFIX + spec.name
 
 
-def test_every_function_has_one_role_and_a_new_one_is_refused_until_it_has() -> None:
+def test_every_function_requires_a_role() -> None:
     prepare()
     from orchestration.deploy.stack.functions import GROUPS, group_of
 
@@ -59,7 +59,7 @@ def test_every_function_has_one_role_and_a_new_one_is_refused_until_it_has() -> 
         group_of("Unheard")
 
 
-def test_names_of_a_deployment_called_muster_are_those_of_a_local_stack(template: Template) -> None:
+def test_deployment_named_muster_uses_local_names(template: Template) -> None:
     names = names_of(template.settings)
     assert names.cluster == resources.CLUSTER
     assert names.rule == resources.INBOX_RULE
@@ -84,7 +84,7 @@ def test_the_rule_matches_the_events_of_the_local_stack(template: Template) -> N
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}
 
 
-def test_the_environment_is_settings_of_the_product_and_says_what_the_deployment_says(template: Template) -> None:
+def test_environment_carries_the_deployments_settings(template: Template) -> None:
     given = environment(template.settings, secrets_of(template.settings))
     known = {ENV_PREFIX + field.name.upper() for field in fields(Settings)}
     extra = {name.removeprefix(ENV_PREFIX) for name in given.keys() - known}
@@ -95,7 +95,7 @@ def test_the_environment_is_settings_of_the_product_and_says_what_the_deployment
     assert loaded.s3_endpoint == loaded.engine_url == ""
 
 
-def test_operators_are_read_as_they_were_given() -> None:
+def test_operators_round_trip_through_the_environment() -> None:
     example = load(EXAMPLE)
     settings = replace(
         example,
@@ -103,8 +103,8 @@ def test_operators_are_read_as_they_were_given() -> None:
         notify=replace(example.notify, operator_webhooks=("https://example.com/a,b", "https://example.com/c")),
     )
     given = environment(settings, ())
-    told = operators(given["MUSTER_OPERATOR_EMAILS"], given["MUSTER_OPERATOR_WEBHOOKS"])
-    assert [recipient.address for recipient in told] == [
+    read = operators(given["MUSTER_OPERATOR_EMAILS"], given["MUSTER_OPERATOR_WEBHOOKS"])
+    assert [recipient.address for recipient in read] == [
         *("a@example.com", "b@example.com"),
         *("https://example.com/a,b", "https://example.com/c"),
     ]
@@ -123,7 +123,7 @@ def test_every_process_of_the_stack_has_that_environment(template: Template) -> 
         assert "password" not in str(container).lower(), name
 
 
-def test_every_process_can_read_its_settings_with_the_secrets_that_it_may_see(template: Template) -> None:
+def test_every_process_loads_its_settings_with_its_secrets(template: Template) -> None:
     for name, function in template.of_type("Lambda::Function").items():
         load_as_a_process(name, function["Environment"]["Variables"])
     for name, family in template.of_type("ECS::TaskDefinition").items():
@@ -140,12 +140,12 @@ def load_as_a_process(name: str, given: dict[str, str]) -> None:
         assert KafkaAddress.parse(settings.kafka_bootstrap).mechanism == "SCRAM-SHA-512", name
 
 
-def test_a_secret_that_the_deployment_does_not_have_is_not_named(template: Template) -> None:
+def test_absent_secrets_are_not_referenced(template: Template) -> None:
     settings = replace(template.settings, mail=replace(template.settings.mail, from_="", secret=""))
     assert "SMTP" not in environment(settings, ("CATALOG_URL", "SMTP"))["MUSTER_SECRETS"]
 
 
-def test_a_quote_reckons_with_the_sizes_that_are_deployed() -> None:
+def test_quote_uses_the_deployed_sizes() -> None:
     settings = load(EXAMPLE)
     for quoted, cpu, memory_mib, disk_gib in (
         (TASK, settings.tasks.cpu, settings.tasks.memory_mib, settings.tasks.ephemeral_gib),

@@ -29,13 +29,13 @@ FIB_TRIE = """Main:
 """
 
 
-def test_kernels_that_can_be_written_stay_where_they_are(tmp_path: Path) -> None:
+def test_writable_kernels_stay_in_place(tmp_path: Path) -> None:
     env = {KERNELS: str(tmp_path)}
     writable_kernels(env)
     assert env == {KERNELS: str(tmp_path)}
 
 
-def test_kernels_that_are_read_only_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_kernels_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "image" / "schemas").mkdir(parents=True)
     (tmp_path / "image" / "schemas" / "kernel.nbi").write_bytes(b"code")
     (tmp_path / "tmp").mkdir()
@@ -49,7 +49,7 @@ def test_kernels_that_are_read_only_are_copied_once(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("arguments", [[], [""], ["sh", "-c", "true"], ["python"]])
-def test_what_is_no_word_of_ours_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_word_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == USAGE_EXIT_CODE
     assert "lambda, task, worker" in capsys.readouterr().err
 
@@ -65,7 +65,7 @@ def test_sigterm_ends_a_program_that_does_not_expect_it(tmp_path: Path) -> None:
         assert process.wait(60) == TERMINATED
 
 
-def test_sigterm_is_heeded_while_the_kernels_are_copied(tmp_path: Path) -> None:
+def test_sigterm_interrupts_copying_the_kernels(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 from orchestration.entrypoints import container
@@ -77,18 +77,18 @@ sys.exit(container.main(["lambda", "handler"]))
     assert done.returncode == TERMINATED
 
 
-def test_the_addresses_of_a_container_are_those_that_linux_calls_local() -> None:
+def test_container_addresses_are_linux_local_addresses() -> None:
     assert health.own_addresses(FIB_TRIE) == {"172.18.0.7"}
 
 
-def test_a_part_that_nobody_knows_is_named() -> None:
+def test_unknown_part_is_named() -> None:
     with pytest.raises(
         UserError, match="serve has no part wroker; use setup, s3, engine, relay, api, worker, segment-worker"
     ):
         serving.run("wroker", Settings())
 
 
-def test_a_health_check_loads_no_client_of_servers_that_it_does_not_ask() -> None:
+def test_health_check_loads_only_the_clients_it_uses() -> None:
     clients = "{'boto3', 'botocore', 'confluent_kafka'}"
     script = f"import sys, orchestration.entrypoints.health; print({clients} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)

@@ -50,7 +50,7 @@ def provided(home: Path, more: dict[str, str] | None = None, **arns: str) -> dic
     return env
 
 
-def test_nothing_is_done_without_secrets(tmp_path: Path) -> None:
+def test_environment_without_secrets_is_unchanged(tmp_path: Path) -> None:
     for text in ("", None):
         env = {} if text is None else {"MUSTER_SECRETS": text}
         provide(env)
@@ -58,7 +58,7 @@ def test_nothing_is_done_without_secrets(tmp_path: Path) -> None:
         assert env.keys() <= {"MUSTER_SECRETS"}
 
 
-def test_the_secret_of_a_database_becomes_its_url(secrets: Any, tmp_path: Path) -> None:
+def test_database_secret_becomes_its_url(secrets: Any, tmp_path: Path) -> None:
     env = provided(tmp_path, CATALOG_URL=kept(secrets, {**RDS, "dbname": "muster/one"}))
     url = sa.make_url(Settings.load(env).catalog_url.reveal())
     assert (url.drivername, url.username, url.password) == ("postgresql+psycopg", "muster owner", HUSH)
@@ -75,14 +75,14 @@ def test_a_secret_that_rds_manages_has_user_and_password_only(secrets: Any, tmp_
         provided(tmp_path, CATALOG_URL=arn)
 
 
-def test_what_the_settings_say_of_the_database_goes_before_the_secret(secrets: Any, tmp_path: Path) -> None:
+def test_database_settings_override_the_secret(secrets: Any, tmp_path: Path) -> None:
     arn = kept(secrets, {**RDS, "dbname": "other"})
     place = {"MUSTER_CATALOG_HOST": "proxy.example", "MUSTER_CATALOG_PORT": "5555", "MUSTER_CATALOG_NAME": "muster"}
     url = sa.make_url(provided(tmp_path, place, CATALOG_URL=arn)["MUSTER_CATALOG_URL"])
     assert (url.host, url.port, url.database) == ("proxy.example", 5555, "muster")
 
 
-def test_the_credentials_of_kafka_are_a_file_that_nobody_else_reads(secrets: Any, tmp_path: Path) -> None:
+def test_kafka_credentials_are_a_private_file(secrets: Any, tmp_path: Path) -> None:
     old = tmp_path / "muster" / "kafka-credentials.json"
     old.parent.mkdir()
     old.write_text("of an earlier start")
@@ -97,7 +97,7 @@ def test_the_credentials_of_kafka_are_a_file_that_nobody_else_reads(secrets: Any
     assert Settings.load(env).kafka_bootstrap.endswith(f"&credentials={file}")
 
 
-def test_the_credentials_of_kafka_may_be_in_a_variable_that_children_do_not_inherit(tmp_path: Path) -> None:
+def test_kafka_credentials_variable_is_not_inherited(tmp_path: Path) -> None:
     text = json.dumps({"username": "muster", "password": HUSH})
     for read in (provide, point_to_kafka_credentials, point_to_kafka_credentials):
         env = {"MUSTER_HOME": str(tmp_path), "MUSTER_KAFKA_CREDENTIALS": text}
@@ -112,7 +112,7 @@ def test_the_credentials_of_kafka_may_be_in_a_variable_that_children_do_not_inhe
     assert HUSH not in str(refused.value)
 
 
-def test_a_check_takes_the_file_of_the_program_beside_it(secrets: Any, tmp_path: Path) -> None:
+def test_health_check_reuses_the_credentials_file(secrets: Any, tmp_path: Path) -> None:
     arn = kept(secrets, {"username": "muster", "password": "first"})
     env = provided(tmp_path, KAFKA_CREDENTIALS=arn)
     asked = {"MUSTER_HOME": env["MUSTER_HOME"], "MUSTER_SECRETS": json.dumps({"KAFKA_CREDENTIALS": ABSENT})}
@@ -125,7 +125,7 @@ def test_a_check_takes_the_file_of_the_program_beside_it(secrets: Any, tmp_path:
     assert "MUSTER_CATALOG_URL" not in alone
 
 
-def test_the_other_secrets_become_settings(secrets: Any, tmp_path: Path) -> None:
+def test_other_secrets_become_settings(secrets: Any, tmp_path: Path) -> None:
     settings = Settings.load(
         provided(
             tmp_path,
@@ -152,7 +152,7 @@ def test_the_other_secrets_become_settings(secrets: Any, tmp_path: Path) -> None
         ("METRICS_TOKEN", " \n", "has no text"),
     ],
 )
-def test_a_secret_of_another_form_is_named_and_not_told(
+def test_malformed_secret_is_named_but_not_shown(
     secrets: Any, tmp_path: Path, name: str, value: object, what: str
 ) -> None:
     arn = kept(secrets, value)
@@ -162,7 +162,7 @@ def test_a_secret_of_another_form_is_named_and_not_told(
     assert "hush" not in f"{caught.value!r} {caught.value.as_record()} {caught.value.__cause__}"
 
 
-def test_a_secret_that_is_not_there_is_named(secrets: Any, tmp_path: Path) -> None:
+def test_missing_secret_is_named(secrets: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"BAD_SECRET: METRICS_TOKEN: the secret {ABSENT} does not exist"):
         provided(tmp_path, METRICS_TOKEN=ABSENT)
     gone = kept(secrets, "gone")
@@ -180,7 +180,7 @@ def test_a_secret_that_is_not_there_is_named(secrets: Any, tmp_path: Path) -> No
         ("InternalServiceError", 500, RetriableError, "SECRETS_UNAVAILABLE"),
     ],
 )
-def test_what_secrets_manager_refuses_is_said_with_the_name(
+def test_refusal_by_secrets_manager_names_the_secret(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     code: str,
@@ -199,7 +199,7 @@ def test_what_secrets_manager_refuses_is_said_with_the_name(
         provided(tmp_path, SMTP=ABSENT)
 
 
-def test_an_outage_is_none_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outage_is_not_a_settings_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment("http://127.0.0.1:9").items():
         monkeypatch.setenv(name, value)
     with pytest.raises(RetriableError, match="SECRETS_UNAVAILABLE: SMTP"):
@@ -215,19 +215,19 @@ def test_an_outage_is_none_of_the_settings(tmp_path: Path, monkeypatch: pytest.M
         ('{"SMTP": "a", "PASSWORD": "b"}', "has unknown names: PASSWORD; known are CATALOG_URL, .*METRICS_TOKEN"),
     ],
 )
-def test_a_list_of_secrets_that_cannot_be_read_is_refused(text: str, message: str) -> None:
+def test_malformed_list_of_secrets_is_refused(text: str, message: str) -> None:
     with pytest.raises(UserError, match=f"BAD_SECRET: .*{message}"):
         provide({"MUSTER_SECRETS": text})
 
 
-def test_a_home_that_cannot_be_written_is_named(secrets: Any, tmp_path: Path) -> None:
+def test_unwritable_home_is_named(secrets: Any, tmp_path: Path) -> None:
     (tmp_path / "muster").touch()
     arn = kept(secrets, {"username": "u", "password": "p"})
     with pytest.raises(UserError, match=r"kafka-credentials\.json cannot be written .*: MUSTER_HOME must be"):
         provided(tmp_path, KAFKA_CREDENTIALS=arn)
 
 
-def test_a_refused_logon_is_tried_again_where_the_secret_is_another_now(
+def test_refused_logon_is_retried_with_a_changed_secret(
     secrets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arn = kept(secrets, {"username": "u", "password": "old"})
@@ -280,8 +280,12 @@ def test_the_entry_point_starts_a_program_with_its_secrets(secrets: Any, endpoin
     assert "hush" not in ended.stdout
 
 
-def test_the_entry_point_ends_without_a_secret_and_says_which(secrets: Any, endpoint: str, tmp_path: Path) -> None:
+def test_missing_secret_ends_the_entry_point_by_name(secrets: Any, endpoint: str, tmp_path: Path) -> None:
     ended = run(tmp_path, endpoint, {"CATALOG_URL": kept(secrets, {"password": HUSH}), "SMTP": ABSENT})
     assert (ended.returncode, ended.stdout) == (SECRETS_EXIT_CODE, "")
-    told = json.loads(ended.stderr)
-    assert (told["code"], "CATALOG_URL" in told["message"], "hush" in ended.stderr) == ("BAD_SECRET", True, False)
+    reported = json.loads(ended.stderr)
+    assert (reported["code"], "CATALOG_URL" in reported["message"], "hush" in ended.stderr) == (
+        "BAD_SECRET",
+        True,
+        False,
+    )

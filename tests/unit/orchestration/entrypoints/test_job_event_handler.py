@@ -61,7 +61,7 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def told(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+def published(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
     """Messages in a queue subscribed to the topic; the function is set up to publish there."""
     for name, value in environment(endpoint).items():
         monkeypatch.setenv(name, value)
@@ -91,9 +91,9 @@ def point_to(monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
     job_event_handler._sns.cache_clear()
 
 
-def test_an_event_is_told_as_json_with_what_subscriptions_filter_by(told: Callable[[], list[dict[str, Any]]]) -> None:
+def test_event_is_published_as_json_with_filter_attributes(published: Callable[[], list[dict[str, Any]]]) -> None:
     assert publish(batch(CODEC.encode(READY)), None) == {"published": 1, "undecodable": 0}
-    [body] = told()
+    [body] = published()
     assert json.loads(body["Message"]) == {
         "job_id": "01m87b5fjxy5p23eqzcwh67tr0",
         "tenant": "acme",
@@ -114,15 +114,15 @@ def test_an_event_is_told_as_json_with_what_subscriptions_filter_by(told: Callab
     }
 
 
-def test_more_than_a_request_takes_and_from_a_kafka_of_ones_own(told: Callable[[], list[dict[str, Any]]]) -> None:
+def test_large_batches_and_self_managed_kafka_are_handled(published: Callable[[], list[dict[str, Any]]]) -> None:
     events = [CODEC.encode(replace(READY, sequence=n)) for n in range(1, 24)]
     event = batch(*events, eventSource="SelfManagedKafka")
     assert publish(event, None)["published"] == 23
-    assert sorted(json.loads(body["Message"])["sequence"] for body in told()) == list(range(1, 24))
+    assert sorted(json.loads(body["Message"])["sequence"] for body in published()) == list(range(1, 24))
 
 
-def test_what_is_no_job_event_is_passed_over_and_counted(
-    told: Callable[[], list[dict[str, Any]]],
+def test_foreign_records_are_skipped_and_counted(
+    published: Callable[[], list[dict[str, Any]]],
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -135,7 +135,7 @@ def test_what_is_no_job_event_is_passed_over_and_counted(
         f"skipped the record of muster.job-events[0] at {offset}" for offset in range(15, 19)
     ]
     assert "not a JobEvent but ImportAborted" in said[2]
-    assert len(told()) == 1
+    assert len(published()) == 1
     [line] = [line for line in capsys.readouterr().out.splitlines() if "_aws" in line]
     counted = json.loads(line)
     [metric] = counted["_aws"]["CloudWatchMetrics"]
@@ -144,25 +144,27 @@ def test_what_is_no_job_event_is_passed_over_and_counted(
 
 
 @pytest.mark.parametrize("tenant", ["", "a\x00b"])
-def test_a_refused_job_with_an_odd_tenant_blocks_nothing(told: Callable[[], list[dict[str, Any]]], tenant: str) -> None:
+def test_refused_job_with_an_invalid_tenant_does_not_block(
+    published: Callable[[], list[dict[str, Any]]], tenant: str
+) -> None:
     odd = replace(READY, tenant=TenantName(tenant), audience=AudienceName(""), state="FAILED", code="BAD_NAME")
     assert publish(batch(CODEC.encode(odd)), None)["published"] == 1
-    [body] = told()
+    [body] = published()
     assert set(body["MessageAttributes"]) == {"kind", "state"}
     assert json.loads(body["Message"])["tenant"] == tenant
 
 
-def test_a_batch_that_sns_does_not_take_is_given_again(
-    told: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+def test_batch_refused_by_sns_is_delivered_again(
+    published: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point_to(monkeypatch, "arn:aws:sns:eu-west-1:123456789012:gone")
     with pytest.raises(RetriableError, match=r"JOB_EVENTS_NOT_PUBLISHED: .*gone accepted no event"):
         publish(batch(CODEC.encode(READY)), None)
-    assert told() == []
+    assert published() == []
 
 
-def test_one_event_that_sns_does_not_take_fails_the_batch(
-    told: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+def test_single_event_refused_by_sns_fails_the_batch(
+    published: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = {"Failed": [{"Id": "1", "Code": "InternalError", "Message": "later", "SenderFault": False}]}
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", lambda *_: failed)
@@ -172,7 +174,7 @@ def test_one_event_that_sns_does_not_take_fails_the_batch(
 
 
 @pytest.mark.parametrize("topic", ["", "events"])
-def test_without_a_topic_nothing_is_lost_in_silence(monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
+def test_missing_topic_fails_loudly(monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
     point_to(monkeypatch, topic)
     with pytest.raises(UserError, match=r"BAD_SETTINGS: setting job_events_topic: .* is not the ARN of an SNS topic"):
         publish(batch(CODEC.encode(READY)), None)

@@ -21,7 +21,7 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failing(*errors: MusterError) -> tuple[Callable[[], None], list[MusterError]]:
-    """A step that fails with these errors in turn, and those that are left."""
+    """A step that fails with these errors in turn, and the remaining errors."""
     left = list(errors)
 
     def step() -> None:
@@ -31,7 +31,7 @@ def failing(*errors: MusterError) -> tuple[Callable[[], None], list[MusterError]
     return step, left
 
 
-def test_a_server_that_only_starts_is_asked_again() -> None:
+def test_starting_server_is_asked_again() -> None:
     step, left = failing(AWAY, AWAY)
 
     persist(step, LATER)
@@ -40,7 +40,7 @@ def test_a_server_that_only_starts_is_asked_again() -> None:
 
 
 @pytest.mark.parametrize(("deadline", "error"), [(0.0, AWAY), (LATER, REFUSED)])
-def test_it_gives_up_at_the_deadline_and_at_once_when_no_wait_helps(deadline: float, error: MusterError) -> None:
+def test_waiting_ends_at_the_deadline_or_on_a_permanent_error(deadline: float, error: MusterError) -> None:
     step, left = failing(error, error)
 
     with pytest.raises(type(error)):
@@ -50,7 +50,7 @@ def test_it_gives_up_at_the_deadline_and_at_once_when_no_wait_helps(deadline: fl
 
 
 @pytest.mark.parametrize("ask", [migrate.upgrade, migrate.revisions])
-def test_a_catalog_that_only_starts_is_away(ask: Callable[[Secret], object]) -> None:
+def test_starting_catalog_counts_as_an_outage(ask: Callable[[Secret], object]) -> None:
     with pytest.raises(RetriableError) as away:
         ask(Secret(f"postgresql+psycopg://muster@127.0.0.1:{free_port()}/postgres"))
     assert away.value.code == "CATALOG_UNAVAILABLE"

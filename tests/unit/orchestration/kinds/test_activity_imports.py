@@ -85,7 +85,7 @@ def of_events(deployment: Deployment, content: str = ORDERS, **overrides: Any) -
     return deployment.register(request)
 
 
-def test_a_job_of_events_belongs_to_no_audience_and_makes_none(deployment: Deployment) -> None:
+def test_event_import_has_and_creates_no_audience(deployment: Deployment) -> None:
     job = of_events(deployment)
     assert (job.kind, job.audience, job.audience_id, job.mode) == ("events", "_events", None, "append")
     assert [column.name for column in job.spec.columns] == ["event", "occurred_at", "event_id", "total"]
@@ -93,12 +93,12 @@ def test_a_job_of_events_belongs_to_no_audience_and_makes_none(deployment: Deplo
 
 
 @pytest.mark.parametrize("kind", RESERVED)
-def test_an_upload_into_the_inbox_is_known_by_the_reserved_name(deployment: Deployment, kind: str) -> None:
+def test_inbox_upload_of_events_is_recognised_by_the_reserved_name(deployment: Deployment, kind: str) -> None:
     job = deployment.uploaded(f"acme/_{kind}/2026/a.csv")
     assert (job.kind, job.error) == (kind, None)
 
 
-def test_another_name_that_no_audience_may_have_is_refused(deployment: Deployment) -> None:
+def test_other_invalid_audience_name_is_refused(deployment: Deployment) -> None:
     job = deployment.uploaded("acme/_orders/a.csv")
     assert job.error is not None
     assert (job.state, job.error.code) == ("FAILED", "BAD_NAME")
@@ -112,7 +112,7 @@ def test_another_name_that_no_audience_may_have_is_refused(deployment: Deploymen
         ({"columns": [{"name": "total", "type": "long", "source": None}]}, "the column total is long"),
     ],
 )
-def test_a_spec_that_events_cannot_have_is_a_failed_job_that_says_so(
+def test_invalid_event_spec_fails_the_job_with_the_reason(
     deployment: Deployment, overrides: dict[str, Any], reason: str
 ) -> None:
     job = of_events(deployment, **overrides)
@@ -127,13 +127,13 @@ def test_an_unknown_tenant_is_a_failed_job(deployment: Deployment) -> None:
     assert job.error.code == "UNKNOWN_TENANT"
 
 
-def test_the_same_object_again_is_a_duplicate(deployment: Deployment) -> None:
+def test_repeated_object_is_a_duplicate(deployment: Deployment) -> None:
     job = of_events(deployment)
     assert of_events(deployment).job_id == job.job_id
 
 
 @pytest.mark.parametrize("kind", RESERVED)
-def test_a_file_of_events_that_are_stored_is_a_duplicate_and_one_of_profiles_is_imported_again(
+def test_repeated_event_file_is_a_duplicate_but_a_profile_file_is_imported_again(
     deployment: Deployment, kind: str
 ) -> None:
     def uploaded() -> Job:
@@ -148,14 +148,14 @@ def test_a_file_of_events_that_are_stored_is_a_duplicate_and_one_of_profiles_is_
     assert (uploaded().job_id == first.job_id) == (kind == "events")
 
 
-def test_rows_are_judged_as_those_of_any_file(deployment: Deployment) -> None:
+def test_event_rows_obey_the_checks_of_any_file(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="IMPORTING")
     assert job.evidence is not None
     found = from_record(Evidence, job.evidence)
     assert (found.rows, found.accepted, found.rejected_by_code) == (4, 3, {"bad_event": 1})
 
 
-def test_a_time_without_an_offset_fails_the_import_and_names_line_and_column(deployment: Deployment) -> None:
+def test_time_without_an_offset_fails_the_import_at_line_and_column(deployment: Deployment) -> None:
     job = of_events(deployment, "user_id,event,occurred_at,event_id,total\na,e,2026-01-01T10:00:00,,\n")
     with pytest.raises(Exception, match=r"NO_TIMEZONE.*line 2, column occurred_at: no_timezone") as raised:
         deployment.step(job, "verify_file")
@@ -169,7 +169,7 @@ def dry(deployment: Deployment, path: Path, content: str, **overrides: Any) -> A
     )
 
 
-def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(deployment: Deployment, tmp_path: Path) -> None:
+def test_dry_run_reports_the_plan_and_sends_nothing(deployment: Deployment, tmp_path: Path) -> None:
     content = "user_id,event,occurred_at,total\na,e,2026-01-01T10:00:00,5\na,e,2026-01-01T10:00:00Z,6\n"
     zoned = dry(deployment, tmp_path / "a.csv", content, timezone="Asia/Tokyo").as_record()
     assert (zoned["would_send"], zoned["problems"], sum(zoned["partitions"])) == (2, [], 2)
@@ -180,7 +180,7 @@ def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(deployment: Deploym
     assert EVENTS not in deployment.logs
 
 
-def test_a_dry_run_of_a_file_that_cannot_be_read_says_why(deployment: Deployment, tmp_path: Path) -> None:
+def test_dry_run_of_an_unreadable_file_reports_the_reason(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b""))
     with pytest.raises(UserError, match="EMPTY_FILE"):
         operations_wiring.activity_dry_runs(deployment.context).run(
@@ -192,7 +192,7 @@ def test_a_dry_run_of_a_file_that_cannot_be_read_says_why(deployment: Deployment
         )
 
 
-def test_the_zone_of_the_spec_makes_times_without_an_offset_clear(deployment: Deployment) -> None:
+def test_spec_zone_resolves_times_without_an_offset(deployment: Deployment) -> None:
     content = "user_id,event,occurred_at,event_id,total\na,e,2026-01-01T10:00:00,,\n"
     job = deployment.run(of_events(deployment, content, timezone="Asia/Tokyo"), until="AWAITING")
     assert sent(deployment, EVENTS)[0].count == 1
@@ -205,7 +205,7 @@ def sent(deployment: Deployment, topic: str) -> list[EventChunk | ProfileChunk]:
     return [message for message in found if isinstance(message, EventChunk | ProfileChunk)]
 
 
-def test_events_are_sent_into_their_topic_as_rows_of_the_pinned_object(deployment: Deployment) -> None:
+def test_events_of_the_pinned_object_go_to_their_topic(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="AWAITING")
     chunks = sent(deployment, EVENTS)
     assert sum(chunk.count for chunk in chunks) == 3
@@ -215,7 +215,7 @@ def test_events_are_sent_into_their_topic_as_rows_of_the_pinned_object(deploymen
     assert sorted(deployment.logs) == [EVENTS]
 
 
-def test_a_later_attempt_sends_the_same_rows_of_the_same_source(deployment: Deployment) -> None:
+def test_later_attempt_sends_identical_rows(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="AWAITING")
     deployment.step(job, "retry_import", failure={"Error": "MaterialisationFailed", "Cause": ""})
     deployment.run(job, until="AWAITING")
@@ -223,7 +223,7 @@ def test_a_later_attempt_sends_the_same_rows_of_the_same_source(deployment: Depl
     assert [(c.source, c.rows) for c in first] == [(c.source, c.rows) for c in second]
 
 
-def test_where_a_bucket_keeps_no_versions_the_content_and_its_time_stand_for_one(
+def test_unversioned_object_is_identified_by_content_and_time(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pin = deployment.objects.pin
@@ -238,7 +238,7 @@ def test_where_a_bucket_keeps_no_versions_the_content_and_its_time_stand_for_one
     assert {chunk.source for chunk in sent(deployment, EVENTS)} == {expected}
 
 
-def test_profiles_are_sent_into_theirs_in_the_order_of_the_file(deployment: Deployment) -> None:
+def test_profiles_go_to_their_topic_in_file_order(deployment: Deployment) -> None:
     deployment.objects.put("inbox", "acme/_profiles/plans.csv", PLANS.encode())
     plan = {"columns": [{"name": "plan", "type": "string", "source": None}]}
     request = deployment.request("_profiles", key="acme/_profiles/plans.csv", overrides=plan)
@@ -270,7 +270,7 @@ def types(job: Job) -> dict[str, str]:
     return {column.name: column.type for column in job.spec.columns}
 
 
-def test_a_file_in_the_inbox_has_the_types_that_an_import_before_it_was_told(deployment: Deployment) -> None:
+def test_inbox_file_reuses_the_types_of_an_earlier_import(deployment: Deployment) -> None:
     assert types(plans(deployment, 1)) == {"name": "string", "score": "string", "plan": "string"}
     assert plans(deployment, 2, SCORE).state == "READY"
     inbox = plans(deployment, 3)
@@ -281,7 +281,7 @@ def test_a_file_in_the_inbox_has_the_types_that_an_import_before_it_was_told(dep
     assert plans(deployment, 4).spec.known_columns == known.known_columns  # columns of files are not remembered
 
 
-def test_a_type_that_is_known_changes_only_where_that_is_said(deployment: Deployment) -> None:
+def test_known_type_changes_only_on_request(deployment: Deployment) -> None:
     plans(deployment, 1, SCORE)
     text = {**SCORE, "type": "string"}
     refused = plans(deployment, 2, text)
@@ -292,7 +292,7 @@ def test_a_type_that_is_known_changes_only_where_that_is_said(deployment: Deploy
     assert types(plans(deployment, 3))["score"] == "string"
 
 
-def test_what_failed_teaches_nothing_and_neither_does_its_retry(deployment: Deployment) -> None:
+def test_failed_imports_and_their_retries_save_no_types(deployment: Deployment) -> None:
     job = plans(deployment, 1, SCORE, mode="replace")
     assert job.state == "FAILED"
     deployment.objects.put("inbox", "acme/_profiles/2.csv", b"user_id,name,score,plan\na,Al,x,gold\n")
@@ -304,7 +304,7 @@ def test_what_failed_teaches_nothing_and_neither_does_its_retry(deployment: Depl
     assert deployment.context.audiences.activity_spec(ACME, "profiles") is None
 
 
-def test_what_is_configured_for_a_kind_holds_for_all_files_of_it(deployment: Deployment) -> None:
+def test_settings_of_a_kind_apply_to_all_its_files(deployment: Deployment) -> None:
     context = deployment.context
 
     def configure(*columns: dict[str, Any], **changes: Any) -> ImportSpec:
@@ -323,14 +323,14 @@ def test_what_is_configured_for_a_kind_holds_for_all_files_of_it(deployment: Dep
     assert operations.activity_settings(context.audiences, ACME, "profiles").known_columns == ()
 
 
-def test_a_retry_of_a_refused_request_asks_for_what_it_asked_for(deployment: Deployment) -> None:
+def test_retry_of_a_refused_event_import_repeats_its_request(deployment: Deployment) -> None:
     job = of_events(deployment, mode="replace")
     again = deployment.retry(job, force=True)
     assert again.error is not None
     assert (again.kind, again.error.code) == ("events", "BAD_SPEC")
 
 
-def test_a_retry_of_a_cancelled_job_keeps_its_spec_and_verifies_nothing_again(deployment: Deployment) -> None:
+def test_retry_of_a_cancelled_job_keeps_spec_and_verification(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="IMPORTING")
     operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     again = deployment.retry(job)
@@ -345,7 +345,7 @@ def test_an_audience_cannot_have_a_reserved_name() -> None:
             audience_name(name)
 
 
-def test_the_end_of_a_job_puts_nothing_into_a_topic_that_has_no_markers(deployment: Deployment) -> None:
+def test_ended_event_import_sends_no_markers(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="AWAITING")
     operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     before = deployment.sent()
@@ -365,7 +365,7 @@ class Dead(WorkerLiveness):
         pass
 
     def fault(self, now_ms: int) -> str | None:  # noqa: ARG002
-        return "nobody is there"
+        return "no member is there"
 
 
 def awaiting(deployment: Deployment, content: str = ORDERS, **overrides: Any) -> Job:
@@ -380,7 +380,7 @@ def archive(deployment: Deployment) -> InMemoryArchive:
     return found
 
 
-def test_a_job_waits_until_the_archive_has_the_last_message_of_every_partition(deployment: Deployment) -> None:
+def test_job_waits_for_the_archive_in_every_partition(deployment: Deployment) -> None:
     job = awaiting(deployment)
     assert [len(messages) for messages in deployment.logs[EVENTS].messages] == [1, 1]
     relay = answers(deployment)
@@ -394,7 +394,7 @@ def test_a_job_waits_until_the_archive_has_the_last_message_of_every_partition(d
     assert (kind, said["taskToken"], json.loads(said["output"])["state"]) == ("success", "token-1", "PUBLISHING")
 
 
-def test_the_archive_is_asked_once_for_all_jobs_that_wait_and_not_on_every_round(deployment: Deployment) -> None:
+def test_archive_is_queried_rarely_for_all_waiting_jobs(deployment: Deployment) -> None:
     job = awaiting(deployment)
     relay = answers(deployment)
     for seconds in (60, 60.5, 61.5):
@@ -404,7 +404,7 @@ def test_the_archive_is_asked_once_for_all_jobs_that_wait_and_not_on_every_round
     assert archive(deployment).asked == 2
 
 
-def test_a_lake_that_does_not_answer_keeps_nobody_else_from_being_answered(deployment: Deployment) -> None:
+def test_unresponsive_lake_does_not_block_other_answers(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
     archive(deployment).away = True
@@ -416,13 +416,13 @@ def test_a_lake_that_does_not_answer_keeps_nobody_else_from_being_answered(deplo
     assert deployment.workflow.said() == ["heartbeat", "success"]
 
 
-def test_the_heart_stops_when_those_who_archive_are_gone(deployment: Deployment) -> None:
+def test_heartbeat_stops_without_archivers(deployment: Deployment) -> None:
     job = awaiting(deployment)
     answers(deployment, Dead()).answer(job, deployment.later(minutes=1))
     assert deployment.workflow.said() == []
 
 
-def test_a_file_without_a_row_waits_for_nothing(deployment: Deployment) -> None:
+def test_empty_file_needs_no_waiting(deployment: Deployment) -> None:
     header = "user_id,event,occurred_at,event_id,total\n"
     job = awaiting(deployment, header, allow_empty=True)
     answers(deployment).answer(job, deployment.later(minutes=1))
@@ -435,7 +435,7 @@ def settled(deployment: Deployment, job: Job) -> Job:
     return deployment.context.jobs.get(job.job_id)
 
 
-def test_a_step_that_comes_before_the_archive_is_tried_again_and_changes_nothing(deployment: Deployment) -> None:
+def test_step_ahead_of_the_archive_is_retried_without_changes(deployment: Deployment) -> None:
     job = awaiting(deployment)
     with pytest.raises(Exception, match="ARCHIVE_BEHIND") as raised:
         deployment.step(job, "publish_version")
@@ -443,7 +443,7 @@ def test_a_step_that_comes_before_the_archive_is_tried_again_and_changes_nothing
     assert deployment.context.jobs.get(job.job_id).state == "AWAITING"
 
 
-def test_the_receipt_says_what_became_of_every_row(deployment: Deployment) -> None:
+def test_receipt_accounts_for_every_row(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
     job = settled(deployment, job)
@@ -472,7 +472,7 @@ def test_every_change_of_a_profile_is_stored(deployment: Deployment) -> None:
     assert settled(deployment, job).outcome == {"stored": 3, "duplicates": 0, "attempt": 1}
 
 
-def test_what_an_earlier_attempt_has_sent_counts_once(deployment: Deployment) -> None:
+def test_rows_of_an_earlier_attempt_count_once(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)  # archived before the attempt was given up
     deployment.step(job, "retry_import", failure={"Error": "MaterialisationFailed", "Cause": ""})
@@ -481,7 +481,7 @@ def test_what_an_earlier_attempt_has_sent_counts_once(deployment: Deployment) ->
     assert settled(deployment, job).outcome == {"stored": 2, "duplicates": 1, "attempt": 2}
 
 
-def test_a_retry_by_people_counts_what_the_job_before_it_has_sent_as_its_own(deployment: Deployment) -> None:
+def test_manual_retry_counts_rows_sent_by_the_earlier_job(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
     operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
@@ -490,7 +490,7 @@ def test_a_retry_by_people_counts_what_the_job_before_it_has_sent_as_its_own(dep
     assert settled(deployment, again).outcome == {"stored": 2, "duplicates": 1, "attempt": 1}
 
 
-def test_a_file_that_is_imported_again_brings_nothing_new(deployment: Deployment) -> None:
+def test_reimported_file_adds_nothing(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
     settled(deployment, job)
@@ -500,9 +500,7 @@ def test_a_file_that_is_imported_again_brings_nothing_new(deployment: Deployment
     assert settled(deployment, again).outcome == {"stored": 0, "duplicates": 3, "attempt": 1}
 
 
-def test_rows_that_did_not_arrive_fail_the_job_with_both_numbers(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_rows_fail_the_job_with_both_counts(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
     lost = {Partition(0): StoredRows(rows=2, ordinals=2, new=2)}
@@ -514,9 +512,7 @@ def test_rows_that_did_not_arrive_fail_the_job_with_both_numbers(
     assert (job.error.detail["accepted"], job.error.detail["stored"]) == (3, 2)
 
 
-def test_a_crash_before_the_receipt_is_made_up_for_by_the_next_try(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_next_try_writes_the_receipt_after_a_crash(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
     with monkeypatch.context() as patch:
@@ -527,27 +523,27 @@ def test_a_crash_before_the_receipt_is_made_up_for_by_the_next_try(
     assert settled(deployment, job).outcome == {"stored": 2, "duplicates": 1, "attempt": 1}
 
 
-def test_a_job_that_was_cancelled_while_it_waited_is_not_settled(deployment: Deployment) -> None:
+def test_job_cancelled_while_waiting_is_not_settled(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
     operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     assert settled(deployment, job).state == "CANCELLED"
 
 
-def test_its_end_is_told_without_a_version(deployment: Deployment) -> None:
+def test_end_of_an_event_import_is_announced_without_a_version(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
     job = settled(deployment, job)
     event = job_event(job, deployment.context.jobs.history(job.job_id)[-1])
     assert (event.audience, event.state, event.version) == ("_events", "READY", None)
     deployment.step(job, "notify", outcome="ready")
-    (told,) = deployment.context.outbox.by_subject(job.job_id)
-    assert told.body["counts"]["stored"] == 2
-    subject, _ = wording(told.body)
+    (notice,) = deployment.context.outbox.by_subject(job.job_id)
+    assert notice.body["counts"]["stored"] == 2
+    subject, _ = wording(notice.body)
     assert subject == "[Muster] acme/_events: the import is complete"
 
 
-def test_columns_that_nobody_named_are_properties_and_are_kept_in_the_jobs_spec(deployment: Deployment) -> None:
+def test_unnamed_columns_become_properties_in_the_jobs_spec(deployment: Deployment) -> None:
     content = "user_id,event,occurred_at,event_id,total,coupon\na,e,2026-01-01T10:00:00Z,,1,X\n"
     job = of_events(deployment, content)
     assert job.spec.other_columns
@@ -561,7 +557,7 @@ def test_columns_that_nobody_named_are_properties_and_are_kept_in_the_jobs_spec(
     }
 
 
-def test_a_file_whose_columns_can_be_no_properties_fails_before_anything_is_sent(deployment: Deployment) -> None:
+def test_file_with_invalid_property_columns_fails_before_sending(deployment: Deployment) -> None:
     job = of_events(deployment, "user_id,event,occurred_at,event_id,total,Order no\na,e,2026-01-01T10:00:00Z,,1,X\n")
     with pytest.raises(Exception, match="'Order no' needs another name") as raised:
         deployment.step(job, "verify_file")
@@ -569,7 +565,7 @@ def test_a_file_whose_columns_can_be_no_properties_fails_before_anything_is_sent
     assert deployment.logs == {}
 
 
-def test_a_job_that_says_it_waits_and_has_sent_nothing_is_a_system_failure(deployment: Deployment) -> None:
+def test_waiting_job_without_sent_rows_is_a_system_failure(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="IMPORTING")
     deployment.context.jobs.move(job.job_id, "AWAITING", now_ms=1)
     with pytest.raises(Exception, match="NOT_SENT") as raised:
@@ -577,7 +573,7 @@ def test_a_job_that_says_it_waits_and_has_sent_nothing_is_a_system_failure(deplo
     assert type(raised.value).__name__ == "FatalError"
 
 
-def test_what_the_broker_has_lost_after_it_acknowledged_it_begins_another_attempt(deployment: Deployment) -> None:
+def test_records_lost_by_the_broker_start_another_attempt(deployment: Deployment) -> None:
     job = awaiting(deployment)
     relay = answers(deployment)
     relay.answer(job, deployment.later(seconds=0))
@@ -592,7 +588,7 @@ def test_what_the_broker_has_lost_after_it_acknowledged_it_begins_another_attemp
     assert deployment.run(job, until="AWAITING").attempt == 2
 
 
-def test_a_job_that_waits_long_for_a_log_that_is_whole_goes_on_waiting(deployment: Deployment) -> None:
+def test_job_keeps_waiting_while_the_log_is_intact(deployment: Deployment) -> None:
     job = awaiting(deployment)
     relay = answers(deployment)
     for minutes in (0, 2, 60):

@@ -63,7 +63,7 @@ RUBBISH: dict[str, object] = {
 
 
 @pytest.mark.parametrize("event", RUBBISH.values(), ids=RUBBISH.keys())
-def test_rubbish_is_a_user_error_that_is_not_retried_and_makes_no_job(deployment: Deployment, event: object) -> None:
+def test_malformed_request_is_a_user_error_without_a_job(deployment: Deployment, event: object) -> None:
     with pytest.raises(Exception, match="BAD_EVENT") as caught:
         deployment.call("register_import", input=event, execution=EXECUTION + "x")
     assert type(caught.value).__name__ == "UserError"
@@ -72,7 +72,7 @@ def test_rubbish_is_a_user_error_that_is_not_retried_and_makes_no_job(deployment
     deployment.call("notify", outcome="not-registered", input=event, failure=failure, execution=EXECUTION + "x")
 
 
-def test_a_resume_of_a_job_that_is_not_there_is_a_user_error(deployment: Deployment) -> None:
+def test_resuming_a_missing_job_is_a_user_error(deployment: Deployment) -> None:
     with pytest.raises(Exception, match="UNKNOWN_JOB"):
         deployment.call("register_import", input={"resume": ID}, execution=EXECUTION + "x")
 
@@ -91,7 +91,7 @@ ODD_KEYS = {
 
 
 @pytest.mark.parametrize("key", ODD_KEYS.values(), ids=ODD_KEYS.keys())
-def test_an_odd_key_is_imported_as_it_is(deployment: Deployment, key: str) -> None:
+def test_unusual_object_key_is_imported_unchanged(deployment: Deployment, key: str) -> None:
     assert len(key.encode()) <= 1024
     job = deployment.run(deployment.uploaded(key))
     assert (job.state, job.tenant, job.audience, job.source["key"]) == ("READY", "acme", "vip", key)
@@ -112,7 +112,7 @@ def test_an_odd_key_is_imported_as_it_is(deployment: Deployment, key: str) -> No
         ("acme/vip/../../other/vip/a.csv", "BAD_SOURCE"),
     ],
 )
-def test_an_object_outside_of_tenant_and_audience_is_a_failed_job_that_says_so(
+def test_object_outside_of_tenant_and_audience_fails_with_the_reason(
     deployment: Deployment, key: str, code: str
 ) -> None:
     job = deployment.uploaded(key)
@@ -142,7 +142,7 @@ IMPORT = "01m8f7z9qm1wk5cdjzjw3bjawg"
         "s3://staging/uploads/acme2/vip/a.csv",
     ],
 )
-def test_what_muster_keeps_of_any_tenant_is_no_source_of_an_import(deployment: Deployment, uri: str) -> None:
+def test_internal_objects_are_refused_as_import_sources(deployment: Deployment, uri: str) -> None:
     bucket, key = split_s3_uri(uri)
     job = deployment.register(deployment.request(bucket=bucket, key=key))
     assert job.error is not None
@@ -176,9 +176,7 @@ def test_what_muster_keeps_of_any_tenant_is_no_source_of_an_import(deployment: D
             ask()
 
 
-def test_tenant_and_audience_come_after_the_prefix_of_the_inbox(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tenant_and_audience_follow_the_inbox_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
     deployment = make_deployment(url, tmp_path, monkeypatch, inbox_prefix="in/coming/")
     job = deployment.run(deployment.uploaded("in/coming/acme/vip/a.csv"))
@@ -198,7 +196,7 @@ def test_an_unknown_version_is_a_failed_job(deployment: Deployment) -> None:
     assert (job.state, job.error.code) == ("FAILED", "SOURCE_GONE")
 
 
-def test_an_event_that_comes_again_makes_no_second_job_whenever_it_comes(deployment: Deployment) -> None:
+def test_repeated_event_makes_no_second_job(deployment: Deployment) -> None:
     first = deployment.uploaded("acme/vip/a.csv")
     assert deployment.uploaded("acme/vip/a.csv").job_id == first.job_id
     assert deployment.run(first).state == "READY"
@@ -206,7 +204,7 @@ def test_an_event_that_comes_again_makes_no_second_job_whenever_it_comes(deploym
     assert (len(deployment.context.jobs.search()), deployment.versions(first)) == (1, [1])
 
 
-def test_events_in_the_wrong_order_end_with_the_newer_object(deployment: Deployment) -> None:
+def test_newer_object_wins_despite_event_order(deployment: Deployment) -> None:
     deployment.objects.put("inbox", "acme/vip/older.csv", b"user_id\nold\n")
     deployment.objects.now += timedelta(seconds=1)
     newer = deployment.run(deployment.uploaded("acme/vip/newer.csv"))
@@ -216,7 +214,7 @@ def test_events_in_the_wrong_order_end_with_the_newer_object(deployment: Deploym
 
 
 @pytest.mark.parametrize("state", ["VERIFYING", "IMPORTING", "BUILDING", "PUBLISHING"])
-def test_a_step_whose_answer_was_lost_finds_that_its_work_is_done(deployment: Deployment, state: str) -> None:
+def test_step_repeated_after_a_lost_answer_finds_its_work(deployment: Deployment, state: str) -> None:
     job = deployment.at(state)
     first = deployment.step(job, HANDLER_OF[state])
     done = deployment.context.jobs.get(job.job_id)
@@ -230,14 +228,14 @@ def test_a_step_whose_answer_was_lost_finds_that_its_work_is_done(deployment: De
     assert deployment.versions(job) == [1]
 
 
-def test_a_registration_whose_answer_was_lost_finds_its_own_job(deployment: Deployment) -> None:
+def test_registration_repeated_after_a_lost_answer_finds_its_job(deployment: Deployment) -> None:
     request = deployment.request()
     event = {"input": {"import": request.as_record()}, "execution": EXECUTION + request.job_id}
     assert deployment.call("register_import", **event) == deployment.call("register_import", **event)
     assert [j.job_id for j in deployment.context.jobs.search()] == [JobId(request.job_id)]
 
 
-def test_a_failure_whose_answer_was_lost_is_the_same_failure(deployment: Deployment) -> None:
+def test_failure_repeated_after_a_lost_answer_is_unchanged(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
     failure = {"Error": "States.HeartbeatTimeout", "Cause": ""}
     first = deployment.step(job, "mark_failed", failure=failure)
@@ -247,7 +245,7 @@ def test_a_failure_whose_answer_was_lost_is_the_same_failure(deployment: Deploym
     assert (ended.state, ended.error.code, ended.failed_in) == ("FAILED", "States.HeartbeatTimeout", "IMPORTING")
 
 
-def test_the_bridge_and_registration_agree_on_the_form_of_an_event() -> None:
+def test_bridge_and_registration_share_the_event_format() -> None:
     made = ObjectCreated(bucket="inbox", key="acme/vip/a b.csv", size=1, etag="e", version_id="v", sequencer="0A")
     assert read_event({"detail": made.detail()}, JobId(ID)) == ImportRequest(
         job_id=JobId(ID),
@@ -262,7 +260,7 @@ def test_the_bridge_and_registration_agree_on_the_form_of_an_event() -> None:
 
 
 @pytest.mark.parametrize("kind", ["events", "profiles"])
-def test_events_and_profiles_never_become_members_of_an_audience(deployment: Deployment, kind: str) -> None:
+def test_event_and_profile_files_never_become_members(deployment: Deployment, kind: str) -> None:
     columns = [{"name": "event"}, {"name": "occurred_at", "type": "timestamp"}] if kind == "events" else []
     job = deployment.register(overrides={"kind": kind, "mode": "append", "columns": columns})
     assert job.error is not None

@@ -62,13 +62,13 @@ def context(tmp_path: Path) -> Context:
         "s3://lake//exports/x",
     ],
 )
-def test_what_muster_keeps_for_itself_is_no_place_for_exports(context: Context, to: str) -> None:
+def test_internal_locations_refuse_exports(context: Context, to: str) -> None:
     with pytest.raises(UserError) as caught:
         place(context, request(to))
     assert caught.value.code == "BAD_DESTINATION"
 
 
-def test_aws_is_one_store_by_whichever_endpoint(tmp_path: Path) -> None:
+def test_aws_is_one_store_under_any_endpoint(tmp_path: Path) -> None:
     context = Context(Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_S3_ENDPOINT": ""}))
     endpoint = "https://s3.dualstack.eu-west-1.amazonaws.com"
     (tmp_path / "destinations.toml").write_text(f'[dual]\nendpoint = "{endpoint}"\nregion = "eu-west-1"\n')
@@ -78,7 +78,7 @@ def test_aws_is_one_store_by_whichever_endpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("to", ["s3://inbox/acme/vip", "s3://lake/audiences/acme", "s3://staging/download/beta/x"])
-def test_a_profile_that_leads_to_our_own_store_is_no_way_around_that(context: Context, tmp_path: Path, to: str) -> None:
+def test_profile_of_the_own_store_does_not_bypass_the_refusal(context: Context, tmp_path: Path, to: str) -> None:
     own = context.s3.endpoint
     profiles = (
         f'[own]\nendpoint = "{own}/"\nregion = "r"\n[theirs]\nendpoint = "https://theirs.example"\nregion = "r"\n'
@@ -90,7 +90,7 @@ def test_a_profile_that_leads_to_our_own_store_is_no_way_around_that(context: Co
 
 
 @pytest.mark.parametrize("to", ["s3://lake/audiences/acme/01/data/part.parquet", "s3://inbox/acme/vip/a.parquet"])
-def test_nor_is_it_one_for_a_single_file(context: Context, to: str) -> None:
+def test_single_file_export_does_not_bypass_the_refusal(context: Context, to: str) -> None:
     vip = Audience(
         audience_id=JobId("0" * 26),
         tenant=TenantName("acme"),
@@ -106,7 +106,7 @@ def test_nor_is_it_one_for_a_single_file(context: Context, to: str) -> None:
 @pytest.mark.parametrize(
     "to", ["s3://lake/exports/vip", "s3://lake/exports", "s3://staging/download/acme/a", "s3://other/imports"]
 )
-def test_export_prefixes_and_buckets_of_others_take_exports(context: Context, to: str) -> None:
+def test_export_prefixes_and_foreign_buckets_accept_exports(context: Context, to: str) -> None:
     assert place(context, request(to)).uri("x") == f"{to}/x"
 
 
@@ -128,7 +128,7 @@ def test_a_profile_is_read_from_the_home_when_it_is_used(
     assert "hush" not in str(wanted.as_record())
 
 
-def test_profiles_may_lie_elsewhere(tmp_path: Path) -> None:
+def test_profile_file_location_is_configurable(tmp_path: Path) -> None:
     (tmp_path / "profiles.toml").write_text('[partner]\nregion = "r"\n')
     moved = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_DESTINATIONS_FILE": str(tmp_path / "profiles.toml")})
     assert place(Context(moved), request("s3://theirs", "partner")).uri("x") == "s3://theirs/x"

@@ -16,7 +16,7 @@ JOB = JobId("01m87b5fjxy5p23eqzcwh67tr0")
 
 
 @pytest.mark.parametrize("error_class", [UserError, RetriableError, FatalError])
-def test_an_error_of_ours_leaves_a_handler_under_the_name_of_its_class_with_its_record(
+def test_product_error_leaves_a_handler_with_class_name_and_record(
     error_class: type[MusterError],
 ) -> None:
     @errors_by_name
@@ -29,7 +29,7 @@ def test_an_error_of_ours_leaves_a_handler_under_the_name_of_its_class_with_its_
     assert json.loads(str(caught.value))["detail"] == {"line": 7}
 
 
-def test_a_handler_that_asks_for_no_context_makes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handler_without_a_context_parameter_creates_none(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     monkeypatch.setattr(Settings, "load", lambda: made.append("settings"))
     handlers.forget_context()
@@ -39,7 +39,7 @@ def test_a_handler_that_asks_for_no_context_makes_none(monkeypatch: pytest.Monke
     assert made == []
 
 
-def test_the_cause_of_a_user_error_is_read_back_whole() -> None:
+def test_cause_of_a_user_error_round_trips() -> None:
     record = UserError("EMPTY_FILE", "the file is empty", bytes=0).as_record()
     cause = json.dumps({"errorMessage": json.dumps(record), "errorType": "UserError", "stackTrace": []})
     assert extract_cause(JOB, {"Error": "UserError", "Cause": cause}) == {
@@ -48,7 +48,7 @@ def test_the_cause_of_a_user_error_is_read_back_whole() -> None:
     }
 
 
-def test_a_retriable_error_that_was_retried_enough_is_a_system_error() -> None:
+def test_exhausted_retries_become_a_system_error() -> None:
     record = RetriableError("S3_UNAVAILABLE", "no answer").as_record()
     failure = {"Error": "RetriableError", "Cause": json.dumps({"errorMessage": json.dumps(record)})}
     assert error_of(failure) == JobError(kind="system", code="S3_UNAVAILABLE", message="no answer", detail={})
@@ -64,7 +64,7 @@ def test_a_retriable_error_that_was_retried_enough_is_a_system_error() -> None:
         ({}, "Unknown", "Unknown"),
     ],
 )
-def test_whatever_the_engine_says_becomes_a_system_error_with_its_words(
+def test_unknown_engine_failure_becomes_a_system_error_with_its_text(
     failure: dict[str, str], code: str, message: str
 ) -> None:
     assert error_of(failure) == JobError(kind="system", code=code, message=message, detail={})

@@ -41,7 +41,7 @@ def in_state(deployment: Deployment, state: str) -> Job:
     return job
 
 
-def test_a_job_goes_through_its_states_one_by_one(deployment: Deployment) -> None:
+def test_job_passes_every_state_in_order(deployment: Deployment) -> None:
     job = deployment.run(deployment.register())
     assert job.state == "READY", job.error
     assert deployment.states(job) == ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"]
@@ -57,9 +57,7 @@ def test_an_append_goes_through_building(deployment: Deployment) -> None:
     "error", ["States.Timeout", "States.HeartbeatTimeout", "States.TaskFailed", "Sandbox.Timedout"]
 )
 @pytest.mark.parametrize("state", RUNNING[:-1])
-def test_a_timeout_is_a_system_failure_that_says_where_and_in_which_attempt(
-    deployment: Deployment, state: str, error: str
-) -> None:
+def test_timeout_is_a_system_failure_with_step_and_attempt(deployment: Deployment, state: str, error: str) -> None:
     job = deployment.at(state)
     view = deployment.step(job, "mark_failed", failure={"Error": error, "Cause": "it hangs"})
     assert (view["state"], view["user_error"]) == ("FAILED", False)
@@ -94,19 +92,19 @@ def test_no_handler_moves_a_job_that_has_ended(deployment: Deployment, state: st
 
 
 @pytest.mark.parametrize("state", ["READY", "SUPERSEDED", "FAILED"])
-def test_a_cancel_of_a_job_that_has_ended_is_too_late(deployment: Deployment, state: str) -> None:
+def test_ended_job_cannot_be_cancelled(deployment: Deployment, state: str) -> None:
     job = in_state(deployment, state)
     with pytest.raises(UserError, match="TOO_LATE"):
         wiring.import_jobs(deployment.context).cancel(job.job_id)
 
 
-def test_a_second_cancel_is_already_done(deployment: Deployment) -> None:
+def test_second_cancel_changes_nothing(deployment: Deployment) -> None:
     job = in_state(deployment, "CANCELLED")
     assert wiring.import_jobs(deployment.context).cancel(job.job_id).already
 
 
 @pytest.mark.parametrize("state", [*RUNNING, "READY", "SUPERSEDED"])
-def test_a_job_that_runs_or_was_published_is_not_retried(deployment: Deployment, state: str) -> None:
+def test_running_or_published_job_is_not_retried(deployment: Deployment, state: str) -> None:
     job = in_state(deployment, state)
     with pytest.raises(UserError, match="NOT_RETRIABLE"):
         deployment.retry(job)
@@ -121,9 +119,7 @@ def test_a_failed_or_cancelled_job_is_retried_by_a_new_one(deployment: Deploymen
 
 
 @pytest.mark.parametrize("state", [*RUNNING, "READY"])
-def test_the_same_object_again_is_a_duplicate_in_every_state_but_those_without_a_version(
-    deployment: Deployment, state: str
-) -> None:
+def test_repeated_object_is_a_duplicate_unless_the_job_failed(deployment: Deployment, state: str) -> None:
     job = in_state(deployment, state)
     again = deployment.request(overrides={"mode": "append"} if state == "BUILDING" else {})
     with deployment.full():  # otherwise a registration admits waiting jobs
@@ -134,9 +130,7 @@ def test_the_same_object_again_is_a_duplicate_in_every_state_but_those_without_a
 
 
 @pytest.mark.parametrize("state", ["SUPERSEDED", "FAILED", "CANCELLED"])
-def test_the_same_object_again_is_a_new_job_where_the_earlier_one_has_made_no_version(
-    deployment: Deployment, state: str
-) -> None:
+def test_repeated_object_is_a_new_job_after_a_failure(deployment: Deployment, state: str) -> None:
     job = in_state(deployment, state)
     again = deployment.register()
     assert again.job_id != job.job_id
@@ -152,7 +146,7 @@ def uploaded(deployment: Deployment, content: str, **more: Any) -> Job:
 
 
 @pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "AWAITING"])
-def test_the_same_file_uploaded_again_is_a_duplicate_of_the_job_that_runs(deployment: Deployment, state: str) -> None:
+def test_reuploaded_file_is_a_duplicate_of_the_running_job(deployment: Deployment, state: str) -> None:
     with deployment.full() if state == "REGISTERED" else nullcontext():
         job = uploaded(deployment, "A")
         if state != "REGISTERED":
@@ -161,7 +155,7 @@ def test_the_same_file_uploaded_again_is_a_duplicate_of_the_job_that_runs(deploy
     assert len(deployment.context.jobs.search()) == 1
 
 
-def test_the_same_file_uploaded_again_is_a_duplicate_as_long_as_it_is_the_newest_version(
+def test_reuploaded_file_is_a_duplicate_of_the_newest_version(
     deployment: Deployment,
 ) -> None:
     first = deployment.run(uploaded(deployment, "A"))
@@ -179,14 +173,12 @@ def test_the_same_file_uploaded_again_is_a_duplicate_as_long_as_it_is_the_newest
 @pytest.mark.parametrize(
     "more", [{"audience": "other"}, {"overrides": {"mode": "append"}}, {"overrides": {"id_column": "email"}}]
 )
-def test_the_same_file_for_another_audience_or_with_other_settings_is_a_new_job(
-    deployment: Deployment, more: dict[str, Any]
-) -> None:
+def test_file_with_another_audience_or_settings_is_a_new_job(deployment: Deployment, more: dict[str, Any]) -> None:
     first = deployment.run(uploaded(deployment, "A"))
     assert uploaded(deployment, "A", **more).job_id != first.job_id
 
 
-def test_the_same_file_is_imported_again_once_its_version_was_rolled_back(deployment: Deployment) -> None:
+def test_file_is_imported_again_after_a_rollback(deployment: Deployment) -> None:
     first = deployment.run(uploaded(deployment, "A"))
     second = deployment.run(uploaded(deployment, "B"))
     audience = deployment.context.audiences.get(ACME, AudienceName("vip"))
@@ -197,7 +189,7 @@ def test_the_same_file_is_imported_again_once_its_version_was_rolled_back(deploy
     assert not {uploaded(deployment, content).job_id for content in ("A", "B")} & known
 
 
-def test_many_users_who_upload_one_file_at_once_start_one_job(deployment: Deployment) -> None:
+def test_concurrent_uploads_of_one_file_start_one_job(deployment: Deployment) -> None:
     requests = []
     for _ in range(8):
         key = f"uploads/acme/vip/{fresh_id()}/a.csv"
@@ -214,9 +206,7 @@ def test_many_users_who_upload_one_file_at_once_start_one_job(deployment: Deploy
     "handler", ["verify_file", "import_to_kafka", "build_version", "publish_version", "mark_failed"]
 )
 @pytest.mark.parametrize("state", RUNNING)
-def test_an_execution_that_lost_its_job_to_another_one_changes_nothing(
-    deployment: Deployment, state: str, handler: str
-) -> None:
+def test_superseded_execution_changes_nothing(deployment: Deployment, state: str, handler: str) -> None:
     job = deployment.at(state)
     old = str(job.execution)
     assert deployment.context.jobs.adopt(job.job_id, previous=old, execution="another")

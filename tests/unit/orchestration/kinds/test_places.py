@@ -32,7 +32,7 @@ def set_places(deployment: Deployment, *places: str) -> None:
         ((EVERYWHERE,), "lake", "audiences/acme/a.parquet", "FAILED"),
     ],
 )
-def test_a_job_is_refused_if_its_object_is_in_no_place(
+def test_object_outside_the_allowed_locations_is_refused(
     deployment: Deployment, places: tuple[str, ...], bucket: str, key: str, state: str
 ) -> None:
     set_places(deployment, *places)
@@ -41,7 +41,7 @@ def test_a_job_is_refused_if_its_object_is_in_no_place(
     assert (job.error is not None and job.error.code) == ("BAD_SOURCE" if state == "FAILED" else False)
 
 
-def test_a_run_of_a_schedule_is_refused_once_its_place_is_gone(deployment: Deployment) -> None:
+def test_schedule_run_is_refused_after_its_location_is_revoked(deployment: Deployment) -> None:
     context = deployment.context
     deployment.objects.put("crm", "acme/a.csv", b"user_id\nann\n")
     made = schedule_import(
@@ -85,7 +85,7 @@ def test_a_run_of_a_schedule_is_refused_once_its_place_is_gone(deployment: Deplo
         ((EVERYWHERE,), "exports/vip", "BAD_DESTINATION"),
     ],
 )
-def test_an_export_is_refused_if_its_destination_is_in_no_place(
+def test_destination_outside_the_allowed_locations_is_refused(
     deployment: Deployment, places: tuple[str, ...], to: str, code: str | None
 ) -> None:
     job = deployment.run(deployment.register())
@@ -97,7 +97,7 @@ def test_an_export_is_refused_if_its_destination_is_in_no_place(
     assert (None if error is None else error.code) == code
 
 
-def test_each_run_of_a_scheduled_download_has_a_folder_of_its_own(deployment: Deployment) -> None:
+def test_each_scheduled_download_has_its_own_folder(deployment: Deployment) -> None:
     job = deployment.run(deployment.register())
     set_places(deployment)
     record = export_request(job.audience, "download").as_record()

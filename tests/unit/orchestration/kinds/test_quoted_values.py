@@ -141,7 +141,7 @@ def caller(scope: str, role: str) -> Caller:
 
 
 @pytest.mark.parametrize(("target", "file", "overrides", "code"), FILES.values(), ids=FILES)
-def test_a_value_is_in_the_rejects_and_in_no_error(
+def test_values_appear_in_rejects_but_not_in_errors(
     deployment: Deployment,
     caplog: pytest.LogCaptureFixture,
     target: str,
@@ -180,7 +180,7 @@ def test_a_value_is_in_the_rejects_and_in_no_error(
     assert CANARY in str(pq.read_table(pa.BufferReader(kept)).to_pylist())
 
 
-def test_an_error_of_the_parser_itself_is_reported_without_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_internal_parser_error_is_reported_without_its_message(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         int(CANARY)
     except ValueError as exc:
@@ -210,12 +210,12 @@ def _damaged_part() -> None:
         (_damaged_part, "LAKE_UNREADABLE"),
     ],
 )
-def test_an_error_of_an_export_quotes_no_value_either(step: Callable[[], object], code: str) -> None:
+def test_export_error_quotes_no_value(step: Callable[[], object], code: str) -> None:
     with pytest.raises(MusterError, match=code) as raised:
         step()
     assert CANARY not in str(raised.value.as_record())
 
 
-def test_those_who_inspect_and_try_files_may_read_rejects() -> None:
+def test_inspecting_files_implies_reading_rejects() -> None:
     """Answers to these quote values."""
     assert IN_A_TENANT[Action.RUN_JOBS] <= IN_A_TENANT[Action.READ_REJECTS]

@@ -76,7 +76,7 @@ VERSION = VersionInfo(
 FOUND = Complete(attempt=Attempt(2), partitions=PARTITIONS)
 
 
-def test_a_receipt_says_what_was_in_the_file_and_what_became_of_it() -> None:
+def test_receipt_accounts_for_the_file_and_its_rows() -> None:
     receipt = make_receipt(JOB_ROW, FOUND, VERSION, None, finished_at_ms=1500)
     assert {k: receipt[k] for k in ("rows", "accepted", "rejected", "duplicates", "distinct", "members")} == {
         "rows": 7,
@@ -103,7 +103,7 @@ def test_a_receipt_says_what_was_in_the_file_and_what_became_of_it() -> None:
         ({"digest": digest(5, 6)}, "digest of the partitions = digest of the members"),
     ],
 )
-def test_a_version_that_is_not_what_the_stream_said_has_no_receipt(change: dict[str, Any], fault: str) -> None:
+def test_version_that_contradicts_the_stream_has_no_receipt(change: dict[str, Any], fault: str) -> None:
     with pytest.raises(FatalError, match=f"RECEIPT_DOES_NOT_ADD_UP.*{fault}"):
         make_receipt(JOB_ROW, FOUND, replace(VERSION, **change), None, finished_at_ms=1)
 
@@ -117,7 +117,7 @@ def test_a_version_that_is_not_what_the_stream_said_has_no_receipt(change: dict[
         ("duplicates", 0, "accepted = distinct + duplicates does not hold: 6 is not 5"),
     ],
 )
-def test_every_sum_of_a_receipt_is_checked(key: str, value: object, fault: str) -> None:
+def test_every_receipt_sum_is_checked(key: str, value: object, fault: str) -> None:
     receipt = make_receipt(JOB_ROW, FOUND, VERSION, None, finished_at_ms=1)
     assert receipt_fault(receipt) is None
     assert receipt_fault({**receipt, key: value}) == fault
@@ -131,7 +131,7 @@ def test_the_receipt_of_an_append_adds_up_from_its_base() -> None:
     assert receipt_fault({**receipt, "members": 13}) == "members = added + kept does not hold: 13 is not 12"
 
 
-def test_a_receipt_names_columns_that_had_values_and_have_none() -> None:
+def test_receipt_names_columns_that_became_empty() -> None:
     before = replace(VERSION, members=4, nulls={"age": 3, "city": 4, "gone": 0})
     now = replace(VERSION, version=Version(2), nulls={"age": 5, "city": 5, "new": 5})
     found = [

@@ -41,7 +41,7 @@ def request(job_id: JobId = FIRST, audience: str = "vip") -> ImportRequest:
         ("../vip/a.csv", "..", "vip", "../vip/a.csv"),
     ],
 )
-def test_an_event_names_tenant_and_audience_by_the_key(key: str, tenant: str, audience: str, read: str) -> None:
+def test_event_key_names_tenant_and_audience(key: str, tenant: str, audience: str, read: str) -> None:
     detail = {"bucket": {"name": "inbox"}, "object": {"key": key, "version-id": "v1", "sequencer": "0A"}}
     made = ImportRequest.from_event(detail, FIRST)
     assert (made.tenant, made.audience, made.key, made.version_id, made.sequencer) == (
@@ -53,7 +53,7 @@ def test_an_event_names_tenant_and_audience_by_the_key(key: str, tenant: str, au
     )
 
 
-def test_a_request_survives_the_workflows_json() -> None:
+def test_request_round_trips_through_workflow_json() -> None:
     assert ImportRequest.from_record(request().as_record()) == request()
 
 
@@ -68,7 +68,7 @@ def test_versions_are_ordered_by_last_modified_then_sequencer_then_registration(
     assert len(set(keys)) == 4
 
 
-def test_the_same_object_with_the_same_options_is_the_same_import() -> None:
+def test_equal_object_and_options_are_the_same_import() -> None:
     assert _dedupe_key(SETTINGS, source(), request(FIRST), ImportSpec()) == _dedupe_key(
         SETTINGS, source(), request(SECOND), ImportSpec()
     )
@@ -84,7 +84,7 @@ def test_the_same_object_with_the_same_options_is_the_same_import() -> None:
         (source(), ImportSpec(), "gold"),
     ],
 )
-def test_another_version_option_or_audience_is_another_import(
+def test_different_version_option_or_audience_is_another_import(
     other: SourceObject, spec: ImportSpec, audience: str
 ) -> None:
     mine = _dedupe_key(SETTINGS, source(), request(), ImportSpec())
@@ -99,7 +99,7 @@ def test_without_versions_an_overwritten_object_is_another_import() -> None:
     assert len(keys) == 3
 
 
-def test_uploads_of_the_same_content_are_the_same_import_and_of_other_content_are_not() -> None:
+def test_uploads_are_the_same_import_exactly_if_their_content_is() -> None:
     def key(name: str, etag: str, size: int, audience: str = "vip", spec: ImportSpec | None = None) -> str:
         upload = replace(source(etag=etag), bucket="staging", key=f"uploads/acme/vip/{name}/a.csv", size=size)
         return _dedupe_key(SETTINGS, upload, request(audience=audience), spec or ImportSpec())

@@ -151,7 +151,7 @@ def failed_with(deployment: Deployment, wanted: SnapshotRequest) -> str:
     return job.error.code
 
 
-def test_the_members_of_a_segment_become_a_version_that_names_its_rule(deployment: Deployment) -> None:
+def test_segment_members_become_a_version_naming_its_rule(deployment: Deployment) -> None:
     job = published(deployment)
     way = ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING", "READY"]
     assert (deployment.states(job), job.error) == (way, None)
@@ -164,7 +164,7 @@ def test_the_members_of_a_segment_become_a_version_that_names_its_rule(deploymen
     assert int(info.rule.as_of.timestamp() * 1e6) == asked(deployment)[0].at_us
 
 
-def test_the_receipt_adds_up_and_says_from_where_changes_follow(
+def test_snapshot_receipt_adds_up_and_names_the_next_changes(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = published(deployment)
@@ -194,7 +194,7 @@ def test_the_receipt_adds_up_and_says_from_where_changes_follow(
     ]
 
 
-def test_the_receipt_says_how_many_members_of_audiences_are_outside(
+def test_snapshot_receipt_counts_audience_members_outside(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (deployment.context.jobs.receipt(published(deployment).job_id) or {})["outside"] == []
@@ -207,7 +207,7 @@ def test_the_receipt_says_how_many_members_of_audiences_are_outside(
     assert "outside   1,700 members of vip (no event, no profile)\n" in capsys.readouterr().out
 
 
-def test_a_snapshot_whose_outside_cannot_be_counted_is_published_all_the_same(
+def test_snapshot_is_published_even_if_members_outside_cannot_be_counted(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def too_big(*_: Any) -> Any:
@@ -221,7 +221,7 @@ def test_a_snapshot_whose_outside_cannot_be_counted_is_published_all_the_same(
     assert "outside   not counted\n" in capsys.readouterr().out
 
 
-def test_a_large_segment_is_built_in_a_task_of_its_own(deployment: Deployment) -> None:
+def test_large_segment_is_built_in_its_own_task(deployment: Deployment) -> None:
     awaiting(deployment)
     answered(deployment)
     few = json.loads(deployment.workflow.answers[-1][1]["output"])
@@ -236,7 +236,7 @@ def test_a_large_segment_is_built_in_a_task_of_its_own(deployment: Deployment) -
     assert all(many["timeouts"][name] > few["timeouts"][name] for name in ("build_s", "publish_s"))
 
 
-def test_a_segment_without_members_is_an_empty_version(deployment: Deployment) -> None:
+def test_empty_segment_is_an_empty_version(deployment: Deployment) -> None:
     job = awaiting(deployment)
     answered(deployment, (), ())
     deployment.step(job, "build_version")
@@ -249,7 +249,7 @@ def test_a_segment_without_members_is_an_empty_version(deployment: Deployment) -
     }
 
 
-def test_partitions_are_asked_for_an_instant_to_come_and_no_sooner_than_that_which_was_named(
+def test_cuts_are_requested_for_a_future_instant_no_earlier_than_named(
     deployment: Deployment,
 ) -> None:
     before_us = now_ms() * 1000
@@ -260,7 +260,7 @@ def test_partitions_are_asked_for_an_instant_to_come_and_no_sooner_than_that_whi
     assert asked(deployment)[-1].at_us == at_ms * 1000
 
 
-def test_nobody_is_asked_before_workers_have_been_told_of_the_rule(deployment: Deployment) -> None:
+def test_cuts_wait_until_workers_know_the_rule(deployment: Deployment) -> None:
     deployment.context.segments.edit(ACME, BUYERS, rule("never(purchase)"), author="a", now_ms=2)
     job = deployment.run(register(deployment, request()), until="IMPORTING")
     with pytest.raises(Exception, match="SEGMENT_NOT_READY") as raised:
@@ -271,7 +271,7 @@ def test_nobody_is_asked_before_workers_have_been_told_of_the_rule(deployment: D
     assert deployment.context.jobs.get(job.job_id).state == "AWAITING"
 
 
-def test_while_a_partition_is_missing_it_is_asked_again_and_nothing_is_built(deployment: Deployment) -> None:
+def test_missing_partition_is_asked_again_before_building(deployment: Deployment) -> None:
     job = awaiting(deployment)
     kept(deployment, [cut_of(deployment, 0, MEMBERS[0])])
     answer(deployment, minutes=1)
@@ -288,12 +288,12 @@ def test_while_a_partition_is_missing_it_is_asked_again_and_nothing_is_built(dep
     assert deployment.versions(job) == []
 
 
-def test_end_markers_are_not_looked_for_where_none_were_sent(deployment: Deployment) -> None:
+def test_snapshots_do_not_look_for_end_markers(deployment: Deployment) -> None:
     awaiting(deployment)
     wiring.lost_markers(deployment.context, None).tick(deployment.context.jobs.live(), now_ms())  # type: ignore[arg-type]
 
 
-def test_a_cut_by_another_version_of_the_rule_ends_the_attempt_and_the_next_asks_for_that(
+def test_cut_by_another_rule_version_ends_the_attempt(
     deployment: Deployment,
 ) -> None:
     job = awaiting(deployment)
@@ -327,7 +327,7 @@ def test_a_cut_by_another_version_of_the_rule_ends_the_attempt_and_the_next_asks
         ({"partitions": 3}, "partition 0 of 3 was cut, but the job has 2"),
     ],
 )
-def test_a_cut_that_is_not_what_was_asked_for_is_not_built(
+def test_cut_that_differs_from_its_request_is_not_built(
     deployment: Deployment, given: dict[str, Any], fault: str
 ) -> None:
     job = awaiting(deployment)
@@ -339,7 +339,7 @@ def test_a_cut_that_is_not_what_was_asked_for_is_not_built(
         deployment.step(job, "build_version")
 
 
-def test_of_a_partition_that_answers_twice_the_first_word_counts(deployment: Deployment) -> None:
+def test_first_answer_of_a_partition_counts(deployment: Deployment) -> None:
     awaiting(deployment)
     kept(deployment, [cut_of(deployment, 0, MEMBERS[0])])
     kept(deployment, [cut_of(deployment, 0, ("late",), at_us=1, changes=500)])
@@ -349,7 +349,7 @@ def test_of_a_partition_that_answers_twice_the_first_word_counts(deployment: Dep
     assert (row.materialised, row.record["records"], row.record["cut"]["changes"]) == (True, 2, 100)
 
 
-def test_cuts_that_others_have_asked_for_and_those_of_an_older_attempt_are_passed_over(deployment: Deployment) -> None:
+def test_foreign_and_outdated_cuts_are_skipped(deployment: Deployment) -> None:
     job = awaiting(deployment)
     old = cut_of(deployment, 0, MEMBERS[0])
     deployment.step(job, "retry_import", failure={"Error": "MaterialisationFailed", "Cause": ""})
@@ -359,9 +359,7 @@ def test_cuts_that_others_have_asked_for_and_those_of_an_older_attempt_are_passe
     assert deployment.context.progress.partitions(job.job_id) == []
 
 
-def test_a_file_that_is_not_what_the_cut_says_fails_the_job_and_publishes_nothing(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_that_contradicts_its_cut_fails_the_job(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     job = awaiting(deployment)
     answered(deployment)
 
@@ -375,9 +373,7 @@ def test_a_file_that_is_not_what_the_cut_says_fails_the_job_and_publishes_nothin
     assert deployment.versions(job) == []
 
 
-def test_a_part_that_lost_a_member_on_the_way_into_the_lake_is_not_published(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_part_that_lost_a_member_is_not_published(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     job = awaiting(deployment)
     answered(deployment)
     one = digest_rows(pa.table({USER_ID: pa.array(["ann"], pa.string())}), RowSchema())
@@ -399,13 +395,13 @@ def test_a_part_that_lost_a_member_on_the_way_into_the_lake_is_not_published(
         ({"at_ms": 9_000_000_000_000_000}, "BAD_TIME"),
     ],
 )
-def test_a_request_that_cannot_be_met_is_a_failed_job_that_says_why(
+def test_impossible_snapshot_request_fails_with_the_reason(
     deployment: Deployment, given: dict[str, Any], code: str
 ) -> None:
     assert failed_with(deployment, request(**given)) == code
 
 
-def test_a_paused_segment_has_the_members_of_then_and_makes_no_snapshot(deployment: Deployment) -> None:
+def test_paused_segment_makes_no_snapshot(deployment: Deployment) -> None:
     job = deployment.run(register(deployment, request()), until="IMPORTING")
     deployment.context.segments.pause(ACME, BUYERS, now_ms=2)
     assert failed_with(deployment, request()) == "SEGMENT_PAUSED"
@@ -432,15 +428,13 @@ def test_a_paused_segment_has_the_members_of_then_and_makes_no_snapshot(deployme
         {"snapshot": {**request().as_record(), "more": 1}},
     ],
 )
-def test_what_has_not_the_form_of_a_request_is_refused_before_there_is_a_job(
-    deployment: Deployment, event: dict[str, Any]
-) -> None:
+def test_malformed_snapshot_request_is_refused_without_a_job(deployment: Deployment, event: dict[str, Any]) -> None:
     with pytest.raises(Exception, match="BAD_EVENT"):
         deployment.call("register_import", input=event, execution=EXECUTION + "x")
     assert deployment.context.jobs.search() == []
 
 
-def test_the_same_request_again_is_the_same_job(deployment: Deployment) -> None:
+def test_repeated_snapshot_request_is_the_same_job(deployment: Deployment) -> None:
     wanted = request()
     first = register(deployment, wanted)
     assert register(deployment, wanted).job_id == first.job_id
@@ -448,7 +442,7 @@ def test_the_same_request_again_is_the_same_job(deployment: Deployment) -> None:
     assert len(deployment.context.jobs.search()) == 1
 
 
-def test_a_snapshot_is_asked_for_through_the_workflow(deployment: Deployment) -> None:
+def test_snapshot_is_requested_through_the_workflow(deployment: Deployment) -> None:
     job_id = snapshot(
         ACME,
         BUYERS,
@@ -478,7 +472,7 @@ def test_a_snapshot_is_asked_for_through_the_workflow(deployment: Deployment) ->
             )
 
 
-def test_a_schedule_makes_the_snapshot_of_its_time_once(deployment: Deployment) -> None:
+def test_schedule_makes_one_snapshot_per_due_time(deployment: Deployment) -> None:
     context, due_ms = deployment.context, 1_795_597_200_000
     wanted = request(job_id=JobId(""), allow_shrink=True)
     daily = schedule_snapshot(
@@ -510,7 +504,7 @@ def test_a_schedule_makes_the_snapshot_of_its_time_once(deployment: Deployment) 
         )
 
 
-def test_a_version_that_has_lost_too_many_is_refused_unless_that_is_allowed(deployment: Deployment) -> None:
+def test_excessive_shrink_is_refused_unless_allowed(deployment: Deployment) -> None:
     published(deployment)
 
     def shrunk(**given: Any) -> Job:
@@ -526,7 +520,7 @@ def test_a_version_that_has_lost_too_many_is_refused_unless_that_is_allowed(depl
     assert (allowed.state, deployment.versions(allowed)) == ("READY", [1, 2])
 
 
-def test_columns_of_an_audience_are_not_lost_to_a_snapshot_unless_that_is_said(deployment: Deployment) -> None:
+def test_snapshot_drops_audience_columns_only_on_request(deployment: Deployment) -> None:
     context, name = deployment.context, AudienceName("buyers-snapshot")
     age = Column(name="age", type="long")
     made = context.audiences.ensure(ACME, name, new_id=fresh_id(), now_ms=1, spec=ImportSpec(columns=(age,)))
@@ -540,7 +534,7 @@ def test_columns_of_an_audience_are_not_lost_to_a_snapshot_unless_that_is_said(d
     assert (job.spec.drop_columns, context.audiences.get(ACME, name).spec.drop_columns) == (("age",), ())
 
 
-def test_one_that_was_asked_for_later_is_not_replaced_by_one_of_before(deployment: Deployment) -> None:
+def test_later_snapshot_is_not_replaced_by_an_earlier_one(deployment: Deployment) -> None:
     early, late = request(), request()
     first = register(deployment, early)
     second = deployment.run(register(deployment, late), until="AWAITING")
@@ -561,7 +555,7 @@ def test_a_cancelled_snapshot_is_retried_for_the_same_segment(deployment: Deploy
     assert again.spec.max_shrink_percent is None
 
 
-def test_what_was_refused_may_be_retried_once_its_segment_is_there(deployment: Deployment) -> None:
+def test_refused_snapshot_is_retried_once_its_segment_exists(deployment: Deployment) -> None:
     job = register(deployment, request(segment="later"))
     deployment.context.segments.create(ACME, AudienceName("later"), rule(RULE), new_id=fresh_id(), author="a", now_ms=2)
     assert deployment.retry(job).error is None
@@ -586,7 +580,7 @@ def test_staged_members_are_removed_when_the_job_has_ended(deployment: Deploymen
     assert deployment.objects.keys(bucket, "segments/") == []
 
 
-def test_what_is_told_of_a_snapshot_names_its_segment(deployment: Deployment) -> None:
+def test_snapshot_notification_names_its_segment(deployment: Deployment) -> None:
     job = published(deployment)
     body = body_of(job, "ready", deployment.context.jobs.receipt(job.job_id))
     assert (body["kind"], body["source"], body["version"]) == ("snapshot", "segment buyers", 1)
@@ -600,7 +594,7 @@ def test_what_is_told_of_a_snapshot_names_its_segment(deployment: Deployment) ->
     assert (record["kind"], record["source"]["segment"]) == ("snapshot", "buyers")
 
 
-def test_a_snapshot_is_followed_as_an_import_is(deployment: Deployment) -> None:
+def test_snapshot_is_followed_like_an_import(deployment: Deployment) -> None:
     job = awaiting(deployment)
 
     def seen() -> str:
@@ -622,7 +616,7 @@ def test_a_snapshot_is_followed_as_an_import_is(deployment: Deployment) -> None:
     assert "partitions  2 of 2 materialised" in seen()
 
 
-def test_a_lost_receipt_is_written_again_as_it_was(deployment: Deployment) -> None:
+def test_lost_snapshot_receipt_is_restored_unchanged(deployment: Deployment) -> None:
     job = published(deployment)
     receipt = deployment.context.jobs.receipt(job.job_id)
     assert receipt is not None

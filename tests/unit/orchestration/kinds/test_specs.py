@@ -52,7 +52,7 @@ def code_of(job: Job) -> str:
     return job.error.code
 
 
-def test_the_import_that_creates_an_audience_says_how_its_files_are_read_from_then_on(deployment: Deployment) -> None:
+def test_first_import_saves_the_file_settings_of_its_audience(deployment: Deployment) -> None:
     given = {"columns": columns(AGE, SEEN), "id_column": "id", "mode": "append", "timezone": "Asia/Tokyo"}
     assert imported(deployment, 1, **given, max_reject_share=0.5, max_shrink_percent=None).state == "READY"
     kept = vip(deployment).spec
@@ -61,7 +61,7 @@ def test_the_import_that_creates_an_audience_says_how_its_files_are_read_from_th
     assert deployment.uploaded("acme/vip/2.csv").spec == kept
 
 
-def test_an_import_that_would_lose_or_retype_a_column_is_refused_until_that_is_said(deployment: Deployment) -> None:
+def test_losing_or_retyping_a_column_is_refused_unless_requested(deployment: Deployment) -> None:
     imported(deployment, 1, columns=columns(AGE, CITY))
     fewer = imported(deployment, 2, columns=columns(AGE))
     assert (code_of(fewer), fewer.failed_in) == ("COLUMNS_WOULD_CHANGE", "REGISTERED")
@@ -84,7 +84,7 @@ def test_an_import_that_would_lose_or_retype_a_column_is_refused_until_that_is_s
     }
 
 
-def test_a_column_that_came_while_an_import_ran_is_not_lost_to_it(deployment: Deployment) -> None:
+def test_column_added_during_an_import_is_kept(deployment: Deployment) -> None:
     imported(deployment, 1, columns=columns(AGE))
     first = deployment.run(deployment.register(deployment.request(key="acme/vip/2.csv")), until="AWAITING")
     assert imported(deployment, 3, columns=columns(AGE, CITY)).state == "READY"
@@ -93,7 +93,7 @@ def test_a_column_that_came_while_an_import_ran_is_not_lost_to_it(deployment: De
     assert shapes(deployment) == [("age",), ("age", "city")]
 
 
-def test_settings_drop_a_column_once_for_files_that_nobody_speaks_for(deployment: Deployment) -> None:
+def test_settings_drop_a_column_once_for_unattended_files(deployment: Deployment) -> None:
     imported(deployment, 1, columns=columns(AGE, CITY))
 
     def configure(**changes: Any) -> ImportSpec:
@@ -120,7 +120,7 @@ def test_settings_drop_a_column_once_for_files_that_nobody_speaks_for(deployment
     assert vip(deployment).spec.drop_columns == ()
 
 
-def test_a_file_may_lack_a_column_where_its_import_or_the_audience_says_so(deployment: Deployment) -> None:
+def test_file_can_lack_a_column_declared_optional(deployment: Deployment) -> None:
     def configure(**changes: Any) -> ImportSpec:
         return operations.configure(
             ACME,
@@ -178,7 +178,7 @@ def test_a_renamed_field_fails_the_whole_job(
     assert deployment.run(uploaded(2, "age"), until="IMPORTING").state == "IMPORTING"
 
 
-def test_what_was_configured_while_an_import_ran_is_kept(deployment: Deployment) -> None:
+def test_settings_changed_during_an_import_are_kept(deployment: Deployment) -> None:
     imported(deployment, 1, columns=columns(AGE))
     running = deployment.register(deployment.request(key="acme/vip/2.csv"))
     operations.configure(
@@ -194,7 +194,7 @@ def test_what_was_configured_while_an_import_ran_is_kept(deployment: Deployment)
     assert (vip(deployment).spec.columns, vip(deployment).spec.timezone) == ((AGE, SEEN), "UTC")
 
 
-def test_a_failed_import_leaves_no_audience_and_is_found_under_its_name(deployment: Deployment) -> None:
+def test_failed_import_leaves_no_audience_but_is_found_by_its_name(deployment: Deployment) -> None:
     job = deployment.run(deployment.register(overrides={"columns": columns(AGE)}), until="IMPORTING")
     context = deployment.context
     assert context.audiences.all() == []
@@ -207,7 +207,7 @@ def test_a_failed_import_leaves_no_audience_and_is_found_under_its_name(deployme
     assert vip(deployment).spec.columns == (AGE,)
 
 
-def test_a_version_whose_job_never_came_to_know_of_it_makes_its_audience(deployment: Deployment) -> None:
+def test_version_unknown_to_its_job_creates_its_audience(deployment: Deployment) -> None:
     job = deployment.run(deployment.register(overrides={"columns": columns(AGE)}))
     context, ref = deployment.context, audience_ref(job)
     context.audiences.delete(ref.audience_id)
@@ -216,7 +216,7 @@ def test_a_version_whose_job_never_came_to_know_of_it_makes_its_audience(deploym
     assert vip(deployment).spec.columns == (AGE,)
 
 
-def test_an_audience_from_before_has_the_columns_of_its_newest_version(deployment: Deployment) -> None:
+def test_older_audience_takes_columns_from_its_newest_version(deployment: Deployment) -> None:
     imported(deployment, 1, columns=columns(AGE, SEEN))
     context, audience = deployment.context, vip(deployment)
 
@@ -260,7 +260,7 @@ def at_fault(deployment: Deployment, number: int, **overrides: Any) -> Job:
     return deployment.context.jobs.fail(job.job_id, error, now_ms=now_ms())[1]
 
 
-def test_a_retry_takes_the_settings_that_the_audience_has_meanwhile(deployment: Deployment) -> None:
+def test_retry_uses_the_current_audience_settings(deployment: Deployment) -> None:
     context = deployment.context
     imported(deployment, 1, columns=columns(AGE))
     job = at_fault(deployment, 2)
@@ -286,7 +286,7 @@ def test_a_retry_takes_the_settings_that_the_audience_has_meanwhile(deployment: 
     assert deployment.run(again).state == "READY"
 
 
-def test_a_retry_of_a_first_import_has_settings_once_somebody_has_made_its_audience(deployment: Deployment) -> None:
+def test_retry_of_a_first_import_uses_settings_of_a_later_audience(deployment: Deployment) -> None:
     job = at_fault(deployment, 1, columns=columns(CITY))
     with pytest.raises(UserError, match=r"NO_SETTINGS: there is no audience 'vip'.*audiences create vip -t acme"):
         deployment.retry(job, with_audience_settings=True)
@@ -314,7 +314,7 @@ def test_columns_are_compared_by_name_and_type() -> None:
         check_change("vip", before, RowSchema(), drop={"age"}, retype=set(), from_file=False)
 
 
-def test_a_remove_brings_no_columns_and_a_version_no_source_that_nobody_gave() -> None:
+def test_removal_adds_no_columns_and_versions_record_given_sources() -> None:
     kept = ImportSpec(columns=(AGE,), drop_columns=("city",))
     assert updated_spec(kept, ImportSpec(mode="remove", columns=(SEEN,))) == kept
     bare = replace(SEEN, source=None)
@@ -323,7 +323,7 @@ def test_a_remove_brings_no_columns_and_a_version_no_source_that_nobody_gave() -
     assert with_version_columns(ImportSpec(), RowSchema(columns=(bare,)), None).columns == (bare,)
 
 
-def test_columns_that_may_be_rounded_stay_so_for_later_files() -> None:
+def test_permission_to_round_is_kept_for_later_files() -> None:
     price, plain = (Column(name="price", type="double", rounded=rounded) for rounded in (True, False))
     imported = ImportSpec(columns=(price,))
     assert with_version_columns(ImportSpec(), RowSchema(columns=(plain,)), imported).columns == (price,)

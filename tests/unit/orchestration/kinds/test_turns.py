@@ -20,11 +20,11 @@ from tests.unit.orchestration.control.test_lost_markers import Alive
 TOKEN = "turn-1"
 
 
-def test_a_job_begins_at_once_where_there_is_room(deployment: Deployment) -> None:
+def test_job_starts_immediately_with_a_free_slot(deployment: Deployment) -> None:
     assert deployment.register().state == "VERIFYING"
 
 
-def test_a_job_beyond_the_limit_waits_and_is_told_of_its_turn_until_it_has_begun(deployment: Deployment) -> None:
+def test_job_beyond_the_limit_is_notified_of_its_turn_until_it_starts(deployment: Deployment) -> None:
     context = deployment.context
     vars(context)["lanes"] = {small: LaneLimit(jobs=1, per_tenant=1) for small in (True, False)}
     first = deployment.register()
@@ -46,7 +46,7 @@ def test_a_job_beyond_the_limit_waits_and_is_told_of_its_turn_until_it_has_begun
     assert deployment.run(second).state == "READY"
 
 
-def test_a_job_whose_turn_came_before_it_began_to_wait_is_answered_at_once(deployment: Deployment) -> None:
+def test_job_with_an_early_turn_is_answered_immediately(deployment: Deployment) -> None:
     with deployment.full():
         job = deployment.register()
     deployment.context.jobs.admit(deployment.context.lanes, now_ms=1)
@@ -69,13 +69,13 @@ def test_a_small_file_does_not_wait_for_a_large_one(deployment: Deployment) -> N
     ]
 
 
-def test_verification_does_not_begin_before_its_turn(deployment: Deployment) -> None:
+def test_verification_waits_for_its_turn(deployment: Deployment) -> None:
     job = deployment.at("REGISTERED")
     assert deployment.step(job, "verify_file")["state"] == "REGISTERED"
     assert deployment.scans == 0
 
 
-def test_a_waiting_job_that_is_cancelled_gives_its_place_to_the_next(deployment: Deployment) -> None:
+def test_cancelled_waiting_job_gives_its_place_to_the_next(deployment: Deployment) -> None:
     context = deployment.context
     vars(context)["lanes"] = {small: LaneLimit(jobs=1, per_tenant=1) for small in (True, False)}
     deployment.register()
@@ -86,7 +86,7 @@ def test_a_waiting_job_that_is_cancelled_gives_its_place_to_the_next(deployment:
     assert context.jobs.queue_position(third.job_id) == 1
 
 
-def test_many_admissions_at_once_never_let_too_many_begin(deployment: Deployment) -> None:
+def test_concurrent_admissions_respect_the_limit(deployment: Deployment) -> None:
     context = deployment.context
     context.audiences.add_tenant(TenantName("beta"), 1)
     with deployment.full():
@@ -108,9 +108,7 @@ def test_many_admissions_at_once_never_let_too_many_begin(deployment: Deployment
 
 
 @pytest.mark.parametrize("failed_in", ["IMPORTING", "AWAITING", "BUILDING"])
-def test_a_retry_enters_at_importing_with_a_new_attempt_and_verifies_nothing_again(
-    deployment: Deployment, failed_in: str
-) -> None:
+def test_retry_resumes_at_importing_without_verifying_again(deployment: Deployment, failed_in: str) -> None:
     job = deployment.at(failed_in)
     failure = {"Error": "States.Timeout", "Cause": ""}
     assert deployment.step(job, "mark_failed", failure=failure)["state"] == "FAILED"
@@ -133,7 +131,7 @@ def test_a_retry_of_a_job_that_failed_in_verification_verifies(deployment: Deplo
     assert deployment.scans == 1
 
 
-def test_a_retry_of_an_object_that_is_gone_is_a_failed_job(deployment: Deployment) -> None:
+def test_retry_of_a_deleted_object_fails(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
     operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     deployment.objects.put(str(job.source["bucket"]), str(job.source["key"]), b"user_id\nother\n")
@@ -142,7 +140,7 @@ def test_a_retry_of_an_object_that_is_gone_is_a_failed_job(deployment: Deploymen
     assert (again.state, again.error.code) == ("FAILED", "SOURCE_GONE")
 
 
-def test_a_retry_asks_for_its_turn_like_any_other(deployment: Deployment) -> None:
+def test_retry_waits_for_its_turn(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
     operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     with deployment.full():
@@ -158,7 +156,7 @@ def test_a_published_job_is_not_retried(deployment: Deployment) -> None:
         deployment.retry(job)
 
 
-def test_timeouts_grow_with_the_file_and_end_at_a_day() -> None:
+def test_timeouts_grow_with_the_file_up_to_a_day() -> None:
     small, large = timeouts(0), timeouts(10 * 1024**3)
     assert small == {"verify_s": 300, "import_s": 300, "build_s": 300, "publish_s": 300}
     assert large == {"verify_s": 5420, "import_s": 20780, "build_s": 5420, "publish_s": 2860}
@@ -168,7 +166,7 @@ def test_timeouts_grow_with_the_file_and_end_at_a_day() -> None:
     assert timeouts(0, target="machine")["verify_s"] == 300 + 1800  # until a machine has room
 
 
-def test_what_is_sent_to_a_function_has_its_time_within_that_of_the_function() -> None:
+def test_step_timeouts_in_functions_fit_the_function_timeout() -> None:
     largest = Settings().lambda_file_bytes
     members = largest // MEMBER_BYTES
     limits = {spec.name: spec.timeout_s for spec in function_specs()}
@@ -177,7 +175,7 @@ def test_what_is_sent_to_a_function_has_its_time_within_that_of_the_function() -
     assert group_timeout_s(largest) <= limits["WriteExportGroup"]
 
 
-def test_a_replace_is_published_where_it_can_be_compared_with_the_current_members(deployment: Deployment) -> None:
+def test_large_replace_is_published_in_a_task(deployment: Deployment) -> None:
     context, members = deployment.context, COMPARED * (Settings().lambda_file_bytes // MEMBER_BYTES + 1)
     job = deployment.at("PUBLISHING")
     small = deployment.step(job, "read_outcome")
@@ -207,7 +205,7 @@ def test_the_size_of_the_file_decides_where_it_is_verified(deployment: Deploymen
     assert view["timeouts"] == timeouts(file_bytes, target=place)  # type: ignore[arg-type]
 
 
-def test_what_was_built_decides_where_it_is_published_and_for_how_long(deployment: Deployment) -> None:
+def test_build_size_decides_where_and_how_long_to_publish(deployment: Deployment) -> None:
     job = deployment.at("BUILDING")
     deployment.materialise(job)
     deployment.context.jobs.put(job.job_id, source={**job.source, "size": 0})
@@ -223,7 +221,7 @@ def test_what_was_built_decides_where_it_is_published_and_for_how_long(deploymen
     assert places == {"function": True, "task": True, "machine": True}
 
 
-def test_a_large_base_takes_the_building_out_of_the_lambda_and_gives_it_more_time(deployment: Deployment) -> None:
+def test_large_base_is_built_outside_lambda_with_more_time(deployment: Deployment) -> None:
     context = deployment.context
     first = deployment.run(deployment.register())
     deployment.objects.put(context.settings.inbox_bucket, "acme/vip/a.csv", b"user_id\nsecond\n")

@@ -19,7 +19,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return class_cache.cache_path(classpath())
 
 
-def test_a_cache_is_named_after_the_jvm_and_the_jars(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_name_contains_jvm_and_jars(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jars = classpath()
     assert class_cache.cache_path(jars) == cache
     of_other_jars = class_cache.cache_path(jars.rpartition(os.pathsep)[0])
@@ -34,7 +34,7 @@ def test_storage_is_formatted_without_a_cache(cache: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"\0" * 100_000])
-def test_the_jvm_starts_with_a_cache_that_is_none(cache: Path, content: bytes, tmp_path: Path) -> None:
+def test_jvm_starts_with_an_invalid_cache(cache: Path, content: bytes, tmp_path: Path) -> None:
     cache.write_bytes(content)
     *jvm, _, _ = broker.command(tmp_path)
     assert f"-XX:AOTCache={cache}" in jvm
@@ -42,7 +42,7 @@ def test_the_jvm_starts_with_a_cache_that_is_none(cache: Path, content: bytes, t
     assert "aot" not in started.stdout + started.stderr
 
 
-def test_setup_goes_on_where_no_cache_can_be_made(
+def test_setup_continues_without_a_cache(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for error in (FatalError("FORMAT_FAILED", "no space"), OSError("no space"), subprocess.SubprocessError("no space")):

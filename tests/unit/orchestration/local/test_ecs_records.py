@@ -63,7 +63,7 @@ def shown() -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def test_the_last_stopped_tasks_are_kept_and_every_one_that_runs() -> None:
+def test_running_and_last_stopped_tasks_are_kept() -> None:
     tasks = {str(n): SimpleNamespace(last_status="RUNNING" if n % 4 == 0 else "STOPPED") for n in range(12)}
 
     prune(tasks, kept=2)
@@ -71,13 +71,13 @@ def test_the_last_stopped_tasks_are_kept_and_every_one_that_runs() -> None:
     assert list(tasks) == ["0", "4", "8", "10", "11"]
 
 
-def test_tasks_that_are_run_and_looked_at_together_are_found_and_later_forgotten(shown: dict[str, Any]) -> None:
+def test_tasks_of_one_request_are_found_and_later_forgotten(shown: dict[str, Any]) -> None:
     assert shown["seen"]
     # the last prune may have run while the other threads' tasks were running
     assert 500 <= shown["kept"] == shown["in_memory"] <= 500 + THREADS
 
 
-def test_a_task_that_ends_while_an_answer_is_written_is_answered_as_it_was(shown: dict[str, Any]) -> None:
+def test_task_that_ends_during_an_answer_is_reported_consistently(shown: dict[str, Any]) -> None:
     assert shown["answer"] == ["RUNNING", "RUNNING", None]
 
 
@@ -113,7 +113,7 @@ class SlowLauncher:
         return InMemoryContainer()
 
 
-def test_a_task_that_is_stopped_while_its_containers_are_being_started_ends() -> None:
+def test_task_stopped_while_starting_ends() -> None:
     main = SimpleNamespace(name="main", last_status="PENDING")
     task = SimpleNamespace(id="1", task_arn="arn", overrides={}, containers=[main], stop_code=None)
 

@@ -63,7 +63,7 @@ def _execution(number: int, status: str) -> Any:
     return SimpleNamespace(name=number, status=status)
 
 
-def test_the_last_finished_executions_are_kept_and_every_one_that_runs() -> None:
+def test_running_and_last_finished_executions_are_kept() -> None:
     executions = [_execution(n, "RUNNING" if n % 4 == 0 else "SUCCEEDED") for n in range(12)]
 
     prune(executions, kept=2)
@@ -94,17 +94,17 @@ def test_few_finished_executions_are_all_kept() -> None:
         ({"UserError"}, "usererror", False),
     ],
 )
-def test_wildcards_match_what_aws_says(names: set[str], error: str, *, matched: bool) -> None:
+def test_wildcards_match_like_aws(names: set[str], error: str, *, matched: bool) -> None:
     assert matches(frozenset(names), error) is matched
 
 
-def test_a_heartbeat_alone_sets_no_timeout(patched: Any) -> None:
+def test_heartbeat_setting_sets_no_timeout(patched: Any) -> None:
     assert patched["timeout_s"] == 99999999
 
 
-def test_of_two_starts_at_once_under_one_name_the_second_finds_the_first(patched: Any) -> None:
+def test_concurrent_starts_with_one_name_find_the_first(patched: Any) -> None:
     assert (patched["arns"], patched["executions"]) == (1, 1)
 
 
-def test_a_definition_is_parsed_once_and_each_execution_has_a_program_of_its_own(patched: Any) -> None:
+def test_definition_is_parsed_once_and_executions_are_independent(patched: Any) -> None:
     assert (patched["read"], patched["same"]) == (1, False)

@@ -56,7 +56,7 @@ def call(functions: FunctionProcesses, handler: str, event: Any, **limits: int) 
 REPLACED = "starting another fork server: the fork server of the functions ended by a signal (killed): "
 
 
-def test_the_death_of_what_forks_ends_its_functions_and_is_logged_and_made_up_for(
+def test_death_of_the_fork_server_ends_its_functions_and_is_recovered(
     functions: FunctionProcesses, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     marker = tmp_path / "started"
@@ -74,7 +74,7 @@ def test_the_death_of_what_forks_ends_its_functions_and_is_logged_and_made_up_fo
     assert REPLACED + "it printed nothing" in caplog.messages
 
 
-def test_a_server_that_is_killed_while_it_is_asked_is_replaced(
+def test_server_killed_during_a_request_is_replaced(
     functions: FunctionProcesses, caplog: pytest.LogCaptureFixture
 ) -> None:
     call(functions, "echo", 1)
@@ -96,7 +96,7 @@ def test_a_server_that_is_killed_while_it_is_asked_is_replaced(
         (f"{__name__}", "ThreadsError: tests.unit.orchestration.local.test_function_processes.warm() leaves 2 threads"),
     ],
 )
-def test_where_functions_cannot_be_forked_they_are_started_and_it_is_logged_once(
+def test_unforkable_functions_are_started_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, warm: str, why: str
 ) -> None:
     with function_processes(warm, stack_environment({HOME_MARK: str(tmp_path)}), tmp_path) as functions:
@@ -116,7 +116,7 @@ def test_where_functions_cannot_be_forked_they_are_started_and_it_is_logged_once
     assert processes.marked(tmp_path) == []
 
 
-def test_a_started_function_that_has_ended_ends_no_later_owner_of_its_number(tmp_path: Path) -> None:
+def test_ended_function_does_not_end_a_later_owner_of_its_pid(tmp_path: Path) -> None:
     spawner = processes.Spawner()
     started = StartedProcess(spawner, stack_environment({}), tmp_path / "log")
     ended = started._process
@@ -129,13 +129,13 @@ def test_a_started_function_that_has_ended_ends_no_later_owner_of_its_number(tmp
     assert later.wait(60) == -signal.SIGTERM
 
 
-def test_what_a_function_leaves_behind_ends_with_it(functions: FunctionProcesses, tmp_path: Path) -> None:
+def test_children_of_a_function_end_with_it(functions: FunctionProcesses, tmp_path: Path) -> None:
     child = tmp_path / "child"
     assert call(functions, "leave_a_child", {"pid": str(child)})["errorMessage"].endswith("exit status 7")
     until(lambda: has_ended(int(child.read_text())))
 
 
-def test_nothing_of_a_function_is_kept(functions: FunctionProcesses) -> None:
+def test_function_state_is_discarded(functions: FunctionProcesses) -> None:
     call(functions, "echo", 1)
     forking, own = server(), psutil.Process()
     until(lambda: forking.children() == [])
@@ -146,7 +146,7 @@ def test_nothing_of_a_function_is_kept(functions: FunctionProcesses) -> None:
     assert forking.num_threads() == 1
 
 
-def test_a_function_has_nothing_open_of_others(functions: FunctionProcesses) -> None:
+def test_function_inherits_no_descriptors(functions: FunctionProcesses) -> None:
     with ExitStack() as stack:
         for _ in range(3):
             function = LocalRunner(functions, f"{HANDLERS}.describe", timeout_s=20, memory_mb=256)
@@ -167,7 +167,7 @@ with function_processes(HANDLERS, {env!r}, Path({folder!r})) as functions:
 """
 
 
-def test_functions_end_with_the_engine_however_it_ends(tmp_path: Path) -> None:
+def test_functions_end_with_the_engine(tmp_path: Path) -> None:
     env = stack_environment({HOME_MARK: str(tmp_path)})
     source = OWNER.format(env=env, folder=str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, env=env, text=True) as engine:
@@ -178,7 +178,7 @@ def test_functions_end_with_the_engine_however_it_ends(tmp_path: Path) -> None:
     until(lambda: processes.marked(tmp_path) == [])
 
 
-def test_what_the_engine_forks_from_has_imported_what_functions_need_in_one_thread(tmp_path: Path) -> None:
+def test_fork_server_of_functions_preloads_modules_in_one_thread(tmp_path: Path) -> None:
     with function_processes(FUNCTIONS_WARM, stack_environment({}), tmp_path) as functions:
         query = call(functions, "query", {}, memory_mb=512)
         assert server().num_threads() == 1

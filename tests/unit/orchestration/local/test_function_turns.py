@@ -50,7 +50,7 @@ class Calls:
             assert self._ends[name].wait(60)
 
 
-def test_no_tenant_has_all_slots_and_the_one_with_the_fewest_calls_is_first() -> None:
+def test_slots_are_shared_and_the_least_busy_tenant_is_first() -> None:
     with ThreadPoolExecutor(16) as pool:
         calls = Calls(TenantSlots(slots=3, per_tenant=2), pool)
         calls.start("a1", "a2", "a3", "a4")
@@ -65,7 +65,7 @@ def test_no_tenant_has_all_slots_and_the_one_with_the_fewest_calls_is_first() ->
     assert sorted(calls.started) == ["a1", "a2", "a3", "a4", "b1", "b2", "c1"]
 
 
-def test_a_call_that_fails_gives_its_slot_back() -> None:
+def test_failed_call_releases_its_slot() -> None:
     one = TenantSlots(slots=1, per_tenant=1)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), one.slot("a"):
@@ -90,11 +90,11 @@ def test_later_steps_of_an_execution_belong_to_the_tenant_of_its_request(request
 
 
 @pytest.mark.parametrize("event", [None, [], {}, {"input": 7}, {"input": {"import": {}, "detail": {"object": 1}}}])
-def test_what_names_no_execution_is_nobodys(event: Any) -> None:
+def test_call_without_an_execution_has_no_tenant(event: Any) -> None:
     assert Tenants().lookup(event) == ""
 
 
-def test_executions_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_executions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tenant_slots, "REMEMBERED", 2)
     tenants = Tenants()
     for name in ("e1", "e2", "e3"):

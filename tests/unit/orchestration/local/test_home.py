@@ -14,7 +14,7 @@ from schemas.errors import UserError
 from schemas.kafka_address import KafkaAddress
 
 
-def test_the_first_start_makes_a_secret_that_later_starts_keep(tmp_path: Path) -> None:
+def test_first_start_creates_a_secret_that_later_starts_keep(tmp_path: Path) -> None:
     home = Home(path=tmp_path / "home")
 
     first = initialise(home, {}, free_ports=False)
@@ -46,7 +46,7 @@ def test_free_ports_are_remembered_and_all_different(tmp_path: Path) -> None:
     assert first != Ports()
 
 
-def test_a_home_of_the_release_before_gets_the_documented_port_for_the_service(tmp_path: Path) -> None:
+def test_home_of_the_previous_release_gets_the_documented_service_port(tmp_path: Path) -> None:
     home = Home(path=tmp_path)
     initialise(home, {}, free_ports=True)
     for file in (home.settings_file, home.ports_file):  # as that release wrote them
@@ -62,7 +62,7 @@ def test_a_home_of_the_release_before_gets_the_documented_port_for_the_service(t
 
 
 @pytest.mark.parametrize("part", ["kafka", "s3_filer"])
-def test_free_ports_are_chosen_again_when_another_program_has_taken_one(tmp_path: Path, part: str) -> None:
+def test_free_ports_are_chosen_again_after_a_conflict(tmp_path: Path, part: str) -> None:
     home = Home(path=tmp_path)
     taken = initialise(home, {}, free_ports=True)
     before = Ports.load(home.ports_file, taken)
@@ -87,9 +87,7 @@ def test_free_ports_are_chosen_again_when_another_program_has_taken_one(tmp_path
         ('kafka_bootstrap = "sasl_plaintext://127.0.0.1:21000?mechanism=SCRAM-SHA-512"\n', "127.0.0.1:21000"),
     ],
 )
-def test_the_address_of_an_earlier_release_gets_a_logon_when_the_broker_is_to_start(
-    tmp_path: Path, before: str, after: str
-) -> None:
+def test_address_of_an_earlier_release_gets_a_logon_at_the_start(tmp_path: Path, before: str, after: str) -> None:
     home = Home(path=tmp_path)
     home.make()
     home.settings_file.write_text(before)
@@ -103,7 +101,7 @@ def test_the_address_of_an_earlier_release_gets_a_logon_when_the_broker_is_to_st
         assert address.credentials == str(tmp_path / "kafka" / "muster.json")
 
 
-def test_settings_that_a_person_wrote_are_kept(tmp_path: Path) -> None:
+def test_manual_settings_are_kept(tmp_path: Path) -> None:
     home = Home(path=tmp_path)
     home.settings_file.write_text('partitions = 3\ns3_secret_key = "mine"\n')
 
@@ -122,7 +120,7 @@ def test_an_address_that_is_not_loopback_is_refused(tmp_path: Path) -> None:
     assert refused.value.code == "NOT_LOOPBACK"
 
 
-def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_impossible_home_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(UserError, match=f"cannot use {tmp_path}/file/home as home directory") as refused:

@@ -40,7 +40,7 @@ def bridge(path: Path, workflow: Workflow, *, bucket: tuple[ObjectCreated, ...] 
     )
 
 
-def test_an_object_that_is_announced_and_then_listed_starts_once(tmp_path: Path) -> None:
+def test_announced_and_listed_object_starts_once(tmp_path: Path) -> None:
     workflow = Workflow()
     one = bridge(tmp_path, workflow, bucket=(upload("a"),))
 
@@ -50,7 +50,7 @@ def test_an_object_that_is_announced_and_then_listed_starts_once(tmp_path: Path)
     assert workflow.started == ["a"]
 
 
-def test_an_object_that_nobody_announced_is_found_by_the_sweep(tmp_path: Path) -> None:
+def test_unannounced_object_is_found_by_the_sweep(tmp_path: Path) -> None:
     workflow = Workflow()
 
     assert bridge(tmp_path, workflow, bucket=(upload("a"), upload("b"))).sweep() == 2
@@ -58,7 +58,7 @@ def test_an_object_that_nobody_announced_is_found_by_the_sweep(tmp_path: Path) -
     assert workflow.started == ["a", "b"]
 
 
-def test_an_execution_that_died_with_the_engine_before_it_was_registered_is_started_again(tmp_path: Path) -> None:
+def test_execution_lost_before_its_registration_is_started_again(tmp_path: Path) -> None:
     workflow = Workflow()
     workflow.registered = {"a"}
     first = bridge(tmp_path, workflow)

@@ -22,12 +22,12 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 
 @pytest.mark.parametrize("part", [KAFKA, S3], ids=lambda part: part.name)
-def test_a_server_of_others_gets_no_settings_and_no_secrets(context: Context, part: Part) -> None:
+def test_third_party_server_gets_no_settings_or_secrets(context: Context, part: Part) -> None:
     found = environment(context, part)
     assert not [name for name in found if name.startswith("MUSTER_") and name != HOME_MARK]
     assert SECRET not in found.values()
     assert {"PATH", HOME_MARK} <= found.keys()
 
 
-def test_a_part_of_ours_gets_the_settings(context: Context) -> None:
+def test_own_part_gets_the_settings(context: Context) -> None:
     assert environment(context, RELAY)["MUSTER_WEBHOOK_SECRET"] == SECRET

@@ -19,7 +19,7 @@ def few_ports(monkeypatch: pytest.MonkeyPatch) -> range:
     return few
 
 
-def test_two_that_choose_at_once_never_get_the_same_port(few_ports: range, tmp_path: Path) -> None:
+def test_concurrent_choices_never_share_a_port(few_ports: range, tmp_path: Path) -> None:
     free = sum(ports.is_free(port) for port in few_ports)
     with ThreadPoolExecutor(8) as threads:
         chosen = [*threads.map(lambda _: claim_free_ports(1, tmp_path / "claims"), range(free))]
@@ -28,7 +28,7 @@ def test_two_that_choose_at_once_never_get_the_same_port(few_ports: range, tmp_p
         claim_free_ports(1, tmp_path / "claims")
 
 
-def test_a_claim_ends(few_ports: range, tmp_path: Path) -> None:
+def test_port_claim_expires(few_ports: range, tmp_path: Path) -> None:
     claims = tmp_path / "claims"
     claims.write_text("".join(f"{port} 1\n" for port in few_ports) + "64100")  # the last line is truncated
     (port,) = claim_free_ports(1, claims)

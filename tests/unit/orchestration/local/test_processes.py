@@ -15,7 +15,7 @@ from orchestration.local import processes
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 
 
-def test_a_child_that_ignores_sigterm_is_killed_after_its_time(tmp_path: Path) -> None:
+def test_child_that_ignores_sigterm_is_killed_after_the_grace_period(tmp_path: Path) -> None:
     output = tmp_path / "log"
     child = processes.spawn([sys.executable, "-c", DEAF], env=os.environ, output=output)
     while processes.tail(output) != ("deaf",):
@@ -26,7 +26,7 @@ def test_a_child_that_ignores_sigterm_is_killed_after_its_time(tmp_path: Path) -
     assert child.returncode == -signal.SIGKILL
 
 
-def test_what_a_child_leaves_behind_is_killed_and_a_later_owner_of_its_number_is_not(
+def test_orphans_of_a_child_are_killed_but_no_later_owner_of_its_pid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "pid"
@@ -75,7 +75,7 @@ def test_marked_processes_are_found_and_ended(tmp_path: Path) -> None:
     assert processes.marked(tmp_path) == []
 
 
-def test_a_process_is_found_while_it_becomes_another_program(tmp_path: Path) -> None:
+def test_process_is_found_during_exec(tmp_path: Path) -> None:
     again = tmp_path / "again.sh"
     again.write_text('exec sh "$0"\n')
     child = processes.spawn(["sh", str(again)], env={**os.environ, processes.HOME_MARK: str(tmp_path)})
@@ -88,7 +88,7 @@ def test_a_process_is_found_while_it_becomes_another_program(tmp_path: Path) -> 
     assert found == [[child.pid]] * 60
 
 
-def test_a_large_log_is_moved_aside_before_it_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_log_is_rotated_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "LOG_LIMIT_BYTES", 3)
     log = tmp_path / "part.log"
     log.write_text("full")

@@ -46,26 +46,26 @@ def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
     return caught.value.code
 
 
-def test_a_file_of_ports_that_cannot_be_read_is_named(home: Home, settings: Settings) -> None:
+def test_unreadable_file_of_ports_is_named(home: Home, settings: Settings) -> None:
     home.ports_file.write_text('kafka_controller = "first"\n')
     assert code_of(UserError, lambda: Ports.load(home.ports_file, settings)) == "BAD_PORTS"
 
 
-def test_a_machine_without_free_ports_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lack_of_free_ports_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_ports, "is_free", lambda _: False)
     assert code_of(UserError, pick_free_ports) == "NO_FREE_PORTS"
 
 
-def test_a_part_that_does_not_exist_is_named(settings: Settings) -> None:
+def test_unknown_part_of_the_stack_is_named(settings: Settings) -> None:
     assert code_of(UserError, lambda: select(all_parts(settings), ["kafka", "zookeeper"])) == "UNKNOWN_PART"
 
 
-def test_a_workflow_that_cannot_be_read_is_fatal(tmp_path: Path) -> None:
+def test_unreadable_workflow_is_fatal(tmp_path: Path) -> None:
     (tmp_path / "functions.toml").write_text("[One\n")
     assert code_of(FatalError, lambda: function_specs(tmp_path)) == "BAD_WORKFLOW"
 
 
-def test_a_folder_that_kafka_cannot_format_is_fatal(tmp_path: Path) -> None:
+def test_unformattable_kafka_folder_is_fatal(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where a folder should be")
     assert code_of(FatalError, lambda: broker.prepare(tmp_path, Ports())) == "FORMAT_FAILED"
 
@@ -85,12 +85,12 @@ def jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> jars.LockedJar:
     return jars.LockedJar(group="org.apache.kafka", artifact="kafka", version="1", sha256=sha256)
 
 
-def test_a_jar_that_is_not_the_locked_one_is_not_run(jar: jars.LockedJar) -> None:
+def test_jar_with_another_hash_is_not_run(jar: jars.LockedJar) -> None:
     assert jars._fetch(jar).name == "kafka.jar"
     assert code_of(FatalError, lambda: jars._fetch(replace(jar, sha256="0" * 64))) == "JAR_CHANGED"
 
 
-def test_jars_that_cannot_be_downloaded_are_an_outage(jar: jars.LockedJar, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_jar_download_is_an_outage(jar: jars.LockedJar, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(**_: object) -> None:
         raise OSError("no route to host")
 
@@ -98,18 +98,18 @@ def test_jars_that_cannot_be_downloaded_are_an_outage(jar: jars.LockedJar, monke
     assert code_of(RetriableError, lambda: jars._fetch(jar)) == "JARS_UNREACHABLE"
 
 
-def test_an_s3_server_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_s3_server_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert code_of(UserError, lambda: seaweedfs.command(Ports())) == "S3_SERVER_MISSING"
 
 
-def test_a_broker_that_is_away_is_an_outage(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_broker_is_an_outage(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "REQUEST_TIMEOUT_S", 0.5)
     assert code_of(RetriableError, lambda: topics.topic_differences(settings)) == "BROKER_UNAVAILABLE"
 
 
-def test_storage_that_no_broker_can_tell_its_users_is_fatal(tmp_path: Path) -> None:
+def test_failed_user_setup_of_the_broker_is_fatal(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "meta.properties").write_text("rubbish")
     assert code_of(FatalError, lambda: broker.prepare(tmp_path, pick_free_ports())) == "USERS_NOT_STORED"
@@ -121,13 +121,13 @@ def test_an_embedded_broker_without_a_logon_is_refused(home: Home) -> None:
         local_stack.up(home.path, env={"MUSTER_KAFKA_BOOTSTRAP": "127.0.0.1:9092"})
 
 
-def test_a_supervisor_that_ends_at_once_fails_the_start(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supervisor_that_ends_immediately_fails_the_start(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
     start = lambda: local_stack.up(home.path, free_ports=True, env=stack_environment({}))  # noqa: E731
     assert code_of(FatalError, start) == "SUPERVISOR_ENDED"
 
 
-def test_a_stack_that_is_not_ready_in_time_is_not_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_the_stack_ends_at_the_deadline(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = home.path.with_name("slow")
     slow.write_text("#!/bin/sh\nexec sleep 6\n")
     slow.chmod(0o755)
@@ -136,7 +136,7 @@ def test_a_stack_that_is_not_ready_in_time_is_not_waited_for(home: Home, monkeyp
     assert code_of(RetriableError, start) == "STACK_NOT_READY"
 
 
-def test_a_supervisor_that_does_not_say_who_it_is_is_not_stopped(
+def test_unidentified_supervisor_is_not_stopped(
     home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = take_lock(home.lock_file)
@@ -163,9 +163,7 @@ def _raise(error: Exception) -> None:
     ],
     ids=["ended", "not-ready", "failed"],
 )
-def test_a_part_that_does_not_come_up_is_in_the_status_with_its_reason(
-    home: Home, settings: Settings, part: Part, code: str
-) -> None:
+def test_status_shows_why_a_part_does_not_start(home: Home, settings: Settings, part: Part, code: str) -> None:
     context = Context(home=home, settings=settings, ports=Ports.load(home.ports_file, settings))
     runner = PartRunner(part, context, StateTable(context, [part]))
     lock = take_lock(home.lock_file)
@@ -180,7 +178,7 @@ def test_a_part_that_does_not_come_up_is_in_the_status_with_its_reason(
     assert (found.state, found.error and found.error["code"]) == (PartState.FAILED, code)
 
 
-def test_a_worker_is_asked_for_its_group_four_times_a_second_until_it_is_there(
+def test_worker_is_polled_four_times_a_second_until_in_its_group(
     home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
@@ -192,7 +190,7 @@ def test_a_worker_is_asked_for_its_group_four_times_a_second_until_it_is_there(
     assert pauses == [0.25] * 3
 
 
-def test_the_end_of_a_part_is_an_event_and_starts_it_again(
+def test_ended_part_wakes_the_supervisor_and_is_restarted(
     home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = Part(name="sleeper", command=lambda _: ["/bin/sleep", "600"])

@@ -37,7 +37,7 @@ def test_a_new_version_is_an_object_created_with_its_version_id() -> None:
     }
 
 
-def test_a_file_without_version_has_no_version_id() -> None:
+def test_unversioned_file_has_no_version_id() -> None:
     event = object_created(message("/buckets/inbox/f.csv", "update"))
 
     assert event is not None
@@ -45,7 +45,7 @@ def test_a_file_without_version_has_no_version_id() -> None:
     assert "version-id" not in event.detail()["object"]
 
 
-def test_a_key_may_look_like_a_version_itself() -> None:
+def test_key_can_resemble_a_version() -> None:
     event = object_created(message(f"/buckets/inbox/a.versions/v_{VERSION}.versions/v_{VERSION}"))
 
     assert event is not None
@@ -67,7 +67,7 @@ def test_a_key_may_look_like_a_version_itself() -> None:
     ],
     ids=["directory", "versions", "older version", "part", "delete", "delete marker", "other", "no entry", "empty"],
 )
-def test_anything_else_is_no_new_object(other: dict[str, Any]) -> None:
+def test_other_events_are_not_new_objects(other: dict[str, Any]) -> None:
     assert object_created(other) is None
 
 

@@ -10,9 +10,7 @@ OTHER = b"failed to write to local disk: write data/lake_8.dat: no space left on
 Usage = namedtuple("Usage", "free")
 
 
-def test_the_server_is_ill_once_its_index_has_failed_and_there_is_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_is_ill_after_an_index_failure_with_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = MIN_FREE_MIB * 2**20 - 1
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(free))
     log = tmp_path / "s3.log"

@@ -32,7 +32,7 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-def test_parts_are_read_as_they_were_written_while_the_supervisor_runs(home: Home) -> None:
+def test_status_of_a_running_supervisor_round_trips(home: Home) -> None:
     write_status(home, (PART,))
     lock = take_lock(home.lock_file)
     assert lock is not None

@@ -77,7 +77,7 @@ def home(tmp_path: Path) -> Home:
     return made
 
 
-def test_variables_reach_the_client_by_name_and_are_no_arguments(
+def test_variables_are_passed_by_name_not_as_arguments(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeDocker(tmp_path, monkeypatch)
@@ -92,9 +92,7 @@ def test_variables_reach_the_client_by_name_and_are_no_arguments(
     assert "--env=PATH" not in call["arguments"]
 
 
-def test_a_variable_that_the_client_reads_itself_is_the_containers_alone(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_client_variables_reach_only_the_container(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeDocker(tmp_path, monkeypatch)
 
     launcher(home).launch(ORDER)
@@ -102,7 +100,7 @@ def test_a_variable_that_the_client_reads_itself_is_the_containers_alone(
     assert "--env=DOCKER_HOST=tcp://elsewhere" in fake.calls("create")[0]["arguments"]
 
 
-def test_nothing_is_pulled(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_not_pulled(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeDocker(tmp_path, monkeypatch)
 
     launcher(home).launch(ORDER)
@@ -110,7 +108,7 @@ def test_nothing_is_pulled(home: Home, tmp_path: Path, monkeypatch: pytest.Monke
     assert "--pull=never" in fake.calls("create")[0]["arguments"]
 
 
-def test_a_container_that_is_created_but_does_not_start_is_removed_and_says_why(
+def test_unstarted_container_is_removed_with_the_reason(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeDocker(tmp_path, monkeypatch, start=(1, "WARNING: no swap\nError: no such network\n\nRun --help"))
@@ -129,7 +127,7 @@ def test_a_container_that_is_created_but_does_not_start_is_removed_and_says_why(
     ],
     ids=["docker", "image"],
 )
-def test_what_is_missing_is_named_by_the_task_and_by_the_doctor(
+def test_task_and_doctor_name_missing_prerequisites(
     home: Home,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -142,21 +140,24 @@ def test_what_is_missing_is_named_by_the_task_and_by_the_doctor(
     with pytest.raises(CannotStartError, match=message):
         launcher(home).launch(ORDER)
     settings = Settings(home=home.path, task_runner="docker")
-    [told] = [d for d in doctor.stack(settings, read_status(home)) if d.subject == "tasks"]
+    [reported] = [d for d in doctor.stack(settings, read_status(home)) if d.subject == "tasks"]
     lack = missing_requirement(settings.task_image)
     assert lack is not None
-    assert (told.severity, told.code, message in told.text, lack.advice in told.text) == ("wrong", code, True, True)
+    assert (reported.severity, reported.code, message in reported.text, lack.advice in reported.text) == (
+        "wrong",
+        code,
+        True,
+        True,
+    )
 
 
-def test_the_doctor_says_that_docker_and_the_image_are_there(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_confirms_docker_and_image(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeDocker(tmp_path, monkeypatch)
     settings = Settings(home=home.path, task_runner="docker")
 
-    [told] = [d for d in doctor.stack(settings, read_status(home)) if d.subject == "tasks"]
+    [reported] = [d for d in doctor.stack(settings, read_status(home)) if d.subject == "tasks"]
 
-    assert (told.severity, told.text) == ("ok", "run in containers of muster:local, which exists")
+    assert (reported.severity, reported.text) == ("ok", "run in containers of muster:local, which exists")
 
 
 def test_a_missing_docker_command_is_named(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,9 +171,7 @@ def test_a_missing_docker_command_is_named(home: Home, tmp_path: Path, monkeypat
         launcher(home).launch(ORDER)
 
 
-def test_the_doctor_does_not_ask_for_docker_where_tasks_are_processes(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_skips_docker_for_process_tasks(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeDocker(tmp_path, monkeypatch)
 
     settings = Settings(home=home.path)
@@ -181,7 +180,7 @@ def test_the_doctor_does_not_ask_for_docker_where_tasks_are_processes(
     assert fake.calls("version") == []
 
 
-def test_a_home_that_never_had_a_container_asks_docker_for_none(
+def test_home_without_containers_does_not_ask_docker(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeDocker(tmp_path, monkeypatch, ps=(0, "0a1b 2c3d"))
@@ -195,9 +194,7 @@ def test_a_home_that_never_had_a_container_asks_docker_for_none(
     assert fake.calls("rm")[0]["arguments"][-2:] == ["0a1b", "2c3d"]
 
 
-def test_containers_that_are_just_being_removed_are_waited_for(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_containers_being_removed_are_awaited(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = (1, "removal of container 0a1b is already in progress")
     fake = FakeDocker(tmp_path, monkeypatch, ps=(0, "0a1b"), rm=refused)
     home.containers_mark.touch()
@@ -214,7 +211,7 @@ def test_containers_that_are_just_being_removed_are_waited_for(
     assert len(fake.calls("ps")) > asked
 
 
-def test_a_docker_that_goes_away_while_a_container_runs_is_asked_until_it_tells_the_exit_code(
+def test_exit_code_is_polled_through_a_docker_outage(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeDocker(tmp_path, monkeypatch, wait=(1, "Cannot connect to the Docker daemon"))
@@ -230,7 +227,7 @@ def test_a_docker_that_goes_away_while_a_container_runs_is_asked_until_it_tells_
     assert [call["arguments"][-1] for call in fake.calls("rm")] == [ORDER.name]
 
 
-def test_a_docker_that_says_nothing_is_given_up(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_docker_times_out(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeDocker(tmp_path, monkeypatch)
     (tmp_path / "docker").write_text("#!/bin/sh\nexec sleep 300\n")
 
@@ -239,7 +236,7 @@ def test_a_docker_that_says_nothing_is_given_up(home: Home, tmp_path: Path, monk
     assert (said.returncode, said.stderr) == (TIMED_OUT, "docker has not answered for 0.2 s")
 
 
-def test_a_docker_that_is_away_keeps_nobody_from_stopping_the_stack(
+def test_docker_outage_does_not_prevent_stopping_the_stack(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.containers_mark.touch()
@@ -248,7 +245,7 @@ def test_a_docker_that_is_away_keeps_nobody_from_stopping_the_stack(
     remove_containers(home)
 
 
-def test_overrides_of_a_task_win_over_the_definition_of_its_container() -> None:
+def test_task_overrides_replace_container_definitions() -> None:
     more = {"name": "main", "command": ["b"], "memory": 64, "environment": [{"name": "X", "value": "2"}]}
     task = SimpleNamespace(id="1", task_arn="arn", overrides={"containerOverrides": [more]})
     defined: dict[str, Any] = {

@@ -43,7 +43,7 @@ def letter(at: MailServer, to: str = "you@example.com") -> EmailMessage:
     return mail.message(at, to, "id1", subject, lines, 1_700_000_000_000)
 
 
-def test_a_mail_says_what_happened_and_what_to_do(tmp_path: Path) -> None:
+def test_mail_describes_the_event_and_the_remedy(tmp_path: Path) -> None:
     with mail_server(tmp_path) as mailbox:
         at = server(mailbox.port)
         mail.send(at, letter(at))
@@ -57,7 +57,7 @@ def test_a_mail_says_what_happened_and_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_a_password_goes_through_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, security: str) -> None:
+def test_password_is_sent_only_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, security: str) -> None:
     certificate = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     with mail_server(tmp_path, security=security, certificate=certificate, password=PASSWORD) as mailbox:
@@ -67,7 +67,7 @@ def test_a_password_goes_through_tls(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_a_server_that_nobody_vouches_for_gets_nothing(tmp_path: Path, security: str) -> None:
+def test_untrusted_server_gets_no_mail(tmp_path: Path, security: str) -> None:
     with mail_server(tmp_path, security=security, certificate=make_certificate(tmp_path)) as mailbox:
         at = server(mailbox.port, security)
         with pytest.raises(RetriableError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -75,7 +75,7 @@ def test_a_server_that_nobody_vouches_for_gets_nothing(tmp_path: Path, security:
         assert mailbox.mails() == []
 
 
-def test_a_server_that_cannot_encrypt_gets_nothing_where_starttls_is_wanted(tmp_path: Path) -> None:
+def test_unencrypted_server_gets_no_mail_when_starttls_is_required(tmp_path: Path) -> None:
     with mail_server(tmp_path) as mailbox:
         at = server(mailbox.port, "starttls", "muster")
         with pytest.raises(RetriableError, match="STARTTLS"):
@@ -83,7 +83,7 @@ def test_a_server_that_cannot_encrypt_gets_nothing_where_starttls_is_wanted(tmp_
         assert mailbox.mails() == []
 
 
-def test_a_wrong_password_is_an_error_that_does_not_say_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_password_error_hides_the_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     with mail_server(tmp_path, security="starttls", certificate=certificate, password=PASSWORD) as mailbox:
@@ -94,7 +94,7 @@ def test_a_wrong_password_is_an_error_that_does_not_say_it(tmp_path: Path, monke
     assert "battery" not in f"{caught.value} {caught.value.detail} {at}"
 
 
-def test_a_refused_recipient_is_told_in_the_servers_words(tmp_path: Path) -> None:
+def test_refused_recipient_is_reported_in_the_servers_words(tmp_path: Path) -> None:
     with mail_server(tmp_path) as mailbox:
         at = server(mailbox.port)
         with pytest.raises(RetriableError, match=r"MAIL_FAILED.*550 no such mailbox"):
@@ -114,7 +114,7 @@ def test_outside_text_cannot_add_headers_or_lines(tmp_path: Path) -> None:
     assert "source    s3://inbox/a b" in arrived.get_content()
 
 
-def test_a_server_that_says_next_to_nothing_is_left() -> None:
+def test_slow_mail_server_times_out() -> None:
     with dribbling_server() as port:
         at = server(port)
         began = time.monotonic()
@@ -132,6 +132,6 @@ def test_a_server_that_says_next_to_nothing_is_left() -> None:
         ({"smtp_host": "h", "smtp_from": "a@b", "smtp_security": "none", "smtp_user": "u"}, "BAD_MAIL_SETTINGS"),
     ],
 )
-def test_settings_with_which_no_mail_can_be_sent_are_named(settings: dict[str, str], code: str) -> None:
+def test_unusable_mail_settings_are_named(settings: dict[str, str], code: str) -> None:
     with pytest.raises(FatalError, match=code):
         MailServer.from_settings(Settings(**settings))  # type: ignore[arg-type]

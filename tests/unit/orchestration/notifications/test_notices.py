@@ -40,7 +40,7 @@ OUTAGE = JobError(kind="system", code="NOT_RECONCILED", message="after 3 attempt
 @pytest.fixture(autouse=True)
 def patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long deadlines, so that a machine that stalls for seconds blocks no channel."""
-    if "hangs" not in request.node.name:
+    if request.function is not test_hanging_mail_server_does_not_delay_the_step:
         monkeypatch.setattr(Courier.deliver_at_once, "__defaults__", (60.0,))
 
 
@@ -63,7 +63,7 @@ def make_context(home: Path, **settings: Any) -> Context:
     return made
 
 
-def told(context: Context, *, emails: tuple[str, ...] = (), webhooks: tuple[str, ...] = ()) -> None:
+def add_recipients(context: Context, *, emails: tuple[str, ...] = (), webhooks: tuple[str, ...] = ()) -> None:
     set_recipients(
         ACME,
         AUDIENCE_ID,
@@ -90,7 +90,7 @@ def states(context: Context, job_id: str) -> dict[str, tuple[str, int]]:
     return {f"{r.channel} {r.address}".strip(): (r.state, r.attempts) for r in context.outbox.by_subject(job_id)}
 
 
-def test_a_version_is_told_to_the_recipients_of_its_audience_and_of_its_tenant(tmp_path: Path) -> None:
+def test_version_notifies_recipients_of_audience_and_tenant(tmp_path: Path) -> None:
     with mail_server(tmp_path / "mail") as mailbox, receiver() as hook:
         context = make_context(
             tmp_path,
@@ -100,7 +100,7 @@ def test_a_version_is_told_to_the_recipients_of_its_audience_and_of_its_tenant(t
             smtp_from="muster@example.com",
             operator_emails="ops@example.com",
         )
-        told(context, emails=("vip@example.com",), webhooks=(hook.url,))
+        add_recipients(context, emails=("vip@example.com",), webhooks=(hook.url,))
         set_recipients(
             ACME,
             None,
@@ -130,10 +130,10 @@ def test_a_version_is_told_to_the_recipients_of_its_audience_and_of_its_tenant(t
         context.database.close()
 
 
-def test_a_fault_of_ours_is_told_to_the_operators_and_not_to_the_customer(tmp_path: Path) -> None:
+def test_system_error_notifies_operators_not_the_customer(tmp_path: Path) -> None:
     with receiver() as customer, receiver() as operator:
         context = make_context(tmp_path, operator_webhooks=operator.url)
-        told(context, webhooks=(customer.url,))
+        add_recipients(context, webhooks=(customer.url,))
         import_records(context).notify(context.notices, ended(context, OUTAGE), "system-error")
         notify_unregistered(
             context.notices,
@@ -151,23 +151,21 @@ def test_a_fault_of_ours_is_told_to_the_operators_and_not_to_the_customer(tmp_pa
         context.database.close()
 
 
-def test_a_fault_of_the_file_is_told_to_the_customer_and_not_to_the_operators(tmp_path: Path) -> None:
+def test_file_error_notifies_the_customer_not_operators(tmp_path: Path) -> None:
     with receiver() as customer, receiver() as operator:
         context = make_context(tmp_path, operator_webhooks=operator.url)
-        told(context, webhooks=(customer.url,))
+        add_recipients(context, webhooks=(customer.url,))
         import_records(context).notify(context.notices, ended(context, FAULT), "user-error")
         assert (len(customer.requests), operator.requests) == (1, [])
         context.database.close()
 
 
-def test_a_mail_server_that_hangs_neither_fails_nor_holds_the_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hanging_mail_server_does_not_delay_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with dribbling_server() as port, receiver() as hook:
         context = make_context(
             tmp_path, smtp_host="127.0.0.1", smtp_port=port, smtp_security="none", smtp_from="muster@example.com"
         )
-        told(context, emails=("a@b", "c@d"), webhooks=(hook.url,))
+        add_recipients(context, emails=("a@b", "c@d"), webhooks=(hook.url,))
         job_id = ended(context)
         began = time.monotonic()
         assert import_records(context).notify(context.notices, job_id, "user-error")["state"] == "FAILED"
@@ -182,9 +180,9 @@ def test_a_mail_server_that_hangs_neither_fails_nor_holds_the_step(
         context.database.close()
 
 
-def test_what_could_not_be_delivered_is_delivered_later(context: Context) -> None:
+def test_failed_delivery_is_retried_later(context: Context) -> None:
     with receiver() as hook:
-        told(context, webhooks=(hook.url,))
+        add_recipients(context, webhooks=(hook.url,))
         job_id = ended(context)
         hook.answers = [503]
         import_records(context).notify(context.notices, job_id, "user-error")
@@ -205,9 +203,9 @@ def courier(context: Context, tries: int = 12) -> Courier:
     return Courier(context.outbox, context.settings, backoff=Backoff(tries=tries), dice=random.Random(1))
 
 
-def test_a_notification_is_given_up_after_so_many_tries_and_can_be_sent_again(context: Context) -> None:
+def test_notification_is_abandoned_after_the_last_try_and_can_be_resent(context: Context) -> None:
     with receiver() as hook:
-        told(context, webhooks=(hook.url,))
+        add_recipients(context, webhooks=(hook.url,))
         hook.answers = [500] * 3
         job = context.jobs.get(ended(context))
         context.notices.write_for_job(job, "user-error", 5)
@@ -223,9 +221,9 @@ def test_a_notification_is_given_up_after_so_many_tries_and_can_be_sent_again(co
             resend(context.outbox, [row.notification_id], given_up=False)
 
 
-def test_a_row_is_tried_by_one_at_a_time_until_the_lease_is_over(context: Context) -> None:
+def test_lease_limits_a_row_to_one_courier(context: Context) -> None:
     with receiver() as hook:
-        told(context, webhooks=(hook.url,))
+        add_recipients(context, webhooks=(hook.url,))
         job = context.jobs.get(ended(context))
         [row] = [r for r in context.notices.write_for_job(job, "user-error", 5) if r.channel == "webhook"]
         with ThreadPoolExecutor(8) as pool:
@@ -233,9 +231,9 @@ def test_a_row_is_tried_by_one_at_a_time_until_the_lease_is_over(context: Contex
         assert (sum(delivered), len(hook.requests)) == (1, 1)
 
 
-def test_a_courier_that_died_after_its_claim_is_followed_by_another(context: Context) -> None:
+def test_next_courier_delivers_after_a_dead_one(context: Context) -> None:
     with receiver() as hook:
-        told(context, webhooks=(hook.url,))
+        add_recipients(context, webhooks=(hook.url,))
         job = context.jobs.get(ended(context))
         [row] = [r for r in context.notices.write_for_job(job, "user-error", 5) if r.channel == "webhook"]
         assert context.outbox.claim(row, 1_000)
@@ -256,9 +254,9 @@ def test_pauses_double_up_to_an_hour_and_differ() -> None:
     assert len({backoff.pause_ms(12 - 1, dice) for _ in range(10)}) == 10
 
 
-def test_a_job_whose_workflow_ended_without_a_word_is_told_by_the_relay(context: Context) -> None:
+def test_relay_notifies_about_a_silently_ended_workflow(context: Context) -> None:
     with receiver() as hook:
-        told(context, webhooks=(hook.url,))
+        add_recipients(context, webhooks=(hook.url,))
         job_id = ended(context, now_ms=1_000_000)
         cancelled = job_number(2)
         context.jobs.register(new_job(2, "2" * 64))
@@ -274,11 +272,11 @@ def test_a_job_whose_workflow_ended_without_a_word_is_told_by_the_relay(context:
 
 
 @pytest.mark.parametrize(("error", "outcome"), [(None, "ready"), (FAULT, "user-error"), (OUTAGE, "system-error")])
-def test_the_outcome_of_a_job_follows_from_how_it_ended(context: Context, error: JobError | None, outcome: str) -> None:
+def test_outcome_follows_from_the_final_state(context: Context, error: JobError | None, outcome: str) -> None:
     assert outcome_of(context.jobs.get(ended(context, error))) == outcome
 
 
-def test_jobs_that_had_ended_before_notifications_came_are_not_told(tmp_path: Path) -> None:
+def test_jobs_ended_before_the_feature_are_not_notified(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     job_id = ended(context)
     url = context.settings.catalog_url
@@ -289,8 +287,8 @@ def test_jobs_that_had_ended_before_notifications_came_are_not_told(tmp_path: Pa
     context.database.close()
 
 
-def test_recipients_that_cannot_be_told_are_refused_and_nothing_is_changed(context: Context) -> None:
-    told(context, emails=("a@b",))
+def test_invalid_recipients_are_refused_without_changes(context: Context) -> None:
+    add_recipients(context, emails=("a@b",))
     for emails, webhooks in ((["c@d", "x\r\ny@z"], []), ([], ["http://acme.example/"])):
         with pytest.raises(UserError, match="BAD_RECIPIENT"):
             set_recipients(
@@ -313,9 +311,7 @@ def test_recipients_that_cannot_be_told_are_refused_and_nothing_is_changed(conte
         )
 
 
-def test_a_typo_in_the_settings_does_not_keep_a_failure_from_the_log(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failure_is_logged_despite_invalid_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     context = make_context(tmp_path, operator_emails="not an address")
     with caplog.at_level(logging.INFO):
         import_records(context).notify(context.notices, ended(context, OUTAGE), "system-error")
@@ -324,10 +320,10 @@ def test_a_typo_in_the_settings_does_not_keep_a_failure_from_the_log(
     context.database.close()
 
 
-def test_neither_secrets_nor_urls_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_secrets_and_urls_are_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with receiver() as hook:
         context = make_context(tmp_path)
-        told(context, webhooks=(hook.url + "?token=hush",))
+        add_recipients(context, webhooks=(hook.url + "?token=hush",))
         hook.answers = [500]
         with caplog.at_level(logging.DEBUG):
             import_records(context).notify(context.notices, ended(context), "user-error")
@@ -338,9 +334,9 @@ def test_neither_secrets_nor_urls_are_logged(tmp_path: Path, caplog: pytest.LogC
         assert hidden not in caplog.text
 
 
-def test_without_a_secret_webhooks_wait_for_one(context: Context) -> None:
+def test_webhooks_wait_for_a_secret(context: Context) -> None:
     with receiver() as hook:
-        told(context, webhooks=(hook.url,))
+        add_recipients(context, webhooks=(hook.url,))
         job = context.jobs.get(ended(context))
         without = context.settings.with_(webhook_secret=Secret(""))
         [row] = [r for r in context.notices.write_for_job(job, "user-error", 5) if r.channel == "webhook"]
@@ -355,7 +351,7 @@ def test_without_a_secret_webhooks_wait_for_one(context: Context) -> None:
             assert sum("webhook" in one for one in hints(settings, own)) == warned
 
 
-def test_only_notifications_that_exist_are_sent_again(context: Context) -> None:
+def test_only_existing_notifications_are_resent(context: Context) -> None:
     with pytest.raises(UserError, match="UNKNOWN_NOTIFICATION"):
         resend(context.outbox, ["nothing"], given_up=False)
 
@@ -375,7 +371,7 @@ def ask_for_test(context: Context, channel: str, address: str) -> JobId:
     return new.operation_id
 
 
-def test_a_test_goes_the_way_of_real_notifications_once_and_its_operation_says_what_came_of_it(tmp_path: Path) -> None:
+def test_test_notification_is_sent_once_and_its_operation_reports_the_outcome(tmp_path: Path) -> None:
     with mail_server(tmp_path / "mail") as mailbox, receiver() as hook:
         context = make_context(
             tmp_path,
@@ -413,7 +409,7 @@ def test_a_test_goes_the_way_of_real_notifications_once_and_its_operation_says_w
         context.database.close()
 
 
-def test_a_test_without_settings_says_which_are_missing(tmp_path: Path) -> None:
+def test_test_notification_names_missing_settings(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     asked = ask_for_test(context, "email", "vip@example.com")
     wiring.recipient_tests(context).tick(0)

@@ -8,7 +8,7 @@ from schemas.errors import UserError
 
 
 @pytest.mark.parametrize("text", ["a@b", "first.last+tag@mail.example.com", "o'neil@example.com"])
-def test_a_plain_address_is_taken(text: str) -> None:
+def test_plain_address_is_accepted(text: str) -> None:
     assert email(text) == text
 
 
@@ -33,7 +33,7 @@ def test_a_plain_address_is_taken(text: str) -> None:
         "a@" + "b" * 253,
     ],
 )
-def test_what_is_not_one_plain_address_is_refused(text: str) -> None:
+def test_invalid_mail_address_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="BAD_RECIPIENT"):
         email(text)
 
@@ -48,7 +48,7 @@ def test_what_is_not_one_plain_address_is_refused(text: str) -> None:
         "http://hooks.internal/",
     ],
 )
-def test_public_https_is_taken_and_what_the_operator_lists(text: str) -> None:
+def test_public_https_and_listed_targets_are_accepted(text: str) -> None:
     assert webhook(text, PrivateTargets.parse("10.0.0.0/8 127.0.0.1:8000 hooks.internal")) == text
 
 
@@ -56,7 +56,7 @@ def test_public_https_is_taken_and_what_the_operator_lists(text: str) -> None:
     "text",
     ["https://10.0.0.7/", "http://127.0.0.1/x", "https://[::1]/", "https://[::ffff:10.0.0.7]/", "http://8.8.8.8/"],
 )
-def test_private_targets_and_plain_http_are_refused_unless_the_operator_lists_them(text: str) -> None:
+def test_private_targets_and_http_are_refused_unless_listed(text: str) -> None:
     with pytest.raises(UserError, match="BAD_RECIPIENT"):
         webhook(text, PrivateTargets.parse("127.0.0.1:8000"))
 
@@ -80,7 +80,7 @@ def test_private_targets_and_plain_http_are_refused_unless_the_operator_lists_th
         "https://acme.example/" + "x" * 2000,
     ],
 )
-def test_what_is_not_a_safe_url_is_refused(text: str) -> None:
+def test_unsafe_url_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="BAD_RECIPIENT"):
         webhook(text, PrivateTargets())
 
@@ -93,5 +93,5 @@ def test_operators_are_separated_by_blanks_or_commas() -> None:
     assert operators("", " ") == []
 
 
-def test_the_query_of_a_url_is_not_shown() -> None:
+def test_url_query_is_not_shown() -> None:
     assert Recipient(channel="webhook", address="https://x.example/hook?token=hush").shown == "https://x.example/hook"

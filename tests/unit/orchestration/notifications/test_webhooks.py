@@ -41,7 +41,7 @@ def check(
     return found
 
 
-def test_what_was_posted_is_what_the_receiver_verifies() -> None:
+def test_receiver_verifies_the_posted_body() -> None:
     with receiver() as server:
         webhook.post(server.url, BODY, headers(KEY, "id1", BODY, int(time.time())), private=HERE)
         [request] = server.requests
@@ -56,12 +56,12 @@ def test_a_replay_with_a_stale_timestamp_is_refused(age_s: int) -> None:
         check(now_s=NOW + age_s)
 
 
-def test_a_replay_with_a_fresh_timestamp_put_over_it_is_refused() -> None:
+def test_replay_with_a_forged_timestamp_is_refused() -> None:
     with pytest.raises(CHECK.RefusedError, match="signature"):
         check(given={**SIGNED, "Muster-Timestamp": str(NOW + 600)}, now_s=NOW + 600)
 
 
-def test_a_replay_within_the_five_minutes_is_known_by_the_id_in_the_signed_body() -> None:
+def test_replay_within_five_minutes_is_recognised_by_its_signed_id() -> None:
     seen: set[str] = set()
     assert check(seen=seen) is not None
     assert check(given={**SIGNED, "Idempotency-Key": "another"}, now_s=NOW + 200, seen=seen) is None
@@ -80,7 +80,7 @@ def test_a_replay_within_the_five_minutes_is_known_by_the_id_in_the_signed_body(
         dict(headers(signing_key(Secret("s"), None), "id1", BODY, NOW)),
     ],
 )
-def test_a_signature_of_somebody_else_is_refused(given: dict[str, str]) -> None:
+def test_foreign_signature_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(CHECK.RefusedError, match="signature"):
         check(given=given)
 
@@ -90,7 +90,7 @@ def test_a_changed_body_is_refused() -> None:
         check(BODY.replace(b"ready", b"READY"))
 
 
-def test_while_keys_change_both_are_taken() -> None:
+def test_both_keys_are_accepted_during_rotation() -> None:
     assert CHECK.verify(["new", KEY.reveal()], SIGNED, BODY, now_s=NOW, seen=set()) is not None
     both = {**SIGNED, "Muster-Signature": "v1=00, " + SIGNED["Muster-Signature"]}
     assert check(given={name.lower(): value for name, value in both.items()}) is not None
@@ -105,7 +105,7 @@ def test_no_redirect_is_followed(status: int) -> None:
         assert (len(server.requests), elsewhere.requests) == (1, [])
 
 
-def test_every_answer_but_2xx_is_a_failure() -> None:
+def test_non_2xx_answers_are_failures() -> None:
     with receiver() as server:
         server.answers = [500, 404, 204]
         for status in (500, 404):
@@ -114,7 +114,7 @@ def test_every_answer_but_2xx_is_a_failure() -> None:
         webhook.post(server.url, BODY, SIGNED, private=HERE)
 
 
-def test_a_receiver_has_to_prove_who_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_receiver_requires_a_trusted_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate = make_certificate(tmp_path)
     with receiver(certificate=certificate) as server:
         with pytest.raises(RetriableError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -125,7 +125,7 @@ def test_a_receiver_has_to_prove_who_it_is(tmp_path: Path, monkeypatch: pytest.M
         assert len(server.requests) == 1
 
 
-def test_a_receiver_that_says_next_to_nothing_is_left() -> None:
+def test_slow_receiver_times_out() -> None:
     with dribbling_server() as port:
         began = time.monotonic()
         with pytest.raises(RetriableError, match="WEBHOOK_FAILED"):
@@ -133,7 +133,7 @@ def test_a_receiver_that_says_next_to_nothing_is_left() -> None:
     assert time.monotonic() - began < 60
 
 
-def test_addresses_that_accept_and_say_nothing_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_addresses_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name with many such addresses must not hold a delivery longer than its row is leased."""
     passed_s = 0.0
 
@@ -155,7 +155,7 @@ def test_addresses_that_accept_and_say_nothing_share_one_deadline(monkeypatch: p
             silent.accept()
 
 
-def test_nobody_listening_is_a_failure_without_the_path_of_the_url() -> None:
+def test_refused_connection_is_a_failure_without_the_url_path() -> None:
     with receiver() as server:
         url = server.url
     with pytest.raises(RetriableError, match="WEBHOOK_FAILED") as caught:
@@ -163,7 +163,7 @@ def test_nobody_listening_is_a_failure_without_the_path_of_the_url() -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_this_machine_is_called_only_where_the_setting_lists_it() -> None:
+def test_loopback_is_called_only_if_listed() -> None:
     with receiver() as server:
         port = urlsplit(server.url).port
         localhost = server.url.replace("127.0.0.1", "localhost")
@@ -210,9 +210,7 @@ def test_this_machine_is_called_only_where_the_setting_lists_it() -> None:
         "ff02::1",
     ],
 )
-def test_what_a_name_resolves_to_is_judged_and_that_address_is_called(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resolved_address_is_checked_and_called(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def resolves(*_: object, **__: object) -> list[tuple[Any, ...]]:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         return [(family, socket.SOCK_STREAM, 0, "", (address, 443))]
@@ -223,7 +221,7 @@ def test_what_a_name_resolves_to_is_judged_and_that_address_is_called(
     assert address.partition("%")[0] not in str(caught.value).removeprefix("WEBHOOK_FAILED")
 
 
-def test_a_name_that_resolves_to_nothing_is_answered_like_one_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresolvable_name_is_answered_like_an_internal_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 

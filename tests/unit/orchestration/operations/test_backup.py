@@ -17,7 +17,7 @@ from tests.fakes.catalog import migrated
 from tests.unit.orchestration.notifications.test_notices import FAULT, ended, make_context
 
 
-def test_the_catalog_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_catalog_is_restored_unchanged(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     job = context.jobs.get(ended(context, FAULT))
     copying.dump(context.settings.catalog_url, tmp_path / "dump.sqlite")
@@ -34,7 +34,7 @@ def test_the_catalog_comes_back_as_it_was(tmp_path: Path) -> None:
     context.database.close()
 
 
-def test_jobs_that_were_running_fail_by_name(tmp_path: Path) -> None:
+def test_restored_running_jobs_fail_by_name(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     context.jobs.register(new_job())
     context.exports.register(new_export())
@@ -56,7 +56,7 @@ def test_jobs_that_were_running_fail_by_name(tmp_path: Path) -> None:
         ('{"format": 1, "lake_bucket": "other"}', "OTHER_BUCKET"),
     ],
 )
-def test_a_backup_that_does_not_fit_is_refused(tmp_path: Path, manifest: str, code: str) -> None:
+def test_incompatible_backup_is_refused(tmp_path: Path, manifest: str, code: str) -> None:
     context = make_context(tmp_path)
     (tmp_path / "place").mkdir()
     (tmp_path / "place" / MANIFEST).write_text(manifest)
@@ -65,7 +65,7 @@ def test_a_backup_that_does_not_fit_is_refused(tmp_path: Path, manifest: str, co
     context.database.close()
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_unwritable_backup_target_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="NOT_WRITABLE"):
         DirectoryLocation(tmp_path / "file").put("a/b", tmp_path / "file")

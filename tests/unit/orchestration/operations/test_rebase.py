@@ -29,11 +29,11 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
         made.segments.create(ACME, AudienceName(name), rule, new_id=new_id, author="ann", now_ms=1)
     made.segments.pause(ACME, AudienceName("b"), now_ms=2)
     made.segments.delete(ACME, AudienceName("c"), now_ms=3)
-    tell(made)
+    announce(made)
     return made
 
 
-def tell(context: Context) -> list[tuple[str, str]]:
+def announce(context: Context) -> list[tuple[str, str]]:
     """Send the control plane's unsent activations; returns them."""
     unsent = context.activations.unsent()
     for one in unsent:
@@ -41,13 +41,13 @@ def tell(context: Context) -> list[tuple[str, str]]:
     return [(one.segment, one.kind) for one in unsent]
 
 
-def test_every_segment_is_told_again_as_it_is_before_anything_begins(context: Context) -> None:
-    told: list[tuple[str, str]] = []
-    assert wiring.rebase(context).run(NOTHING, sleep=lambda _: told.extend(tell(context))) == 3
-    assert told == [("a", "activate"), ("b", "activate"), ("b", "pause"), ("c", "delete")]
+def test_rebase_announces_every_segment_again_first(context: Context) -> None:
+    announced: list[tuple[str, str]] = []
+    assert wiring.rebase(context).run(NOTHING, sleep=lambda _: announced.extend(announce(context))) == 3
+    assert announced == [("a", "activate"), ("b", "activate"), ("b", "pause"), ("c", "delete")]
 
 
-def test_nothing_is_begun_while_nobody_tells_the_rules(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rebase_waits_until_rules_are_announced(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "RESENT_WITHIN_S", 0.0)
     with pytest.raises(RetriableError, match="NOT_TOLD"):
         wiring.rebase(context).run(NOTHING, sleep=lambda _: None)

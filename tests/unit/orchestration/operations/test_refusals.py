@@ -97,7 +97,7 @@ def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
     return caught.value.code
 
 
-def test_a_job_in_a_loop_gets_no_ninth_attempt(context: Context) -> None:
+def test_attempts_of_a_job_are_limited_to_eight(context: Context) -> None:
     register(context)
     come_to(context, "VERIFYING", "IMPORTING")
     for attempt in range(MAX_ATTEMPTS):
@@ -106,7 +106,7 @@ def test_a_job_in_a_loop_gets_no_ninth_attempt(context: Context) -> None:
     assert context.jobs.get(JOB).attempt == MAX_ATTEMPTS
 
 
-def test_nothing_is_sent_or_published_that_was_not_verified(context: Context) -> None:
+def test_unverified_job_sends_and_publishes_nothing(context: Context) -> None:
     register(context)
     come_to(context, "VERIFYING", "IMPORTING")
     context.jobs.put(JOB, evidence=None)
@@ -118,13 +118,13 @@ def test_nothing_is_sent_or_published_that_was_not_verified(context: Context) ->
 
 
 @pytest.mark.parametrize("step", ["publish", "build"])
-def test_nothing_is_built_or_published_before_every_partition_has_materialised(context: Context, step: str) -> None:
+def test_building_waits_for_every_partition(context: Context, step: str) -> None:
     register(context)
     come_to(context, "VERIFYING", "IMPORTING", "AWAITING")
     assert code_of(FatalError, lambda: stage(context, step)) == "NOT_COMPLETE"
 
 
-def test_a_stream_that_does_not_reconcile_is_tried_a_bounded_number_of_times(context: Context) -> None:
+def test_unreconciled_stream_is_retried_a_bounded_number_of_times(context: Context) -> None:
     register(context)
     come_to(context, "VERIFYING", "IMPORTING")
     failure = {"Error": "MaterialisationFailed", "Cause": "partition 1 lacks chunk 3"}
@@ -144,14 +144,14 @@ def test_a_refused_job_has_no_audience_in_the_lake(context: Context) -> None:
     assert code_of(FatalError, lambda: audience_ref(context.jobs.get(JOB))) == "NO_AUDIENCE"
 
 
-def test_a_job_that_is_older_than_its_messages_is_ended_as_a_system_error(context: Context) -> None:
+def test_job_older_than_its_messages_ends_as_a_system_error(context: Context) -> None:
     register(context)
     sweep(context, MAX_JOB_AGE_S * 1000 + 5_000)
     job = context.jobs.get(JOB)
     assert (job.state, job.failed_in, job.error and job.error.code) == ("FAILED", "REGISTERED", "JOB_TOO_OLD")
 
 
-def test_a_publishing_job_is_never_too_old(context: Context) -> None:
+def test_publishing_job_never_expires(context: Context) -> None:
     register(context)
     context.jobs.adopt(JOB, previous="execution", execution="")
     come_to(context, "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING")
@@ -159,7 +159,7 @@ def test_a_publishing_job_is_never_too_old(context: Context) -> None:
     assert context.jobs.get(JOB).state == "PUBLISHING"
 
 
-def test_a_job_that_still_runs_is_not_made_ready_by_a_repair(context: Context) -> None:
+def test_repair_does_not_complete_a_running_job(context: Context) -> None:
     register(context)
 
     def repair() -> None:
@@ -170,24 +170,24 @@ def test_a_job_that_still_runs_is_not_made_ready_by_a_repair(context: Context) -
     assert context.jobs.get(JOB).state == "REGISTERED"
 
 
-def test_a_duplicate_cannot_be_cancelled_for_its_twin(context: Context) -> None:
+def test_cancelling_a_duplicate_does_not_cancel_its_original(context: Context) -> None:
     register(context)
     assert register(context, TWIN) == JOB
     assert code_of(UserError, lambda: wiring.import_jobs(context).cancel(TWIN)) == "IS_DUPLICATE"
     assert context.jobs.get(JOB).state == "REGISTERED"
 
 
-def test_only_what_has_failed_is_retried(context: Context) -> None:
+def test_only_failed_jobs_are_retried(context: Context) -> None:
     register(context)
     assert code_of(UserError, lambda: wiring.submission(context).resubmit(context.jobs.get(JOB))) == "NOT_RETRIABLE"
 
 
-def test_a_job_that_nobody_knows_is_told_so(context: Context) -> None:
+def test_unknown_job_is_reported_as_unknown(context: Context) -> None:
     assert code_of(UserError, lambda: context.jobs.get(JOB)) == "UNKNOWN_JOB"
     assert code_of(UserError, lambda: context.jobs.move(JOB, "CANCELLED", now_ms=1)) == "UNKNOWN_JOB"
 
 
-def test_an_audience_is_made_and_named_once(context: Context) -> None:
+def test_audience_is_created_and_named_once(context: Context) -> None:
     context.audiences.ensure(ACME, AudienceName("gold"), new_id=TWIN, now_ms=1)
     found = audiences.find(context.audiences, "acme", "vip")
     assert code_of(UserError, lambda: audiences.create(context.audiences, "acme", "vip", {}, {})) == "AUDIENCE_EXISTS"
@@ -225,15 +225,13 @@ def test_an_audience_with_a_running_job_is_not_deleted(context: Context) -> None
     assert audiences.find(context.audiences, "acme", "vip") == found
 
 
-def test_there_is_nothing_to_compact_before_the_first_version(context: Context) -> None:
+def test_compaction_needs_a_version(context: Context) -> None:
     found = audiences.find(context.audiences, "acme", "vip")
     compact = lambda: audiences.compact(context.versions, found, 2**20, operation=fresh_id())  # noqa: E731
     assert code_of(UserError, compact) == "NOTHING_PUBLISHED"
 
 
-def test_a_rollback_that_another_publish_overtook_is_to_be_looked_at_again(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rollback_overtaken_by_a_publish_is_refused(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context.versions, "rollback", lambda *_, **__: BaseMoved(current_version=None))
     found = audiences.find(context.audiences, "acme", "vip")
     assert code_of(RetriableError, lambda: audiences.rollback(context.versions, found, 1)) == "VERSION_MOVED"
@@ -244,7 +242,7 @@ def request(**changes: Any) -> ImportRequest:
     return ImportRequest(**(values | changes))
 
 
-def test_an_engine_that_is_away_is_an_outage_and_one_that_refuses_is_fatal(context: Context) -> None:
+def test_unreachable_engine_is_an_outage_and_a_refusal_is_fatal(context: Context) -> None:
     assert code_of(RetriableError, lambda: start(context.engine, request())) == "ENGINE_UNAVAILABLE"
     with Stubber(context.workflow) as engine:
         engine.add_client_error("start_execution", "StateMachineDoesNotExist")
@@ -253,18 +251,16 @@ def test_an_engine_that_is_away_is_an_outage_and_one_that_refuses_is_fatal(conte
         assert start(context.engine, request()) == JOB
 
 
-def test_a_stack_that_does_not_run_is_said_before_anything_is_tried(context: Context) -> None:
+def test_stopped_stack_is_reported_first(context: Context) -> None:
     assert code_of(RetriableError, lambda: require_services(context.settings, "Kafka")) == "STACK_NOT_RUNNING"
 
 
-def test_a_demo_on_a_machine_that_is_too_slow_says_so(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_reports_a_slow_machine(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "TIMEOUT_S", 0.0)
     assert code_of(RetriableError, lambda: demo._follow(context, "key", JOB)) == "DEMO_TOO_SLOW"
 
 
-def test_a_retry_of_a_refused_request_asks_for_what_the_request_asked_for(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retry_of_a_refused_request_repeats_it(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[ImportRequest] = []
 
     def start_(_: Context, wanted: ImportRequest) -> JobId:
@@ -316,7 +312,7 @@ class MovedVersions(InMemoryVersionStore):
 @pytest.mark.parametrize(
     ("late", "state"), [(False, "BUILDING"), (True, "PUBLISHING")], ids=["at once", "after another build"]
 )
-def test_a_verdict_on_an_older_build_does_not_undo_the_build_that_came_after_it(
+def test_verdict_on_an_older_build_keeps_the_newer_build(
     context: Context, monkeypatch: pytest.MonkeyPatch, *, late: bool, state: JobState
 ) -> None:
     register(context, mode="append")
@@ -343,7 +339,7 @@ def test_a_verdict_on_an_older_build_does_not_undo_the_build_that_came_after_it(
     ("file", "formulas", "code"),
     [("other.csv", "as-is", "NOT_IN_MANIFEST"), ("a-00000.csv", "escape", "ESCAPED_EXPORT")],
 )
-def test_a_file_is_not_read_by_a_manifest_that_is_not_its_own_or_as_values_that_it_has_not(
+def test_foreign_manifest_or_wrong_types_are_refused(
     tmp_path: Path, file: str, formulas: FormulaPolicy, code: str
 ) -> None:
     path = tmp_path / "manifest.json"
@@ -351,7 +347,7 @@ def test_a_file_is_not_read_by_a_manifest_that_is_not_its_own_or_as_values_that_
     assert code_of(UserError, lambda: written_by(path, f"s3://exports/vip/{file}")) == code
 
 
-def test_a_file_is_read_as_its_manifest_says(tmp_path: Path) -> None:
+def test_manifest_determines_how_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(WHOLE.encode())
     found = written_by(tmp_path / "manifest.json", "exports/a-00000.csv")
     columns = [{"name": "age", "type": "long", "source": None}]

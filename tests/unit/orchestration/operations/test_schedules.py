@@ -71,7 +71,7 @@ def register(deployment: Deployment, execution: str, event: Any) -> dict[str, An
     return deployment.call("register_import", input=event, execution=execution)
 
 
-def test_a_schedule_that_is_due_starts_its_import_once_and_is_due_again(deployment: Deployment) -> None:
+def test_due_schedule_starts_its_import_once_and_continues(deployment: Deployment) -> None:
     made = make(deployment)
     relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS - 1)
@@ -83,7 +83,7 @@ def test_a_schedule_that_is_due_starts_its_import_once_and_is_due_again(deployme
     assert (kept(deployment).next_due_ms, kept(deployment).last_due_ms) == (SIX_MS + DAY_MS, SIX_MS)
 
 
-def test_the_control_plane_does_not_rest_before_a_run_nor_until_its_outcome_is_known(deployment: Deployment) -> None:
+def test_control_plane_stays_awake_around_a_run(deployment: Deployment) -> None:
     make(deployment)
     relay = wiring.schedules(deployment.context)
     ticks = (SIX_MS - MINUTE_MS, SIX_MS - SOON_MS, SIX_MS, SIX_MS + MINUTE_MS)
@@ -93,7 +93,7 @@ def test_the_control_plane_does_not_rest_before_a_run_nor_until_its_outcome_is_k
     assert [relay.tick(SIX_MS + 2 * MINUTE_MS) for _ in range(2)] == [True, False]
 
 
-def test_two_relays_at_once_start_one_import(deployment: Deployment) -> None:
+def test_concurrent_relays_start_one_import(deployment: Deployment) -> None:
     make(deployment)
     relays = [wiring.schedules(deployment.context), wiring.schedules(deployment.context)]
     [seen] = deployment.context.schedules.due(SIX_MS)
@@ -103,7 +103,7 @@ def test_two_relays_at_once_start_one_import(deployment: Deployment) -> None:
     assert kept(deployment).next_due_ms == SIX_MS + DAY_MS
 
 
-def test_a_relay_that_died_between_the_start_and_its_note_starts_nothing_twice(
+def test_relay_death_after_a_start_starts_nothing_twice(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(deployment)
@@ -122,14 +122,14 @@ def test_a_relay_that_died_between_the_start_and_its_note_starts_nothing_twice(
     assert kept(deployment).last_due_ms == SIX_MS
 
 
-def test_of_the_times_that_were_missed_the_latest_is_run(deployment: Deployment) -> None:
+def test_only_the_latest_missed_time_is_run(deployment: Deployment) -> None:
     make(deployment, expression="rate(1 minute)")
     wiring.schedules(deployment.context).tick(MADE_MS + DAY_MS + 30_000)
     assert due_times(deployment) == ["2026-11-26T09:00:00Z"]
     assert kept(deployment).next_due_ms == MADE_MS + DAY_MS + MINUTE_MS
 
 
-def test_a_paused_schedule_does_not_run_and_makes_up_for_nothing_when_it_is_resumed(deployment: Deployment) -> None:
+def test_paused_schedule_skips_its_due_times(deployment: Deployment) -> None:
     make(deployment)
     pause(deployment)
     relay = wiring.schedules(deployment.context)
@@ -143,7 +143,7 @@ def test_a_paused_schedule_does_not_run_and_makes_up_for_nothing_when_it_is_resu
     assert resume(deployment, 0).next_due_ms == SIX_MS + 3 * DAY_MS  # it is not paused
 
 
-def test_a_schedule_that_is_due_once_is_over_then(deployment: Deployment) -> None:
+def test_one_time_schedule_ends_after_its_run(deployment: Deployment) -> None:
     make(deployment, expression="at(2026-11-25T09:00:05)")
     relay = wiring.schedules(deployment.context)
     relay.tick(MADE_MS + 5_000)
@@ -155,7 +155,7 @@ def test_a_schedule_that_is_due_once_is_over_then(deployment: Deployment) -> Non
         resume(deployment, MADE_MS + DAY_MS)
 
 
-def test_a_start_that_fails_is_tried_again_and_the_schedule_says_why(deployment: Deployment) -> None:
+def test_failed_start_is_retried_and_shown_on_the_schedule(deployment: Deployment) -> None:
     make(deployment)
     deployment.workflow.away = True
     relay = wiring.schedules(deployment.context)
@@ -171,7 +171,9 @@ def test_a_start_that_fails_is_tried_again_and_the_schedule_says_why(deployment:
     assert kept(deployment).trouble is None
 
 
-def test_what_the_engine_refuses_is_said_too(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_by_the_engine_is_shown_on_the_schedule(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make(deployment)
 
     def refuses(*_: Any, **__: Any) -> str:
@@ -183,7 +185,7 @@ def test_what_the_engine_refuses_is_said_too(deployment: Deployment, monkeypatch
     assert (record["trouble"]["code"], record["last"]) == ("ENGINE_REFUSED", None)
 
 
-def test_one_schedule_in_trouble_does_not_hold_the_others(deployment: Deployment) -> None:
+def test_failing_schedule_does_not_block_others(deployment: Deployment) -> None:
     make(deployment)
     make(deployment, name="other")
     with deployment.context.database.write() as connection:  # by hand, or by a version with another syntax
@@ -193,7 +195,7 @@ def test_one_schedule_in_trouble_does_not_hold_the_others(deployment: Deployment
     assert (kept(deployment).trouble or {})["code"] == "BAD_SCHEDULE"
 
 
-def test_a_schedule_whose_time_has_not_come_by_its_own_account_is_not_run(deployment: Deployment) -> None:
+def test_schedule_is_not_run_before_its_recorded_time(deployment: Deployment) -> None:
     make(deployment)
     with deployment.context.database.write() as connection:
         connection.exec_driver_sql("UPDATE schedules SET expression = 'cron(0 6 * * ? 2100)'")
@@ -248,7 +250,7 @@ def test_the_same_run_delivered_twice_is_one_job(deployment: Deployment) -> None
     assert len(deployment.context.jobs.search()) == 1
 
 
-def test_an_object_that_has_not_changed_is_not_imported_again(deployment: Deployment) -> None:
+def test_unchanged_object_is_not_imported_again(deployment: Deployment) -> None:
     made = make(deployment, uri="s3://crm/vip.csv", expression="rate(1 hour)")
     deployment.objects.put("crm", "vip.csv", b"user_id\n1\n")
     relay = wiring.schedules(deployment.context)
@@ -264,7 +266,7 @@ def test_an_object_that_has_not_changed_is_not_imported_again(deployment: Deploy
     }
 
 
-def test_an_object_that_is_not_there_fails_the_job_and_not_the_schedule(deployment: Deployment) -> None:
+def test_missing_object_fails_the_job_not_the_schedule(deployment: Deployment) -> None:
     make(deployment)
     relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS)
@@ -276,7 +278,7 @@ def test_an_object_that_is_not_there_fails_the_job_and_not_the_schedule(deployme
     assert kept(deployment).next_due_ms == SIX_MS + DAY_MS
 
 
-def test_a_run_that_the_engine_has_lost_is_started_again(deployment: Deployment) -> None:
+def test_run_lost_by_the_engine_is_started_again(deployment: Deployment) -> None:
     make(deployment)
     relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS)
@@ -288,7 +290,7 @@ def test_a_run_that_the_engine_has_lost_is_started_again(deployment: Deployment)
     assert kept(deployment).last_outcome is None
 
 
-def test_a_run_that_is_refused_says_why(deployment: Deployment) -> None:
+def test_refused_run_shows_the_reason(deployment: Deployment) -> None:
     made = make(deployment)
     relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS)
@@ -302,7 +304,7 @@ def test_a_run_that_is_refused_says_why(deployment: Deployment) -> None:
     assert last["error"]["code"]
 
 
-def test_a_run_that_ended_without_a_word_is_refused_too(deployment: Deployment) -> None:
+def test_silently_ended_run_counts_as_refused(deployment: Deployment) -> None:
     make(deployment)
     relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS)
@@ -320,7 +322,7 @@ def test_a_run_that_ended_without_a_word_is_refused_too(deployment: Deployment) 
     }
 
 
-def test_a_run_by_hand_is_beside_those_that_are_due(deployment: Deployment) -> None:
+def test_manual_run_does_not_replace_due_runs(deployment: Deployment) -> None:
     made = make(deployment)
     pause(deployment)
     job = run_now(
@@ -354,9 +356,7 @@ def test_a_run_by_hand_is_beside_those_that_are_due(deployment: Deployment) -> N
         ({"audience": "_clicks"}, "BAD_NAME"),
     ],
 )
-def test_what_could_never_run_is_refused_when_it_is_made(
-    deployment: Deployment, changes: dict[str, Any], code: str
-) -> None:
+def test_impossible_schedule_is_refused_at_creation(deployment: Deployment, changes: dict[str, Any], code: str) -> None:
     with pytest.raises(UserError, match=code):
         make(deployment, **changes)
     assert deployment.context.schedules.all() == []
@@ -376,19 +376,19 @@ def test_what_could_never_run_is_refused_when_it_is_made(
         {"id": "01m87b5fjxy5p23eqzcwh67tr0", "timezone": "UTC", "due": 7},
     ],
 )
-def test_an_occasion_of_another_form_is_refused(schedule: Any) -> None:
+def test_malformed_occasion_is_refused(schedule: Any) -> None:
     with pytest.raises(UserError, match="BAD_EVENT"):
         resolve({"schedule": schedule, "import": {"key": "a.csv"}}, "import")
 
 
 @pytest.mark.parametrize("request_", [None, [], {}, {"key": 7}])
-def test_a_request_of_another_form_is_refused(request_: Any) -> None:
+def test_malformed_request_is_refused(request_: Any) -> None:
     occasion = {"id": "01m87b5fjxy5p23eqzcwh67tr0", "timezone": "UTC", "due": "2026-11-25T09:00:00Z"}
     with pytest.raises(UserError, match="BAD_EVENT"):
         resolve({"schedule": occasion, "import": request_}, "import")
 
 
-def test_what_comes_without_a_schedule_is_left_as_it_is() -> None:
+def test_request_without_a_schedule_is_unchanged() -> None:
     event = {"import": {"key": "crm/{date}.csv"}}
     assert resolve(event, "import") == (event, None)
 

@@ -45,12 +45,12 @@ def gone() -> UserError:
     return UserError("SOURCE_GONE", "there is no such object")
 
 
-def test_a_file_that_was_cleaned_up_meanwhile_is_looked_up_again(world: World) -> None:
+def test_metadata_file_removed_meanwhile_is_looked_up_again(world: World) -> None:
     found, audience = histories(world, gone(), gone())
     assert found.of(audience).versions == ()
 
 
-def test_the_current_versions_of_a_list_are_read_from_each_file_once(world: World) -> None:
+def test_current_versions_of_a_list_read_each_file_once(world: World) -> None:
     refs = [ref_of(one) for one in world.services.audiences.all(ACME)]
     whole = [world.services.histories.current(one) for one in refs]
     assert {one.version for one in whole if one} == {2}
@@ -68,14 +68,14 @@ def test_the_current_versions_of_a_list_are_read_from_each_file_once(world: Worl
     assert found.currents(ACME, []) == []
 
 
-def test_one_that_is_always_gone_is_an_outage_in_the_end(world: World) -> None:
+def test_permanently_missing_metadata_is_an_outage(world: World) -> None:
     found, audience = histories(world, *[gone() for _ in range(TRIES)])
     with pytest.raises(RetriableError) as refused:
         found.of(audience)
     assert refused.value.code == "LAKE_UNAVAILABLE"
 
 
-def test_a_lake_that_refuses_is_nothing_a_customer_could_repair(world: World) -> None:
+def test_refusal_by_the_lake_is_not_a_user_error(world: World) -> None:
     found, audience = histories(world, UserError("ACCESS_DENIED", "no"))
     with pytest.raises(FatalError) as refused:
         found.of(audience)
@@ -97,7 +97,7 @@ def test_a_lake_that_refuses_is_nothing_a_customer_could_repair(world: World) ->
         b'{"snapshots": [{"snapshot-id": 5, "summary": {}}], "refs": {"v1": {"snapshot-id": 5}}}',
     ],
 )
-def test_a_damaged_file_is_named(content: bytes) -> None:
+def test_damaged_metadata_file_is_named(content: bytes) -> None:
     with pytest.raises(FatalError, match="s3://lake/x") as refused:
         parse_history(content, "s3://lake/x")
     assert refused.value.code == "LAKE_UNREADABLE"

@@ -1,4 +1,4 @@
-"""Modules are loaded on first use, and only those that the importer deferred."""
+"""Deferred modules are loaded on first use, others immediately."""
 
 import builtins
 import subprocess
@@ -46,7 +46,7 @@ def test_a_module_is_loaded_at_its_first_use() -> None:
     assert {"late.first", "late.second"} <= set(sys.modules)
 
 
-def test_what_is_replaced_in_a_module_is_seen_by_who_deferred_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaced_attributes_are_visible_through_deferred_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importer()
     monkeypatch.setattr("late.first.VALUE", 3)
     assert module.use() == (3, 2)
@@ -60,7 +60,7 @@ def test_what_is_replaced_in_a_module_is_seen_by_who_deferred_it(monkeypatch: py
         ("publish.publish", {"confluent_kafka", "duckdb"}),
     ],
 )
-def test_a_function_loads_the_stage_that_it_runs_alone(stage: str, unused: set[str]) -> None:
+def test_function_loads_only_its_own_stage(stage: str, unused: set[str]) -> None:
     probe = f"import sys; from orchestration.kinds import kind; kind.{stage}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=120, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
@@ -68,21 +68,21 @@ def test_a_function_loads_the_stage_that_it_runs_alone(stage: str, unused: set[s
     assert loaded & unused == set()
 
 
-def test_imports_of_other_modules_within_the_block_are_carried_out() -> None:
+def test_imports_of_other_modules_in_the_block_run_normally() -> None:
     with deferred("somebody.else"):
         from late import first  # type: ignore[import-not-found]  # noqa: PLC0415  # the case
 
         assert isinstance(first, ModuleType)
 
 
-def test_after_an_error_imports_are_carried_out_again() -> None:
+def test_imports_work_again_after_an_error() -> None:
     load = builtins.__import__
     with pytest.raises(ZeroDivisionError), deferred(__name__):
         _ = 1 / 0
     assert builtins.__import__ is load
 
 
-def test_a_module_that_is_not_there_is_an_import_error_at_its_first_use() -> None:
+def test_missing_module_is_an_import_error_at_first_use() -> None:
     with deferred(__name__):
         from late import missing  # noqa: PLC0415  # the case
     with pytest.raises(ModuleNotFoundError, match=r"late\.missing"):

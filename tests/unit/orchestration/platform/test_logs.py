@@ -28,7 +28,7 @@ def record(message: str, *args: object) -> logging.LogRecord:
     return logging.LogRecord("orchestration.kinds", logging.INFO, __file__, 1, message, args, None)
 
 
-def test_a_line_is_one_object_with_the_ids_that_are_bound() -> None:
+def test_line_is_one_json_object_with_bound_ids() -> None:
     with bound(job="j1", tenant="acme"):
         bind(attempt=2, partition=None)
         line = JsonFormatter().format(record("%d rows\nsecond line é", 3))
@@ -62,7 +62,7 @@ def test_text_has_the_ids_at_its_end() -> None:
         assert TextFormatter("%(message)s").format(record("done")) == "done [job=j1]"
 
 
-def test_ids_of_one_thread_do_not_show_in_another() -> None:
+def test_bound_ids_are_local_to_a_thread() -> None:
     def seen(number: int) -> bool:
         with bound(job=number):
             return all(current() == {"job": number} for _ in range(1000))
@@ -80,7 +80,7 @@ def test_a_handler_logs_with_the_id_of_its_job() -> None:
     assert current() == {}
 
 
-def test_a_process_writes_json_to_stderr_and_replaces_what_the_runtime_had(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_logs_go_to_stderr_and_replace_the_runtimes_handlers(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings())
     logging.getLogger("x").info("hello")
     assert json.loads(capsys.readouterr().err)["message"] == "hello"
@@ -89,6 +89,6 @@ def test_a_process_writes_json_to_stderr_and_replaces_what_the_runtime_had(capsy
     assert capsys.readouterr().err.endswith("INFO x hello\n")
 
 
-def test_another_form_of_log_is_refused() -> None:
+def test_unknown_log_format_is_refused() -> None:
     with pytest.raises(UserError, match="neither json nor text"):
         configure(Settings(log="xml"))

@@ -45,7 +45,7 @@ def scrape(url: str, token: str = "") -> dict[tuple[str, tuple[str, ...]], float
     }
 
 
-def test_prometheus_reads_what_was_counted(tmp_path: Path) -> None:
+def test_prometheus_parses_the_metrics(tmp_path: Path) -> None:
     counters = Counters()
     counters.add(CHUNKS, result="kept")
     counters.add(CHUNKS, 2, result="kept")
@@ -61,7 +61,7 @@ def test_prometheus_reads_what_was_counted(tmp_path: Path) -> None:
             scrape(url + "/")
 
 
-def test_a_token_is_asked_for_where_one_is_set(tmp_path: Path) -> None:
+def test_metrics_require_the_configured_token(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, metrics_host="0.0.0.0", metrics_token=Secret("hush"))
     with served(settings, [Sample(metric=BUFFERED_BYTES, value=5)]) as url:
         local = url.replace("0.0.0.0", "127.0.0.1") + "/metrics"
@@ -72,12 +72,12 @@ def test_a_token_is_asked_for_where_one_is_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com"])
-def test_elsewhere_than_on_loopback_there_are_no_metrics_without_a_token(tmp_path: Path, host: str) -> None:
+def test_metrics_beyond_loopback_require_a_token(tmp_path: Path, host: str) -> None:
     with pytest.raises(UserError, match="METRICS_NEED_A_TOKEN"):
         serve_metrics(Settings(home=tmp_path, metrics_host=host), "relay", 0, list)
 
 
-def test_a_port_that_is_taken_costs_nothing_but_the_port(tmp_path: Path) -> None:
+def test_occupied_metrics_port_is_not_fatal(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     with served(settings, []) as first:
         taken = int(first.rsplit(":", 1)[1])
@@ -86,7 +86,7 @@ def test_a_port_that_is_taken_costs_nothing_but_the_port(tmp_path: Path) -> None
             assert len(scrape(second + "/metrics")) == 1
 
 
-def test_the_relay_tells_jobs_and_notifications_and_says_that_kafka_is_away(tmp_path: Path) -> None:
+def test_relay_exports_jobs_and_notifications_and_kafka_outages(tmp_path: Path) -> None:
     context = make_context(tmp_path, kafka_bootstrap="127.0.0.1:1")
     ended(context, FAULT, 1)
     ended(context, None, 2, now_ms=3_001)
@@ -116,5 +116,5 @@ def test_the_relay_tells_jobs_and_notifications_and_says_that_kafka_is_away(tmp_
     context.database.close()
 
 
-def test_every_metric_belongs_to_somebody() -> None:
+def test_every_metric_has_an_owner() -> None:
     assert len(METRICS) == len({name.removesuffix("_total") for name in METRICS})

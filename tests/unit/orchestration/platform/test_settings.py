@@ -13,10 +13,10 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(tmp_p
     assert settings.s3_secret_key.reveal() == "from the file"
 
 
-def test_the_catalog_is_an_sqlite_file_in_the_home_unless_told_otherwise(tmp_path: Path) -> None:
+def test_catalog_defaults_to_sqlite_in_the_home(tmp_path: Path) -> None:
     assert Settings.load({"MUSTER_HOME": str(tmp_path)}).catalog_url.reveal() == f"sqlite:///{tmp_path}/catalog.db"
-    told = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": "postgresql+psycopg://u:p@h/db"})
-    assert told.catalog_url.reveal() == "postgresql+psycopg://u:p@h/db"
+    loaded = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": "postgresql+psycopg://u:p@h/db"})
+    assert loaded.catalog_url.reveal() == "postgresql+psycopg://u:p@h/db"
 
 
 def test_a_child_process_gets_the_same_settings(tmp_path: Path) -> None:
@@ -48,14 +48,14 @@ def test_secrets_are_never_printed(tmp_path: Path) -> None:
         ("machine_prefix = 'a b'", "setting machine_prefix: 'a b' must be at most 40 letters"),
     ],
 )
-def test_settings_that_cannot_be_read_or_used_are_named(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_settings_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "settings.toml").write_text(text)
     with pytest.raises(UserError, match=f"BAD_SETTINGS.*{message}"):
         Settings.load({"MUSTER_HOME": str(tmp_path)})
 
 
 @pytest.mark.parametrize("image", ["muster:local", "registry.example:5000/team/muster@sha256:0a1b", "0a1b2c3d4e5f"])
-def test_any_name_that_docker_has_for_an_image_may_be_the_one_of_tasks(tmp_path: Path, image: str) -> None:
+def test_any_docker_image_name_is_accepted_for_tasks(tmp_path: Path, image: str) -> None:
     settings = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_TASK_RUNNER": "docker", "MUSTER_TASK_IMAGE": image})
     assert (settings.task_runner, settings.task_image) == ("docker", image)
 
@@ -72,9 +72,7 @@ def test_any_name_that_docker_has_for_an_image_may_be_the_one_of_tasks(tmp_path:
         ("sasl_ssl://b:9096?mechanism=PLAIN&credentials=/own", "sasl_ssl://b:9096?mechanism=PLAIN&credentials=/own"),
     ],
 )
-def test_an_address_of_kafka_gets_the_file_of_its_credentials_where_it_names_none(
-    tmp_path: Path, given: str, used: str
-) -> None:
+def test_kafka_address_takes_the_credentials_file_setting(tmp_path: Path, given: str, used: str) -> None:
     env = {"MUSTER_HOME": str(tmp_path), "MUSTER_KAFKA_BOOTSTRAP": given}
     settings = Settings.load({**env, "MUSTER_KAFKA_CREDENTIALS_FILE": "/run/kafka one.json"})
     assert settings.kafka_bootstrap == used
@@ -91,8 +89,6 @@ def test_an_address_of_kafka_gets_the_file_of_its_credentials_where_it_names_non
         ("b", "'b' is not host:port"),
     ],
 )
-def test_an_address_of_kafka_that_makes_no_sense_is_refused_by_the_name_of_the_setting(
-    tmp_path: Path, given: str, why: str
-) -> None:
+def test_invalid_kafka_address_is_refused_by_the_settings_name(tmp_path: Path, given: str, why: str) -> None:
     with pytest.raises(UserError, match=f"BAD_SETTINGS: setting kafka_bootstrap: {why}"):
         Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_KAFKA_BOOTSTRAP": given})

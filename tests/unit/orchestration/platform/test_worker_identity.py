@@ -19,7 +19,7 @@ TAKES = "import sys; from pathlib import Path; from orchestration.platform.worke
 HOLDS = f"{TAKES}print(t(Path(sys.argv[1]), 'worker', '1').name, flush=True); sys.stdin.read()"
 
 
-def test_each_worker_of_a_home_has_a_name_of_its_own_until_its_process_ends(tmp_path: Path) -> None:
+def test_each_worker_of_a_home_has_a_unique_name(tmp_path: Path) -> None:
     arguments = [sys.executable, "-c", HOLDS, str(tmp_path)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
@@ -35,12 +35,12 @@ def test_each_worker_of_a_home_has_a_name_of_its_own_until_its_process_ends(tmp_
 
 
 @pytest.mark.parametrize("wanted", ["", "0", "x", "-1", "1++", "01"])
-def test_what_is_no_number_is_refused(tmp_path: Path, wanted: str) -> None:
+def test_invalid_worker_number_is_refused(tmp_path: Path, wanted: str) -> None:
     with pytest.raises(UserError, match="BAD_NUMBER"):
         claim_identity(tmp_path, "worker", wanted)
 
 
-def test_kafka_tells_the_identity_and_what_it_has(tmp_path: Path) -> None:
+def test_identity_is_read_from_the_consumer_group(tmp_path: Path) -> None:
     identity = claim_identity(tmp_path, "worker", "7+")
     assert str(identity) == f"{socket.gethostname()}/worker-7/{os.getpid()}"
     assert WorkerIdentity.parse(str(identity)) == identity
@@ -51,6 +51,6 @@ def test_kafka_tells_the_identity_and_what_it_has(tmp_path: Path) -> None:
     assert ranges(found.partitions) == "0-2, 5"
 
 
-def test_a_worker_of_an_earlier_release_is_listed_as_kafka_knows_it() -> None:
+def test_worker_of_an_earlier_release_is_listed_by_client_id() -> None:
     found = _worker(WORKER_GROUP, GroupMember(client_id="faust-0.15.3", host="10.0.0.7", partitions=()))
     assert (found.worker, found.host, found.pid, found.partitions) == ("faust-0.15.3", "10.0.0.7", None, ())

@@ -21,11 +21,11 @@ def said(work: Work, code: str, **settings: int) -> str:
     )
 
 
-def test_nothing_stands_in_the_way_of_a_large_file() -> None:
+def test_large_file_has_no_obstacles() -> None:
     assert codes(Work(rows=1_000 * M, bytes=50_000 * M), workers=8) == []
 
 
-def test_a_small_file_with_very_many_rows_takes_a_function_too_long() -> None:
+def test_small_file_with_many_rows_exceeds_a_function() -> None:
     packed = Work(rows=520 * M, bytes=250 * M)  # 2 us of a core each, on 1.16 cores: 898 s and the start
     assert ("OVER_15_MINUTES", "verify") in codes(packed)
     assert said(packed, "OVER_15_MINUTES") == (
@@ -34,7 +34,7 @@ def test_a_small_file_with_very_many_rows_takes_a_function_too_long() -> None:
     assert "OVER_15_MINUTES" not in dict(codes(packed, lambda_file_bytes=0))
 
 
-def test_a_stage_that_takes_longer_than_its_state_is_given_is_named() -> None:
+def test_stage_beyond_its_timeout_is_named() -> None:
     packed = Work(rows=500 * M, bytes=250 * M)
     in_a_task = dict.fromkeys(stage for code, stage in codes(packed, lambda_file_bytes=0) if code == "OVER_TIMEOUT")
     assert list(in_a_task) == ["verify", "import", "publish"]  # 300 s and one more for each 2, 0.5 and 4 MiB
@@ -43,7 +43,7 @@ def test_a_stage_that_takes_longer_than_its_state_is_given_is_named() -> None:
     )
 
 
-def test_a_stage_of_more_than_a_day_and_a_job_of_more_than_three_are_named() -> None:
+def test_stage_beyond_a_day_and_job_beyond_three_are_named() -> None:
     day = Work(rows=14_000 * M, bytes=700_000 * M)  # 8 us a row: 31 hours with one worker
     assert codes(day, workers=1, partitions=100) == [("OVER_24_HOURS", "import")]
     days = Work(rows=30_000 * M, bytes=1_500_000 * M)
@@ -76,15 +76,13 @@ LOWER_FARGATE = "Give tasks more disk, or lower fargate_file_bytes"
         ),
     ],
 )
-def test_what_does_not_fit_on_a_disk_is_named_with_what_to_do(
-    work: Work, settings: dict[str, int], stage: str, words: str
-) -> None:
+def test_too_small_disk_is_named_with_the_remedy(work: Work, settings: dict[str, int], stage: str, words: str) -> None:
     found = [o for o in quote(work, deployed(**settings), RATES, FREE).obstacles if o.code == "OVER_DISK"]
     assert found[0].stage == stage
     assert words in found[0].message
     assert as_record(found[0]) == {"code": "OVER_DISK", "stage": stage, "message": found[0].message}
 
 
-def test_what_fits_on_a_disk_is_not_named() -> None:
+def test_sufficient_disk_is_not_named() -> None:
     assert codes(Work(rows=1 * M, bytes=250 * M, copied=True)) == []
     assert codes(Work(rows=600 * M, bytes=29_000 * M, copied=True), workers=8) == []

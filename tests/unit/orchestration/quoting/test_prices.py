@@ -20,7 +20,7 @@ def refused(path: Path, text: str) -> UserError:
     return raised.value
 
 
-def test_each_shipped_price_says_where_it_is_from_and_that_it_is_to_be_checked() -> None:
+def test_shipped_prices_name_source_and_need_for_checking() -> None:
     shipped = load_prices()
     for field in fields(Prices):
         found = getattr(shipped, field.name)
@@ -34,7 +34,7 @@ def test_each_price_has_one_line() -> None:
     assert [line.split(" = ")[0] for line in lines] == [field.name for field in fields(Prices)]
 
 
-def test_a_file_of_ones_own_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+def test_custom_price_file_changes_only_named_prices(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(GOOD)
     own, shipped = load_prices(tmp_path / "p.toml"), load_prices()
     assert (own.zone_gb.usd, own.zone_gb.region, own.zone_gb.date) == (0.5, "here", date(2026, 2, 3))
@@ -59,25 +59,25 @@ def test_a_file_of_ones_own_changes_what_it_names_and_nothing_else(tmp_path: Pat
         (GOOD.replace("zone_gb", "zone_kg"), "unknown price; known prices: function_gb_second, "),
     ],
 )
-def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, why: str) -> None:
+def test_unusable_line_is_named(tmp_path: Path, line: str, why: str) -> None:
     path = tmp_path / "p.toml"
     error = refused(path, f"# mine\n\n{line}")
     assert error.message.startswith(f"{path}, line 3: zone_")
     assert why in error.message
 
 
-def test_a_table_of_its_own_is_a_line_too(tmp_path: Path) -> None:
+def test_nested_table_is_a_line(tmp_path: Path) -> None:
     error = refused(tmp_path / "p.toml", "# mine\n[zone_gb]\nusd = -1\nregion = 'r'\ndate = 2026-02-03\nsource = 's'\n")
     assert ", line 2: zone_gb: usd is -1" in error.message
 
 
-def test_what_is_no_toml_is_named_with_its_line(tmp_path: Path) -> None:
+def test_invalid_toml_is_named_with_its_line(tmp_path: Path) -> None:
     error = refused(tmp_path / "p.toml", "# mine\nzone_gb = {\n")
     assert "p.toml is not valid TOML: " in error.message
     assert "line 2" in error.message
 
 
-def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
+def test_missing_or_binary_price_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"BAD_SETTINGS.*none.toml cannot be read"):
         load_prices(tmp_path / "none.toml")
     (tmp_path / "p.toml").write_bytes(b"\xff\xfe")

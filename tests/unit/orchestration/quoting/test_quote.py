@@ -44,7 +44,7 @@ def test_a_small_replace_runs_in_functions() -> None:
     )
 
 
-def test_a_large_replace_runs_in_tasks_bound_by_s3_and_held_up_by_the_workers() -> None:
+def test_large_replace_runs_in_tasks_limited_by_s3_and_workers() -> None:
     quoted = quote(LARGE, deployed(), RATES, FREE)
     busy = 100 * 8 / 2
     held = busy * (1 - 40.96 / 100)  # the import may be 40.96 M rows ahead
@@ -71,7 +71,7 @@ def test_wide_rows_count_for_several() -> None:
     assert quote(wide, deployed(), RATES, FREE).kafka_gb == pytest.approx(100 * M * 20 * 3 / 1e9)
 
 
-def test_an_append_is_merged_with_its_base_and_a_first_one_with_nothing() -> None:
+def test_append_is_merged_with_its_base_if_any() -> None:
     append = Work(rows=1 * M, bytes=50 * M, mode="append", base_members=100 * M, members=101 * M)
     stages = by_stage(quote(append, deployed(), RATES, FREE))
     assert (stages["build"].where, stages["publish"].where) == ("task", "task")
@@ -96,7 +96,7 @@ def test_a_function_is_billed_by_the_second_and_its_memory() -> None:
     assert (stages["workflow"].usd.compute, stages["workflow"].usd.requests) == pytest.approx((4 * 0.5, 400.0))
 
 
-def test_the_disk_of_a_function_is_billed_beyond_what_is_free() -> None:
+def test_function_disk_is_billed_beyond_the_free_tier() -> None:
     stages = by_stage(quote(SMALL, deployed(), RATES, prices(function_disk_gb_second=1.0)))
     assert stages["publish"].usd.compute == pytest.approx(0.75 * 6.0)  # 512 MiB and three times 256
     assert stages["workflow"].usd.compute == 0.0
@@ -121,7 +121,7 @@ def test_states_are_billed_as_they_are_entered() -> None:
     assert by_stage(quote(LARGE, deployed(), RATES, priced))["workflow"].usd.requests == 8 + 3 * 4
 
 
-def test_two_of_three_zones_are_others_there_and_back() -> None:
+def test_two_thirds_of_traffic_cross_zones_both_ways() -> None:
     quoted = quote(LARGE, deployed(), RATES, prices(zone_gb=3.0))
     gb = 100 * M * 20 / 1e9
     assert (quoted.usd.total, quoted.usd.traffic) == pytest.approx((2 * gb * 2 / 3 * 3.0,) * 2)
@@ -129,7 +129,7 @@ def test_two_of_three_zones_are_others_there_and_back() -> None:
     assert own.usd.traffic == pytest.approx((3 + 1) * gb * 2 / 3 * 3.0)
 
 
-def test_a_machine_is_started_for_what_is_too_large_for_a_task() -> None:
+def test_machine_is_started_beyond_the_largest_task() -> None:
     quoted = quote(LARGE, deployed(fargate_file_bytes=10**9), RATES, prices(machine_hour=36.0))
     verify = by_stage(quoted)["verify"]
     assert (verify.where, verify.start_s) == ("machine", 120.0)
@@ -137,7 +137,7 @@ def test_a_machine_is_started_for_what_is_too_large_for_a_task() -> None:
     assert verify.usd.compute == pytest.approx(220 * 0.01)
 
 
-def test_workers_put_runs_of_16_mib_unless_they_hold_all_rows_back_until_the_end() -> None:
+def test_workers_store_runs_of_16_mib_unless_they_keep_all_rows() -> None:
     def puts(work: Work, sent: float) -> tuple[float, float]:
         rates = replace(RATES, kafka=replace(RATES.kafka, bytes=sent))
         parts = work.rows * 10 / (16 * 1024**2) + 8
@@ -150,12 +150,12 @@ def test_workers_put_runs_of_16_mib_unless_they_hold_all_rows_back_until_the_end
         assert runs == pytest.approx(expected)
 
 
-def test_nothing_is_billed_where_the_stack_has_an_object_store_of_its_own() -> None:
+def test_embedded_object_store_is_not_billed() -> None:
     assert quote(SMALL, deployed(), RATES, FREE).billed
     assert not quote(SMALL, deployed(s3_endpoint="http://127.0.0.1:1"), RATES, FREE).billed
 
 
-def test_a_record_has_all_that_is_printed() -> None:
+def test_json_quote_contains_every_printed_number() -> None:
     record = quote(SMALL, deployed(), RATES, prices(s3_gb_month=2.0, task_vcpu_hour=1.8)).as_record()
     workers = next(stage for stage in record["stages"] if stage["paid_anyway"])
     assert record["paid_anyway_usd"] == workers["usd"]["compute"] == record["usd"]["total"] == 0.008

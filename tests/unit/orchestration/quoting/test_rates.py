@@ -6,13 +6,13 @@ from orchestration.quoting.rates import RATES_FILE, read_rates, shipped_rates
 from schemas.errors import FatalError
 
 
-def test_each_shipped_rate_says_where_it_is_from() -> None:
+def test_shipped_rates_name_their_source() -> None:
     rates = shipped_rates()
     for name in rates.__dataclass_fields__:
         assert getattr(rates, name).source, name
 
 
-def test_what_was_not_measured_says_so() -> None:
+def test_unmeasured_rates_are_marked() -> None:
     rates = shipped_rates()
     for name in ("function_start_s", "task_start_s", "machine_start_s", "step_s", "s3_bytes_s"):
         source = getattr(rates, name).source
@@ -30,7 +30,7 @@ def test_what_was_not_measured_says_so() -> None:
         ("kafka =", "k ="),
     ],
 )
-def test_a_file_of_rates_that_is_broken_is_refused(tmp_path: Path, old: str, new: str) -> None:
+def test_broken_file_of_rates_is_refused(tmp_path: Path, old: str, new: str) -> None:
     path = tmp_path / "rates.toml"
     path.write_text(RATES_FILE.read_text().replace(old, new, 1))
     with pytest.raises(FatalError, match=r"BAD_RATES.*rates.toml cannot be read"):

@@ -41,9 +41,9 @@ def walk(place: ComputeTarget, mode: ImportMode) -> Iterator[str]:
         if definition["Type"] == "Task" and step is not None:
             state = "BUILDING" if mode != "replace" and step == "AwaitMaterialisation" else AFTER[step]
         if definition["Type"] == "Choice":
-            told = {"$.state": state, "$.place": place}
+            given = {"$.state": state, "$.place": place}
             rules = definition["Choices"]
-            fits = (rule["Next"] for rule in rules if told.get(rule.get("Variable")) == rule.get("StringEquals"))
+            fits = (rule["Next"] for rule in rules if given.get(rule.get("Variable")) == rule.get("StringEquals"))
             name = next(fits, definition["Default"])
         elif "Next" in definition:
             name = definition["Next"]
@@ -53,9 +53,7 @@ def walk(place: ComputeTarget, mode: ImportMode) -> Iterator[str]:
 
 @pytest.mark.parametrize("mode", ["replace", "append"])
 @pytest.mark.parametrize("place", ["function", "task", "machine"])
-def test_states_and_small_functions_are_counted_as_the_definition_has_them(
-    place: ComputeTarget, mode: ImportMode
-) -> None:
+def test_counts_of_states_and_functions_match_the_definition(place: ComputeTarget, mode: ImportMode) -> None:
     entered = list(walk(place, mode))
     work = Work(rows=1, bytes=1, mode=mode, base_members=1)
     targets = StageTargets(verify=place, import_=place, build=place, publish=place)
@@ -79,7 +77,7 @@ def test_states_and_small_functions_are_counted_as_the_definition_has_them(
         (Work(rows=1, bytes=MIB, mode="remove", base_members=4_200_000, members=9), ("function", "task", "function")),
     ],
 )
-def test_places_go_by_the_file_and_by_what_is_merged(
+def test_targets_depend_on_file_and_merge_sizes(
     work: Work, expected: tuple[ComputeTarget, ComputeTarget, ComputeTarget]
 ) -> None:
     found = stage_targets(work, Settings())
@@ -87,7 +85,7 @@ def test_places_go_by_the_file_and_by_what_is_merged(
     assert (found.verify, found.build, found.publish) == expected
 
 
-def test_stages_are_given_the_time_that_the_view_gives_them() -> None:
+def test_stage_timeouts_match_the_view() -> None:
     work = Work(rows=1, bytes=100 * MIB, mode="append", base_members=10_000_000, members=12_000_000)
     targets = stage_targets(work, Settings())
     assert allowed_s(work, targets) == {
@@ -98,7 +96,7 @@ def test_stages_are_given_the_time_that_the_view_gives_them() -> None:
     }
 
 
-def test_functions_have_the_memory_that_is_quoted() -> None:
+def test_quoted_memory_matches_the_functions() -> None:
     memory = {spec.name: spec.memory_mb / 1024 for spec in function_specs()}
     assert {memory[name] for name in ("VerifyFile", "ImportToKafka", "BuildVersion", "PublishVersion")} == {
         function_gb(LARGE_FUNCTION)

@@ -79,7 +79,7 @@ def start(background: Background, tenant: str, **given: Any) -> Operation:
     )
 
 
-def test_a_tenant_that_asks_without_end_leaves_places_and_a_process_to_others(store: Store, readers: Endless) -> None:
+def test_greedy_tenant_leaves_slots_and_a_process_to_others(store: Store, readers: Endless) -> None:
     with background(store, readers) as made:
         for _ in range(PLACES // 2):
             start(made, "acme")
@@ -93,7 +93,7 @@ def test_a_tenant_that_asks_without_end_leaves_places_and_a_process_to_others(st
     assert set(store.outcomes.values()) == {"done"}
 
 
-def test_an_operation_ends_once_its_caller_may_no_longer_ask(store: Store, readers: Endless) -> None:
+def test_operation_ends_when_its_caller_loses_the_right(store: Store, readers: Endless) -> None:
     def refused() -> None:
         raise UserError("TOKEN_REVOKED", "revoked")
 

@@ -90,24 +90,24 @@ def code(question: "Future[Any]") -> str:
     return error.code
 
 
-def test_one_reader_answers_one_question_after_the_other(asker: Asker) -> None:
+def test_reader_answers_questions_one_by_one(asker: Asker) -> None:
     answers = [asker.ask("echo").result(30) for _ in range(3)]
     assert [one["number"] for one in answers] == [1, 2, 3]
     assert len({one["pid"] for one in answers}) == 1
 
 
-def test_a_reader_that_dies_costs_its_question_alone(asker: Asker) -> None:
+def test_reader_death_costs_only_its_question(asker: Asker) -> None:
     first = asker.ask("echo").result(30)["pid"]
     assert code(asker.ask("die")) == "READER_DIED"
     assert asker.ask("echo").result(30)["pid"] != first
 
 
-def test_a_reader_that_dies_is_replaced_at_once(asker: Asker) -> None:
+def test_dead_reader_is_replaced_immediately(asker: Asker) -> None:
     assert code(asker.ask("die")) == "READER_DIED"
     until(lambda: asker.readers._free not in ([None], [None, None]), "another one has been started")
 
 
-def test_a_reader_that_has_been_idle_since_its_start_answers(forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_idle_reader_answers(forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = starting(forks)()
     assert select.select([reader._connection], [], [], 30)[0], "it is ready"
     monkeypatch.setattr(reader_module, "START_TIMEOUT_S", 0.0)
@@ -116,7 +116,7 @@ def test_a_reader_that_has_been_idle_since_its_start_answers(forks: Forks, monke
     reader.close()
 
 
-def test_a_question_that_is_given_up_ends_and_its_reader_stays(asker: Asker) -> None:
+def test_abandoned_question_ends_and_its_reader_survives(asker: Asker) -> None:
     before = asker.ask("echo").result(30)["pid"]
     ((question, cancellation),) = asker.busy()
     cancellation.set(GONE)
@@ -124,7 +124,7 @@ def test_a_question_that_is_given_up_ends_and_its_reader_stays(asker: Asker) -> 
     assert asker.ask("echo").result(30)["pid"] == before
 
 
-def test_a_reader_that_does_not_let_go_is_killed(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresponsive_reader_is_killed(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_module, "KILL_AFTER_S", 0.2)
     before = asker.ask("echo").result(30)["pid"]
     cancellation = Cancellation()
@@ -137,13 +137,13 @@ def test_a_reader_that_does_not_let_go_is_killed(asker: Asker, monkeypatch: pyte
         os.kill(before, 0)
 
 
-def test_a_question_that_takes_too_long_is_given_up(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_question_times_out(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     asker.ask("echo").result(30)
     monkeypatch.setattr(CountUsers, "limit_s", 0.1)
     assert code(asker.ask("sleep")) == "QUESTION_TIMEOUT"
 
 
-def test_more_questions_than_may_wait_are_refused(asker: Asker) -> None:
+def test_questions_beyond_the_queue_are_refused(asker: Asker) -> None:
     asker.ask("echo").result(30)
     ((first, cancellation),) = asker.busy()
     waiting = [asker.ask("echo") for _ in range(3)]
@@ -154,7 +154,7 @@ def test_more_questions_than_may_wait_are_refused(asker: Asker) -> None:
     assert code(first) == "CLIENT_GONE"
 
 
-def test_another_tenant_is_answered_while_one_holds_all_that_it_may(asker: Asker) -> None:
+def test_tenant_is_answered_while_another_holds_its_full_share(asker: Asker) -> None:
     ((_, running),) = asker.busy()
     own = [asker.ask("echo") for _ in range(3)]
     until(lambda: len(asker.readers._waiting) == 3, "three wait")
@@ -165,7 +165,7 @@ def test_another_tenant_is_answered_while_one_holds_all_that_it_may(asker: Asker
     assert all(one.result(30) for one in own)
 
 
-def test_a_question_that_waits_can_be_given_up(asker: Asker) -> None:
+def test_waiting_question_can_be_abandoned(asker: Asker) -> None:
     ((_, running),) = asker.busy()
     waits = Cancellation()
     question = asker.ask("echo", waits)
@@ -175,7 +175,7 @@ def test_a_question_that_waits_can_be_given_up(asker: Asker) -> None:
     running.set(GONE)
 
 
-def test_a_long_question_has_a_process_of_its_own_which_ends_with_it(asker: Asker) -> None:
+def test_long_question_has_its_own_process(asker: Asker) -> None:
     asker.busy()
     with Cancellation() as cancellation:
         pid = asker.readers.ask_alone(rule("echo"), cancellation)["pid"]
@@ -184,7 +184,7 @@ def test_a_long_question_has_a_process_of_its_own_which_ends_with_it(asker: Aske
 
 
 @pytest.mark.parametrize("asking", ["reads the answer", "is about to", "has it"])
-def test_a_stop_gives_up_what_runs_and_leaves_no_process(
+def test_stop_abandons_questions_and_leaves_no_process(
     asker: Asker, monkeypatch: pytest.MonkeyPatch, asking: str
 ) -> None:
     pid = asker.ask("echo").result(30)["pid"]
@@ -214,7 +214,7 @@ def test_a_stop_gives_up_what_runs_and_leaves_no_process(
         os.kill(pid, 0)
 
 
-def test_a_reader_that_cannot_start_is_no_outage(tmp_path: Path) -> None:
+def test_failed_reader_start_is_not_an_outage(tmp_path: Path) -> None:
     readers = readers_of(Settings(home=tmp_path, kafka_bootstrap="no address"))
     with pytest.raises(FatalError) as caught, Cancellation() as cancellation:
         readers.ask(rule("echo"), cancellation)
@@ -254,7 +254,7 @@ def test_a_higher_revision_ends_a_lower_one(asker: Asker) -> None:
     assert second.result(30)
 
 
-def test_an_older_revision_that_arrives_late_is_refused_at_once(asker: Asker) -> None:
+def test_late_older_revision_is_refused_immediately(asker: Asker) -> None:
     edits = Edits(asker)
     newest = edits.ask(7, "sleep")
     assert code(edits.ask(6, "echo")) == "SUPERSEDED"

@@ -8,7 +8,7 @@ from orchestration.readers.sampling import Estimate, exactly, scaled
 
 @pytest.mark.parametrize("users", [0, 3, 40, 1_000, 108_700])
 @pytest.mark.parametrize("partitions", [2, 8, 64])
-def test_the_interval_holds_the_truth_in_95_of_100_cases(users: int, partitions: int) -> None:
+def test_interval_covers_the_truth_in_95_percent_of_cases(users: int, partitions: int) -> None:
     found = np.random.default_rng(20_262).binomial(users, 1 / partitions, 2_000)
     intervals = [scaled(int(n), partitions) for n in found]
     held = sum(one.low <= users <= one.high for one in intervals) / len(intervals)
@@ -16,11 +16,11 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(users: int, partitions:
     assert all(one.low <= one.users <= one.high for one in intervals)
 
 
-def test_an_estimate_is_no_tighter_and_not_much_wider_than_its_sample_allows() -> None:
+def test_interval_width_matches_the_sample() -> None:
     assert scaled(13_587, 8) == Estimate(108_696, 106_999, 110_420)
     assert scaled(0, 8) == Estimate(0, 0, 27)
     assert scaled(1, 8).low == 1
 
 
-def test_all_partitions_are_no_estimate() -> None:
+def test_count_over_all_partitions_is_exact() -> None:
     assert scaled(7, 1) == exactly(7) == Estimate(7, 7, 7)

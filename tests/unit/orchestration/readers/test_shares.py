@@ -13,7 +13,7 @@ from tests.examples import examples
 TENANTS = ("acme", "beta", "crm")
 
 
-def test_alone_a_tenant_gets_half_of_the_places_and_newcomers_the_rest() -> None:
+def test_single_tenant_gets_half_of_the_slots() -> None:
     held = Counter[str]()
     for tenant in ("acme", "beta", "crm", "dora", "emil"):
         while may_take(tenant, held, 18):
@@ -23,9 +23,7 @@ def test_alone_a_tenant_gets_half_of_the_places_and_newcomers_the_rest() -> None
 
 @given(st.integers(1, 40), st.lists(st.tuples(st.sampled_from(TENANTS), st.booleans())))
 @examples(200)
-def test_whoever_holds_nothing_finds_a_place_until_other_tenants_together_hold_all(
-    places: int, steps: list[tuple[str, bool]]
-) -> None:
+def test_tenant_without_a_slot_gets_one_unless_others_hold_all(places: int, steps: list[tuple[str, bool]]) -> None:
     held = Counter[str]()
     for tenant, takes in steps:
         if takes and may_take(tenant, held, places):
@@ -45,9 +43,7 @@ def test_whoever_holds_nothing_finds_a_place_until_other_tenants_together_hold_a
     st.lists(st.one_of(st.sampled_from(TENANTS), st.integers(0, 9)), max_size=40),
 )
 @examples(200)
-def test_no_tenant_holds_all_workers_while_another_waits_and_none_is_idle_without_need(
-    usual: int, steps: list[str | int]
-) -> None:
+def test_workers_are_shared_without_idling(usual: int, steps: list[str | int]) -> None:
     """A text is a question of that tenant; a number ends one that is at work."""
     waiting: list[Ticket] = []
     working: list[Ticket] = []

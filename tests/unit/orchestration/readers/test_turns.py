@@ -14,7 +14,7 @@ from schemas.errors import UserError
 GIVEN_UP = UserError("GONE", "the client has left")
 
 
-def test_the_next_query_waits_until_one_that_was_given_up_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_next_query_waits_for_the_end_of_an_abandoned_one(monkeypatch: pytest.MonkeyPatch) -> None:
     turns, waits, happened = Turns(), threading.Event(), list[str]()
     wait_for = turns._ended.wait_for
 
@@ -38,7 +38,7 @@ def test_the_next_query_waits_until_one_that_was_given_up_has_ended(monkeypatch:
 
 
 @pytest.mark.parametrize("first_is", ["running", "given up"])
-def test_a_query_is_refused_while_one_runs_or_does_not_end(monkeypatch: pytest.MonkeyPatch, first_is: str) -> None:
+def test_query_is_refused_while_another_runs(monkeypatch: pytest.MonkeyPatch, first_is: str) -> None:
     monkeypatch.setattr(turns_module, "ENDING_S", 0.01)
     turns = Turns()
     with Cancellation() as first, turns.alone("acme", first), Cancellation() as second:

@@ -46,18 +46,18 @@ def test_the_state_machine_passes_the_linter(name: str) -> None:
 
 
 @every_machine
-def test_the_linter_finds_a_state_that_leads_nowhere(name: str) -> None:
+def test_linter_detects_a_dead_end(name: str) -> None:
     broken = ASL[name].replace('"StartAt": "Register', '"StartAt": "Nowhere')
     assert Linter.validate(broken, Config()) != []
 
 
-def test_every_function_of_the_state_machines_is_declared_and_every_declared_one_is_used() -> None:
+def test_declared_functions_are_exactly_those_used() -> None:
     named = {name for text in ASL.values() for name in re.findall(r"\$\{(\w+)\}", text)}
     assert named - set(SUBSTITUTIONS) == {f"{name}Function" for name in FUNCTIONS}
 
 
 @every_machine
-def test_the_definitions_name_exactly_what_a_deployment_gives_them(name: str) -> None:
+def test_definitions_use_exactly_the_deployments_substitutions(name: str) -> None:
     named = set(re.findall(r"\$\{(\w+)\}", ASL[name]))
     of_exports = set() if name == "export_audience" else {"ExportTaskRole"}
     assert {n for n in named if not n.endswith("Function")} == set(SUBSTITUTIONS) - of_exports
@@ -70,7 +70,7 @@ def test_every_declared_handler_can_be_imported_and_takes_event_and_context() ->
         assert handler.__wrapped__.__code__.co_argcount == 2, name
 
 
-def test_the_function_that_no_state_machine_calls_is_there_as_well() -> None:
+def test_function_outside_the_state_machines_is_declared() -> None:
     module, _, attribute = EVENT_FUNCTION.handler.rpartition(".")
     assert EVENT_FUNCTION.name not in FUNCTIONS
     assert getattr(importlib.import_module(module), attribute).__code__.co_argcount == 2
@@ -90,7 +90,7 @@ def test_user_errors_are_never_retried_and_always_caught_after_registration(name
             assert caught["States.ALL"] == "MarkSystemFailure", state_name
 
 
-def test_a_group_that_is_given_up_is_kept_and_does_not_end_the_others() -> None:
+def test_abandoned_group_is_kept_without_ending_others() -> None:
     groups = MACHINES["export_audience"]["States"]["WriteGroups"]["ItemProcessor"]["States"]
     for name in ("WriteExportGroup", "WriteExportGroupTask", "WriteExportGroupMachine"):
         assert groups[name]["Catch"] == [
@@ -132,7 +132,7 @@ def test_system_errors_are_retried_with_backoff_and_jitter_in_every_state(name: 
         assert last["MaxDelaySeconds"] <= 60, state_name
 
 
-def test_what_depends_on_the_file_has_a_timeout_that_the_view_gives() -> None:
+def test_file_dependent_stages_take_timeouts_from_the_view() -> None:
     works = {
         "VerifyFile": "verify_s",
         "ImportToKafka": "import_s",
@@ -145,13 +145,13 @@ def test_what_depends_on_the_file_has_a_timeout_that_the_view_gives() -> None:
         assert paths == {f"$.timeouts.{given}"}, work
 
 
-def test_waiting_for_a_turn_ends_only_with_the_execution() -> None:
+def test_wait_for_a_turn_has_no_timeout() -> None:
     turn = MACHINE["States"]["AwaitTurn"]
     assert turn["Resource"].endswith(".waitForTaskToken")
     assert (turn["TimeoutSeconds"], "HeartbeatSeconds" in turn) == (MACHINE["TimeoutSeconds"], False)
 
 
-def test_the_wait_for_materialisation_has_a_heartbeat_well_above_the_relays() -> None:
+def test_heartbeat_of_the_wait_exceeds_the_relays_interval() -> None:
     state = MACHINE["States"]["AwaitMaterialisation"]
     assert state["Resource"].endswith(".waitForTaskToken")
     assert state["HeartbeatSeconds"] * 1000 >= 10 * HEARTBEAT_MS
@@ -178,7 +178,7 @@ def choices(name: str) -> Iterator[tuple[dict[str, Any], str, str, dict[str, Any
 
 
 @every_machine
-def test_a_choice_sends_a_step_to_the_place_that_the_view_names(name: str) -> None:
+def test_choice_follows_the_views_target(name: str) -> None:
     for choice, work, _, around in choices(name):
         leads = {c["StringEquals"]: c["Next"] for c in choice["Choices"] if c["Variable"] == "$.place"}
         assert leads | {"machine": choice["Default"]} == {place: work + end for place, end in PLACES.items()}
@@ -186,7 +186,7 @@ def test_a_choice_sends_a_step_to_the_place_that_the_view_names(name: str) -> No
 
 
 @every_machine
-def test_a_task_runs_the_words_of_the_image_in_its_network_and_knows_where_it_is(name: str) -> None:
+def test_task_runs_an_image_command_in_its_network(name: str) -> None:
     for _, work, command, around in choices(name):
         for place in ("task", "machine"):
             parameters = dict(around[work + PLACES[place]]["Parameters"])
@@ -210,7 +210,7 @@ def test_a_task_runs_the_words_of_the_image_in_its_network_and_knows_where_it_is
 
 
 @every_machine
-def test_a_task_that_finds_no_place_is_tried_again_for_a_long_time(name: str) -> None:
+def test_unplaced_task_is_retried_for_a_long_time(name: str) -> None:
     for state_name, state in tasks(MACHINES[name]):
         if "runTask" not in state["Resource"]:
             continue
