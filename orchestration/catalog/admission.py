@@ -9,7 +9,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.job_rows import HISTORY, history_columns
+from orchestration.catalog.job_rows import JOB_TABLE, history_columns
+from orchestration.catalog.life_cycle import JOB_ID, of_job
 from orchestration.catalog.tables import jobs
 from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
@@ -19,6 +20,11 @@ from segmentation.jobs import FINAL
 WAITING_STATE: Final[JobState] = "REGISTERED"
 _LOCK: Final = 0x6D757374  # "must": the advisory lock of admission; SQLite has one writer anyway
 _TICKET: Final = (jobs.c.job_id, jobs.c.tenant, jobs.c.small, jobs.c.state)
+_WAITING: Final = (
+    sa.select(jobs.c.state, jobs.c.retry_of, jobs.c.evidence.is_not(None).label("verified"))
+    .where(jobs.c.job_id == JOB_ID)
+    .with_for_update()
+)
 
 
 def admit(database: Database, lanes: Lanes, *, now_ms: int) -> list[JobId]:
@@ -28,16 +34,11 @@ def admit(database: Database, lanes: Lanes, *, now_ms: int) -> list[JobId]:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         started = admitted(*_tickets(connection), lanes)
         for job_id in started:
-            verified = connection.execute(
-                sa.select(jobs.c.retry_of).where(jobs.c.job_id == job_id, jobs.c.evidence.is_not(None))
-            ).first()
-            state: JobState = "VERIFYING" if verified is None else "IMPORTING"
-            changed = connection.execute(
-                jobs.update().where(jobs.c.job_id == job_id, jobs.c.state == WAITING_STATE).values(state=state)
-            )
-            if changed.rowcount:  # else: cancelled just now
-                cause = None if verified is None else f"verified by job {verified.retry_of}"
-                HISTORY.append(connection, job_id, state, cause, now_ms, **history_columns(Attempt(0)))
+            row = connection.execute(_WAITING, of_job(job_id)).one()
+            if row.state != WAITING_STATE:  # cancelled just now
+                continue
+            state, cause = ("IMPORTING", f"verified by job {row.retry_of}") if row.verified else ("VERIFYING", None)
+            JOB_TABLE.enter(connection, job_id, state, cause, now_ms, values={}, line=history_columns(Attempt(0)))
     return started
 
 

@@ -6,15 +6,15 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestration.catalog.life_cycle import History, LifeCycleStore
+from orchestration.catalog.life_cycle import JobTable, LifeCycleStore
 from orchestration.catalog.records import Export, ExportGroup, ExportTransition, JobError, Lease, NewExport
 from orchestration.catalog.tables import export_groups, export_transitions, exports, notifications
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
-from schemas.records import as_record, from_record
+from schemas.records import from_record
 from segmentation.export_jobs import ENDED, EXPORT_LIFE_CYCLE, ExportState
 
-HISTORY: Final = History(export_transitions, export_transitions.c.export_id)
+EXPORT_TABLE: Final = JobTable(exports, exports.c.export_id, export_transitions, export_transitions.c.export_id)
 
 
 class ExportStore(LifeCycleStore[Export, ExportState]):
@@ -23,7 +23,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
     life_cycle = EXPORT_LIFE_CYCLE
     _table = exports
     _key = exports.c.export_id
-    _history = HISTORY
+    _rows = EXPORT_TABLE
     _kind = sa.literal("export")
 
     def register(self, new: NewExport, *, refused: JobError | None = None) -> Export:
@@ -37,29 +37,17 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
             known = sa.select(exports.c.export_id).where(exports.c.export_id == new.job_id)
             if connection.execute(known).first() is not None:
                 return
-            ended = {
-                "state": "FAILED",
-                "failed_in": "REGISTERED",
-                "error": as_record(refused) if refused else None,
-                "finished_at_ms": new.created_at_ms,
+            values = {
+                "export_id": new.job_id,
+                "tenant": new.tenant[:255],
+                "audience": new.audience[:255],
+                "audience_id": new.audience_id,
+                "request": dict(new.request),
+                "held": [lease.as_record() for lease in new.leases],
+                "execution": new.execution,
+                "retry_of": new.retry_of,
             }
-            connection.execute(
-                exports.insert().values(
-                    export_id=new.job_id,
-                    tenant=new.tenant[:255],
-                    audience=new.audience[:255],
-                    audience_id=new.audience_id,
-                    request=dict(new.request),
-                    held=[lease.as_record() for lease in new.leases],
-                    execution=new.execution,
-                    retry_of=new.retry_of,
-                    created_at_ms=new.created_at_ms,
-                    **({"state": "REGISTERED"} if refused is None else ended),
-                )
-            )
-            HISTORY.append(connection, new.job_id, "REGISTERED", None, new.created_at_ms)
-            if refused is not None:
-                HISTORY.append(connection, new.job_id, "FAILED", refused.summary, new.created_at_ms)
+            EXPORT_TABLE.register(connection, values, now_ms=new.created_at_ms, refused=refused)
 
     def plan(self, export_id: JobId, groups: Sequence[tuple[int, int]]) -> None:
         """Store the groups as (bytes, expected rows), once."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestration.catalog.job_rows import HISTORY, history_columns, job_from_row, transition_from_row, unknown_job
+from orchestration.catalog.job_rows import JOB_TABLE, history_columns, job_from_row, transition_from_row, unknown_job
 from orchestration.catalog.life_cycle import JOB_ID, LifeCycleStore, Row
 from orchestration.catalog.records import Job, Transition
 from orchestration.catalog.tables import duplicates, jobs, receipts, transitions
@@ -21,7 +21,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
     life_cycle = JOB_LIFE_CYCLE
     _table = jobs
     _key = jobs.c.job_id
-    _history = HISTORY
+    _rows = JOB_TABLE
     _record = staticmethod(job_from_row)
     _unknown = staticmethod(unknown_job)
     _kind = sa.case(  # as `Job.shown_kind`; the record of a spec omits `audience`

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from orchestration.catalog.life_cycle import History
+from orchestration.catalog.life_cycle import JobTable
 from orchestration.catalog.records import Job, JobError, Transition
-from orchestration.catalog.tables import transitions
+from orchestration.catalog.tables import jobs, transitions
 from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from schemas.import_spec import ImportSpec
 from schemas.records import from_record
 
-HISTORY: Final = History(transitions, transitions.c.job_id)
+JOB_TABLE: Final = JobTable(jobs, jobs.c.job_id, transitions, transitions.c.job_id)
 
 
 def history_columns(attempt: Attempt) -> dict[str, object]:

@@ -7,10 +7,10 @@ import sqlalchemy as sa
 
 from orchestration.catalog import admission, registration
 from orchestration.catalog.job_queries import JobQueries
-from orchestration.catalog.job_rows import HISTORY, history_columns
+from orchestration.catalog.job_rows import JOB_TABLE, history_columns
 from orchestration.catalog.life_cycle import JOB_ID, of_job
 from orchestration.catalog.records import JobError, NewJob, Transition
-from orchestration.catalog.tables import attempts, jobs, receipts, transitions
+from orchestration.catalog.tables import attempts, receipts, transitions
 from orchestration.catalog.upsert import upsert
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
@@ -69,10 +69,12 @@ class JobStore(JobQueries):
             if row["state"] not in FINAL:
                 raise FatalError("NOT_ENDED", f"job {job_id} is {row['state']}", job=job_id)
             values: dict[str, Any] = {"outcome": dict(outcome), "finished_at_ms": finished_at_ms}
-            if row["state"] != "READY":
-                values |= {"state": "READY", "error": None, "failed_in": None, "swept_at_ms": None}
-                HISTORY.append(connection, job_id, "READY", cause, now_ms, **history_columns(Attempt(row["attempt"])))
-            connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(**values))
+            if row["state"] == "READY":
+                JOB_TABLE.set(connection, job_id, **values)
+            else:
+                values |= {"error": None, "failed_in": None, "swept_at_ms": None}
+                line = history_columns(Attempt(row["attempt"]))
+                JOB_TABLE.enter(connection, job_id, "READY", cause, now_ms, values=values, line=line)
             _put_receipt(connection, job_id, receipt)
 
     def start_attempt(self, job_id: JobId, *, after: Attempt, now_ms: int, **values: Any) -> Attempt:
@@ -93,9 +95,9 @@ class JobStore(JobQueries):
                     state=row["state"],
                     attempt=row["attempt"],
                 )
-            connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(attempt=attempt, **values))
+            JOB_TABLE.set(connection, job_id, attempt=attempt, **values)
             connection.execute(attempts.insert().values(job_id=job_id, attempt=attempt, started_at_ms=now_ms))
-            HISTORY.append(
+            JOB_TABLE.append(
                 connection, job_id, "IMPORTING", f"attempt {attempt} began", now_ms, **history_columns(attempt)
             )
         return attempt

@@ -21,8 +21,9 @@ Tenants = str | Collection[str] | None
 """Limits a query to a tenant, or to several; None does not limit it."""
 RecordT = TypeVar("RecordT", Job, Export)
 StateT = TypeVar("StateT", JobState, ExportState)
+REGISTERED: Final = "REGISTERED"
 FAILED: Final[Any] = "FAILED"
-"""A state that every life cycle has."""
+"""States that every life cycle has."""
 JOB_ID: Final = sa.bindparam("wanted_job_id", type_=sa.String)
 """The job of a statement that is built once: to build one takes SQLAlchemy twice as long as to run it."""
 
@@ -32,22 +33,58 @@ def of_job(job_id: JobId) -> dict[str, JobId]:
     return {JOB_ID.key: job_id}
 
 
-class History:
-    """The table of state changes of one kind of job. `key`: its column of job ids."""
+class JobTable:
+    """One kind of job: its rows, and the history of their states. The only writer of `jobs`.
 
-    def __init__(self, table: sa.Table, key: sa.Column[Any]) -> None:
-        self.table = table
+    `key` and `history_key` are the columns of job ids.
+    """
+
+    def __init__(self, jobs: sa.Table, key: sa.Column[Any], history: sa.Table, history_key: sa.Column[Any]) -> None:
+        self._jobs = jobs
         self._key = key
-        self._last = sa.select(sa.func.coalesce(sa.func.max(table.c.sequence), 0)).where(key == JOB_ID)
-        self._insert = table.insert()
+        self._history_key = history_key
+        self._last = sa.select(sa.func.coalesce(sa.func.max(history.c.sequence), 0)).where(history_key == JOB_ID)
+        self._append = history.insert()
+
+    def register(
+        self, connection: sa.Connection, values: Row, *, now_ms: int, refused: JobError | None, **line: object
+    ) -> None:
+        """Insert a job in REGISTERED, or FAILED if it was refused. `line`: history columns that only this kind has."""
+        state: dict[str, Any] = {"state": REGISTERED}
+        if refused is not None:
+            error = as_record(refused)
+            state = {"state": FAILED, "failed_in": REGISTERED, "error": error, "finished_at_ms": now_ms}
+        connection.execute(self._jobs.insert().values(**values, created_at_ms=now_ms, **state))
+        self.append(connection, values[self._key.name], REGISTERED, None, now_ms, **line)
+        if refused is not None:
+            self.append(connection, values[self._key.name], FAILED, refused.summary, now_ms, **line)
+
+    def enter(
+        self,
+        connection: sa.Connection,
+        job_id: JobId,
+        state: str,
+        cause: str | None,
+        now_ms: int,
+        *,
+        values: Row,
+        line: Row,
+    ) -> None:
+        """Change the state of a job whose row the caller has locked; `values` are columns set with it."""
+        self.set(connection, job_id, state=state, **values)
+        self.append(connection, job_id, state, cause, now_ms, **line)
+
+    def set(self, connection: sa.Connection, job_id: JobId, **values: Any) -> None:
+        """Set columns of a job."""
+        connection.execute(self._jobs.update().where(self._key == job_id).values(**values))
 
     def append(
-        self, connection: sa.Connection, job_id: JobId, state: str, cause: str | None, now_ms: int, **values: object
+        self, connection: sa.Connection, job_id: JobId, state: str, cause: str | None, now_ms: int, **line: object
     ) -> None:
-        """Append the next line; `values` are columns that only this kind has."""
+        """Append a line to the history."""
         sequence = connection.execute(self._last, of_job(job_id)).scalar_one() + 1
-        line = {self._key.name: job_id, "sequence": sequence, "state": state, "cause": cause, "at_ms": now_ms}
-        connection.execute(self._insert, line | values)
+        values = {self._history_key.name: job_id, "sequence": sequence, "state": state, "cause": cause, "at_ms": now_ms}
+        connection.execute(self._append, values | line)
 
 
 class LifeCycleStore(ABC, Generic[RecordT, StateT]):
@@ -59,7 +96,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
     life_cycle: ClassVar[LifeCycle[Any]]
     _table: ClassVar[sa.Table]
     _key: ClassVar[sa.Column[Any]]
-    _history: ClassVar[History]
+    _rows: ClassVar[JobTable]
     _kind: ClassVar[sa.ColumnElement[str]]
     """The kind that people see."""
 
@@ -180,8 +217,8 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             if verdict is Change.APPLIED:
                 if to in self.life_cycle.final:
                     values["finished_at_ms"] = now_ms
-                connection.execute(self._table.update().where(self._key == job_id).values(state=to, **values))
-                self._history.append(connection, job_id, to, cause, now_ms, **self._history_columns(row))
+                line = self._history_columns(row)
+                self._rows.enter(connection, job_id, to, cause, now_ms, values=values, line=line)
             return verdict, self._record(self._locked(connection, job_id))
 
     def fail(self, job_id: JobId, error: JobError, *, now_ms: int, uncommitted: bool = False) -> tuple[Change, RecordT]:
@@ -207,13 +244,13 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             row = self._locked(connection, job_id)
             if row["execution"] != previous or row["state"] in self.life_cycle.final:
                 return False
-            connection.execute(self._table.update().where(self._key == job_id).values(execution=execution))
+            self._rows.set(connection, job_id, execution=execution)
             return True
 
     def put(self, job_id: JobId, **values: Any) -> None:
         """Set columns of a job without a state change."""
         with self._database.write() as connection:
-            connection.execute(self._table.update().where(self._key == job_id).values(**values))
+            self._rows.set(connection, job_id, **values)
 
     def _of(self, tenant: Tenants) -> tuple[sa.ColumnElement[bool], ...]:
         """The condition that a job belongs to a tenant, or to one of several; none if it is None."""

@@ -3,12 +3,11 @@
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.job_rows import HISTORY, history_columns
+from orchestration.catalog.job_rows import JOB_TABLE, history_columns
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.tables import claims, duplicates, jobs
 from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
-from schemas.records import as_record
 
 _RELEASES_CLAIM = frozenset({"FAILED", "CANCELLED", "SUPERSEDED"})
 
@@ -56,42 +55,25 @@ def _register(
                 duplicates.insert().values(job_id=new.job_id, twin=original, created_at_ms=new.created_at_ms)
             )
             return original
-        connection.execute(
-            jobs.insert().values(
-                job_id=new.job_id,
-                tenant=new.tenant[:255],
-                audience=new.audience[:255],
-                audience_id=new.audience_id,
-                state="REGISTERED",
-                attempt=0,
-                mode=new.mode,
-                partitions=new.partitions,
-                spec=new.spec.as_record(),
-                source=dict(new.source),
-                small=new.small,
-                order_key=new.order_key,
-                dedupe_key=new.dedupe_key,
-                execution=new.execution,
-                retry_of=new.retry_of,
-                evidence=None if new.evidence is None else dict(new.evidence),
-                created_at_ms=new.created_at_ms,
-            )
-        )
-        HISTORY.append(connection, new.job_id, "REGISTERED", None, new.created_at_ms, **history_columns(Attempt(0)))
-        if refused is not None:
-            connection.execute(
-                jobs.update()
-                .where(jobs.c.job_id == new.job_id)
-                .values(
-                    state="FAILED",
-                    failed_in="REGISTERED",
-                    error=as_record(refused),
-                    finished_at_ms=new.created_at_ms,
-                )
-            )
-            HISTORY.append(
-                connection, new.job_id, "FAILED", refused.summary, new.created_at_ms, **history_columns(Attempt(0))
-            )
+        values = {
+            "job_id": new.job_id,
+            "tenant": new.tenant[:255],
+            "audience": new.audience[:255],
+            "audience_id": new.audience_id,
+            "attempt": 0,
+            "mode": new.mode,
+            "partitions": new.partitions,
+            "spec": new.spec.as_record(),
+            "source": dict(new.source),
+            "small": new.small,
+            "order_key": new.order_key,
+            "dedupe_key": new.dedupe_key,
+            "execution": new.execution,
+            "retry_of": new.retry_of,
+            "evidence": None if new.evidence is None else dict(new.evidence),
+        }
+        line = history_columns(Attempt(0))
+        JOB_TABLE.register(connection, values, now_ms=new.created_at_ms, refused=refused, **line)
         if holder is None:
             connection.execute(claims.insert().values(dedupe_key=new.dedupe_key, job_id=new.job_id))
         else:  # its row is locked since we read it, so no other process can take it over
