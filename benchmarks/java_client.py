@@ -17,7 +17,7 @@ def client_properties(bootstrap: str) -> dict[str, str]:
     properties = {"bootstrap.servers": address.servers, "security.protocol": address.protocol.upper()}
     if address.credentials is None or address.mechanism is None:
         return properties
-    user = KafkaCredentials.read(address.credentials, lambda path: Path(path).read_bytes())
+    user = KafkaCredentials.read(address.credentials, Path(address.credentials).read_bytes)
     jaas = f'{SCRAM} required username="{user.username}" password="{user.password}";'
     return properties | {"sasl.mechanism": address.mechanism, "sasl.jaas.config": jaas}
 

@@ -122,10 +122,10 @@ class KafkaCredentials:
         return f"KafkaCredentials(username={self.username!r})"
 
     @classmethod
-    def read(cls, path: str, contents: Callable[[str], bytes]) -> Self:
-        """Parse a file that `contents` reads. Raises as `parse`."""
+    def read(cls, path: str, contents: Callable[[], bytes]) -> Self:
+        """Parse the file at `path`, which `contents` reads. Raises as `parse`."""
         try:
-            text = contents(path).decode()
+            text = contents().decode()
         except OSError as exc:
             raise unusable(path, exc.strerror or type(exc).__name__) from exc
         except UnicodeDecodeError:

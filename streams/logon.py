@@ -1,11 +1,12 @@
 """Connection options for Faust."""
 
+from pathlib import Path
 from typing import Any
 
 import faust
 
-from connectors.kafka.aiokafka_logon import credentials, tls_context, watch_refusals
-from schemas.kafka_address import KafkaAddress
+from connectors.kafka.aiokafka_logon import tls_context, watch_refusals
+from schemas.kafka_address import KafkaAddress, KafkaCredentials
 
 
 def faust_options(bootstrap: str) -> dict[str, Any]:
@@ -17,8 +18,8 @@ def faust_options(bootstrap: str) -> dict[str, Any]:
     options: dict[str, Any] = {"broker": [f"kafka://{server}" for server in address.hosts]}
     watch_refusals(address)
     tls = tls_context(address) if address.with_tls else None
-    if address.with_logon:
-        found = credentials(address)
+    if address.credentials is not None:
+        found = KafkaCredentials.read(address.credentials, Path(address.credentials).read_bytes)
         options["broker_credentials"] = faust.SASLCredentials(
             username=found.username, password=found.password, mechanism=address.mechanism, ssl_context=tls
         )

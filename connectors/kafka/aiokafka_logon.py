@@ -48,8 +48,8 @@ def aiokafka_options(bootstrap: str) -> dict[str, Any]:
     watch_refusals(address)
     if address.with_tls:
         options["ssl_context"] = tls_context(address)
-    if address.with_logon:
-        found = credentials(address)
+    if address.credentials is not None:
+        found = KafkaCredentials.read(address.credentials, Path(address.credentials).read_bytes)
         options |= {
             "sasl_mechanism": address.mechanism,
             "sasl_plain_username": found.username,
@@ -113,9 +113,3 @@ def tls_context(address: KafkaAddress) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=address.ca)
     except OSError as exc:  # also `ssl.SSLError`
         raise unusable(str(address.ca), exc.strerror or str(exc)) from exc
-
-
-def credentials(address: KafkaAddress) -> KafkaCredentials:
-    """The logon of an address that has one. Raises `FatalError` CREDENTIALS_UNUSABLE."""
-    assert address.credentials is not None  # noqa: S101  # the address has a logon
-    return KafkaCredentials.read(address.credentials, lambda path: Path(path).read_bytes())

@@ -57,8 +57,8 @@ def librdkafka_config(bootstrap: str) -> dict[str, Any]:
     config |= {"security.protocol": address.protocol, "error_cb": _on_error(address)}
     if address.with_tls and (trusted := _trusted(address)):
         config["ssl.ca.location"] = trusted
-    if address.with_logon:
-        found = _credentials(address)
+    if address.credentials is not None:
+        found = KafkaCredentials.read(address.credentials, Path(address.credentials).read_bytes)
         config |= {
             "sasl.mechanism": address.mechanism,
             "sasl.username": found.username,
@@ -122,11 +122,6 @@ def _on_error(address: KafkaAddress) -> Callable[[KafkaError], None]:
 def _broker(text: str, address: KafkaAddress) -> tuple[str, str]:
     found = BROKER.fullmatch(text)
     return (found[1], found[2]) if found else (address.servers, text)
-
-
-def _credentials(address: KafkaAddress) -> KafkaCredentials:
-    assert address.credentials is not None  # noqa: S101  # the address has a logon
-    return KafkaCredentials.read(address.credentials, lambda path: Path(path).read_bytes())
 
 
 def _trusted(address: KafkaAddress) -> str | None:

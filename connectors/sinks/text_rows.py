@@ -16,15 +16,14 @@ import pyarrow.compute as pc
 
 from schemas.buffers import string_buffers, validity
 from schemas.columns import USER_ID, ColumnType, RowSchema
+from schemas.csv_lines import FORMULA
 from schemas.errors import UserError
 from schemas.ids import USER_ID_MAX_CHARACTERS
 
 NEEDS_QUOTES: Final = '^\ufeff|[",\r\n]'
 """A byte order mark at the start of a line would begin another file."""
 NEEDS_ESCAPE: Final = r'["\\\x00-\x1f\x7f]'
-FORMULA: Final = b"=+-@\t\r"
-"""First characters of texts that a spreadsheet may take for a formula (OWASP, CSV injection)."""
-ESCAPED: Final = FORMULA + b"'"
+ESCAPED: Final = FORMULA + "'"
 SPACE: Final = 0x20
 """First character that is not a control character."""
 TIMESTAMP: Final = "%Y-%m-%dT%H:%M:%SZ"
@@ -115,12 +114,12 @@ def _text_columns(schema: RowSchema) -> list[int]:
     return [0, *(k for k, column in enumerate(schema.columns, start=1) if column.type == "string")]
 
 
-def _begins(texts: pa.StringArray, characters: bytes) -> npt.NDArray[np.bool_]:
+def _begins(texts: pa.StringArray, characters: str) -> npt.NDArray[np.bool_]:
     """bool[n]: True for texts that begin with one of `characters`; False for null."""
     offsets, data = string_buffers(texts)
     begins = np.zeros(len(texts), np.bool_)
     filled = np.flatnonzero(offsets[:-1] < offsets[1:])
-    begins[filled] = np.isin(data[offsets[filled]], np.frombuffer(characters, np.uint8), kind="table")
+    begins[filled] = np.isin(data[offsets[filled]], np.frombuffer(characters.encode(), np.uint8), kind="table")
     valid = validity(texts)
     return begins & valid.astype(np.bool_) if len(valid) else begins
 

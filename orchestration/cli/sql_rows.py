@@ -1,15 +1,15 @@
 """Rows of a query, for people and for programs."""
 
-import csv
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from orchestration.cli import remote
 from orchestration.cli.console import out, print_note, print_table
 from orchestration.cli.formatting import without_controls
+from schemas.csv_lines import csv_lines
 
 if TYPE_CHECKING:
     from muster.query_rows import Rows
@@ -35,10 +35,9 @@ def show_queried(found: Queried | None) -> None:
         return
     names, rows = found.names, found.rows
     if found.csv or not out().is_terminal:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
         exact = found.csv and not out().is_terminal
-        writer.writerow(names if exact else map(without_controls, names))
-        writer.writerows(rows if exact else (map(without_controls, row) for row in rows))
+        lines = chain([names], rows)
+        sys.stdout.writelines(csv_lines(lines if exact else ([*map(without_controls, row)] for row in lines)))
         return
     fetched = list(islice(rows, found.limit + 1))
     numeric = [n for i, n in enumerate(names) if fetched and isinstance(fetched[0][i], int | float)]

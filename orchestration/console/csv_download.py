@@ -1,16 +1,13 @@
 """The answer to a query as a CSV file, as its rows arrive."""
 
-import csv
-import io
 from collections.abc import Mapping
 from typing import Any, Final
 
 from orchestration.api.query_stream import QueryStream
+from schemas.csv_lines import FORMULA, csv_lines
 from schemas.errors import MusterError
 
 NAME: Final = "query.csv"
-FORMULA: Final = tuple("=+-@\t\r")
-"""First characters of texts that a spreadsheet may take for a formula, as `connectors.sinks.text_rows` has them."""
 NUMERIC: Final = frozenset(
     {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
     | {"BIGNUM", "FLOAT", "DOUBLE", "DECIMAL"}
@@ -29,16 +26,15 @@ class CsvDownload(QueryStream):
 
     def encoded(self, line: dict[str, Any]) -> bytes:
         """The names of the columns, or rows."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         if "columns" in line:
             self._numeric = [one["type"].partition("(")[0] in NUMERIC for one in line["columns"]]
-            writer.writerow(_escaped(one["name"]) for one in line["columns"])
-        for row in line.get("rows", ()):
-            writer.writerow(
-                value if is_number else _escaped(value) for value, is_number in zip(row, self._numeric, strict=True)
-            )
-        return text.getvalue().encode()
+            rows = [[_escaped(one["name"]) for one in line["columns"]]]
+        else:
+            rows = [
+                [value if is_number else _escaped(value) for value, is_number in zip(row, self._numeric, strict=True)]
+                for row in line.get("rows", ())
+            ]
+        return "".join(csv_lines(rows)).encode()
 
     def ended(self, error: MusterError | None) -> bytes | None:
         """Nothing more."""
@@ -46,4 +42,4 @@ class CsvDownload(QueryStream):
 
 
 def _escaped(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(tuple(FORMULA)) else value

@@ -96,7 +96,7 @@ def _variables(settings: Settings, client: S3Key, lake: S3Key | None) -> dict[st
     if lake is not None:
         found |= {"LAKE_KEY": lake.access_key, "LAKE_SECRET": lake.secret_key}
     if (path := _client_file(settings)) is not None:
-        user = KafkaCredentials.read(str(path), lambda name: Path(name).read_bytes())
+        user = KafkaCredentials.read(str(path), path.read_bytes)
         found |= {"KAFKA_USER": user.username, "KAFKA_PASSWORD": user.password}
     return found
 

@@ -59,9 +59,7 @@ def ensure_passwords(directory: Path) -> None:
 def passwords(directory: Path) -> dict[str, str]:
     """Password by user. Raises `FatalError` CREDENTIALS_UNUSABLE."""
     files = {user: str(credentials_file(directory, user)) for user in USERS}
-    return {
-        user: KafkaCredentials.read(path, lambda name: Path(name).read_bytes()).password for user, path in files.items()
-    }
+    return {user: KafkaCredentials.read(path, Path(path).read_bytes).password for user, path in files.items()}
 
 
 def stored(directory: Path, users: Mapping[str, str]) -> bool:
