@@ -98,8 +98,9 @@ test-container-faults: $(STAMP) images  ## run long tests of kills and outages i
 hunt: $(STAMP)  ## run a suite in random order repeatedly, with the processors loaded; resumes where it stopped
 	$(BIN)/python -m tests.hunt --times $(TIMES) --load $(LOAD) --processes $(TEST_PROCESSES) $(HUNT)
 
-openapi: $(STAMP)  ## write docs/openapi.json from the routes of the service
+openapi: $(STAMP)  ## write docs/openapi.json, docs/api.md and the methods of the client from the operations of the service
 	$(BIN)/python -m orchestration.api.write_document
+	$(BIN)/python -m orchestration.api.write_client
 
 workflow: $(STAMP)  ## regenerate the state machines (.asl.json) from their tables of stages
 	$(BIN)/python -m orchestration.workflow

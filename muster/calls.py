@@ -108,8 +108,12 @@ class Calls:
 
 def _target(path: str, names: Sequence[str], query: Query | None) -> str:
     target = "/v1" + path.format(*(quote(name, safe="") for name in names))
-    given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
+    given = {name: _value(value) for name, value in (query or {}).items() if value not in (None, [], ())}
     return f"{target}?{urlencode(given, doseq=True)}" if given else target
+
+
+def _value(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _json(answer: bytes, status: int) -> Any:

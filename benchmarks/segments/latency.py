@@ -14,14 +14,16 @@ from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 from benchmarks.segments.events import TENANT
 from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
-from orchestration.operations.segments import create, rule_of
+from orchestration.operations.segments import rule_of
+from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
+from schemas.ids import AudienceName
 from schemas.segment_messages import MembershipChanges
 from schemas.topics import EVENTS, MEMBERSHIP_CHANGES
 from segmentation.partitions.change_log import emission_of
 
-SEGMENT: Final = "pinged"
+SEGMENT: Final = AudienceName("pinged")
 RULE: Final = "count(ping, 1h) >= 1"
 EVERY_S: Final = 0.02
 SAMPLES: Final = 1_000
@@ -72,7 +74,7 @@ def _follow_rule(settings: Settings) -> None:
     context.audiences.add_tenant(TENANT, 1)
     if SEGMENT not in {overview.segment.name for overview in context.segments.overviews(TENANT)}:
         rule = rule_of(RULE, None)
-        create(TENANT, SEGMENT, rule, "bench", audiences=context.audiences, segments=context.segments)
+        context.segments.create(TENANT, SEGMENT, rule, new_id=fresh_id(), author="bench", now_ms=now_ms())
     deadline = time.monotonic() + TIMEOUT_S
     (segment,) = (one.segment.segment_id for one in context.segments.overviews(TENANT) if one.segment.name == SEGMENT)
     while len(context.segments.partitions(segment)) < settings.partitions:

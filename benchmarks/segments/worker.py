@@ -16,9 +16,10 @@ from benchmarks.segments.events import SPAN_US, TENANT, rules, write_events
 from benchmarks.segments.topics import send_chunks, send_json
 from orchestration.context import Context
 from orchestration.local import stack
-from orchestration.operations.segments import create, rule_of
+from orchestration.operations.segments import rule_of
+from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
-from schemas.ids import JobId
+from schemas.ids import AudienceName, JobId
 from schemas.metrics import ACTIVITY_ROWS
 from schemas.topics import EVENTS
 
@@ -50,7 +51,9 @@ def _measured(
     context = Context(settings)
     context.audiences.add_tenant(TENANT, 1)
     for name, rule in rules(number).items():
-        create(TENANT, name, rule_of(rule, None), "bench", audiences=context.audiences, segments=context.segments)
+        context.segments.create(
+            TENANT, AudienceName(name), rule_of(rule, None), new_id=fresh_id(), author="bench", now_ms=now_ms()
+        )
     segments = [overview.segment.segment_id for overview in context.segments.overviews(TENANT)]
     _wait(lambda: all(len(context.segments.partitions(one)) == settings.partitions for one in segments))
     begin_us = time.time_ns() // 1000 - SPAN_US

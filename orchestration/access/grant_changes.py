@@ -9,7 +9,7 @@ from orchestration.access.grants import (
     revision,
     wanted_roles,
 )
-from orchestration.access.guard import Note
+from orchestration.access.guard import Entry
 from orchestration.access.pages import Record
 from orchestration.access.policy import Role
 from orchestration.catalog.access_records import HeldRoles
@@ -19,17 +19,17 @@ from schemas.ids import JobId
 
 
 def replace_grants(
-    services: Services, note: Note, scope: str, items: Sequence[tuple[JobId, Collection[Role]]], *, seen: str
+    services: Services, entry: Entry, scope: str, items: Sequence[tuple[JobId, Collection[Role]]], *, seen: str
 ) -> tuple[Record, str]:
     """Replace all roles in a scope. Raises as `TenantView.replace_grants`."""
-    note.object = "grants"
+    entry.object = "grants"
     wanted = wanted_roles(scope, items)
-    note.arguments = {principal: sorted(roles) for principal, roles in wanted.items()}
+    entry.arguments = {principal: sorted(roles) for principal, roles in wanted.items()}
 
     def check(before: Sequence[HeldRoles], after: Sequence[HeldRoles]) -> None:
         check_revision(before, seen)
         check_administrators(before, after)
 
     before, after = services.principals.replace_grants(scope, wanted, now_ms=now_ms(), check=check)
-    note.before, note.after = grants_record(before), grants_record(after)
+    entry.before, entry.after = grants_record(before), grants_record(after)
     return grants_record(after), revision(after)

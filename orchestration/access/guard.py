@@ -1,8 +1,10 @@
-"""What every method of a view begins with: the check of an action, and the entry in the audit trail.
+"""Decorators that authorize and audit the methods of views, and say where the API serves them.
 
-`reads(action)` and `recorded(action, name)` are the only ways to write a method of a view, and a test finds the one
-that is not. `recorded` leaves an entry for every call, also for one that was refused: for every change, and for every
-read of users.
+`reads(action)` and `recorded(action, name)` are the only ways to write a method of a view; a test finds any other.
+`recorded` leaves an entry for every call, also for one that was refused: for every change, and for every read of users.
+
+A method with a `route` is an operation of the API, whole: `api.serving` routes it, and the document and the client's
+method are generated from it. The types of its parameters and of its answer say the rest (`api.endpoints`).
 """
 
 import sys
@@ -17,6 +19,7 @@ from orchestration.catalog import auditing
 from orchestration.composition.service import Services
 from schemas.errors import MusterError, UserError
 from schemas.ids import JobId, TenantName
+from schemas.records import WithFields, as_record
 
 ViewT = TypeVar("ViewT", bound="View")
 ValueT = TypeVar("ValueT")
@@ -28,15 +31,29 @@ SHOWN: Final = 2000
 """Characters of a rule or a query in an audit entry: one that is refused may be as long as a body."""
 
 
+@dataclass(frozen=True, slots=True)
+class Http:
+    """How the API serves a method.
+
+    `route` is "METHOD /path", below the tenant. `problems`: codes besides those that follow from its types and path.
+    `client`: its name in the client, where that is not the method's without `get_` or `list_`.
+    """
+
+    route: str
+    status: int
+    problems: tuple[str, ...]
+    client: str | None
+
+
 @dataclass(slots=True, kw_only=True)
-class Note:
+class Entry:
     """What a recorded method adds to its audit entry. `object`: what it acts on, below the tenant."""
 
     object: str = ""
     job_id: JobId | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    before: Mapping[str, Any] | None = None
-    after: Mapping[str, Any] | None = None
+    before: Mapping[str, Any] | WithFields | None = None
+    after: Mapping[str, Any] | WithFields | None = None
 
 
 class View:
@@ -68,17 +85,17 @@ class View:
             roles=roles,
         )
 
-    def record(self, action: str, note: Note, error: str | None) -> None:
+    def record(self, action: str, entry: Entry, error: str | None) -> None:
         """Write the entry of a call. If that fails, it goes to the log (`catalog.auditing`)."""
         auditing.record(
             self._services.audit,
             self._caller.principal.name,
             action,
-            "/".join(part for part in (self._tenant, note.object) if part) or action,
-            job_id=note.job_id,
-            arguments={**note.arguments, **({"as": self._caller.note} if self._caller.note else {})},
-            before=note.before,
-            after=note.after,
+            "/".join(part for part in (self._tenant, entry.object) if part) or action,
+            job_id=entry.job_id,
+            arguments={**entry.arguments, **({"as": self._caller.note} if self._caller.note else {})},
+            before=_plain(entry.before),
+            after=_plain(entry.after),
             error=error,
             tenant=self._tenant,
             principal=self._caller.principal.principal_id,
@@ -88,11 +105,22 @@ class View:
         )
 
 
+def _plain(record: Any) -> Mapping[str, Any] | None:
+    return record if record is None or isinstance(record, Mapping) else as_record(record)
+
+
 Method = Callable[Concatenate[ViewT, GivenP], ValueT]
 
 
-def reads(action: Action) -> Callable[[Method[ViewT, GivenP, ValueT]], Method[ViewT, GivenP, ValueT]]:
-    """A method that changes nothing and shows no users."""
+def reads(
+    action: Action,
+    route: str | None = None,
+    *,
+    status: int = 200,
+    problems: tuple[str, ...] = (),
+    client: str | None = None,
+) -> Callable[[Method[ViewT, GivenP, ValueT]], Method[ViewT, GivenP, ValueT]]:
+    """A method that changes nothing and shows no users. Without a `route`, the API does not serve it (`Http`)."""
     if action in OF_USERS:
         raise TypeError(f"a method with {action} shows users: declare it with recorded()")
 
@@ -103,36 +131,44 @@ def reads(action: Action) -> Callable[[Method[ViewT, GivenP, ValueT]], Method[Vi
             return method(self, *args, **kwargs)
 
         call.action = action  # type: ignore[attr-defined]
+        call.http = None if route is None else Http(route, status, problems, client)  # type: ignore[attr-defined]
         return call
 
     return guarded
 
 
 def recorded(
-    action: Action, name: str
-) -> Callable[[Callable[Concatenate[ViewT, Note, GivenP], ValueT]], Method[ViewT, GivenP, ValueT]]:
+    action: Action,
+    name: str,
+    route: str | None = None,
+    *,
+    status: int = 200,
+    problems: tuple[str, ...] = (),
+    client: str | None = None,
+) -> Callable[[Callable[Concatenate[ViewT, Entry, GivenP], ValueT]], Method[ViewT, GivenP, ValueT]]:
     """A method that changes something or shows users: every call leaves an entry `name` in the audit trail.
 
-    The method gets the `Note` of its entry as its first argument.
+    The method gets its `Entry` as its first argument.
     """
 
-    def guarded(method: Callable[Concatenate[ViewT, Note, GivenP], ValueT]) -> Method[ViewT, GivenP, ValueT]:
+    def guarded(method: Callable[Concatenate[ViewT, Entry, GivenP], ValueT]) -> Method[ViewT, GivenP, ValueT]:
         @wraps(method)
         def call(self: ViewT, /, *args: GivenP.args, **kwargs: GivenP.kwargs) -> ValueT:
-            note = Note()
+            entry = Entry()
             try:
                 self.require(action)
-                value = method(self, note, *args, **kwargs)
+                value = method(self, entry, *args, **kwargs)
             except MusterError as exc:
-                self.record(name, note, exc.code)
+                self.record(name, entry, exc.code)
                 raise
             except Exception as exc:
-                self.record(name, note, type(exc).__name__)
+                self.record(name, entry, type(exc).__name__)
                 raise
-            self.record(name, note, None)
+            self.record(name, entry, None)
             return value
 
         call.action = action  # type: ignore[attr-defined]
+        call.http = None if route is None else Http(route, status, problems, client)  # type: ignore[attr-defined]
         return call
 
     return guarded

@@ -56,7 +56,7 @@ def job_page(
     before: str | None,
     begins: str | None = None,
     limit: int,
-) -> Page:
+) -> Page[Record]:
     """Jobs of these tenants, of these kinds in one of these states (empty: all), newest first.
 
     Raises `UserError` UNKNOWN_STATE.

@@ -1,21 +1,23 @@
-"""Revisions: what a change must have seen of the thing that it changes. The API carries them as ETags."""
+"""Revisions for optimistic concurrency. The API carries them as ETags."""
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final, NewType
 
 from schemas.errors import UserError
 
 AUDIENCE: Final = ("audience", "audience_id", "spec", "retention", "notified")
 """Without `current` and `table`: a version that is published makes no change of settings stale."""
-SEGMENT: Final = ("segment_id", "state", "rule_version")
+Seen = NewType("Seen", str)
+"""The revision that a caller has read; the API takes it from the header If-Match."""
 SCHEDULE: Final = ("schedule", "expression", "timezone", "enabled", "request")
 
 
-def revision_of(record: Mapping[str, Any], members: tuple[str, ...]) -> str:
+def revision_of(record: object, members: tuple[str, ...]) -> str:
     """Changes whenever one of these members of a record does."""
-    text = json.dumps([record[name] for name in members], sort_keys=True, separators=(",", ":"))
+    values = [record[name] if isinstance(record, Mapping) else getattr(record, name) for name in members]
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -23,3 +25,8 @@ def require_revision(present: str, seen: str) -> None:
     """Raises `UserError` STALE_ETAG if a thing has changed since the caller read it."""
     if present != seen:
         raise UserError("STALE_ETAG", "this has changed since it was read; read it again, then repeat the change")
+
+
+def unchanged(members: tuple[str, ...], seen: Seen) -> Callable[[object], None]:
+    """A check for stores: raises `UserError` STALE_ETAG for a thing whose revision is not the one seen."""
+    return lambda present: require_revision(revision_of(present, members), seen)

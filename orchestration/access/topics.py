@@ -19,7 +19,6 @@ from orchestration.operations.follow import JobView
 from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import AnyJob
 from orchestration.operations.schedule_records import schedule_record
-from orchestration.operations.segment_records import segment_record
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
@@ -96,11 +95,13 @@ class States:
             case "audience":
                 return {a.audience_id: audience_record(a) for a in services.audiences.page(tenant, limit=MAX_THINGS)}
             case "segment":
-                now, found = now_ms(), services.segments.page(tenant, limit=MAX_THINGS)
-                records = [segment_record(one, services.partitions, now) for one in found]
-                for record in records:
+                found = services.segments.page(
+                    tenant, limit=MAX_THINGS, partitions=services.partitions, now_ms=now_ms()
+                )
+                records = {one.segment_id: as_record(one) for one in found}
+                for record in records.values():
                     del record["lag_s"]  # the clock's, not a state: it follows from `as_of`
-                return {record["segment_id"]: record for record in records}
+                return records
             case "schedule":
                 return {
                     one.schedule_id: schedule_record(services.jobs, services.exports, one)

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from starlette.responses import Response
@@ -32,4 +34,14 @@ def problem_answer(error: MusterError, request_id: str, headers: Mapping[str, st
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_fields).encode("ascii")
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """A record's fields; `json` asks again for records in them (six times as fast as `as_record`)."""
+    return {name: getattr(record, name) for name in _names(record.__class__)}
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(kind))  # without class variables, which `__dataclass_fields__` has too

@@ -1,5 +1,6 @@
 """The application: routes behind the door."""
 
+from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Final
@@ -11,6 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
+from orchestration.access.bodies.common import invalid_request
+from orchestration.access.guard import View
+from orchestration.access.views.segments import Segments
 from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
 from orchestration.api.door import Door
@@ -29,13 +33,12 @@ from orchestration.api.routes import (
     questions,
     recipients,
     schedules,
-    segments,
     submissions,
 )
 from orchestration.api.service import Service
+from orchestration.api.serving import serve
 from schemas.errors import FatalError, MusterError, UserError
 
-SHOWN_ERRORS: Final = 20
 BASE: Final = "/v1"
 METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 MODULES: Final = (
@@ -44,7 +47,6 @@ MODULES: Final = (
     submissions,
     audiences,
     lake_changes,
-    segments,
     questions,
     operations,
     schedules,
@@ -55,7 +57,9 @@ MODULES: Final = (
     deployment,
     kafka,
 )
-"""Routes. The first whose path fits a request answers it."""
+"""Routes that are written by hand."""
+VIEWS: Final[Sequence[tuple[type[View], str]]] = ((Segments, "segments"),)
+"""Views, each with the tag of its operations in the document."""
 
 
 def application(service: Service) -> Door:
@@ -77,6 +81,8 @@ def routes() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     everything = APIRouter(prefix=BASE, dependencies=[Depends(_known_parameters)])
+    for view, tag in VIEWS:
+        everything.include_router(serve(view, tag=tag))
     for module in MODULES:
         everything.include_router(module.router)
     app.include_router(everything)
@@ -110,17 +116,9 @@ def _answer_error(request: Request, exc: Exception) -> Response:
 
 
 def _answer_invalid(request: Request, exc: Exception) -> Response:
-    """Members that do not fit the schema, without the values that were sent: they may be secrets."""
     assert isinstance(exc, RequestValidationError)  # noqa: S101  # narrows the type
-    found = [
-        {"in": str(one["loc"][0]), "at": "/".join(str(part) for part in one["loc"][1:]), "fault": str(one["msg"])}
-        for one in exc.errors()[:SHOWN_ERRORS]
-    ]
-    first = found[0]
-    where = f"{first['in']} {first['at']}".strip()
-    return problem_answer(
-        UserError("INVALID_REQUEST", f"{where}: {first['fault']}", errors=found), request.state.request_id
-    )
+    faults = [(one["loc"], str(one["msg"])) for one in exc.errors()]
+    return problem_answer(invalid_request(faults), request.state.request_id)
 
 
 def _answer_http(request: Request, exc: Exception) -> Response:

@@ -7,8 +7,8 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from orchestration.access.bodies.common import Problem
 from orchestration.api.links import add_links
-from orchestration.api.models.common import Problem
 from schemas.ids import JOB_ID_PATTERN, NAME_PATTERN
 
 REQUIRED_HEADERS: Final = frozenset({"if-match", "idempotency-key"})

@@ -6,7 +6,7 @@ from fastapi import Header
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from orchestration.access.repeats import RequestKey
+from orchestration.access.idempotency import RequestKey
 
 IdempotencyKey = Annotated[
     str | None,

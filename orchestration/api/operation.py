@@ -8,9 +8,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from orchestration.access.bodies.common import Problem
 from orchestration.access.guard import action_of, view_of
 from orchestration.access.views.tenant import TenantView
-from orchestration.api.models.common import Problem
 from orchestration.api.problems import MEDIA_TYPE
 from orchestration.api.statuses import STATUS_OF_CODE
 

@@ -6,10 +6,10 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestration.access.bodies.common import GRAPHIC
 from orchestration.access.pages import Page, Record
 from orchestration.api import cursors
 from orchestration.api.answers import json_answer
-from orchestration.api.models.common import GRAPHIC
 
 Limit = Annotated[int, Query(ge=1, le=500, description="At most this many items.")]
 Cursor = Annotated[
@@ -25,12 +25,12 @@ def start(request: Request, cursor: str | None, **filters: Any) -> str | None:
     return None if cursor is None else cursors.decode(request.url.path, filters, cursor)
 
 
-def page_answer(request: Request, page: Page, **filters: Any) -> Response:
+def page_answer(request: Request, page: Page[Any], **filters: Any) -> Response:
     """A page with the cursor of the rest."""
     return json_answer(page_record(request, page, **filters))
 
 
-def page_record(request: Request, page: Page, **filters: Any) -> Record:
+def page_record(request: Request, page: Page[Any], **filters: Any) -> Record:
     """The same, for answers with further members."""
     rest = None if page.next is None else cursors.encode(request.url.path, filters, page.next)
     return {"items": page.items, "next": rest}

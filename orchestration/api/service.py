@@ -153,25 +153,24 @@ async def everywhere(request: Request, call: Callable[[EverywhereView], ValueT])
 async def asked_in_tenant(
     request: Request, view: type[ViewT], tenant: str, call: Callable[[ViewT, Cancellation], ValueT]
 ) -> ValueT:
-    """What readers answer to a call of the caller's view of a tenant.
-
-    The question is given up when the client leaves, or when load balancers would give up before the answer.
-    """
+    """What readers answer to a call of the caller's view of a tenant."""
     service, caller = service_of(request), request.state.caller
-    return await _asked(
-        request, tenant, lambda cancellation: call(view(service.services, caller, tenant), cancellation)
-    )
+    return await asked(request, tenant, lambda cancellation: call(view(service.services, caller, tenant), cancellation))
 
 
 async def asked_in_deployment(
     request: Request, view: type[DeploymentT], call: Callable[[DeploymentT, Cancellation], ValueT]
 ) -> ValueT:
-    """What readers answer to a call of the caller's view of the deployment; as `asked_in_tenant`."""
+    """What readers answer to a call of the caller's view of the deployment."""
     service, caller = service_of(request), request.state.caller
-    return await _asked(request, "", lambda cancellation: call(view(service.services, caller), cancellation))
+    return await asked(request, "", lambda cancellation: call(view(service.services, caller), cancellation))
 
 
-async def _asked(request: Request, tenant: str, call: Callable[[Cancellation], ValueT]) -> ValueT:
+async def asked(request: Request, tenant: str, call: Callable[[Cancellation], ValueT]) -> ValueT:
+    """What readers answer to a call, on behalf of a tenant, or of the deployment ("").
+
+    The question is given up when the client leaves, or when load balancers would give up before the answer.
+    """
     cancellation, loop = Cancellation(), asyncio.get_running_loop()
 
     def run() -> ValueT:

@@ -1,13 +1,16 @@
 """What `SegmentStore` reads without knowing rules, which load Arrow."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.segment_records import PartitionStatus, RuleVersion, Segment, SegmentOverview
+from orchestration.catalog.selected import columns_of, time_of
 from orchestration.catalog.tables import segment_partitions, segment_rules, segments
+from orchestration.platform.clock import iso
+from orchestration.records import segments as answers
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName
 
@@ -15,6 +18,25 @@ CURRENT_RULE: Final = (segment_rules.c.segment_id == segments.c.segment_id) & (
     segment_rules.c.version == segments.c.rule_version
 )
 _EXISTING: Final = segments.c.state != "deleted"
+_ROW: Final = columns_of(Segment, segments)
+_SEGMENT: Final = columns_of(
+    answers.Segment,
+    segments,
+    segment_rules,
+    segment_id=segments.c.segment_id,
+    created_at=time_of(segments.c.created_at_ms),
+    segment=segments.c.name,
+    rule=segment_rules.c.text,
+    rule_hash=segment_rules.c.hash,
+    computed=("members", "as_of", "lag_s", "partitions", "reported", "complete"),
+)
+_RULE: Final = columns_of(
+    answers.RuleVersion,
+    segment_rules,
+    rule_version=segment_rules.c.version,
+    rule=segment_rules.c.text,
+    rule_hash=segment_rules.c.hash,
+)
 
 
 class SegmentQueries:
@@ -32,18 +54,48 @@ class SegmentQueries:
         """All segments [of a tenant] that are not deleted, by tenant and name."""
         return self._overviews(*(() if tenant is None else (segments.c.tenant == tenant,)))
 
-    def page(self, tenant: TenantName, *, after: str = "", limit: int) -> list[SegmentOverview]:
-        """Segments of a tenant that are not deleted and whose names come after one, by name."""
-        return self._overviews(segments.c.tenant == tenant, segments.c.name > after, limit=limit)
+    def page(
+        self, tenant: TenantName, *, after: str = "", limit: int, partitions: int, now_ms: int
+    ) -> list[answers.Segment]:
+        """Segments of a tenant whose names come after one, by name. `partitions`: how many should report."""
+        found = self._answers(segments.c.tenant == tenant, segments.c.name > after, limit=limit)
+        return [answers.Segment(**row, **_sizes(row, of.values(), partitions, now_ms)) for row, of in found]
 
-    def overview(self, tenant: TenantName, name: AudienceName) -> SegmentOverview:
+    def one(self, tenant: TenantName, name: AudienceName, *, partitions: int, now_ms: int) -> answers.Segment:
         """The segment of that name. Raises `UserError` UNKNOWN_SEGMENT."""
-        if not (found := self._overviews(segments.c.tenant == tenant, segments.c.name == name)):
-            raise unknown_segment(tenant, name)
-        return found[0]
+        row, of = self._answer(tenant, name)
+        return answers.Segment(**row, **_sizes(row, of.values(), partitions, now_ms))
+
+    def detail(self, tenant: TenantName, name: AudienceName, *, partitions: int, now_ms: int) -> answers.SegmentDetail:
+        """The same, with its partitions."""
+        row, of = self._answer(tenant, name)
+        sizes, reports = _sizes(row, of.values(), partitions, now_ms), [_partition(one) for one in of.values()]
+        return answers.SegmentDetail(**row, **sizes, of_partitions=reports)
+
+    def _answer(
+        self, tenant: TenantName, name: AudienceName
+    ) -> tuple[Mapping[Any, Any], Mapping[int, PartitionStatus]]:
+        for found in self._answers(segments.c.tenant == tenant, segments.c.name == name):
+            return found
+        raise unknown_segment(tenant, name)
+
+    def _answers(
+        self, *where: sa.ColumnElement[bool], limit: int | None = None
+    ) -> list[tuple[Mapping[Any, Any], Mapping[int, PartitionStatus]]]:
+        query = (
+            sa.select(*_SEGMENT)
+            .join_from(segments, segment_rules, CURRENT_RULE)
+            .where(_EXISTING, *where)
+            .order_by(segments.c.name)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+            of = _partitions(connection, segments.c.segment_id.in_([row["segment_id"] for row in rows]))
+        return [(row, of.get(row["segment_id"], {})) for row in rows]
 
     def _overviews(self, *where: sa.ColumnElement[bool], limit: int | None = None) -> list[SegmentOverview]:
-        query = sa.select(segments).where(_EXISTING, *where).order_by(segments.c.tenant, segments.c.name).limit(limit)
+        query = sa.select(*_ROW).where(_EXISTING, *where).order_by(segments.c.tenant, segments.c.name).limit(limit)
         shown = segments.c.segment_id.in_(query.with_only_columns(segments.c.segment_id))
         with self._database.read() as connection:
             found = [segment_from_row(row) for row in connection.execute(query).mappings()]
@@ -59,11 +111,16 @@ class SegmentQueries:
         with self._database.read() as connection:
             return _versions(connection, segment_rules.c.segment_id == segment_id)
 
-    def versions_of(self, tenant: TenantName, name: AudienceName) -> list[RuleVersion]:
+    def rules_of(self, tenant: TenantName, name: AudienceName) -> list[answers.RuleVersion]:
         """All rules that the segment of that name has had, oldest first. Raises `UserError` UNKNOWN_SEGMENT."""
+        query = (
+            sa.select(*_RULE)
+            .join(segments, segments.c.segment_id == segment_rules.c.segment_id)
+            .where(_EXISTING, segments.c.tenant == tenant, segments.c.name == name)
+            .order_by(segment_rules.c.version)
+        )
         with self._database.read() as connection:
-            named = (segments.c.tenant == tenant) & (segments.c.name == name)
-            if not (found := _versions(connection, named & _EXISTING)):
+            if not (found := [answers.RuleVersion(**row) for row in connection.execute(query).mappings()]):
                 raise unknown_segment(tenant, name)
             return found
 
@@ -71,6 +128,35 @@ class SegmentQueries:
         """Latest status of a segment, by partition."""
         with self._database.read() as connection:
             return _partitions(connection, segments.c.segment_id == segment_id).get(segment_id, {})
+
+
+def _sizes(
+    segment: Mapping[Any, Any], reports: Collection[PartitionStatus], partitions: int, now_ms: int
+) -> dict[str, Any]:
+    """`members` is the sum over the partitions that have reported, `as_of` the instant up to which all of them hold."""
+    oldest = min((report.at_us // 1000 for report in reports), default=None)
+    current = sum(report.rule_version == segment["rule_version"] for report in reports)
+    return {
+        "members": sum(report.members for report in reports) if reports else None,
+        "as_of": None if oldest is None else iso(oldest),
+        "lag_s": None if oldest is None else max(0, now_ms - oldest) / 1000,
+        "partitions": partitions,
+        "reported": current,
+        "complete": current == partitions,
+    }
+
+
+def _partition(one: PartitionStatus) -> answers.SegmentPartition:
+    return answers.SegmentPartition(
+        partition=one.partition,
+        rule_version=one.rule_version,
+        paused=one.paused,
+        members=one.members,
+        as_of=iso(one.at_us // 1000),
+        events=one.events,
+        profiles=one.profiles,
+        activations=one.activations,
+    )
 
 
 def _versions(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[RuleVersion]:
@@ -98,7 +184,7 @@ def _partitions(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dic
 
 def find_segment(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> Segment | None:
     """The segment of that name, deleted ones included. None if there was never one."""
-    query = sa.select(segments).where(segments.c.tenant == tenant, segments.c.name == name)
+    query = sa.select(*_ROW).where(segments.c.tenant == tenant, segments.c.name == name)
     row = connection.execute(query).mappings().first()
     return None if row is None else segment_from_row(row)
 

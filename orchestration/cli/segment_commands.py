@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -182,7 +182,7 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Meant
         return Answer(value=changed, notes=rule_notes(found, meant, text, timezone))
 
 
-def _change_state(tenant: str | None, name: str, state: str) -> Record:
+def _change_state(tenant: str | None, name: str, state: Literal["active", "paused"]) -> Record:
     with remote.service() as found:
         return found.change_segment_state(remote.meant_tenant(found, tenant), name, state)[0]
 

@@ -1,6 +1,6 @@
 """`muster segments snapshot`."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -8,6 +8,7 @@ from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, command
 from orchestration.cli.following import Followed, Submitted, show_started, submitted
 from orchestration.cli.segment_commands import Name, segments
+from schemas.ids import JobId
 
 
 @command(
@@ -33,9 +34,9 @@ def snapshot(
 
     The version has the members of that instant. A missing audience is created. Exports and rules use it like any other.
     """
-    wanted: dict[str, Any] = {"audience": audience, "allow_shrink": allow_shrink}
-    if at is not None:
-        wanted["at"] = options.instant(at, "--at").isoformat()
+    instant = None if at is None else options.instant(at, "--at").isoformat()
     with remote.service() as found:
-        started = found.snapshot_segment(remote.meant_tenant(found, tenant), name, **wanted)
-    return submitted(started["job"], wait=wait, timeout_s=timeout)
+        started = found.snapshot_segment(
+            remote.meant_tenant(found, tenant), name, audience=audience, at=instant, allow_shrink=allow_shrink
+        )
+    return submitted(JobId(started["job"]), wait=wait, timeout_s=timeout)

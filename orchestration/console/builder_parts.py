@@ -9,7 +9,7 @@ from starlette.requests import Request
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.questions import QuestionsView
-from orchestration.access.views.segment_changes import SegmentChangesView
+from orchestration.access.views.segments import Segments
 from orchestration.api.service import asked_in_tenant
 from orchestration.console.count_texts import Figure, Notes
 from orchestration.console.desk import Desk
@@ -124,7 +124,7 @@ def paths_of(draft: Draft, tenant: str) -> Paths:
 
 def may_see_users(desk: Desk) -> bool:
     """Whether members can be named. Raises `UserError` FORBIDDEN to those who may not write rules."""
-    desk.view(SegmentChangesView).require(Action.WRITE_SEGMENTS)
+    desk.view(Segments).require(Action.WRITE_SEGMENTS)
     return desk.may(Action.READ_USERS)
 
 

@@ -4,7 +4,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from orchestration.access.repeats import RequestKey
+from orchestration.access.idempotency import RequestKey
 from orchestration.platform.clock import fresh_secret, now_ms
 from schemas.errors import UserError
 

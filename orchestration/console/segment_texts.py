@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from orchestration.access.pages import Record
 from orchestration.access.views.schedules import SchedulesView
-from orchestration.access.views.segments import SegmentsView
+from orchestration.access.views.segments import Segments
 from orchestration.console.desk import Desk
 from orchestration.console.job_texts import ICONS, Badge
 from orchestration.console.language import Texts
 from orchestration.console.paths import in_tenant
+from orchestration.records.segments import RuleVersion, Segment
 from segmentation.rules.nodes import Rule
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.references import names
@@ -35,26 +35,26 @@ class Uses:
     names: Sequence[Named]
 
 
-def rule_of(segment: Record) -> Rule:
+def rule_of(segment: Segment | RuleVersion) -> Rule:
     """The rule of a segment or of one of its versions."""
-    return parse_rule(str(segment["rule"]), timezone=segment["timezone"], stored=True)
+    return parse_rule(segment.rule, timezone=segment.timezone, stored=True)
 
 
-def badge_of(segment: Record, t: Texts) -> Badge:
+def badge_of(segment: Segment, t: Texts) -> Badge:
     """Paused; being evaluated, as long as partitions have not reported for this rule; or active."""
-    if segment["state"] == "paused":
+    if segment.state == "paused":
         return Badge(tone="neutral", icon="‖", text=t("segment.paused"))
-    if not segment["complete"]:
-        text = t("segment.evaluating", reported=segment["reported"], partitions=segment["partitions"])
+    if not segment.complete:
+        text = t("segment.evaluating", reported=segment.reported, partitions=segment.partitions)
         return Badge(tone="running", icon=ICONS["running"], text=text)
     return Badge(tone="good", icon=ICONS["good"], text=t("segment.active"))
 
 
-def members_text(segment: Record, t: Texts) -> str:
+def members_text(segment: Segment, t: Texts) -> str:
     """How many members the workers have reported."""
-    if segment["members"] is None:
+    if segment.members is None:
         return t("segment.no_report")
-    return t("segment.members", count=segment["members"])
+    return t("segment.members", count=segment.members)
 
 
 def uses_of(rule: Rule, tenant: str, t: Texts) -> list[Uses]:
@@ -84,9 +84,9 @@ def dependants(desk: Desk, name: str, t: Texts) -> list[Named]:
 
 
 def _segments(desk: Desk, name: str, named: Literal["audiences", "segments"]) -> Iterator[Named]:
-    for one in desk.view(SegmentsView).segments(limit=ALL).items:
-        if name in one["rule"] and name in getattr(names(rule_of(one)), named):
-            yield Named(name=one["segment"], path=in_tenant(desk.tenant, "segments", one["segment"]))
+    for one in desk.view(Segments).list_segments(limit=ALL).items:
+        if name in one.rule and name in getattr(names(rule_of(one)), named):
+            yield Named(name=one.segment, path=in_tenant(desk.tenant, "segments", one.segment))
 
 
 def _schedules(desk: Desk, name: str, t: Texts) -> Iterator[Named]:

@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from orchestration.catalog.segment_records import NewRule, Segment, SegmentOverview
-from orchestration.operations.submit import require_tenant
-from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.catalog.segment_records import NewRule, SegmentOverview
 from schemas.errors import UserError
 from schemas.ids import segment_name, tenant_name
 from segmentation.rules.parser import parse_rule
@@ -12,7 +10,6 @@ from segmentation.rules.printer import rule_text
 from segmentation.rules.records import rule_from_json
 
 if TYPE_CHECKING:
-    from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.segments import SegmentStore
 
 
@@ -28,15 +25,6 @@ def rule_of(given: str, timezone: str | None) -> NewRule:
         raise UserError("BAD_TIMEZONE", "a rule in JSON contains its own time zone", timezone=timezone)
     rule = rule_from_json(text.encode())
     return NewRule(text=rule_text(rule), timezone=rule.timezone, rule=rule, json=True)
-
-
-def create(
-    tenant: str, name: str, rule: NewRule, author: str, *, audiences: "AudienceStore", segments: "SegmentStore"
-) -> Segment:
-    """Create a segment. Raises as `SegmentStore.create`, and BAD_NAME."""
-    tenant_, name_ = tenant_name(tenant), segment_name(name)
-    require_tenant(audiences, tenant_)
-    return segments.create(tenant_, name_, rule, new_id=fresh_id(), author=author, now_ms=now_ms())
 
 
 def find(segments: "SegmentStore", tenant: str, name: str) -> SegmentOverview:

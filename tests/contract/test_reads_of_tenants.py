@@ -1,5 +1,7 @@
 """Reads that belong to one tenant: the tenant is in the statement that looks up the id, and lists go on after a key."""
 
+from functools import partial
+
 import pytest
 
 from orchestration.catalog.audiences import AudienceStore
@@ -103,21 +105,22 @@ def test_pages_of_names_go_on_after_a_name_and_stay_in_their_tenant(
     assert [one.name for one in audiences.page(ACME, after="a", limit=9)] == ["b"]
     assert [one.name for one in schedules.page(ACME, limit=1)] == ["a"]
     assert [one.name for one in schedules.page(ACME, after="a", limit=9)] == ["b"]
-    assert [one.segment.name for one in store.page(ACME, limit=1)] == [BUYERS]
-    assert [one.segment.name for one in store.page(ACME, after=BUYERS, limit=9)] == [LOYAL]
+    assert [one.segment for one in store.page(ACME, limit=1, partitions=8, now_ms=0)] == [BUYERS]
+    assert [one.segment for one in store.page(ACME, after=BUYERS, limit=9, partitions=8, now_ms=0)] == [LOYAL]
     assert audiences.tenant_page(limit=1) == [ACME]
     assert audiences.tenant_page(after=ACME, limit=9) == [BETA]
 
 
 def test_a_segment_and_its_rules_are_found_for_their_tenant_and_while_they_exist(store: SegmentStore) -> None:  # noqa: F811
     create(store)
-    assert store.overview(ACME, BUYERS).rule == store.versions_of(ACME, BUYERS)[0]
-    for read in (store.overview, store.versions_of):
+    one = partial(store.one, partitions=8, now_ms=0)
+    assert one(ACME, BUYERS).rule == store.rules_of(ACME, BUYERS)[0].rule
+    for read in (one, store.rules_of):
         with pytest.raises(UserError) as foreign:
             read(BETA, BUYERS)
         assert foreign.value.code == "UNKNOWN_SEGMENT"
     store.delete(ACME, BUYERS, now_ms=9)
-    for read in (store.overview, store.versions_of):
+    for read in (one, store.rules_of):
         with pytest.raises(UserError) as deleted:
             read(ACME, BUYERS)
         assert deleted.value.code == "UNKNOWN_SEGMENT"

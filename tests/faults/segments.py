@@ -9,9 +9,8 @@ from typing import Final
 from confluent_kafka import Producer
 
 from connectors.kafka.logon import librdkafka_config
-from orchestration.operations.segment_records import segment_record
-from orchestration.operations.segments import create, find, rule_of
-from orchestration.platform.clock import now_ms
+from orchestration.operations.segments import rule_of
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import segment_name, tenant_name
 from schemas.topics import EVENTS
 from tests.faults.stack import FaultedStack
@@ -29,7 +28,7 @@ def change_rule(stack: FaultedStack, number: int, audience: str) -> None:
     segments, tenant, segment = stack.context.segments, tenant_name(TENANT), segment_name(SEGMENT)
     rule = rule_of(f"count(visit, {number + 1}d) >= 1 or in audience {audience}", None)
     steps: tuple[Callable[[], object], ...] = (
-        lambda: create(TENANT, SEGMENT, rule, "soak", audiences=stack.context.audiences, segments=segments),
+        lambda: segments.create(tenant, segment, rule, new_id=fresh_id(), author="soak", now_ms=now_ms()),
         lambda: segments.edit(tenant, segment, rule, author="soak", now_ms=now_ms()),
         lambda: segments.pause(tenant, segment, now_ms=now_ms()),
         lambda: segments.resume(tenant, segment, now_ms=now_ms()),
@@ -58,18 +57,13 @@ class Visitors:
 
 def wrong_in_the_end(stack: FaultedStack, audience: str, expected: int) -> list[str]:
     """At the end, every partition takes a new rule and counts the users who have visited and are in an audience."""
-    create(
-        TENANT,
-        LAST,
-        rule_of(f"ever(visit) and in audience {audience}", None),
-        "soak",
-        audiences=stack.context.audiences,
-        segments=stack.context.segments,
-    )
+    segments, tenant, last = stack.context.segments, tenant_name(TENANT), segment_name(LAST)
+    rule = rule_of(f"ever(visit) and in audience {audience}", None)
+    segments.create(tenant, last, rule, new_id=fresh_id(), author="soak", now_ms=now_ms())
 
     def counted() -> bool:
-        record = segment_record(find(stack.context.segments, TENANT, LAST), stack.settings.partitions, 0)
-        return bool(record["complete"]) and record["members"] == expected
+        found = segments.one(tenant, last, partitions=stack.settings.partitions, now_ms=0)
+        return found.complete and found.members == expected
 
     try:
         until(counted, f"a segment of {expected} members", timeout_s=180)

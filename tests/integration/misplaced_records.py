@@ -12,10 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
 from orchestration.operations import wiring
-from orchestration.operations.segments import create, rule_of
+from orchestration.operations.segments import rule_of
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
-from schemas.ids import TenantName
+from schemas.ids import AudienceName, TenantName
 from schemas.metrics import ACTIVITY
 from schemas.partitioning import partition_of
 from schemas.topics import EVENTS, PROFILES
@@ -34,13 +34,8 @@ class PlacingShop:
         self.tenant = TenantName(f"t{fresh_id()}")
         self.context.audiences.add_tenant(self.tenant, now_ms())
         for name, rule in (("once", "count(order, 30d) = 1"), ("old", "age >= 18")):
-            create(
-                self.tenant,
-                name,
-                rule_of(rule, None),
-                "ann",
-                audiences=self.context.audiences,
-                segments=self.context.segments,
+            self.context.segments.create(
+                self.tenant, AudienceName(name), rule_of(rule, None), new_id=fresh_id(), author="ann", now_ms=now_ms()
             )
         self.wrong: Counter[str] = Counter()
         self.right: dict[str, set[str]] = {EVENTS: set(), PROFILES: set()}

@@ -15,10 +15,10 @@ from orchestration.answers.segments import records_behind
 from orchestration.context import Context
 from orchestration.control.liveness import STALL_MS, WorkerLiveness
 from orchestration.operations import wiring
-from orchestration.operations.segments import create, rule_of
+from orchestration.operations.segments import rule_of
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
-from schemas.ids import Partition, TenantName
+from schemas.ids import AudienceName, Partition, TenantName
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, SEGMENT_WORKER_GROUP
 from tests.waiting import until
 
@@ -37,13 +37,8 @@ class TransactionalShop:
         self.ages = dict.fromkeys(USERS, 0)
         self.plain = self.producer()
         for name, rule in (("twice", "count(order, 30d) >= 2"), ("old", "age >= 18")):
-            create(
-                self.tenant,
-                name,
-                rule_of(rule, None),
-                "ann",
-                audiences=self.context.audiences,
-                segments=self.context.segments,
+            self.context.segments.create(
+                self.tenant, AudienceName(name), rule_of(rule, None), new_id=fresh_id(), author="ann", now_ms=now_ms()
             )
 
     def producer(self, transactional_id: str | None = None) -> Producer:

@@ -5,7 +5,7 @@ from typing import Final
 
 from orchestration.access.authentication import Caller
 from orchestration.access.console_codes import LIFE_MS, make_console_code
-from orchestration.access.guard import Note, View, reads, recorded
+from orchestration.access.guard import Entry, View, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.request_ids import session_id
@@ -31,24 +31,24 @@ class AccountView(View):
         return [session_record(one) for one in found if is_valid(one, at_ms)]
 
     @recorded(Action.OWN_ACCOUNT, "sessions end")
-    def end_session(self, note: Note, id_: str) -> Record:
+    def end_session(self, entry: Entry, id_: str) -> Record:
         """End a session of the caller; those who manage access end any. Raises `UserError` UNKNOWN_SESSION."""
-        note.object, note.arguments = "sessions", {"session": id_[:26]}
+        entry.object, entry.arguments = "sessions", {"session": id_[:26]}
         own = None if Action.MANAGE_ACCESS in self.permitted else self._caller.principal.principal_id
         found = self._services.sessions.revoke(session_id(id_), principal_id=own, now_ms=now_ms())
-        note.after = session_record(found)
-        return note.after
+        entry.after = session_record(found)
+        return entry.after
 
     @recorded(Action.OWN_ACCOUNT, "logout")
-    def log_out(self, note: Note) -> None:
+    def log_out(self, entry: Entry) -> None:
         """End the session of the caller; no effect with a token."""
-        note.object = "sessions"
+        entry.object = "sessions"
         if (session := self._caller.session) is not None:
             self._services.sessions.revoke(session.session_id, now_ms=now_ms())
 
     @recorded(Action.OWN_ACCOUNT, "console")
-    def create_console_code(self, note: Note) -> tuple[Record, Secret]:
+    def create_console_code(self, entry: Entry) -> tuple[Record, Secret]:
         """A code that becomes a session with the caller's rights, and when it ends."""
-        note.object, at_ms = "sessions", now_ms()
+        entry.object, at_ms = "sessions", now_ms()
         code = make_console_code(self._services, self._caller, now_ms=at_ms)
         return {"expires_at": iso(at_ms + LIFE_MS)}, code

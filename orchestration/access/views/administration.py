@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from orchestration.access.grant_changes import replace_grants
 from orchestration.access.grants import grants_record, revision, token_record
-from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.new_tokens import make_token
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action, Rights, Role
@@ -31,16 +31,16 @@ class AdministrationView(TenantView):
 
     @recorded(Action.MANAGE_ACCESS, "grants replace")
     def replace_grants(
-        self, note: Note, items: Sequence[tuple[JobId, Collection[Role]]], *, seen: str
+        self, entry: Entry, items: Sequence[tuple[JobId, Collection[Role]]], *, seen: str
     ) -> tuple[Record, str]:
         """Replace all roles in the tenant; returns them and their revision. `seen`: the revision that was read.
 
         Raises `UserError` STALE_ETAG, UNKNOWN_ROLE, NO_SUCH_PRINCIPAL, DUPLICATE_PRINCIPAL, LAST_ADMINISTRATOR.
         """
-        return replace_grants(self._services, note, self._name, items, seen=seen)
+        return replace_grants(self._services, entry, self._name, items, seen=seen)
 
     @reads(Action.OWN_ACCOUNT)
-    def tokens(self, *, before: str | None = None, limit: int) -> Page:
+    def tokens(self, *, before: str | None = None, limit: int) -> Page[Record]:
         """Tokens that reach the tenant, newest first: the caller's own, or all for those who manage access."""
         found = self._services.tokens.page(
             principal_id=self._only_own(),
@@ -52,32 +52,32 @@ class AdministrationView(TenantView):
 
     @recorded(Action.OWN_ACCOUNT, "tokens create")
     def create_token(
-        self, note: Note, *, name: str, roles: Collection[Role], days: int | None, principal: str | None = None
+        self, entry: Entry, *, name: str, roles: Collection[Role], days: int | None, principal: str | None = None
     ) -> tuple[Record, Token]:
         """A token that reaches this tenant alone: of the caller, or of a service account of the tenant.
 
         Raises as `make_token`, and NO_SUCH_PRINCIPAL.
         """
-        note.object = "tokens"
-        note.arguments = {"name": name, "roles": sorted(roles), "days": days, "principal": principal}
+        entry.object = "tokens"
+        entry.arguments = {"name": name, "roles": sorted(roles), "days": days, "principal": principal}
         owner, limit = self._caller.principal.principal_id, self._caller.rights
         if principal is not None and principal != owner:
             self.require(Action.MANAGE_ACCESS)
             owner, limit = self._service_account(principal)
         cap = {(self._name, role) for role in roles}
         token, secret = make_token(self._services.tokens, owner=owner, name=name, cap=cap, limit=limit, days=days)
-        note.after = token_record(token)
+        entry.after = token_record(token)
         return token_record(token), secret
 
     @recorded(Action.OWN_ACCOUNT, "tokens revoke")
-    def revoke_token(self, note: Note, id_: str) -> Record:
+    def revoke_token(self, entry: Entry, id_: str) -> Record:
         """Take the tenant from a token, and revoke one that reaches no other. Raises `UserError` UNKNOWN_TOKEN."""
-        note.object, note.arguments = "tokens", {"token": id_[:26]}
+        entry.object, entry.arguments = "tokens", {"token": id_[:26]}
         found = self._services.tokens.revoke_in(
             token_id(id_), self._name, principal_id=self._only_own(), now_ms=now_ms()
         )
-        note.after = token_record(found, {self._name})
-        return note.after
+        entry.after = token_record(found, {self._name})
+        return entry.after
 
     @reads(Action.MANAGE_ACCESS)
     def audit(
@@ -88,7 +88,7 @@ class AdministrationView(TenantView):
         since_ms: int = 0,
         before: str | None = None,
         limit: int,
-    ) -> Page:
+    ) -> Page[Record]:
         """Entries of the audit trail, newest first: [of an audience] [of a job] [since a time]."""
         found = self._services.audit.page(
             self._name,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.access.guard import Note, recorded
+from orchestration.access.guard import Entry, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.revisions import AUDIENCE, require_revision, revision_of
@@ -31,18 +31,18 @@ class AudienceChangesView(AudienceRecordsView):
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences create")
     def create_audience(
-        self, note: Note, name: str, changes: Mapping[str, Any], retention: Mapping[str, int | None]
+        self, entry: Entry, name: str, changes: Mapping[str, Any], retention: Mapping[str, int | None]
     ) -> Record:
         """Create an audience. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS, NAME_TAKEN, BAD_SPEC, BAD_RETENTION."""
-        note.object, note.arguments = name[:63], {"settings": dict(changes), "retention": dict(retention)}
+        entry.object, entry.arguments = name[:63], {"settings": dict(changes), "retention": dict(retention)}
         made = operations.create(self._services.audiences, self._name, name, changes, retention)
-        note.after = self._audience_record(made)
-        return note.after
+        entry.after = self._audience_record(made)
+        return entry.after
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences configure")
     def configure_audience(
         self,
-        note: Note,
+        entry: Entry,
         name: str,
         changes: Mapping[str, Any],
         retention: Mapping[str, int | None],
@@ -59,12 +59,12 @@ class AudienceChangesView(AudienceRecordsView):
         `RetriableError` LAKE_UNAVAILABLE, S3_UNAVAILABLE.
         """
         services = self._services
-        note.object, note.arguments = name[:63], {"settings": dict(changes), "retention": dict(retention)}
+        entry.object, entry.arguments = name[:63], {"settings": dict(changes), "retention": dict(retention)}
         recipients = notifying.checked_recipients(services.settings, wanted.email, wanted.webhook)
 
         def check(present: Audience) -> None:
-            note.before = self._audience_record(present)
-            require_revision(revision_of(note.before, AUDIENCE), seen)
+            entry.before = self._audience_record(present)
+            require_revision(revision_of(entry.before, AUDIENCE), seen)
 
         changed = operations.configure(
             self._name,
@@ -77,42 +77,42 @@ class AudienceChangesView(AudienceRecordsView):
             recipients={**recipients},
             check=check,
         )
-        note.after = self._audience_record(changed)
+        entry.after = self._audience_record(changed)
         own = services.recipients.get(self._name, changed.audience_id)
-        return {**note.after, "warnings": notifying.hints(services.settings, own)}
+        return {**entry.after, "warnings": notifying.hints(services.settings, own)}
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences configure")
-    def configure_activity(self, note: Note, kind: ImportKind, changes: Mapping[str, Any]) -> Record:
+    def configure_activity(self, entry: Entry, kind: ImportKind, changes: Mapping[str, Any]) -> Record:
         """Change how files of events or profiles are read; each column is added.
 
         Raises `UserError` BAD_SPEC, COLUMNS_WOULD_CHANGE.
         """
         services = self._services
-        note.object, note.arguments = RESERVED[kind], {"settings": dict(changes)}
-        note.before = activity_record(
+        entry.object, entry.arguments = RESERVED[kind], {"settings": dict(changes)}
+        entry.before = activity_record(
             self._name, kind, operations.activity_settings(services.audiences, self._name, kind)
         )
         changed = operations.configure_activity(
             self._name, kind, changes, audiences=services.audiences, specs=services.specs
         )
-        note.after = activity_record(self._name, kind, changed)
-        return note.after
+        entry.after = activity_record(self._name, kind, changed)
+        return entry.after
 
     @recorded(Action.RUN_JOBS, "audiences pin")
-    def pin(self, note: Note, name: str, number: int) -> Record:
+    def pin(self, entry: Entry, name: str, number: int) -> Record:
         """Keep a version regardless of retention. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, NO_SUCH_VERSION."""
-        found = self._find(note, name, number)
+        found = self._find(entry, name, number)
         before = self._services.audiences.pins(found.audience_id)
         operations.pin(found, number, audiences=self._services.audiences, versions=self._services.histories)
         return {"audience": found.name, "version": number, "pinned": True, "changed": number not in before}
 
     @recorded(Action.RUN_JOBS, "audiences unpin")
-    def unpin(self, note: Note, name: str, number: int) -> Record:
+    def unpin(self, entry: Entry, name: str, number: int) -> Record:
         """Subject a version to retention again. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
-        found = self._find(note, name, number)
+        found = self._find(entry, name, number)
         was_pinned = operations.unpin(self._services.audiences, found, number)
         return {"audience": found.name, "version": number, "pinned": False, "changed": was_pinned}
 
-    def _find(self, note: Note, name: str, number: int) -> Audience:
-        note.object, note.arguments = name[:63], {"version": number}
+    def _find(self, entry: Entry, name: str, number: int) -> Audience:
+        entry.object, entry.arguments = name[:63], {"version": number}
         return self._services.audiences.get(self._name, audience_name(name))

@@ -28,7 +28,7 @@ class AudiencesView(AudienceRecordsView):
     """Audiences as one caller sees them."""
 
     @reads(Action.READ)
-    def audiences(self, *, after: str = "", limit: int, current: bool = False) -> Page:
+    def audiences(self, *, after: str = "", limit: int, current: bool = False) -> Page[Record]:
         """Audiences by name, each with its `current` version if that is wanted, which is read from the lake."""
         found = self._services.audiences.page(self._name, after=after, limit=limit + 1)
         if not current:
@@ -73,7 +73,7 @@ class AudiencesView(AudienceRecordsView):
         return activity_record(self._name, kind, activity_settings(self._services.audiences, self._name, kind))
 
     @reads(Action.READ)
-    def versions(self, name: str, *, before: str | None = None, limit: int) -> Page:
+    def versions(self, name: str, *, before: str | None = None, limit: int) -> Page[Record]:
         """Kept versions of an audience, newest first, with whether each is pinned. Raises as `audience`."""
         audience = self._services.audiences.get(self._name, audience_name(name))
         pins, oldest = (

@@ -12,7 +12,7 @@ from orchestration.access.grants import (
     revision,
     token_record,
 )
-from orchestration.access.guard import Note, View, reads, recorded
+from orchestration.access.guard import Entry, View, reads, recorded
 from orchestration.access.new_tokens import make_token
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import DEPLOYMENT, Action, Role, Scope
@@ -52,7 +52,7 @@ class DeploymentView(View):
         }
 
     @reads(Action.OWN_ACCOUNT)
-    def tenants(self, *, after: str = "", limit: int) -> Page:
+    def tenants(self, *, after: str = "", limit: int) -> Page[Record]:
         """The tenants in which the caller has a right, by name."""
         rights = self._caller.rights
         found = (
@@ -63,32 +63,32 @@ class DeploymentView(View):
         return page_of(found, limit, str, lambda name: {"tenant": name, "actions": sorted(rights.in_tenant(name))})
 
     @recorded(Action.MANAGE_DEPLOYMENT, "tenants create")
-    def create_tenant(self, note: Note, name: str) -> Record:
+    def create_tenant(self, entry: Entry, name: str) -> Record:
         """Create a tenant without places (`default` has `*`); no effect on one that exists.
 
         Raises `UserError` BAD_NAME.
         """
-        note.object = name[:63]
+        entry.object = name[:63]
         tenant = tenant_name(name)
         places = (EVERYWHERE,) if tenant == DEFAULT_TENANT else ()
         self._services.audiences.add_tenant(tenant, now_ms(), places=places)
         return {"tenant": tenant, "actions": sorted(self._caller.rights.in_tenant(TenantName(tenant)))}
 
     @reads(Action.MANAGE_DEPLOYMENT)
-    def principals(self, *, after: str = "", limit: int) -> Page:
+    def principals(self, *, after: str = "", limit: int) -> Page[Record]:
         """People and service accounts by name."""
         found = self._services.principals.page(after=after, limit=limit + 1)
         return page_of(found, limit, lambda one: one.name, principal_record)
 
     @recorded(Action.MANAGE_DEPLOYMENT, "principals create")
-    def create_principal(self, note: Note, *, name: str, kind: PrincipalKind) -> Record:
+    def create_principal(self, entry: Entry, *, name: str, kind: PrincipalKind) -> Record:
         """Create a person or a service account without roles. Raises `UserError` BAD_PRINCIPAL, PRINCIPAL_EXISTS."""
-        note.object, note.arguments = "principals", {"name": name[:MAX_NAME], "kind": kind}
+        entry.object, entry.arguments = "principals", {"name": name[:MAX_NAME], "kind": kind}
         check_principal_name(name)
         made = Principal(principal_id=fresh_id(), kind=kind, name=name, created_at_ms=now_ms())
         self._services.principals.add(made)
-        note.after = principal_record(made)
-        return note.after
+        entry.after = principal_record(made)
+        return entry.after
 
     @reads(Action.MANAGE_ACCESS)
     def grants(self) -> tuple[Record, str]:
@@ -98,10 +98,10 @@ class DeploymentView(View):
 
     @recorded(Action.MANAGE_ACCESS, "grants replace")
     def replace_grants(
-        self, note: Note, items: Sequence[tuple[JobId, Collection[Role]]], *, seen: str
+        self, entry: Entry, items: Sequence[tuple[JobId, Collection[Role]]], *, seen: str
     ) -> tuple[Record, str]:
         """Replace all roles in the deployment; as `TenantView.replace_grants`."""
-        return replace_grants(self._services, note, DEPLOYMENT, items, seen=seen)
+        return replace_grants(self._services, entry, DEPLOYMENT, items, seen=seen)
 
     @reads(Action.MANAGE_DEPLOYMENT)
     def places(self) -> tuple[Record, str]:
@@ -110,24 +110,24 @@ class DeploymentView(View):
         return record, revision_of(record, ("items",))
 
     @recorded(Action.MANAGE_DEPLOYMENT, "places replace")
-    def replace_places(self, note: Note, wanted: Mapping[str, Sequence[str]], *, seen: str) -> tuple[Record, str]:
+    def replace_places(self, entry: Entry, wanted: Mapping[str, Sequence[str]], *, seen: str) -> tuple[Record, str]:
         """Replace the places of all tenants; returns them and their revision. `seen`: the revision that was read.
 
         Raises `UserError` STALE_ETAG, BAD_NAME, BAD_PLACE, UNKNOWN_TENANT.
         """
-        note.object, note.arguments = "places", {name: list(places) for name, places in wanted.items()}
+        entry.object, entry.arguments = "places", {name: list(places) for name, places in wanted.items()}
         checked = {tenant_name(name): [checked_place(one) for one in places] for name, places in wanted.items()}
 
         def check(present: Places) -> None:
-            note.before = _places_record(present)
-            require_revision(revision_of(note.before, ("items",)), seen)
+            entry.before = _places_record(present)
+            require_revision(revision_of(entry.before, ("items",)), seen)
 
         _, after = self._services.places.replace(checked, check)
-        note.after = _places_record(after)
-        return note.after, revision_of(note.after, ("items",))
+        entry.after = _places_record(after)
+        return entry.after, revision_of(entry.after, ("items",))
 
     @reads(Action.OWN_ACCOUNT)
-    def tokens(self, *, before: str | None = None, limit: int) -> Page:
+    def tokens(self, *, before: str | None = None, limit: int) -> Page[Record]:
         """The caller's own tokens, newest first."""
         found = self._services.tokens.page(
             principal_id=self._caller.principal.principal_id,
@@ -138,25 +138,25 @@ class DeploymentView(View):
 
     @recorded(Action.OWN_ACCOUNT, "tokens create")
     def create_token(
-        self, note: Note, *, name: str, cap: Collection[tuple[Scope, Role]], days: int | None
+        self, entry: Entry, *, name: str, cap: Collection[tuple[Scope, Role]], days: int | None
     ) -> tuple[Record, Token]:
         """A token of the caller, limited to roles in tenants and in the deployment. Raises as `make_token`."""
-        note.object = "tokens"
-        note.arguments = {"name": name, "cap": sorted(cap), "days": days}
+        entry.object = "tokens"
+        entry.arguments = {"name": name, "cap": sorted(cap), "days": days}
         owner, limit = self._caller.principal.principal_id, self._caller.rights
         token, secret = make_token(self._services.tokens, owner=owner, name=name, cap=cap, limit=limit, days=days)
-        note.after = token_record(token)
-        return note.after, secret
+        entry.after = token_record(token)
+        return entry.after, secret
 
     @recorded(Action.OWN_ACCOUNT, "tokens revoke")
-    def revoke_token(self, note: Note, id_: str) -> Record:
+    def revoke_token(self, entry: Entry, id_: str) -> Record:
         """Revoke a token of the caller; those who manage access revoke any. Raises `UserError` UNKNOWN_TOKEN."""
-        note.object, note.arguments = "tokens", {"token": id_[:26]}
+        entry.object, entry.arguments = "tokens", {"token": id_[:26]}
         manages = Action.MANAGE_ACCESS in self.permitted
         own = None if manages else self._caller.principal.principal_id
         found = self._services.tokens.revoke(token_id(id_), principal_id=own, now_ms=now_ms())
-        note.after = token_record(found)
-        return note.after
+        entry.after = token_record(found)
+        return entry.after
 
     @reads(Action.MANAGE_ACCESS)
     def audit(
@@ -168,7 +168,7 @@ class DeploymentView(View):
         since_ms: int = 0,
         before: str | None = None,
         limit: int,
-    ) -> Page:
+    ) -> Page[Record]:
         """Entries of the audit trail, newest first, also those of no tenant. `object_`: such as `acme/vip`.
 
         Raises `UserError` BAD_NAME, BAD_JOB_ID.
@@ -190,14 +190,14 @@ class DeploymentView(View):
         return {"items": [notification_record(one) for one in found[:limit]], "more": len(found) > limit}
 
     @recorded(Action.READ_DEPLOYMENT, "notifications resend")
-    def resend_notifications(self, note: Note, ids: Sequence[str] | None) -> Record:
+    def resend_notifications(self, entry: Entry, ids: Sequence[str] | None) -> Record:
         """Restart the delivery of these notifications, or of all that were given up (None); returns how many.
 
         Raises `UserError` UNKNOWN_NOTIFICATION, DELIVERED.
         """
-        note.object, note.arguments = "notifications", {"notifications": None if ids is None else list(ids)}
-        note.after = {"resent": resend(self._services.outbox, ids or (), given_up=ids is None)}
-        return note.after
+        entry.object, entry.arguments = "notifications", {"notifications": None if ids is None else list(ids)}
+        entry.after = {"resent": resend(self._services.outbox, ids or (), given_up=ids is None)}
+        return entry.after
 
 
 def _places_record(found: Places) -> Record:

@@ -29,7 +29,7 @@ class EverywhereView(View):
         before: str | None = None,
         begins: str | None = None,
         limit: int,
-    ) -> Page:
+    ) -> Page[Record]:
         """As `JobsView.jobs`. `begins`: how their ids begin."""
         return job_page(
             self._services,

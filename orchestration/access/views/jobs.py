@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.job_details import addresses_for, job_detail, job_page
 from orchestration.access.pages import Page, Record, number_in, page_of
 from orchestration.access.policy import Action
@@ -32,7 +32,7 @@ class JobsView(TenantView):
         states: Collection[str] = (),
         before: str | None = None,
         limit: int,
-    ) -> Page:
+    ) -> Page[Record]:
         """Jobs of these kinds in one of these states (empty: all), newest first. Raises `UserError` UNKNOWN_STATE."""
         return job_page(
             self._services, self._name, kinds=kinds, audience=audience, states=states, before=before, limit=limit
@@ -56,27 +56,27 @@ class JobsView(TenantView):
         return found
 
     @recorded(Action.READ_REJECTS, "rejects")
-    def rejects(self, note: Note, id_: str) -> Record:
+    def rejects(self, entry: Entry, id_: str) -> Record:
         """How many rows of a job were rejected, by code; None before they are counted.
 
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_REJECTS.
         """
-        return _counted_rejects(self._rejected(note, id_))
+        return _counted_rejects(self._rejected(entry, id_))
 
     @recorded(Action.READ_REJECTS, "rejects")
     def rejected_rows(
         self,
-        note: Note,
+        entry: Entry,
         cancellation: Cancellation,
         id_: str,
         *,
         code: str | None = None,
         after: str | None = None,
         limit: int,
-    ) -> tuple[Record, Page]:
+    ) -> tuple[Record, Page[Record]]:
         """As `rejects`, and the rows [with a code], in the order of the file. Raises also as `Readers.ask`."""
-        job = self._rejected(note, id_)
-        note.arguments = {"code": code}
+        job = self._rejected(entry, id_)
+        entry.arguments = {"code": code}
         skip = 0 if after is None else number_in(after)
         question = ReadRejects(tenant=self._name, job=job.job_id, code=code, skip=skip, limit=limit + 1)
         found = self._services.readers.ask(question, cancellation)
@@ -84,21 +84,21 @@ class JobsView(TenantView):
         return {**_counted_rejects(job), "kept": found["kept"]}, rows
 
     @recorded(Action.READ_REJECTS, "rejects")
-    def rejects_file(self, note: Note, id_: str) -> Record:
+    def rejects_file(self, entry: Entry, id_: str) -> Record:
         """All rejected rows as a Parquet file, with a URL that fetches it within five minutes.
 
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_REJECTS; `RetriableError` S3_UNAVAILABLE.
         """
-        job, services = self._rejected(note, id_), self._services
+        job, services = self._rejected(entry, id_), self._services
         found = rejects_object(job.job_id, jobs=services.jobs, objects=services.objects, settings=services.settings)
         if found is None:
             raise UserError("NO_REJECTS", f"job {job.job_id} has no rejects", job=job.job_id)
         url = services.presigner.get(found.bucket, found.key, name=f"rejects-{job.job_id}.parquet").url
         return {"job": job.job_id, "bytes": found.size, "url": url}
 
-    def _rejected(self, note: Note, id_: str) -> Job:
+    def _rejected(self, entry: Entry, id_: str) -> Job:
         job = self._import(id_, "NO_REJECTS")
-        note.object, note.job_id = job.audience, job.job_id
+        entry.object, entry.job_id = job.audience, job.job_id
         return job
 
     def _import(self, id_: str, code_of_exports: str) -> Job:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
-from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.deployment import DeploymentView
@@ -63,47 +63,47 @@ class DeploymentKafkaView(DeploymentView):
 
     @recorded(Action.READ_DEPLOYMENT, "dead-letters list")
     def dead_letters(
-        self, note: Note, cancellation: Cancellation, *, limit: int, states: Sequence[DeadLetterState] = ()
+        self, entry: Entry, cancellation: Cancellation, *, limit: int, states: Sequence[DeadLetterState] = ()
     ) -> Record:
         """The newest dead letters. They show bytes of unknown tenants, so the read is recorded."""
-        note.object, note.arguments = "dead-letters", {"limit": limit, **({"states": list(states)} if states else {})}
+        entry.object, entry.arguments = "dead-letters", {"limit": limit, **({"states": list(states)} if states else {})}
         found: Record = self._services.readers.ask(ListDeadLetters(limit=limit, states=tuple(states)), cancellation)
         return found
 
     @recorded(Action.READ_PAYLOADS, "dead-letters show")
-    def dead_letter(self, note: Note, cancellation: Cancellation, number: int) -> Record:
+    def dead_letter(self, entry: Entry, cancellation: Cancellation, number: int) -> Record:
         """One dead letter with its key and value. Raises NO_SUCH_DEAD_LETTER."""
-        note.object, note.arguments = "dead-letters", {"dead_letter": number}
+        entry.object, entry.arguments = "dead-letters", {"dead_letter": number}
         found: Record = self._services.readers.ask(ReadDeadLetter(number=number), cancellation)
         return found
 
     @recorded(Action.READ_DEPLOYMENT, "dead-letters replay")
-    def replay_dead_letters(self, note: Note, chosen: ChosenLetters) -> Record:
+    def replay_dead_letters(self, entry: Entry, chosen: ChosenLetters) -> Record:
         """Send dead letters to their topics again, also if the client goes. Raises NO_SUCH_DEAD_LETTER.
 
         Each is claimed before it is sent (`catalog.dead_letter_marks`), so a repeated request sends nothing twice.
         """
         with Cancellation() as never:
-            found, sent = self._chosen(note, chosen, never), 0
+            found, sent = self._chosen(entry, chosen, never), 0
             for batch in _batches(found["numbers"]):
                 claimed = self._take(found, batch, "replaying", named=chosen.dead_letters is not None)
                 if claimed:
                     sent += self._send(found["topic_id"], claimed, never)
-                note.after = {"sent": sent}
+                entry.after = {"sent": sent}
         return {"sent": sent, "already": len(found["numbers"]) - sent, "more": found["more"]}
 
     @recorded(Action.READ_DEPLOYMENT, "dead-letters dismiss")
-    def dismiss_dead_letters(self, note: Note, chosen: ChosenLetters) -> Record:
+    def dismiss_dead_letters(self, entry: Entry, chosen: ChosenLetters) -> Record:
         """Dismiss dead letters that nobody has replayed. Raises NO_SUCH_DEAD_LETTER."""
         with Cancellation() as never:
-            found = self._chosen(note, chosen, never)
+            found = self._chosen(entry, chosen, never)
         named = chosen.dead_letters is not None
         done = sum(len(self._take(found, batch, "dismissed", named=named)) for batch in _batches(found["numbers"]))
-        note.after = {"dismissed": done}
+        entry.after = {"dismissed": done}
         return {"dismissed": done, "already": len(found["numbers"]) - done, "more": found["more"]}
 
-    def _chosen(self, note: Note, chosen: ChosenLetters, cancellation: Cancellation) -> Record:
-        note.object, note.arguments = "dead-letters", chosen.record()
+    def _chosen(self, entry: Entry, chosen: ChosenLetters, cancellation: Cancellation) -> Record:
+        entry.object, entry.arguments = "dead-letters", chosen.record()
         numbers = None if chosen.dead_letters is None else tuple(chosen.dead_letters)
         question = SelectDeadLetters(numbers=numbers, topic=chosen.topic, code=chosen.code, up_to=chosen.up_to)
         found: Record = self._services.readers.ask(question, cancellation)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestration.access.guard import Note, recorded
+from orchestration.access.guard import Entry, recorded
+from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.repeats import RequestKey, once
 from orchestration.access.revisions import AUDIENCE, require_revision, revision_of
 from orchestration.access.views.audience_records import AudienceRecordsView
 from orchestration.access.views.operations import operation_record
@@ -23,7 +23,7 @@ class LakeChangesView(AudienceRecordsView):
     """Operations as one caller may start and see them."""
 
     @recorded(Action.RUN_JOBS, "audiences rollback")
-    def rollback(self, note: Note, name: str, *, version: int, reason: str, key: RequestKey) -> Record:
+    def rollback(self, entry: Entry, name: str, *, version: int, reason: str, key: RequestKey) -> Record:
         """Publish the members of an older version as a new version.
 
         Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, NO_SUCH_VERSION, and as `once`; `RetriableError`
@@ -33,10 +33,10 @@ class LakeChangesView(AudienceRecordsView):
         def check(audience: Audience) -> None:
             self._services.histories.version(ref_of(audience), Version(version))
 
-        return self._start(note, key, "rollback", name, {"version": version, "reason": reason}, check)
+        return self._start(entry, key, "rollback", name, {"version": version, "reason": reason}, check)
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences compact")
-    def compact(self, note: Note, name: str, *, target_mb: int, key: RequestKey) -> Record:
+    def compact(self, entry: Entry, name: str, *, target_mb: int, key: RequestKey) -> Record:
         """Publish the current members in fewer files, as a new version.
 
         Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, and as `once`; `RetriableError`
@@ -46,10 +46,10 @@ class LakeChangesView(AudienceRecordsView):
         def check(audience: Audience) -> None:
             operations.require_published(audience, self._services.histories.current(ref_of(audience)))
 
-        return self._start(note, key, "compact", name, {"target_mb": target_mb}, check)
+        return self._start(entry, key, "compact", name, {"target_mb": target_mb}, check)
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences expire")
-    def expire(self, note: Note, name: str, *, versions: int | None, days: int | None, key: RequestKey) -> Record:
+    def expire(self, entry: Entry, name: str, *, versions: int | None, days: int | None, key: RequestKey) -> Record:
         """Expire old versions by the audience's retention, or by the given numbers.
 
         Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_RETENTION, and as `once`.
@@ -59,10 +59,10 @@ class LakeChangesView(AudienceRecordsView):
         def check(audience: Audience) -> None:
             operations.changed_retention(audience.retention, changes)
 
-        return self._start(note, key, "expire", name, {"versions": versions, "days": days}, check)
+        return self._start(entry, key, "expire", name, {"versions": versions, "days": days}, check)
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences rename")
-    def rename(self, note: Note, name: str, *, new_name: str, seen: str, key: RequestKey) -> Record:
+    def rename(self, entry: Entry, name: str, *, new_name: str, seen: str, key: RequestKey) -> Record:
         """Rename an audience. `seen`: the revision that was read.
 
         Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, STALE_ETAG, AUDIENCE_EXISTS, NAME_TAKEN, AUDIENCE_IN_USE, and as
@@ -75,15 +75,15 @@ class LakeChangesView(AudienceRecordsView):
             wanted = audience_name(new_name)
             operations.check_rename(audience, wanted, audiences=services.audiences, segments=services.segment_changes)
 
-        return self._start(note, key, "rename", name, {"audience": new_name}, check)
+        return self._start(entry, key, "rename", name, {"audience": new_name}, check)
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences delete")
-    def delete(self, note: Note, name: str, *, seen: str) -> Record:
+    def delete(self, entry: Entry, name: str, *, seen: str) -> Record:
         """Delete an audience with all its versions. `seen`: the revision that was read.
 
         Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, STALE_ETAG, AUDIENCE_BUSY, AUDIENCE_IN_USE.
         """
-        note.object = name[:63]
+        entry.object = name[:63]
         audience = self._find(name)
         self._require_seen(audience, seen)
         operations.check_delete(audience, jobs=self._services.jobs, segments=self._services.segment_changes)
@@ -97,14 +97,14 @@ class LakeChangesView(AudienceRecordsView):
 
     def _start(
         self,
-        note: Note,
+        entry: Entry,
         key: RequestKey,
         kind: LakeChange,
         name: str,
         request: Mapping[str, Any],
         check: Callable[[Audience], None],
     ) -> Record:
-        note.object, note.arguments = name[:63], request
+        entry.object, entry.arguments = name[:63], request
 
         def start(claim: Claim) -> Record:
             audience = self._find(name)
@@ -112,7 +112,7 @@ class LakeChangesView(AudienceRecordsView):
             return operation_record(self._add(claim.job_id, claim.at_ms, kind, audience, request))
 
         value = once(self._services, self._caller, self._name, key, start)
-        note.job_id = value["operation"]
+        entry.job_id = value["operation"]
         return value
 
     def _add(

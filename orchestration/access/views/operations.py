@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from connectors.sinks.addresses import s3_object
-from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.manifests import settings_of_manifest
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
@@ -46,7 +46,7 @@ class OperationsView(TenantView):
     @recorded(Action.READ_USERS, "audiences diff")
     def compare_versions(
         self,
-        note: Note,
+        entry: Entry,
         audience: str,
         *,
         earlier: int,
@@ -57,9 +57,9 @@ class OperationsView(TenantView):
         values: bool = False,
     ) -> Record:
         """Begin to compare two versions, as `CompareVersions`. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
-        note.object, note.arguments = audience[:100], {"earlier": earlier, "later": later, "sample": sample}
+        entry.object, entry.arguments = audience[:100], {"earlier": earlier, "later": later, "sample": sample}
         if values:
-            note.arguments = {**note.arguments, "values": True}
+            entry.arguments = {**entry.arguments, "values": True}
         found = self._services.audiences.get(self._name, audience_name(audience))
         question = CompareVersions(
             tenant=self._name,
@@ -75,14 +75,14 @@ class OperationsView(TenantView):
 
     @recorded(Action.RUN_JOBS, "export")
     def write_file(
-        self, note: Note, audience: str, *, to: str, version: int | None, as_of: str | None, overwrite: bool
+        self, entry: Entry, audience: str, *, to: str, version: int | None, as_of: str | None, overwrite: bool
     ) -> Record:
         """Begin to write a version as one Parquet file.
 
         Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_TIME, BAD_URI, BAD_DESTINATION.
         """
-        note.object = audience[:63]
-        note.arguments = {"to": to[:1024], "version": version, "as_of": as_of, "overwrite": overwrite}
+        entry.object = audience[:63]
+        entry.arguments = {"to": to[:1024], "version": version, "as_of": as_of, "overwrite": overwrite}
         found = self._services.audiences.get(self._name, audience_name(audience))
         moment_of(as_of)
         s3_object(to)
@@ -93,17 +93,17 @@ class OperationsView(TenantView):
         return self._begin(question, "file", Action.RUN_JOBS)
 
     @recorded(Action.READ_USERS, "segments check")
-    def check_segment(self, note: Note, segment: str, *, timeout_s: float) -> Record:
+    def check_segment(self, entry: Entry, segment: str, *, timeout_s: float) -> Record:
         """Begin to compare the members of a segment with its rule. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
-        note.object = segment[:100]
+        entry.object = segment[:100]
         found = self._services.segments.get(self._name, segment_name(segment))
         question = CheckSegment(tenant=self._name, segment=found.name, timeout_s=timeout_s)
         return self._begin(question, "segment_check", Action.READ_USERS)
 
     @recorded(Action.RUN_JOBS, "inspect")
-    def inspect(self, note: Note, uri: str, *, kind: ImportKind, format_: FileFormat | None) -> Record:
+    def inspect(self, entry: Entry, uri: str, *, kind: ImportKind, format_: FileFormat | None) -> Record:
         """Begin to inspect a file in the object store. Raises `UserError` BAD_URI, BAD_SOURCE."""
-        note.object, note.arguments = "checks", {"source": uri[:1024], "kind": kind}
+        entry.object, entry.arguments = "checks", {"source": uri[:1024], "kind": kind}
         self._require_source(uri)
         question = InspectObject(tenant=self._name, uri=uri, kind=kind, format=format_)
         return self._begin(question, "inspection", Action.RUN_JOBS)
@@ -111,7 +111,7 @@ class OperationsView(TenantView):
     @recorded(Action.RUN_JOBS, "import --dry-run")
     def try_import(
         self,
-        note: Note,
+        entry: Entry,
         uri: str | None,
         *,
         target: str,
@@ -124,7 +124,7 @@ class OperationsView(TenantView):
         Raises `UserError` BAD_NAME, BAD_URI, BAD_SOURCE, UNKNOWN_UPLOAD, UPLOAD_UNFINISHED, and as
         `settings_of_manifest`.
         """
-        note.object, note.arguments = target[:100], {"source": (uri or upload or "")[:1024]}
+        entry.object, entry.arguments = target[:100], {"source": (uri or upload or "")[:1024]}
         if upload is not None:
             uri = self._uri_of(upload)
         else:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Final
 
 from orchestration.access.grants import check_administrators, principal_record, token_record
-from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import DEPLOYMENT, Action, Role, Scope
 from orchestration.access.request_ids import principal_id
@@ -34,16 +34,16 @@ class PrincipalsView(DeploymentView):
         }
 
     @recorded(Action.MANAGE_ACCESS, "principals withdraw")
-    def withdraw_access(self, note: Note, id_: str) -> Record:
+    def withdraw_access(self, entry: Entry, id_: str) -> Record:
         """Take all roles from a principal, revoke its tokens and end its sessions; returns the principal after that.
 
         Raises as `principal`, and `UserError` LAST_ADMINISTRATOR.
         """
-        note.object, note.arguments = "principals", {"principal": id_[:26]}
+        entry.object, entry.arguments = "principals", {"principal": id_[:26]}
         wanted = principal_id(id_)
         had = self._services.principals.withdraw(wanted, now_ms=now_ms(), check=check_administrators)
-        note.before = _roles_record(had)
-        note.after = _roles_record(())
+        entry.before = _roles_record(had)
+        entry.after = _roles_record(())
         return self.principal(id_)
 
 

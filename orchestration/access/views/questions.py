@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
-from orchestration.access.guard import SHOWN, Note, reads, recorded
+from orchestration.access.guard import SHOWN, Entry, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.rounding import Rounding, questions
@@ -51,7 +51,7 @@ class QuestionsView(TenantView):
     """What one caller may ask. Every question can be given up from another thread."""
 
     @recorded(Action.READ, "counts")
-    def count(self, note: Note, cancellation: Cancellation, wanted: WantedCount) -> Record:
+    def count(self, entry: Entry, cancellation: Cancellation, wanted: WantedCount) -> Record:
         """How many users a rule matches; see `answers.counts`.
 
         Exact numbers need the right to read users: a rule can be true of one person alone. Without it they are rounded
@@ -59,7 +59,7 @@ class QuestionsView(TenantView):
         of the rule; `RetriableError` as `Readers.ask`.
         """
         exact = Action.READ_USERS in self.permitted
-        note.object, note.arguments = "counts", {"rule": wanted.rule[:SHOWN], "exact": exact}
+        entry.object, entry.arguments = "counts", {"rule": wanted.rule[:SHOWN], "exact": exact}
         if exact:
             return {**self._count(cancellation, wanted), "rounded_to": None}
         rule, settings = rule_of(wanted.rule, wanted.timezone).rule, self._services.settings
@@ -68,9 +68,9 @@ class QuestionsView(TenantView):
         return rounding.answer(rule, self._count(cancellation, wanted), self._services.partitions)
 
     @recorded(Action.READ_USERS, "counts")
-    def count_with_users(self, note: Note, cancellation: Cancellation, wanted: WantedCount) -> Record:
+    def count_with_users(self, entry: Entry, cancellation: Cancellation, wanted: WantedCount) -> Record:
         """As `count`, and some of the members."""
-        note.object, note.arguments = "counts", {"rule": wanted.rule[:SHOWN], "users": wanted.users}
+        entry.object, entry.arguments = "counts", {"rule": wanted.rule[:SHOWN], "users": wanted.users}
         return {**self._count(cancellation, wanted), "rounded_to": None}
 
     def _spend(self, numbers: int) -> None:
@@ -115,35 +115,35 @@ class QuestionsView(TenantView):
         return self._ask(MeasureSegment(tenant=self._name, segment=found.name), cancellation)
 
     @recorded(Action.READ_USERS, "users look up")
-    def look_up_user(self, note: Note, cancellation: Cancellation, user: str) -> Record:
+    def look_up_user(self, entry: Entry, cancellation: Cancellation, user: str) -> Record:
         """What is known of a user. Raises `UserError` UNKNOWN_USER."""
-        note.object, note.arguments = "users", _mark(user)
+        entry.object, entry.arguments = "users", _mark(user)
         found = self._ask(LookUpUser(tenant=self._name, user=user), cancellation)
         if not found["known"]:
             raise unknown_user()
         return found
 
     @recorded(Action.READ_USERS, "segments explain")
-    def explain(self, note: Note, cancellation: Cancellation, segment: str, user: str, as_of: str | None) -> Record:
+    def explain(self, entry: Entry, cancellation: Cancellation, segment: str, user: str, as_of: str | None) -> Record:
         """Why a user is in a segment or not. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, UNKNOWN_USER."""
-        note.object, note.arguments = segment[:100], {**_mark(user), "as_of": as_of}
+        entry.object, entry.arguments = segment[:100], {**_mark(user), "as_of": as_of}
         found = self._services.segments.get(self._name, segment_name(segment))
         return self._ask(ExplainUser(tenant=self._name, segment=found.name, user=user, as_of=as_of), cancellation)
 
     @recorded(Action.READ_USERS, "sql")
-    def query(self, note: Note, cancellation: Cancellation, sql: str, *, rows: int, timeout_s: float) -> Record:
+    def query(self, entry: Entry, cancellation: Cancellation, sql: str, *, rows: int, timeout_s: float) -> Record:
         """The result of one SELECT over `audience(...)` and `rejects(...)`, also of other tenants of the caller.
 
         Raises as `SqlRunner.run`, `UserError` QUERY_RUNNING, UNKNOWN_TENANT, FORBIDDEN, UNKNOWN_AUDIENCE, UNKNOWN_JOB.
         """
-        note.object, note.arguments = "queries", {"sql": sql[:SHOWN]}
+        entry.object, entry.arguments = "queries", {"sql": sql[:SHOWN]}
         with self._services.readers.turns.alone(self._name, cancellation):
             return self._services.sql.run(self._name, sql, self._meaning, cancellation, rows=rows, timeout_s=timeout_s)
 
     @recorded(Action.READ_USERS, "sql")
     def stream_query(
         self,
-        note: Note,
+        entry: Entry,
         cancellation: Cancellation,
         sql: str,
         put: Callable[[dict[str, Any]], None],
@@ -151,20 +151,20 @@ class QuestionsView(TenantView):
         timeout_s: float,
     ) -> None:
         """As `query`, but without a limit of rows: `put` gets its columns, then its rows, some at a time."""
-        note.object, note.arguments = "queries", {"sql": sql[:SHOWN]}
+        entry.object, entry.arguments = "queries", {"sql": sql[:SHOWN]}
         with self._services.readers.turns.alone(self._name, cancellation):
             self._services.sql.stream(sql, self._meaning, cancellation, put, timeout_s=timeout_s)
 
     @recorded(Action.READ_USERS, "sql")
-    def read_version(self, note: Note, call: AudienceCall) -> FindVersionFiles:
+    def read_version(self, entry: Entry, call: AudienceCall) -> FindVersionFiles:
         """A version that a query of another tenant names: the trail of this one has it too."""
-        note.object, note.arguments = call.audience[:63], {"version": call.version}
+        entry.object, entry.arguments = call.audience[:63], {"version": call.version}
         return self._version(call)
 
     @recorded(Action.READ_REJECTS, "sql")
-    def read_rejects(self, note: Note, job: Job) -> FindRejectsFile:
+    def read_rejects(self, entry: Entry, job: Job) -> FindRejectsFile:
         """Rejects that a query of another tenant names, as `read_version`."""
-        note.object, note.job_id = job.audience[:63], job.job_id
+        entry.object, entry.job_id = job.audience[:63], job.job_id
         return FindRejectsFile(tenant=self._name, job=job.job_id)
 
     def _meaning(self, call: Call) -> FindVersionFiles | FindRejectsFile:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.operations import operation_record
@@ -23,13 +23,13 @@ class RecipientsView(TenantView):
 
     @recorded(Action.MANAGE_AUDIENCES, "recipients replace")
     def replace_recipients(
-        self, note: Note, audience: str | None, *, emails: Sequence[str] | None, webhooks: Sequence[str] | None
+        self, entry: Entry, audience: str | None, *, emails: Sequence[str] | None, webhooks: Sequence[str] | None
     ) -> Record:
         """Replace all recipients of notices about an audience, or about all of the tenant; None leaves a channel.
 
         Raises as `recipients`, and `UserError` BAD_RECIPIENT.
         """
-        note.object = "recipients" if audience is None else audience[:63]
+        entry.object = "recipients" if audience is None else audience[:63]
         about = self._about(audience)
         set_recipients(
             self._name,
@@ -40,7 +40,7 @@ class RecipientsView(TenantView):
             settings=self._services.settings,
         )
         changed = self._record(about)
-        note.after = {"items": changed["items"]}  # URLs without their query, which may be a secret
+        entry.after = {"items": changed["items"]}  # URLs without their query, which may be a secret
         return changed
 
     @reads(Action.MANAGE_AUDIENCES)
@@ -50,23 +50,23 @@ class RecipientsView(TenantView):
 
     @recorded(Action.MANAGE_AUDIENCES, "recipients test")
     def send_test(
-        self, note: Note, audience: str | None, *, channel: Literal["email", "webhook"], address: str
+        self, entry: Entry, audience: str | None, *, channel: Literal["email", "webhook"], address: str
     ) -> Record:
         """Begin to send a test notification to a recipient; `address` as it is shown, or whole.
 
         Raises as `recipients`, and `UserError` UNKNOWN_RECIPIENT, TOO_MANY_TESTS.
         """
-        note.object = "recipients" if audience is None else audience[:63]
-        note.arguments = {"channel": channel, "address": address.partition("?")[0]}
+        entry.object = "recipients" if audience is None else audience[:63]
+        entry.arguments = {"channel": channel, "address": address.partition("?")[0]}
         about = self._about(audience)
         named = [one for one in self._services.recipients.get(self._name, about) if one.channel == channel]
         found = next((one for one in named if address in {one.address, one.shown}), None)
         if found is None:
             raise UserError(
                 "UNKNOWN_RECIPIENT",
-                f"{note.arguments['address']!r} is not a recipient of notifications about "
+                f"{entry.arguments['address']!r} is not a recipient of notifications about "
                 f"{f'audience {audience}' if audience else 'all audiences'}; add it first",
-                address=note.arguments["address"],
+                address=entry.arguments["address"],
             )
         now = now_ms()
         if self._services.operations.count(self._name, "recipient_test", since_ms=now - 60_000) >= TESTS_PER_MINUTE:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from orchestration.access.guard import Note, recorded
+from orchestration.access.guard import Entry, recorded
+from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.import_orders import ImportOrder
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.repeats import RequestKey, once
 from orchestration.access.revisions import SCHEDULE, require_revision, revision_of
 from orchestration.access.schedule_requests import KINDS, edited_request
 from orchestration.access.views.tenant import TenantView
@@ -31,23 +31,23 @@ class ScheduleChangesView(TenantView):
 
     @recorded(Action.RUN_JOBS, "schedules create")
     def create_schedule(
-        self, note: Note, name: str, *, expression: str, timezone: str, given: Mapping[str, Mapping[str, Any]]
+        self, entry: Entry, name: str, *, expression: str, timezone: str, given: Mapping[str, Mapping[str, Any]]
     ) -> Record:
         """Create a schedule. `given` has the request of its one kind: an `ImportOrder`, an export, or a snapshot.
 
         Raises `UserError` as `operations.schedules` does, BAD_SOURCE, BAD_DESTINATION.
         """
-        note.object, note.arguments = (
+        entry.object, entry.arguments = (
             f"schedules/{name[:63]}",
             {"expression": expression, "timezone": timezone, **given},
         )
         ((kind, request),) = given.items()
         times = {"expression": expression, "timezone": timezone}
-        note.after = self._record(self._keep(kind, name, request, times, edited=None))
-        return note.after
+        entry.after = self._record(self._keep(kind, name, request, times, edited=None))
+        return entry.after
 
     @recorded(Action.RUN_JOBS, "schedules change")
-    def change_schedule(self, note: Note, name: str, *, changes: Mapping[str, Any], seen: str) -> Record:
+    def change_schedule(self, entry: Entry, name: str, *, changes: Mapping[str, Any], seen: str) -> Record:
         """Change when a schedule runs or what, pause it (`enabled` false), or resume it without its missed runs.
 
         `changes`: `enabled`, `expression`, `timezone`, and members of the request under its kind, in the form of
@@ -55,8 +55,8 @@ class ScheduleChangesView(TenantView):
 
         Raises `UserError` as `create_schedule`, and BAD_NAME, UNKNOWN_SCHEDULE, STALE_ETAG.
         """
-        note.object, note.arguments = f"schedules/{name[:63]}", dict(changes)
-        found, note.before = self._seen(name, seen)
+        entry.object, entry.arguments = f"schedules/{name[:63]}", dict(changes)
+        found, entry.before = self._seen(name, seen)
         enabled = changes.get("enabled")
         edit = operations.Edit(seen=found, enabled=found.enabled if enabled is None else enabled)
         if changes.keys() - {"enabled"}:
@@ -65,24 +65,24 @@ class ScheduleChangesView(TenantView):
             found = self._keep(found.kind, name, request, times, edited=edit)
         else:
             found = operations.switch(self._services.schedules, edit, now_ms())
-        note.after = self._record(found)
-        return note.after
+        entry.after = self._record(found)
+        return entry.after
 
     @recorded(Action.RUN_JOBS, "schedules delete")
-    def delete_schedule(self, note: Note, name: str, *, seen: str) -> Record:
+    def delete_schedule(self, entry: Entry, name: str, *, seen: str) -> Record:
         """Delete a schedule; what its runs have produced stays. Raises as `change_schedule`."""
-        note.object = f"schedules/{name[:63]}"
-        found, note.before = self._seen(name, seen)
+        entry.object = f"schedules/{name[:63]}"
+        found, entry.before = self._seen(name, seen)
         operations.delete(self._services.schedules, found)
-        return note.before
+        return entry.before
 
     @recorded(Action.RUN_JOBS, "schedules run")
-    def run_schedule(self, note: Note, name: str, *, key: RequestKey) -> Record:
+    def run_schedule(self, entry: Entry, name: str, *, key: RequestKey) -> Record:
         """Start a run now, also of a paused schedule; returns the id of its job or export.
 
         Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE, and as `once`; `RetriableError` ENGINE_UNAVAILABLE.
         """
-        note.object = f"schedules/{name[:63]}"
+        entry.object = f"schedules/{name[:63]}"
 
         def start(claim: Claim) -> Record:
             word = "export" if self._get(name).kind == "export" else "job"
@@ -92,7 +92,7 @@ class ScheduleChangesView(TenantView):
             return {word: started, "state": "SUBMITTED"}
 
         value = once(self._services, self._caller, self._name, key, start)
-        note.job_id = value.get("job") or value["export"]
+        entry.job_id = value.get("job") or value["export"]
         return value
 
     def _keep(

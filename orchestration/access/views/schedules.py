@@ -16,7 +16,7 @@ class SchedulesView(TenantView):
     """Schedules as one caller sees them."""
 
     @reads(Action.READ)
-    def schedules(self, *, after: str = "", limit: int) -> Page:
+    def schedules(self, *, after: str = "", limit: int) -> Page[Record]:
         """Schedules by name."""
         found = self._services.schedules.page(self._name, after=after, limit=limit + 1)
         jobs, exports = self._services.jobs, self._services.exports

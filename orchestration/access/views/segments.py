@@ -1,39 +1,147 @@
 """Segments of a tenant."""
 
-from collections.abc import Sequence
+from typing import Final
 
-from orchestration.access.guard import reads
-from orchestration.access.pages import Page, Record, page_of
+from orchestration.access.bodies.segments import NewSegment, NewSnapshot, SegmentRule, SegmentState
+from orchestration.access.guard import SHOWN, Entry, reads, recorded
+from orchestration.access.idempotency import RequestKey, once_as
+from orchestration.access.pages import Page, Tagged, first
 from orchestration.access.policy import Action
+from orchestration.access.revisions import Seen, unchanged
 from orchestration.access.views.tenant import TenantView
-from orchestration.operations.segment_records import partition_record, rule_version_record, segment_record
-from orchestration.platform.clock import now_ms
-from schemas.ids import (
-    segment_name,
+from orchestration.catalog.idempotency import Claim
+from orchestration.operations.segments import rule_of
+from orchestration.operations.snapshots import snapshot
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.records.jobs import Started
+from orchestration.records.segments import RuleVersion, Segment, SegmentDetail
+from schemas.ids import JobId, segment_name
+
+OF_RULES: Final = (
+    "BAD_NAME",
+    "BAD_RULE",
+    "RULE_TOO_BIG",
+    "BAD_TIMEZONE",
+    "UNKNOWN_AUDIENCE",
+    "UNKNOWN_SEGMENT",
+    "SEGMENT_CYCLE",
 )
 
 
-class SegmentsView(TenantView):
-    """Segments as one caller sees them."""
+class Segments(TenantView):
+    """Segments as one caller sees and changes them."""
 
-    @reads(Action.READ)
-    def segments(self, *, after: str = "", limit: int) -> Page:
+    @reads(Action.READ, "GET /segments")
+    def list_segments(self, *, after: str = "", limit: int) -> Page[Segment]:
         """Segments by name, with their sizes."""
-        found, now = self._services.segments.page(self._name, after=after, limit=limit + 1), now_ms()
-        partitions = self._services.partitions
-        return page_of(found, limit, lambda one: one.segment.name, lambda one: segment_record(one, partitions, now))
+        found = self._services.segments.page(
+            self._name, after=after, limit=limit + 1, partitions=self._services.partitions, now_ms=now_ms()
+        )
+        return first(found, limit, lambda one: one.segment)
 
-    @reads(Action.READ)
-    def segment(self, name: str) -> Record:
-        """The segment of that name, with its partitions. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
-        found = self._services.segments.overview(self._name, segment_name(name))
-        return {
-            **segment_record(found, self._services.partitions, now_ms()),
-            "of_partitions": [partition_record(one) for one in found.partitions.values()],
-        }
+    @reads(Action.READ, "GET /segments/{segment}")
+    def get_segment(self, segment: str) -> Tagged[SegmentDetail]:
+        """A segment with the latest report of each partition."""
+        name = segment_name(segment)
+        return self._services.segments.detail(self._name, name, partitions=self._services.partitions, now_ms=now_ms())
 
-    @reads(Action.READ)
-    def segment_versions(self, name: str) -> Sequence[Record]:
-        """All rules of a segment, oldest first. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
-        versions = self._services.segments.versions_of(self._name, segment_name(name))
-        return [rule_version_record(version) for version in versions]
+    @reads(Action.READ, "GET /segments/{segment}/versions")
+    def list_rule_versions(self, segment: str) -> list[RuleVersion]:
+        """The rules that a segment has had, oldest first."""
+        return self._services.segments.rules_of(self._name, segment_name(segment))
+
+    @recorded(
+        Action.WRITE_SEGMENTS,
+        "segments create",
+        "POST /segments",
+        status=201,
+        problems=(*OF_RULES, "NAME_TAKEN", "AUDIENCE_NAME_TAKEN", "SEGMENT_EXISTS", "TOO_MANY_SEGMENTS"),
+    )
+    def create_segment(self, entry: Entry, body: NewSegment) -> Tagged[Segment]:
+        """Create a segment. Its workers evaluate it over all past events first."""
+        _describe(entry, body.segment, body)
+        self._services.segment_changes.create(
+            self._name,
+            segment_name(body.segment),
+            rule_of(body.text(), body.timezone),
+            new_id=fresh_id(),
+            author=self._caller.principal.name,
+            now_ms=now_ms(),
+        )
+        return self._changed(entry, body.segment)
+
+    @recorded(Action.WRITE_SEGMENTS, "segments edit", "PUT /segments/{segment}", problems=(*OF_RULES, "SEGMENT_PAUSED"))
+    def edit_segment(self, entry: Entry, segment: str, body: SegmentRule, *, seen: Seen) -> Tagged[Segment]:
+        """Change the rule of a segment. The same rule in other words makes no version."""
+        _describe(entry, segment, body)
+        self._services.segment_changes.edit(
+            self._name,
+            segment_name(segment),
+            rule_of(body.text(), body.timezone),
+            author=self._caller.principal.name,
+            now_ms=now_ms(),
+            check=unchanged(Segment.revision, seen),
+        )
+        return self._changed(entry, segment)
+
+    @recorded(Action.WRITE_SEGMENTS, "segments change state", "PUT /segments/{segment}/state")
+    def change_segment_state(self, entry: Entry, segment: str, body: SegmentState) -> Tagged[Segment]:
+        """Pause or resume a segment. No effect on one in that state."""
+        entry.object, entry.arguments = f"segments/{segment[:63]}", {"state": body.state}
+        segments = self._services.segment_changes
+        change = segments.pause if body.state == "paused" else segments.resume
+        change(self._name, segment_name(segment), now_ms=now_ms())
+        return self._changed(entry, segment)
+
+    @recorded(Action.WRITE_SEGMENTS, "segments delete", "DELETE /segments/{segment}", problems=("SEGMENT_IN_USE",))
+    def delete_segment(self, entry: Entry, segment: str, *, seen: Seen) -> Segment:
+        """Delete a segment; all its members leave. Its answer is the segment as it was."""
+        entry.object = f"segments/{segment[:63]}"
+        entry.before = before = self._segment(segment)
+        self._services.segment_changes.delete(
+            self._name, segment_name(segment), now_ms=now_ms(), check=unchanged(Segment.revision, seen)
+        )
+        return before
+
+    @recorded(
+        Action.RUN_JOBS,
+        "segments snapshot",
+        "POST /segments/{segment}/snapshots",
+        status=202,
+        problems=("BAD_TIME", "SEGMENT_PAUSED", "ENGINE_UNAVAILABLE", "ENGINE_REFUSED"),
+    )
+    def snapshot_segment(self, entry: Entry, segment: str, body: NewSnapshot, *, key: RequestKey) -> Started:
+        """Publish the members of a segment as a version of an audience."""
+        entry.object = f"segments/{segment[:63]}"
+        entry.arguments = {"audience": body.audience, "allow_shrink": body.allow_shrink}
+
+        def start(claim: Claim) -> Started:
+            job = snapshot(
+                self._name,
+                segment,
+                audience=body.audience,
+                at=body.at,
+                allow_shrink=body.allow_shrink,
+                new_id=claim.job_id,
+                audiences=self._services.audiences,
+                engine=self._services.engine,
+                segments=self._services.segment_changes,
+            )
+            return Started(job=job)
+
+        started = once_as(Started, self._services, self._caller, self._name, key, start)
+        entry.job_id = JobId(started.job)
+        return started
+
+    def _segment(self, name: str) -> Segment:
+        return self._services.segments.one(
+            self._name, segment_name(name), partitions=self._services.partitions, now_ms=now_ms()
+        )
+
+    def _changed(self, entry: Entry, name: str) -> Segment:
+        entry.after = found = self._segment(name)
+        return found
+
+
+def _describe(entry: Entry, name: str, body: SegmentRule) -> None:
+    entry.object, entry.arguments = f"segments/{name[:63]}", {"rule": body.text()[:SHOWN], "timezone": body.timezone}

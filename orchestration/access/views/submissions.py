@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from orchestration.access.guard import Note, recorded
+from orchestration.access.guard import Entry, recorded
+from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.import_orders import ImportOrder
 from orchestration.access.manifests import settings_of_manifest
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.repeats import RequestKey, once
 from orchestration.access.uploading import stored_upload
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
@@ -29,16 +29,16 @@ class SubmissionsView(TenantView):
     """Jobs as one caller may start, cancel and retry them."""
 
     @recorded(Action.RUN_JOBS, "import")
-    def start_import(self, note: Note, given: Mapping[str, Any], key: RequestKey) -> Record:
+    def start_import(self, entry: Entry, given: Mapping[str, Any], key: RequestKey) -> Record:
         """Start an import, which is registered within seconds; `given`: an `ImportOrder` as plain data.
 
         Raises `UserError` BAD_NAME, BAD_SPEC, BAD_COLUMN, BAD_URI, BAD_SOURCE, SOURCE_GONE, ACCESS_DENIED,
         NO_SUCH_BUCKET, BAD_MANIFEST, NOT_IN_MANIFEST, ESCAPED_EXPORT, UNKNOWN_UPLOAD, UPLOAD_UNFINISHED, and as `once`;
         `RetriableError` S3_UNAVAILABLE, ENGINE_UNAVAILABLE.
         """
-        note.arguments = dict(given)
+        entry.arguments = dict(given)
         order = ImportOrder(**given)
-        note.object = order.target[:63]
+        entry.object = order.target[:63]
 
         def start(claim: Claim) -> Record:
             source = self._source(order)
@@ -56,43 +56,43 @@ class SubmissionsView(TenantView):
             )
             return {"job": started, "state": "SUBMITTED"}
 
-        return self._once(note, key, start)
+        return self._once(entry, key, start)
 
     @recorded(Action.RUN_JOBS, "export")
-    def start_export(self, note: Note, wanted: Mapping[str, Any], key: RequestKey) -> Record:
+    def start_export(self, entry: Entry, wanted: Mapping[str, Any], key: RequestKey) -> Record:
         """Start an export, which is registered within seconds; `wanted`: an `ExportRequest` as plain data without ids.
 
         Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_DESTINATION, BAD_URI, BAD_FORMAT, BAD_SHAPE, BAD_TIME,
         NOT_IN_A_DELTA, DESTINATION_NOT_WRITABLE, UNKNOWN_PROFILE, BAD_PROFILES, OUTSIDE_PROFILE, and as `once`;
         `RetriableError` ENGINE_UNAVAILABLE.
         """
-        note.object, note.arguments = str(wanted["audience"])[:63], dict(wanted)
+        entry.object, entry.arguments = str(wanted["audience"])[:63], dict(wanted)
 
         def start(claim: Claim) -> Record:
             request = ExportRequest.from_record({**wanted, "export_id": claim.job_id, "tenant": self._name})
             return {"export": self._services.export_jobs.submit(request), "state": "SUBMITTED"}
 
-        return self._once(note, key, start)
+        return self._once(entry, key, start)
 
     @recorded(Action.RUN_JOBS, "jobs cancel")
-    def cancel(self, note: Note, id_: str) -> Record:
+    def cancel(self, entry: Entry, id_: str) -> Record:
         """Cancel a job of any kind. Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, IS_DUPLICATE, TOO_LATE."""
         wanted = job_id(id_)
-        found = self._find(note, wanted)
-        note.before = {"state": found.state}
+        found = self._find(entry, wanted)
+        entry.before = {"state": found.state}
         if isinstance(found, Export):
             export = self._services.export_jobs.cancel(wanted)
             record, already, warnings = any_record(export.export), export.already, export.warnings
         else:
             done = self._services.import_jobs.cancel(wanted)
             record, already, warnings = any_record(done.job), done.already, done.warnings
-        note.after = {"state": record["state"]}
+        entry.after = {"state": record["state"]}
         return {**record, "already": already, "warnings": list(warnings)}
 
     @recorded(Action.RUN_JOBS, "jobs retry")
     def retry(
         self,
-        note: Note,
+        entry: Entry,
         id_: str,
         *,
         force: bool,
@@ -106,13 +106,13 @@ class SubmissionsView(TenantView):
         BAD_DESTINATION, and as `once`; `RetriableError` ENGINE_UNAVAILABLE.
         """
         wanted = job_id(id_)
-        note.arguments = {
+        entry.arguments = {
             "job": wanted,
             "force": force,
             "with_audience_settings": with_audience_settings,
             **({"allow_shrink": True} if allow_shrink else {}),
         }
-        found = self._find(note, wanted)
+        found = self._find(entry, wanted)
 
         def start(claim: Claim) -> Record:
             if isinstance(found, Export):
@@ -134,15 +134,15 @@ class SubmissionsView(TenantView):
             )
             return {"job": started, "state": "SUBMITTED", "retry_of": found.job_id}
 
-        return self._once(note, key, start)
+        return self._once(entry, key, start)
 
     @recorded(Action.RUN_JOBS, "exports files")
-    def export_files(self, note: Note, id_: str) -> Record:
+    def export_files(self, entry: Entry, id_: str) -> Record:
         """The files of an export to `download`, each with a request that fetches it within five minutes.
 
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_FILES; `RetriableError` S3_UNAVAILABLE.
         """
-        found = self._find(note, job_id(id_))
+        found = self._find(entry, job_id(id_))
         if not isinstance(found, Export) or not str(found.request.get("to")).startswith(
             self._reach().resolved(DOWNLOAD, "")
         ):
@@ -168,16 +168,16 @@ class SubmissionsView(TenantView):
             ],
         }
 
-    def _once(self, note: Note, key: RequestKey, start: Any) -> Record:
+    def _once(self, entry: Entry, key: RequestKey, start: Any) -> Record:
         value = once(self._services, self._caller, self._name, key, start)
-        note.job_id = JobId(value.get("job") or value["export"])
+        entry.job_id = JobId(value.get("job") or value["export"])
         return value
 
-    def _find(self, note: Note, wanted: JobId) -> AnyJob:
+    def _find(self, entry: Entry, wanted: JobId) -> AnyJob:
         found = self._services.all_jobs.find(wanted, tenant=self._name)
         if found is None:
             raise unknown_job(wanted)
-        note.object, note.job_id = found.audience[:63], wanted
+        entry.object, entry.job_id = found.audience[:63], wanted
         return found
 
     def _source(self, order: ImportOrder) -> str:

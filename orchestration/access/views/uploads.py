@@ -2,10 +2,10 @@
 
 from urllib.parse import urlsplit
 
-from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.guard import Entry, reads, recorded
+from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.repeats import RequestKey, once
 from orchestration.access.request_ids import upload_id
 from orchestration.access.uploading import (
     UNFINISHED_BYTES,
@@ -27,12 +27,12 @@ class UploadsView(TenantView):
     """Uploads as one caller sees and makes them."""
 
     @recorded(Action.RUN_JOBS, "uploads create")
-    def create_upload(self, note: Note, *, name: str, size: int, content_type: str, key: RequestKey) -> Record:
+    def create_upload(self, entry: Entry, *, name: str, size: int, content_type: str, key: RequestKey) -> Record:
         """Begin an upload; returns the request that sends it, or its number of parts. A repeat gets a new request.
 
         Raises `UserError` BAD_UPLOAD, TOO_MANY_UPLOADS, and as `once`; `RetriableError` S3_UNAVAILABLE.
         """
-        note.object, note.arguments = "uploads", {"name": name, "size": size}
+        entry.object, entry.arguments = "uploads", {"name": name, "size": size}
 
         def start(claim: Claim) -> Record:
             wanted = new_upload(
@@ -42,7 +42,7 @@ class UploadsView(TenantView):
             return {"upload": claim.job_id}
 
         made = once(self._services, self._caller, self._name, key, start)
-        note.job_id = made["upload"]
+        entry.job_id = made["upload"]
         return begun(self._services, self._get(made["upload"]))
 
     @reads(Action.RUN_JOBS)
@@ -57,22 +57,22 @@ class UploadsView(TenantView):
         return upload_record(self._services, self._get(id_))
 
     @recorded(Action.RUN_JOBS, "uploads parts")
-    def parts(self, note: Note, id_: str, numbers: list[int]) -> Record:
+    def parts(self, entry: Entry, id_: str, numbers: list[int]) -> Record:
         """A request for each of these parts. Raises `UserError` BAD_JOB_ID, UNKNOWN_UPLOAD, BAD_UPLOAD."""
-        note.object, note.arguments = "uploads", {"upload": id_[:26]}
+        entry.object, entry.arguments = "uploads", {"upload": id_[:26]}
         return part_requests(self._services, self._get(id_), numbers)
 
     @recorded(Action.RUN_JOBS, "uploads complete")
-    def complete(self, note: Note, id_: str) -> Record:
+    def complete(self, entry: Entry, id_: str) -> Record:
         """Check that everything has arrived, and join parts. Raises as `upload`, and `UserError` UPLOAD_UNFINISHED."""
-        note.object, note.arguments = "uploads", {"upload": id_[:26]}
+        entry.object, entry.arguments = "uploads", {"upload": id_[:26]}
         complete_parts(self._services, self._get(id_))
         return upload_record(self._services, stored_upload(self._services, self._name, id_), stored=True)
 
     @recorded(Action.RUN_JOBS, "uploads delete")
-    def delete_upload(self, note: Note, id_: str) -> Record:
+    def delete_upload(self, entry: Entry, id_: str) -> Record:
         """Delete an upload and everything that has arrived of it. Raises as `upload`, and `UserError` UPLOAD_IN_USE."""
-        note.object, note.arguments = "uploads", {"upload": id_[:26]}
+        entry.object, entry.arguments = "uploads", {"upload": id_[:26]}
         found = self._get(id_)
         record = upload_record(self._services, found)
         remove(self._services, found)

@@ -4,16 +4,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.api.models.common import (
+from orchestration.access.bodies.common import (
     AT,
     JOB,
     Example,
     Id,
     Name,
+    ResourceName,
     Role,
     Shape,
     TenantName,
-    TextOfName,
     Time,
     page_of,
 )
@@ -273,7 +273,7 @@ class TenantPage(Shape):
 class NewTenant(Shape):
     """A tenant to create."""
 
-    tenant: TextOfName
+    tenant: ResourceName
     example: ClassVar[Example] = {"tenant": "acme"}
 
 

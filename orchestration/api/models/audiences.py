@@ -4,9 +4,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.api.models.common import AT, JOB, Example, Id, Shape, Time, page_of
+from orchestration.access.bodies.common import AT, JOB, Example, Id, ResourceName, Shape, Time, page_of
 from orchestration.api.models.recipients import ChangedRecipients, Recipient
-from orchestration.api.models.submissions import AudienceName, ImportSettings
+from orchestration.api.models.submissions import ImportSettings
 
 
 class CurrentVersion(Shape):
@@ -80,7 +80,7 @@ class Retention(Shape):
 class NewAudience(Shape):
     """An audience without versions."""
 
-    audience: AudienceName
+    audience: ResourceName
     settings: ImportSettings = ImportSettings()
     retention: Retention = Retention()
     example: ClassVar[Example] = {"audience": "vip", "settings": {"id_column": "email"}, "retention": {"versions": 30}}

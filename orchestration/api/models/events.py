@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.api.models.common import AT, JOB, Example, Id, Shape
+from orchestration.access.bodies.common import AT, JOB, Example, Id, Shape
 
 EventKind = Literal["job", "audience", "segment", "schedule"]
 DeploymentEventKind = Literal["job", "worker", "lag"]

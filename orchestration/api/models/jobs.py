@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from orchestration.api.models.common import AT, JOB, Example, Id, Shape, Time, page_of
+from orchestration.access.bodies.common import AT, JOB, Example, Id, Shape, Time, page_of
 
 JobKind = Literal["audience", "events", "profiles", "snapshot", "export"]
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from orchestration.api.models.common import AT, Example, Shape, Time
+from orchestration.access.bodies.common import AT, Example, Shape, Time
 from schemas.dead_letters import DeadLetterState
 
 LETTER: Final[Example] = {

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from orchestration.api.models.common import AT, GRAPHIC, JOB, Example, Shape
+from orchestration.access.bodies.common import AT, GRAPHIC, JOB, Example, Shape
 from orchestration.api.models.jobs import Notification
 
 MOST = 10_000

@@ -4,9 +4,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestration.api.models.common import AT, GRAPHIC, JOB, Example, Id, Name, Shape, Time
+from orchestration.access.bodies.common import AT, GRAPHIC, JOB, Example, Id, Name, ResourceName, Shape, Time
 from orchestration.api.models.jobs import JobFault
-from orchestration.api.models.submissions import AudienceName, VersionNumber
+from orchestration.api.models.submissions import VersionNumber
 from schemas.ids import USER_ID_MAX_CHARACTERS
 
 Uri = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
@@ -141,5 +141,5 @@ class Expiration(Shape):
 class Rename(Shape):
     """The new name of an audience."""
 
-    audience: AudienceName
+    audience: ResourceName
     example: ClassVar[Example] = {"audience": "gold"}

@@ -4,8 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from orchestration.api.models.common import Example, Shape
-from orchestration.api.models.submissions import AudienceName
+from orchestration.access.bodies.common import Example, ResourceName, Shape
 
 Place = Annotated[
     str, Field(max_length=1024, description="s3://bucket/prefix/, kafka://TOPIC, profile:NAME, or * for all.")
@@ -15,7 +14,7 @@ Place = Annotated[
 class TenantPlaces(Shape):
     """Addresses that a tenant may read from and write to, beyond its uploads, inbox and downloads."""
 
-    tenant: AudienceName
+    tenant: ResourceName
     places: Annotated[list[Place], Field(max_length=1000)]
 
 

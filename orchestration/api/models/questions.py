@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.api.models.common import AT, Example, Moment, Problem, Shape, Time
+from orchestration.access.bodies.common import AT, Example, Moment, Problem, Shape, Time
 
 Interval = Annotated[list[int], Field(min_length=2, max_length=2, description="95 % confidence; equal if exact.")]
 UserId = Annotated[str, Field(min_length=1, max_length=1024)]

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.api.models.common import Example, Shape
+from orchestration.access.bodies.common import Example, Shape
 
 
 class Recipient(Shape):

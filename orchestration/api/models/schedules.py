@@ -4,10 +4,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from orchestration.api.models.common import AT, JOB, Example, Id, Shape, Time, page_of
+from orchestration.access.bodies.common import AT, JOB, Example, Id, ResourceName, Shape, Time, page_of
 from orchestration.api.models.submissions import (
     Address,
-    AudienceName,
     ColumnName,
     ImportSettings,
     LookedUp,
@@ -76,15 +75,15 @@ class ScheduledExport(NewExport):
 class ScheduledSnapshot(Shape):
     """A snapshot that recurs."""
 
-    segment: AudienceName
-    audience: AudienceName | None = None
+    segment: ResourceName
+    audience: ResourceName | None = None
     allow_shrink: bool = False
 
 
 class NewSchedule(Shape):
     """A schedule: rate(...), cron(...) or at(...) in a time zone (IANA), of an import, an export or a snapshot."""
 
-    name: AudienceName
+    name: ResourceName
     expression: Annotated[str, Field(max_length=256)]
     timezone: Annotated[str, Field(max_length=50)] = "UTC"
     imports: Annotated[NewImport | None, Field(alias="import")] = None
@@ -162,7 +161,7 @@ class ExportChange(Shape):
 class SnapshotChange(Shape):
     """Changes to a recurring snapshot: omitted fields stay."""
 
-    audience: AudienceName | None = None
+    audience: ResourceName | None = None
     allow_shrink: bool | None = None
 
 

@@ -4,11 +4,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.api.models.common import AT, GRAPHIC, JOB, Example, Id, Shape, TextOfName
+from orchestration.access.bodies.common import AT, GRAPHIC, JOB, Example, Id, ResourceName, Shape
 from orchestration.api.models.jobs import ExportJob, ImportJob
 
 Address = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
-AudienceName = TextOfName
 ColumnName = Annotated[str, Field(max_length=255)]
 VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -72,7 +71,7 @@ class NewImport(Shape):
     """
 
     kind: Literal["audience", "events", "profiles"] = "audience"
-    audience: AudienceName | None = None
+    audience: ResourceName | None = None
     source: Address | None = None
     upload: Id | None = None
     settings: ImportSettings = ImportSettings()
@@ -105,7 +104,7 @@ class StartedExport(Shape):
 class Selected(Shape):
     """A version of another audience of the tenant; the current one without `version`."""
 
-    audience: AudienceName
+    audience: ResourceName
     version: VersionNumber | None = None
 
 
@@ -123,7 +122,7 @@ class NewExport(Shape):
     (docs/filters.md); `suppress`: leave out the members of these audiences.
     """
 
-    audience: AudienceName
+    audience: ResourceName
     to: Address
     version: VersionNumber | None = None
     as_of: Annotated[str, Field(max_length=40)] | None = None

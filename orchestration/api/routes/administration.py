@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestration.access.bodies.common import GRAPHIC, Moment
 from orchestration.access.views.administration import AdministrationView
 from orchestration.api.answers import json_answer
 from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.models import access as models
-from orchestration.api.models.common import GRAPHIC, Moment
 from orchestration.api.operation import operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
 from orchestration.api.service import in_tenant

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from muster import __version__
+from orchestration.access.bodies.common import GRAPHIC
 from orchestration.access.policy import DEPLOYMENT
 from orchestration.access.views.connections import ConnectionsView
 from orchestration.access.views.deployment import DeploymentView
@@ -15,7 +16,6 @@ from orchestration.api.answers import json_answer
 from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.models import access as models
 from orchestration.api.models import connections, notifications, places
-from orchestration.api.models.common import GRAPHIC
 from orchestration.api.operation import OF_TAGS, operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
 from orchestration.api.routes.administration import GRANT_PROBLEMS, TOKEN_PROBLEMS, AuditJob, Since, milliseconds

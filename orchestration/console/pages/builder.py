@@ -11,10 +11,9 @@ from starlette.routing import Route
 
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.revisions import SEGMENT, revision_of
+from orchestration.access.revisions import revision_of
 from orchestration.access.views.questions import QuestionsView, WantedCount
-from orchestration.access.views.segment_changes import SegmentChangesView
-from orchestration.access.views.segments import SegmentsView
+from orchestration.access.views.segments import Segments
 from orchestration.console.builder_parts import (
     OF_DRAFTS,
     BuilderPage,
@@ -48,11 +47,13 @@ async def show_builder(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "segments")
-        desk.view(SegmentChangesView).require(Action.WRITE_SEGMENTS)
+        desk.view(Segments).require(Action.WRITE_SEGMENTS)
         draft = Draft(editor=fresh_key())
         if segment:
-            found = desk.view(SegmentsView).segment(segment)
-            draft = replace(draft, segment=segment, seen=revision_of(found, SEGMENT), timezone=found["timezone"] or "")
+            found = desk.view(Segments).get_segment(segment)
+            draft = replace(
+                draft, segment=segment, seen=revision_of(found, found.revision), timezone=found.timezone or ""
+            )
             draft = draft.with_rule(rule_of(found))
         return shown("builder.html", frame, _page(draft, desk.tenant))
 
@@ -64,7 +65,7 @@ async def change_rows(request: Request) -> Response:
     form = await form_of(request)
 
     def call(desk: Desk) -> Response:
-        desk.view(SegmentChangesView).require(Action.WRITE_SEGMENTS)
+        desk.view(Segments).require(Action.WRITE_SEGMENTS)
         frame, draft = bare_frame(request), draft_of(form)
         try:
             page = _page(changed(draft, form.get("action", ""), form), desk.tenant)
@@ -182,7 +183,7 @@ def _figures(found: Record, t: Texts) -> tuple[dict[str, Figure], dict[str, Figu
 
 async def suggest_names(request: Request) -> Response:
     """Names for the fields of the form."""
-    await ask(request, lambda desk: desk.view(SegmentChangesView).require(Action.WRITE_SEGMENTS))
+    await ask(request, lambda desk: desk.view(Segments).require(Action.WRITE_SEGMENTS))
     found = await asked(request, lambda view, cancellation: view.names(cancellation))
     page = NamesPart(
         paths=paths_of(Draft(editor=""), request.path_params["tenant"]),

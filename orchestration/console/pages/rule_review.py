@@ -8,9 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.segments import NewSegment, SegmentRule
 from orchestration.access.pages import Record
+from orchestration.access.revisions import Seen
 from orchestration.access.views.questions import QuestionsView, WantedCount
-from orchestration.access.views.segment_changes import SegmentChangesView
+from orchestration.access.views.segments import Segments
 from orchestration.console.builder_parts import OF_DRAFTS, ReviewPart, asked, may_see_users, paths_of
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of
@@ -109,11 +111,11 @@ async def _saved(request: Request, draft: Draft, rule: Rule) -> Response:
     text = draft.text if draft.source == "text" else rule_text(rule)
 
     def call(desk: Desk) -> Response:
-        view = desk.view(SegmentChangesView)
+        view = desk.view(Segments)
         if draft.segment:
-            view.edit_segment(draft.segment, text, rule.timezone, seen=draft.seen)
+            view.edit_segment(draft.segment, SegmentRule(rule=text, timezone=rule.timezone), seen=Seen(draft.seen))
         else:
-            view.create_segment(draft.name, text, rule.timezone)
+            view.create_segment(NewSegment(segment=draft.name, rule=text, timezone=rule.timezone))
         path = in_tenant(desk.tenant, "segments", draft.segment or draft.name)
         return Response(status_code=204, headers={"HX-Redirect": path})
 

@@ -6,8 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.views.segment_changes import SegmentChangesView
-from orchestration.access.views.segments import SegmentsView
+from orchestration.access.bodies.segments import NewSnapshot, SegmentState
+from orchestration.access.revisions import Seen
+from orchestration.access.views.segments import Segments
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.paths import IN_TENANT, in_tenant
@@ -24,7 +25,7 @@ async def change_state(request: Request) -> Response:
     wanted = cast(Literal["active", "paused"], state)
 
     def call(desk: Desk) -> Response:
-        desk.view(SegmentChangesView).change_state(name, wanted)
+        desk.view(Segments).change_segment_state(name, SegmentState(state=wanted))
         return see_other(in_tenant(desk.tenant, "segments", name))
 
     return await ask(request, call)
@@ -36,10 +37,10 @@ async def take_snapshot(request: Request) -> Response:
     key = key_of(request, form)
 
     def call(desk: Desk) -> Response:
-        started = desk.view(SegmentChangesView).snapshot(
-            name, audience=form.get("audience") or None, at=None, allow_shrink="allow_shrink" in form, key=key
+        started = desk.view(Segments).snapshot_segment(
+            name, NewSnapshot(audience=form.get("audience") or None, allow_shrink="allow_shrink" in form), key=key
         )
-        return see_other(in_tenant(desk.tenant, "jobs", started["job"], started="1"))
+        return see_other(in_tenant(desk.tenant, "jobs", started.job, started="1"))
 
     return await ask(request, call)
 
@@ -49,10 +50,10 @@ async def delete(request: Request) -> Response:
     form, name = await form_of(request), request.path_params["segment"]
 
     def call(desk: Desk) -> Response:
-        desk.view(SegmentsView).segment(name)
+        desk.view(Segments).get_segment(name)
         if form.get("confirm", "").strip() != name:
             raise UserError("NOT_CONFIRMED", "type the name of the segment to delete it; nothing was deleted")
-        desk.view(SegmentChangesView).delete_segment(name, seen=form.get("seen", ""))
+        desk.view(Segments).delete_segment(name, seen=Seen(form.get("seen", "")))
         return see_other(in_tenant(desk.tenant, "segments"))
 
     return await ask(request, call)

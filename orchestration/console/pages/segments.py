@@ -8,10 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.revisions import SEGMENT, revision_of
-from orchestration.access.views.segments import SegmentsView
+from orchestration.access.revisions import revision_of
+from orchestration.access.views.segments import Segments
 from orchestration.api import cursors
 from orchestration.console.desk import Desk, ask
 from orchestration.console.formatting import duration
@@ -22,23 +21,20 @@ from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, Uses, badge_of, dependants, members_text, rule_of, uses_of
+from orchestration.records.segments import RuleVersion, Segment, SegmentDetail
 
 ROWS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRow:
-    """One segment. `state`: as the API names it, for the page's script."""
+    """One segment."""
 
-    id: str
-    name: str
+    segment: Segment
     path: str
     row_path: str
-    state: str
     badge: Badge
-    rule: str
     members: str
-    as_of: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +60,11 @@ class RowPart:
 class Now:
     """What workers say of a segment at this moment."""
 
-    id: str
+    segment: SegmentDetail
     path: str
-    state: str
     badge: Badge
     members: str
-    as_of: str | None
     lag: str
-    reported: int
-    partitions: int
-    of_partitions: Sequence[Record]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,18 +72,6 @@ class NowPart:
     """The same, fetched again."""
 
     now: Now
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleVersion:
-    """One rule that the segment has had."""
-
-    number: int
-    rule: str
-    timezone: str | None
-    author: str
-    created_at: str
-    current: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +96,11 @@ class Snapshot:
 class SegmentPage:
     """`changes` and `snapshot`: None for callers without the right."""
 
-    name: str
+    segment: SegmentDetail
     now: Now
-    rule: str
-    timezone: str | None
     versions: Sequence[RuleVersion]
     uses: Sequence[Uses]
     used_by: Sequence[Named]
-    paused: bool
     changes: Changes | None
     snapshot: Snapshot | None
     stream: str
@@ -137,7 +113,7 @@ async def show_segments(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "segments")
-        found, tenant = desk.view(SegmentsView).segments(after=after or "", limit=ROWS), desk.tenant
+        found, tenant = desk.view(Segments).list_segments(after=after or "", limit=ROWS), desk.tenant
         rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = SegmentsPage(
             rows=[row_of(one, tenant, frame.texts) for one in found.items],
@@ -152,19 +128,14 @@ async def show_segments(request: Request) -> Response:
     return await ask(request, call)
 
 
-def row_of(segment: Record, tenant: str, t: Texts) -> SegmentRow:
+def row_of(segment: Segment, tenant: str, t: Texts) -> SegmentRow:
     """A segment as its row."""
-    name = segment["segment"]
     return SegmentRow(
-        id=segment["segment_id"],
-        name=name,
-        path=in_tenant(tenant, "segments", name),
-        row_path=in_tenant(tenant, "segments", name, "row"),
-        state=segment["state"],
+        segment=segment,
+        path=in_tenant(tenant, "segments", segment.segment),
+        row_path=in_tenant(tenant, "segments", segment.segment, "row"),
         badge=badge_of(segment, t),
-        rule=segment["rule"],
         members=members_text(segment, t),
-        as_of=segment["as_of"],
     )
 
 
@@ -173,7 +144,7 @@ async def show_row(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "segments")
-        found = desk.view(SegmentsView).segment(request.path_params["segment"])
+        found = desk.view(Segments).get_segment(request.path_params["segment"])
         return shown("parts/segment_row.html", frame, RowPart(row=row_of(found, desk.tenant, frame.texts)))
 
     return await ask(request, call)
@@ -184,27 +155,14 @@ async def show_segment(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "segments")
-        view, name, t = desk.view(SegmentsView), request.path_params["segment"], frame.texts
-        found = view.segment(name)
+        view, name, t = desk.view(Segments), request.path_params["segment"], frame.texts
+        found = view.get_segment(name)
         page = SegmentPage(
-            name=name,
+            segment=found,
             now=_now(found, desk.tenant, t),
-            rule=found["rule"],
-            timezone=found["timezone"],
-            versions=[
-                RuleVersion(
-                    number=one["rule_version"],
-                    rule=one["rule"],
-                    timezone=one["timezone"],
-                    author=one["author"],
-                    created_at=one["created_at"],
-                    current=one["rule_version"] == found["rule_version"],
-                )
-                for one in reversed(view.segment_versions(name))
-            ],
+            versions=view.list_rule_versions(name)[::-1],
             uses=uses_of(rule_of(found), desk.tenant, t),
             used_by=dependants(desk, name, t),
-            paused=found["state"] == "paused",
             changes=_changes(found, desk.tenant) if desk.may(Action.WRITE_SEGMENTS) else None,
             snapshot=Snapshot(path=in_tenant(desk.tenant, "segments", name, "snapshots"), key=fresh_key())
             if desk.may(Action.RUN_JOBS)
@@ -221,35 +179,29 @@ async def show_now(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "segments")
-        found = desk.view(SegmentsView).segment(request.path_params["segment"])
+        found = desk.view(Segments).get_segment(request.path_params["segment"])
         return shown("parts/segment_now.html", frame, NowPart(now=_now(found, desk.tenant, frame.texts)))
 
     return await ask(request, call)
 
 
-def _now(segment: Record, tenant: str, t: Texts) -> Now:
-    lag_s = segment["lag_s"]
+def _now(segment: SegmentDetail, tenant: str, t: Texts) -> Now:
     return Now(
-        id=segment["segment_id"],
-        path=in_tenant(tenant, "segments", segment["segment"], "now"),
-        state=segment["state"],
+        segment=segment,
+        path=in_tenant(tenant, "segments", segment.segment, "now"),
         badge=badge_of(segment, t),
         members=members_text(segment, t),
-        as_of=segment["as_of"],
-        lag="" if lag_s is None else t("segment.lag", duration=duration(lag_s, t)),
-        reported=segment["reported"],
-        partitions=segment["partitions"],
-        of_partitions=segment["of_partitions"],
+        lag="" if segment.lag_s is None else t("segment.lag", duration=duration(segment.lag_s, t)),
     )
 
 
-def _changes(segment: Record, tenant: str) -> Changes:
-    name = segment["segment"]
+def _changes(segment: Segment, tenant: str) -> Changes:
+    name = segment.segment
     return Changes(
         edit=in_tenant(tenant, "builder", segment=name),
         state=in_tenant(tenant, "segments", name, "state"),
         delete=in_tenant(tenant, "segments", name, "deletion"),
-        seen=revision_of(segment, SEGMENT),
+        seen=revision_of(segment, segment.revision),
     )
 
 

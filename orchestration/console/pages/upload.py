@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.idempotency import RequestKey
 from orchestration.access.policy import Action
-from orchestration.access.repeats import RequestKey
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.submissions import SubmissionsView

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.questions import QuestionsView
-from orchestration.access.views.segments import SegmentsView
+from orchestration.access.views.segments import Segments
 from orchestration.api.service import asked_in_tenant
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of
@@ -143,7 +143,7 @@ def _page(
         user=user,
         unknown=bool(user) and found is None,
         known=None if found is None else _known(desk, found),
-        segments=[one["segment"] for one in desk.view(SegmentsView).segments(limit=ALL).items],
+        segments=[one.segment for one in desk.view(Segments).list_segments(limit=ALL).items],
         chosen=segment,
         explanation=None if explained is None else explanation_of(explained, desk.tenant),
     )

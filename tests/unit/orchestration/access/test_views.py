@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.access.guard import Note, View, recorded
+from orchestration.access.guard import Entry, View, recorded
 from orchestration.access.policy import Action
 from orchestration.access.views.administration import AdministrationView
 from orchestration.access.views.audiences import AudiencesView
@@ -13,7 +13,7 @@ from orchestration.access.views.everywhere import EverywhereView
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.recipients import RecipientsView
 from orchestration.access.views.schedules import SchedulesView
-from orchestration.access.views.segments import SegmentsView
+from orchestration.access.views.segments import Segments
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.audit import AuditEntry
 from orchestration.notifications.recipients import Recipient
@@ -22,7 +22,7 @@ from schemas.ids import AudienceName, Version
 from tests.fakes.tenants import ACME, BETA, CANARY, DOWNLOAD, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
 
 
-class Everything(JobsView, AudiencesView, SegmentsView, SchedulesView, RecipientsView, AdministrationView):
+class Everything(JobsView, AudiencesView, Segments, SchedulesView, RecipientsView, AdministrationView):
     """All views of a tenant in one."""
 
 
@@ -139,8 +139,8 @@ def test_other_tenant_objects_are_read_by_name(world: World) -> None:
     view = tenant(world, "acme-engineer")
     assert [item["audience"] for item in view.audiences(limit=9).items] == ["quiet", "vip"]
     assert view.audience("vip")[0]["spec"]["id_column"] == "id_plain"
-    assert view.segments(limit=9).items[0]["rule"] == view.segment("buyers")["rule"] == 'ever("plain")'
-    assert [version["rule_version"] for version in view.segment_versions("buyers")] == [1]
+    assert view.list_segments(limit=9).items[0].rule == view.get_segment("buyers").rule == 'ever("plain")'
+    assert [version.rule_version for version in view.list_rule_versions("buyers")] == [1]
     assert view.schedules(limit=9).items == [view.schedule("nightly")]
     assert view.recipients()["items"] == [{"channel": "email", "address": "plain@acme.example"}]
     assert view.recipients("vip")["items"] == []
@@ -203,7 +203,7 @@ def test_refused_read_of_users_is_audited(world: World) -> None:
 def test_failed_recorded_method_is_audited(world: World) -> None:
     class Broken(View):
         @recorded(Action.OWN_ACCOUNT, "break")
-        def fail(self, note: Note) -> None:
+        def fail(self, note: Entry) -> None:
             note.object = "x"
             raise ZeroDivisionError
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from orchestration.access.grants import revision
 from orchestration.access.policy import DEPLOYMENT, Action
-from orchestration.access.revisions import AUDIENCE, SCHEDULE, SEGMENT, revision_of
+from orchestration.access.revisions import AUDIENCE, SCHEDULE, revision_of
 from orchestration.api.etags import etag
 from orchestration.catalog.access_records import Session
 from orchestration.catalog.operations import Operation as AnOperation
@@ -17,6 +17,7 @@ from orchestration.operations.audiences import audience_record
 from orchestration.operations.notifying import recipients_record
 from orchestration.operations.schedule_records import schedule_record
 from orchestration.platform.clock import fresh_id, fresh_secret, now_ms
+from orchestration.records.segments import Segment
 from schemas.ids import AudienceName, TenantName
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
@@ -180,9 +181,8 @@ def _audience(call: Call, name: AudienceName = VIP) -> Mapping[str, str]:
 
 
 def _segment(call: Call) -> Mapping[str, str]:
-    found = call.world.services.segments.overview(TenantName(call.tenant), BUYERS).segment
-    record = {"segment_id": found.segment_id, "state": found.state, "rule_version": found.rule_version}
-    return _tag(record, SEGMENT)
+    found = call.world.services.segments.get(TenantName(call.tenant), BUYERS)
+    return {"If-Match": etag(revision_of(found, Segment.revision))}
 
 
 def _schedule(call: Call) -> Mapping[str, str]:

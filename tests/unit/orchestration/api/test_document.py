@@ -10,12 +10,15 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from orchestration.access import bodies
+from orchestration.access.bodies.common import Shape
 from orchestration.access.policy import Action
 from orchestration.api import models
 from orchestration.api.application import routes
 from orchestration.api.document import document, text
-from orchestration.api.models.common import Shape
 from orchestration.api.reference import reference
+from orchestration.api.schema import MODELS
+from orchestration.api.write_client import CLIENT, texts
 from schemas.ids import NAME_PATTERN
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, EXPORT, JOB, World, id_of
@@ -24,9 +27,11 @@ from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS, Call, 
 from tests.unit.orchestration.api.streamed import received
 
 ROOT = Path(__file__).parents[4]
-SHAPES = {
+routes()  # makes the models of records
+SHAPES = MODELS | {
     name: value
-    for module in modules_of(models)
+    for package in (bodies, models)
+    for module in modules_of(package)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Shape) and value is not Shape
 }
@@ -67,6 +72,11 @@ def check(operation: Operation, answer: Any) -> None:
 def test_the_committed_document_is_that_of_the_routes() -> None:
     committed = (ROOT / "docs" / "openapi.json").read_text()
     assert committed == text(document(routes())), "run `make openapi`, and review the difference"
+
+
+def test_the_client_is_that_of_the_operations() -> None:
+    for name, made in texts().items():
+        assert (CLIENT / name).read_text() == made, "run `make openapi`"
 
 
 def test_the_page_for_people_is_made_from_the_document() -> None:

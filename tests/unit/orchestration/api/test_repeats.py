@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.access.repeats import LIMITS
+from orchestration.access.idempotency import LIMITS
 from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.api.statuses import STATUS_OF_CODE
@@ -35,7 +35,7 @@ def token(world: World) -> str:
 def now(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The clock of leases, which stands still unless the test moves it."""
     clock = [1_800_000_000_000]
-    monkeypatch.setattr("orchestration.access.repeats.now_ms", lambda: clock[0])
+    monkeypatch.setattr("orchestration.access.idempotency.now_ms", lambda: clock[0])
     return clock
 
 

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from orchestration.access.grants import revision
 from orchestration.access.policy import Action
-from orchestration.access.revisions import SCHEDULE, SEGMENT, revision_of
+from orchestration.access.revisions import SCHEDULE, revision_of
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
 from orchestration.operations.schedule_records import schedule_record
+from orchestration.records.segments import Segment
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
     ACME,
@@ -27,7 +28,7 @@ from tests.fakes.tenants import (
     id_of,
 )
 
-SEEN: Final = revision_of({"segment_id": id_of(ACME, 11), "state": "active", "rule_version": 1}, SEGMENT)
+SEEN: Final = revision_of({"segment_id": id_of(ACME, 11), "state": "active", "rule_version": 1}, Segment.revision)
 """The revision of the segment of acme."""
 DRAFT: Final = "editor=e&revision=1&0.negated=&0.0.kind=ever&0.0.name=plain"
 """The fields of a rule of one row."""

@@ -156,7 +156,7 @@ def test_an_edit_says_who_would_enter_and_leave_before_it_is_saved(client: AsgiC
         ("ever(plain) and not in segment buyers", 100),
     ]
     assert saved(client, world, form.replace("plain", "other")).status == 204
-    assert world.services.segments.versions_of("acme", "buyers")[-1].text == "ever(other)"  # type: ignore[arg-type]
+    assert world.services.segments.rules_of("acme", "buyers")[-1].rule == "ever(other)"  # type: ignore[arg-type]
     assert "this has changed since it was read" in saved(client, world, form).body.decode()
 
 

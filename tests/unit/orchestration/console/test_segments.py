@@ -3,7 +3,8 @@
 import html
 import re
 
-from orchestration.access.views.segment_changes import SegmentChangesView
+from orchestration.access.bodies.segments import NewSegment
+from orchestration.access.views.segments import Segments
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import ACME, World
 from tests.unit.orchestration.console.pages import OWN, SEEN
@@ -23,7 +24,8 @@ def text_of(answer: Answer) -> str:
 
 
 def make(world: World, name: str, rule: str) -> None:
-    SegmentChangesView(world.services, world.caller("acme-analyst"), ACME).create_segment(name, rule, None)
+    view = Segments(world.services, world.caller("acme-analyst"), ACME)
+    view.create_segment(NewSegment(segment=name, rule=rule))
 
 
 def test_a_page_says_what_a_rule_uses_and_what_uses_it(client: AsgiClient, world: World) -> None:

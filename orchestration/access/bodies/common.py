@@ -1,21 +1,24 @@
-"""What all models share."""
+"""What all bodies and schemas share."""
 
 import re
-from typing import Annotated, Any, ClassVar, Final, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from schemas.errors import UserError
 from schemas.ids import JOB_ID_PATTERN, NAME_PATTERN
 
 Example = dict[str, Any]
 JOB = "01m87b5fjxy5p23eqzcwh67tr0"
 AT = "2026-11-28T09:00:00.000Z"
+SHOWN_ERRORS: Final = 20
 GRAPHIC = r"^[^\x00-\x1f\x7f]+$"
 Name = Annotated[str, Field(max_length=100, pattern=GRAPHIC)]
 Id = Annotated[str, Field(pattern=f"^{JOB_ID_PATTERN.pattern}$", description="A ULID in lower case.")]
 NAME: Final = f"^{NAME_PATTERN.pattern}$"
 TenantName = Annotated[str, Field(pattern=NAME)]
-TextOfName = Annotated[str, Field(max_length=63, pattern=GRAPHIC, json_schema_extra={"pattern": NAME})]
+ResourceName = Annotated[str, Field(max_length=63, pattern=GRAPHIC, json_schema_extra={"pattern": NAME})]
 """The name of a tenant, an audience, a segment or a schedule. What does not match is BAD_NAME."""
 Time = Annotated[str, Field(description="RFC 3339, UTC.")]
 Role = Annotated[str, Field(max_length=16)]
@@ -39,11 +42,32 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=lambda s, m: m.add_example(s))
     example: ClassVar[Example] = {}
 
+    if not TYPE_CHECKING:  # a type checker knows the members of each class
+
+        def __init__(self, **members: Any) -> None:
+            """Raises `UserError` INVALID_REQUEST: whoever makes a body from a form answers as the API does."""
+            try:
+                super().__init__(**members)
+            except ValidationError as exc:
+                raise invalid_request([(("body", *one["loc"]), one["msg"]) for one in exc.errors()]) from exc
+
+        __init__.__pydantic_base_init__ = True
+
     @classmethod
     def add_example(cls, schema: dict[str, Any]) -> None:
         """Add the example to the schema."""
         if cls.example:
             schema["example"] = cls.example
+
+
+def invalid_request(faults: Sequence[tuple[Sequence[object], str]]) -> UserError:
+    """Members that do not fit their schema, each with its place, without the values, which may be secrets."""
+    found = [
+        {"in": str(place[0]), "at": "/".join(str(part) for part in place[1:]), "fault": fault}
+        for place, fault in faults[:SHOWN_ERRORS]
+    ]
+    where = f"{found[0]['in']} {found[0]['at']}".strip()
+    return UserError("INVALID_REQUEST", f"{where}: {found[0]['fault']}", errors=found)
 
 
 def page_of(item: Example) -> Example:

@@ -1,4 +1,4 @@
-"""Requests that may be repeated: one with an idempotency key starts its job once, however often it comes.
+"""Idempotency: a request with a key starts its job once, however often it is sent.
 
 1. The catalog keeps the key, what it asks for, and the id of the job to be, before anything starts.
 2. The job starts under that id, at most once however often it is started. After a crash between 1 and 3, the next
@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar, cast
 
 from orchestration.access.authentication import Caller
 from orchestration.access.pages import Record
@@ -21,7 +21,9 @@ from orchestration.catalog.idempotency import Claim, KeyedRequest
 from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import MusterError, UserError
+from schemas.records import as_record, from_record
 
+ValueT = TypeVar("ValueT")
 MAX_KEY: Final = 255
 LIMITS: Final = frozenset(
     {"QUERY_RUNNING", "TOO_MANY_COUNTS", "TOO_MANY_QUESTIONS", "TOO_MANY_STREAMS", "TOO_MANY_TESTS", "TOO_MANY_UPLOADS"}
@@ -95,6 +97,18 @@ def once(services: Services, caller: Caller, tenant: str, key: RequestKey, start
         raise
     services.idempotency.answer(asked, {"value": value})  # 3
     return value
+
+
+def once_as(
+    record: type[ValueT],
+    services: Services,
+    caller: Caller,
+    tenant: str,
+    key: RequestKey,
+    start: Callable[[Claim], ValueT],
+) -> ValueT:
+    """As `once`, of a record of this type."""
+    return from_record(record, once(services, caller, tenant, key, lambda claim: as_record(cast(Any, start(claim)))))
 
 
 def _repeated(answer: Record) -> Record:

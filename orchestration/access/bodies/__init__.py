@@ -1,0 +1,1 @@
+"""Bodies of requests, checked by pydantic before a view's method gets them."""

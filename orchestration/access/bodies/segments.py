@@ -1,0 +1,46 @@
+"""Bodies of requests about segments."""
+
+import json
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from orchestration.access.bodies.common import Example, Moment, ResourceName, Shape
+
+
+class SegmentRule(Shape):
+    """A rule, as text, or as JSON (schemas/rule.schema.json), which names its own time zone."""
+
+    rule: Annotated[str, Field(max_length=500_000)] | dict[str, Any]
+    timezone: Annotated[str, Field(max_length=50)] | None = None
+    example: ClassVar[Example] = {"rule": "count(purchase, 30d) >= 2"}
+
+    def text(self) -> str:
+        """The rule, JSON as text."""
+        return self.rule if isinstance(self.rule, str) else json.dumps(self.rule)
+
+
+class NewSegment(SegmentRule):
+    """A segment to evaluate."""
+
+    segment: ResourceName
+    example: ClassVar[Example] = {"segment": "buyers", "rule": "count(purchase, 30d) >= 2"}
+
+
+class SegmentState(Shape):
+    """Whether a segment is evaluated."""
+
+    state: Literal["active", "paused"]
+    example: ClassVar[Example] = {"state": "paused"}
+
+
+class NewSnapshot(Shape):
+    """A snapshot of a segment, now or `at` an instant within the next hour, into `audience` (SEGMENT-snapshot).
+
+    `allow_shrink`: publish regardless of how many members are lost.
+    """
+
+    audience: ResourceName | None = None
+    at: Moment | None = None
+    allow_shrink: bool = False
+    example: ClassVar[Example] = {"audience": "buyers-snapshot"}

@@ -1,0 +1,70 @@
+"""Schemas of the document, made from the types of records."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache, reduce
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
+
+from pydantic import Field, create_model
+
+from orchestration.access.bodies.common import Shape
+from orchestration.records.fields import About
+
+ABOUT_PAGES: Final = "A page of a list; `next` is the cursor of the rest."
+MODELS: Final[dict[str, type[Shape]]] = {}
+"""All models that were made, by name."""
+
+
+@cache
+def model_of(record: Any) -> Any:
+    """The model of a record, or of a union of records."""
+    if get_origin(record) in {Union, UnionType}:
+        return reduce(or_, map(model_of, get_args(record)))
+    hints = get_type_hints(record, include_extras=True)
+    base = next((model_of(one) for one in record.__mro__[1:] if "__dataclass_fields__" in vars(one)), Shape)
+    own = {one.name: (_typed(hints[one.name]), ...) for one in fields(record) if one.name not in base.model_fields}
+    return _named(record.__name__, record.__doc__, base, vars(record).get("example", {}), own)
+
+
+@cache
+def page_model(record: Any) -> type[Shape]:
+    """The model of a page of records."""
+    members = {"items": (list[model_of(record)], ...), "next": (str | None, ...)}  # type: ignore[misc]
+    example = {"items": [record.example], "next": None}
+    return _named(f"{record.__name__}Page", ABOUT_PAGES, Shape, example, members)
+
+
+@cache
+def list_model(record: Any) -> type[Shape]:
+    """The model of all records of a list at once."""
+    members = {"items": (list[model_of(record)], ...)}  # type: ignore[misc]
+    return _named(f"{record.__name__}s", "A list without pages.", Shape, {"items": [record.example]}, members)
+
+
+def _named(name: str, about: str | None, base: type[Shape], example: Any, members: Any) -> type[Shape]:
+    made: type[Shape] = create_model(name, __base__=base, __doc__=about, **members)
+    made.example = example
+    MODELS[name] = made
+    return made
+
+
+def _typed(hint: Any) -> Any:
+    """A field's type for pydantic: models in place of records, and descriptions in place of `About`."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        kind, *extra = inner
+        return Annotated[(_typed(kind), *map(described, extra))]
+    if origin is Sequence:
+        return list[_typed(inner[0])]  # type: ignore[misc]
+    if origin is Mapping:
+        return dict[_typed(inner[0]), _typed(inner[1])]  # type: ignore[misc]
+    if origin in {Union, UnionType}:
+        return reduce(or_, map(_typed, inner))
+    return model_of(cast(Any, hint)) if is_dataclass(hint) else hint
+
+
+def described(extra: Any) -> Any:
+    """What a type is annotated with, for pydantic."""
+    return Field(description=extra.text, pattern=extra.pattern) if isinstance(extra, About) else extra

@@ -1,0 +1,1 @@
+"""Records: what the service answers, one frozen type a noun, from the store to the client."""
