@@ -14,6 +14,7 @@ KEPT: Final = {
     "orchestration.entrypoints.warm.warm": "the fork server of functions",
     # for programs
     "muster.deployment.Deployment.deployment_events": "an operation of the API",
+    "muster.methods.changed": "generated methods of PATCH",
     # for operators
     "orchestration.catalog.migrate.downgrade": "docs/operations.md",
     # until the objects of a process are made in one place
@@ -30,6 +31,7 @@ CALLED_BY_LIBRARIES: Final = {
     "log_message": "http.server",
     "post_invocation_error": "awslambdaric",
     "post_invocation_result": "awslambdaric",
+    "process_result_value": "SQLAlchemy",
     "seekable": "pyarrow",
     "perform_seek": "Faust",
     "_add_gap": "Faust",
