@@ -14,7 +14,7 @@ import pytest
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Collect alone as long as most of the tests have no bytecode, else once nobody does."""
+    """Collect alone as long as most of the tests have no bytecode, else once no process does."""
     tests = session.config.rootpath / "tests"
     if sys.dont_write_bytecode:
         return (yield)

@@ -1,4 +1,4 @@
-"""A browser that fails on what nobody looks at: errors in its console, scripts that throw, reports of the CSP, axe."""
+"""A browser that fails on unseen problems: errors in its console, scripts that throw, reports of the CSP, axe."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence

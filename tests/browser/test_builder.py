@@ -67,9 +67,7 @@ def total(page: Page) -> tuple[int, str]:
     return int(page.locator("#total strong").inner_text()), str(page.locator("#total time").get_attribute("datetime"))
 
 
-def test_a_segment_is_built_by_clicks_and_has_the_number_that_others_count(
-    open_console: Open, muster: Client, shop: Path
-) -> None:
+def test_segment_built_by_clicks_shows_the_true_count(open_console: Open, muster: Client, shop: Path) -> None:
     tab = open_console(f"/console/tenants/{SHOP}/segments", locale="en-GB")
     page = tab.page
     page.get_by_role("button", name="New segment").click()

@@ -55,9 +55,7 @@ def test_a_page_on_another_port_receives_neither_the_session_nor_the_host(open_c
     assert host.partition(":")[0] not in "".join(received)
 
 
-def test_a_file_leads_to_a_page_that_opens_the_console_with_a_click(
-    browser: Browser, muster: Client, tmp_path: Path
-) -> None:
+def test_file_opens_a_page_that_opens_the_console(browser: Browser, muster: Client, tmp_path: Path) -> None:
     file = tmp_path / "console.html"
     file.write_text(PAGE.format(url=muster.console_url(confirm=True)))
     with tab(browser, locale="en-GB") as opened:
@@ -68,7 +66,7 @@ def test_a_file_leads_to_a_page_that_opens_the_console_with_a_click(
         expect(opened.page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
 
 
-def test_the_address_of_the_api_says_how_to_open_the_console(browser: Browser, settings: Settings) -> None:
+def test_api_address_explains_how_to_open_the_console(browser: Browser, settings: Settings) -> None:
     with tab(browser, locale="en-GB") as opened:
         opened.expected += ["421"]
         opened.page.goto(settings.api_url)

@@ -169,9 +169,7 @@ def tabs(browser: Browser, muster: Client) -> Iterator[Mapping[str, Tab]]:
 
 
 @pytest.mark.parametrize("route", VISITS)
-def test_a_page_is_accessible_fits_and_is_in_the_language_of_its_reader(
-    route: str, names: Shop, tabs: Mapping[str, Tab]
-) -> None:
+def test_page_is_accessible_fits_and_is_localised(route: str, names: Shop, tabs: Mapping[str, Tab]) -> None:
     visit = VISITS[route]
     path = visit.path if isinstance(visit.path, str) else visit.path(names)
     name = re.sub(r"\W+", "-", route.removeprefix(PREFIX).removeprefix("/tenants/{tenant}")).strip("-")

@@ -59,7 +59,7 @@ def test_a_file_is_uploaded_refused_corrected_and_published(open_console: Open, 
     tab.check("job-ready")
 
 
-def test_a_list_says_what_is_new_and_moves_nothing(open_console: Open, muster: Client, tmp_path: Path) -> None:
+def test_list_announces_news_without_moving_rows(open_console: Open, muster: Client, tmp_path: Path) -> None:
     muster.create_tenant(TENANT)
     tab = open_console(JOBS, locale="en-GB")
     page = tab.page
@@ -99,7 +99,7 @@ def test_a_query_is_run_by_keyboard_and_cancelled(open_console: Open) -> None:
     assert download.value.path().read_text().startswith("user_id,plan,age\nann,pro,30\n")
 
 
-def test_versions_are_compared_and_one_is_rolled_back_by_who_types_its_name(
+def test_versions_are_compared_and_rolled_back_after_typing_the_name(
     open_console: Open, muster: Client, tmp_path: Path
 ) -> None:
     file = tmp_path / "gold.csv"

@@ -35,7 +35,7 @@ def stopped(settings: Settings, part: str) -> Iterator[None]:
             one.resume()
 
 
-def test_a_dead_worker_is_seen_and_a_job_says_what_it_waits_for(
+def test_dead_worker_is_shown_and_its_job_explains_the_wait(
     open_console: Open, muster: Client, settings: Settings, tmp_path: Path
 ) -> None:
     tab = open_console("/console/workers", locale="en-GB")
@@ -62,7 +62,7 @@ def test_a_dead_worker_is_seen_and_a_job_says_what_it_waits_for(
     assert muster.job("default", started["job"])["state"] == "READY"
 
 
-def test_a_session_that_is_revoked_ends_the_page_that_is_open(open_console: Open, muster: Client) -> None:
+def test_revoked_session_ends_the_open_page(open_console: Open, muster: Client) -> None:
     before = {one["session"] for one in muster.sessions()}
     tab = open_console(JOBS, locale="en-GB")
     page = tab.page
@@ -76,7 +76,7 @@ def test_a_session_that_is_revoked_ends_the_page_that_is_open(open_console: Open
     tab.check("login-ended")
 
 
-def test_a_lost_connection_is_said_and_found_again(open_console: Open) -> None:
+def test_lost_connection_is_shown_and_restored(open_console: Open) -> None:
     tab = open_console(locale="en-GB")
     page = tab.page
     tab.expected += ["ERR_FAILED"]
@@ -89,7 +89,7 @@ def test_a_lost_connection_is_said_and_found_again(open_console: Open) -> None:
 
 
 @pytest.mark.slow("the page waits 20 s for the service")
-def test_a_builder_without_the_service_doubts_its_numbers_and_creates_nothing_later(
+def test_builder_without_the_service_marks_numbers_and_creates_nothing_later(
     open_console: Open, muster: Client, settings: Settings
 ) -> None:
     tab = open_console("/console/tenants/default/builder", locale="en-GB")

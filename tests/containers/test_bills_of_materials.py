@@ -44,7 +44,7 @@ def listed(text: str, kind: str) -> set[tuple[str, str]]:
 
 
 @IMAGES
-def test_an_image_lists_exactly_the_distributions_and_debian_packages_that_are_in_it(image: str) -> None:
+def test_bill_lists_exactly_the_packages_of_the_image(image: str) -> None:
     said = bill(image)
     ours, of_base = inventory(image, "python"), inventory(image, BASE_PYTHON)
     installed = {(name, version) for found in (ours, of_base) for name, version in found["distributions"]}
@@ -55,7 +55,7 @@ def test_an_image_lists_exactly_the_distributions_and_debian_packages_that_are_i
 
 
 @IMAGES
-def test_the_bill_of_an_image_keeps_to_the_schema_of_cyclonedx(image: str) -> None:
+def test_bill_of_an_image_matches_the_cyclonedx_schema(image: str) -> None:
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 

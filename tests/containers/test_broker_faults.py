@@ -105,7 +105,7 @@ def _cpu_s(process: psutil.Process) -> float:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("step", ["IMPORTING", pytest.param("AWAITING", marks=ANOTHER_STEP)])
-def test_a_leader_that_is_killed_during_an_import_loses_and_doubles_nothing(
+def test_leader_killed_during_an_import_loses_and_duplicates_nothing(
     cluster: Cluster, context: Context, tmp_path: Path, step: JobState
 ) -> None:
     audience = f"leader-{step.lower()}"
@@ -123,7 +123,7 @@ def test_a_leader_that_is_killed_during_an_import_loses_and_doubles_nothing(
 
 @pytest.mark.faults("a broker that is silent for longer than every session time-out", seconds=60)
 @pytest.mark.timeout(900)
-def test_a_leader_that_falls_silent_during_an_import_and_comes_back_loses_and_doubles_nothing(
+def test_leader_frozen_during_an_import_loses_and_duplicates_nothing(
     cluster: Cluster, context: Context, tmp_path: Path
 ) -> None:
     users = write_file(tmp_path / "a.csv", 12, rows=150_000)
@@ -139,7 +139,7 @@ def test_a_leader_that_falls_silent_during_an_import_and_comes_back_loses_and_do
 @pytest.mark.faults("a broker that lives on alone until others have taken over", seconds=90)
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("step", ["IMPORTING", "AWAITING"])
-def test_a_leader_whose_network_is_cut_during_an_import_loses_and_doubles_nothing(
+def test_leader_isolated_during_an_import_loses_and_duplicates_nothing(
     cluster: Cluster, context: Context, tmp_path: Path, step: JobState
 ) -> None:
     audience = f"cut-{step.lower()}"
@@ -164,7 +164,7 @@ def test_a_leader_whose_network_is_cut_during_an_import_loses_and_doubles_nothin
 
 @pytest.mark.faults("each of three brokers restarts during an import", seconds=90)
 @pytest.mark.timeout(900)
-def test_a_rolling_restart_of_all_brokers_during_imports_loses_and_doubles_nothing(
+def test_rolling_restart_of_brokers_loses_and_duplicates_nothing(
     cluster: Cluster, context: Context, tmp_path: Path
 ) -> None:
     users, began = {}, {}
@@ -183,7 +183,7 @@ def test_a_rolling_restart_of_all_brokers_during_imports_loses_and_doubles_nothi
         assert job.finished_at_ms > began[audience], "the restart came too late to be met"
 
 
-def test_topics_have_the_replicas_of_the_settings(cluster: Cluster, context: Context) -> None:
+def test_topics_have_the_configured_replicas(cluster: Cluster, context: Context) -> None:
     with pytest.raises(FatalError, match=r"has 3 replicas, the settings say 1") as refused:
         ensure_topics(context.settings.with_(replication_factor=1))
     assert refused.value.code == "TOPIC_REPLICAS_CHANGED"

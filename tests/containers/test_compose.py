@@ -37,7 +37,7 @@ def test_an_import_through_the_command_line_publishes_exactly_the_file(running: 
 
 
 @pytest.mark.timeout(1200)
-def test_kafka_takes_users_alone_and_programs_outside_write_events_only(running: Compose, tmp_path: Path) -> None:
+def test_kafka_requires_users_and_external_programs_only_write_events(running: Compose, tmp_path: Path) -> None:
     port = int(running.variables["KAFKA_PORT"])
     server = f"127.0.0.1:{port}"
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
@@ -55,7 +55,7 @@ def test_kafka_takes_users_alone_and_programs_outside_write_events_only(running:
 
 
 @pytest.mark.timeout(1200)
-def test_the_demo_finds_no_difference_between_its_files_and_what_the_containers_made_of_them(running: Compose) -> None:
+def test_demo_in_containers_finds_no_difference_from_its_files(running: Compose) -> None:
     assert "all numbers match: no user was lost" in running.run("run", "--rm", "demo")
 
 
@@ -68,9 +68,7 @@ ALONE = [
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("services", [ALL_AT_ONCE, *ALONE])
-def test_parts_that_are_killed_come_back_by_themselves_with_their_data(
-    running: Compose, services: tuple[str, ...]
-) -> None:
+def test_killed_parts_restart_with_their_data(running: Compose, services: tuple[str, ...]) -> None:
     for service in services:
         running.kill(service)
     for service in services:
@@ -84,7 +82,7 @@ def test_parts_that_are_killed_come_back_by_themselves_with_their_data(
 
 
 @pytest.mark.timeout(1200)
-def test_a_worker_that_is_cut_off_from_kafka_during_an_import_loses_and_doubles_nothing(running: Compose) -> None:
+def test_worker_isolated_from_kafka_during_an_import_loses_and_duplicates_nothing(running: Compose) -> None:
     users = [f"cut-{n}" for n in range(200_000)]
     path = running.put("cut.csv", users_csv(users))
     workers, bus = running.containers("worker"), f"{running.project}_bus"
@@ -103,7 +101,7 @@ def test_a_worker_that_is_cut_off_from_kafka_during_an_import_loses_and_doubles_
 
 
 @pytest.mark.timeout(1200)
-def test_down_and_up_again_keeps_what_was_published(running: Compose) -> None:
+def test_down_and_up_keeps_published_versions(running: Compose) -> None:
     running.run("down", "--timeout", "5")
     running.run("up", "--detach")
     running.await_healthy()

@@ -123,7 +123,7 @@ def function(of: FunctionSpec, *env: str) -> Iterator[Function]:
         docker("rm", "--force", "--volumes", name)
 
 
-def test_a_function_answers_from_a_cold_start_and_again_from_the_same_process() -> None:
+def test_function_answers_from_a_cold_and_a_warm_start() -> None:
     with function(spec("ExtractCause")) as running:
         event = {"job_id": JOB, "failure": {"Error": "UserError", "Cause": CAUSE}}
         first = running.invoke(event)
@@ -133,14 +133,14 @@ def test_a_function_answers_from_a_cold_start_and_again_from_the_same_process() 
         assert running.runtimes() == [runtime]
 
 
-def test_a_function_that_cannot_reach_its_catalog_answers_with_an_error_that_step_functions_tries_again() -> None:
+def test_function_without_its_catalog_answers_with_a_retriable_error() -> None:
     with function(spec("ReadOutcome"), NO_CATALOG) as running:
         error = running.invoke({"job_id": JOB, "execution": "arn"}).error
         named = (error["errorType"], json.loads(error["errorMessage"])["code"])
         assert named == ("RetriableError", "CATALOG_UNAVAILABLE")
 
 
-def test_a_function_reads_its_secrets_and_keeps_those_of_kafka_to_itself() -> None:
+def test_function_reads_its_secrets_and_hides_those_of_kafka() -> None:
     database = {"username": "muster", "password": "hush", "host": "127.0.0.1", "port": 1, "dbname": "muster"}
     kafka = {"username": "muster", "password": "hush"}
     with moto_server() as endpoint:
@@ -157,7 +157,7 @@ def test_a_function_reads_its_secrets_and_keeps_those_of_kafka_to_itself() -> No
             assert kept == "993 600"
 
 
-def test_a_task_whose_secret_is_not_there_says_which_and_does_not_start() -> None:
+def test_task_without_its_secret_names_it_and_does_not_start() -> None:
     absent = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:nothing-AbCdEf"
     with moto_server() as endpoint:
         given = {**environment(endpoint), "MUSTER_SECRETS": json.dumps({"CATALOG_URL": absent})}
@@ -167,7 +167,7 @@ def test_a_task_whose_secret_is_not_there_says_which_and_does_not_start() -> Non
     assert f"CATALOG_URL: the secret {absent} does not exist" in done.stderr
 
 
-def test_functions_start_where_every_user_may_be() -> None:
+def test_functions_start_in_a_folder_open_to_every_user() -> None:
     # Docker enters the folder as root, Lambda as its own user.
     assert inspect(PRODUCT)["Config"]["WorkingDir"] == "/"
 
@@ -178,13 +178,13 @@ def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_user_of_lambda_can_load_every_function() -> None:
+def test_lambda_user_can_load_every_function() -> None:
     handlers = [one.handler for one in function_specs()]
     done = ran(*LAMBDA, "--network=none", "--entrypoint=python", PRODUCT, "-c", LOADED, *handlers)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_image_knows_every_service_of_aws_that_the_product_calls() -> None:
+def test_image_contains_every_aws_service_model_in_use() -> None:
     files = [path for name in ("orchestration", "connectors", "streams") for path in (ROOT / name).rglob("*.py")]
     called = {service for path in files if not at_home(path) for service in SERVICE.findall(path.read_text())}
     assert {"s3", "stepfunctions"} <= called
@@ -196,7 +196,7 @@ def at_home(path: Path) -> bool:
     return path.relative_to(ROOT).as_posix().startswith(OF_THE_STACK)
 
 
-def test_only_the_home_and_the_temporary_folder_are_written_and_volumes_of_ecs_are_the_users() -> None:
+def test_only_home_and_temporary_folder_are_writable_and_ecs_volumes_belong_to_the_user() -> None:
     # A new Docker volume takes owner and mode of the image's folder; ECS does so for volumes that the image declares.
     declared = sorted(inspect(PRODUCT)["Config"]["Volumes"])
     names = [f"muster-test-{uuid.uuid4().hex[:8]}" for _ in declared]
@@ -218,26 +218,26 @@ def test_only_the_home_and_the_temporary_folder_are_written_and_volumes_of_ecs_a
         ("task", "dance", JOB, "execution"),
     ],
 )
-def test_a_task_that_does_not_exist_is_a_usage_error(command: Sequence[str]) -> None:
+def test_unknown_task_is_a_usage_error(command: Sequence[str]) -> None:
     done = ran(*ECS, "--network=none", PRODUCT, *command)
     assert (done.returncode, done.stdout) == (USAGE_EXIT_CODE, "")
     assert "task takes: " in done.stderr
 
 
-def test_a_task_whose_catalog_is_away_may_be_tried_again() -> None:
+def test_task_without_its_catalog_is_retriable() -> None:
     done = ran(*ECS, "--network=none", NO_CATALOG, PRODUCT, "task", "verify", JOB, "execution")
     assert done.returncode == 1
     assert "CATALOG_UNAVAILABLE" in done.stderr
 
 
-def test_a_task_behind_an_init_process_ends_on_a_sigterm_that_comes_while_python_starts() -> None:
+def test_sigterm_during_python_start_ends_a_task_behind_init() -> None:
     with waiting_task("--init", *ECS) as name:
         until(lambda: len(docker("top", name, "-o", "pid").splitlines()) >= 3)  # header, init process, Python
         docker("stop", "--time", "120", name)
         assert inspect(name)["State"]["ExitCode"] == TERMINATED
 
 
-def test_a_task_that_is_process_one_ends_on_sigterm() -> None:
+def test_sigterm_ends_a_task_that_is_process_one() -> None:
     # As process 1, it would ignore the signal without a handler.
     with waiting_task(*ECS) as name:
         handled = "until grep -q SigCgt:.*4... /proc/1/status; do :; done"  # the bit of SIGTERM

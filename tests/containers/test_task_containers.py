@@ -55,9 +55,7 @@ def await_no_container(context: Context) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_every_task_of_an_import_runs_in_a_container_and_the_version_is_exactly_the_file(
-    context: Context, tmp_path: Path
-) -> None:
+def test_containerised_import_publishes_exactly_the_file(context: Context, tmp_path: Path) -> None:
     job, users = start_append(context, tmp_path, "in-containers")
     seen: set[str] = set()
     while context.jobs.get(job.job_id).state not in FINAL:
@@ -84,7 +82,7 @@ def held_importer(context: Context, folder: Path, audience: str) -> tuple[Job, s
 
 
 @pytest.mark.timeout(900)
-def test_an_import_container_that_is_killed_costs_one_attempt_and_loses_and_doubles_nothing(
+def test_killed_import_container_costs_one_attempt_and_loses_and_duplicates_nothing(
     context: Context, tmp_path: Path
 ) -> None:
     job, users, container = held_importer(context, tmp_path, "killed")
@@ -100,7 +98,7 @@ def test_an_import_container_that_is_killed_costs_one_attempt_and_loses_and_doub
     "an engine that dies beside its containers, as tests/engine/test_task_containers.py, in an import", seconds=40
 )
 @pytest.mark.timeout(900)
-def test_an_engine_that_is_killed_takes_its_import_container_along_and_loses_and_doubles_nothing(
+def test_killed_engine_ends_its_import_container_and_loses_and_duplicates_nothing(
     context: Context, tmp_path: Path
 ) -> None:
     job, users, container = held_importer(context, tmp_path, "engine-killed")

@@ -67,7 +67,7 @@ def test_a_name_belongs_to_one_principal(principals: PrincipalStore) -> None:
     assert principals.named("carol") is None
 
 
-def test_grants_of_one_scope_are_replaced_and_those_of_others_stay(principals: PrincipalStore) -> None:
+def test_grants_are_replaced_per_scope(principals: PrincipalStore) -> None:
     principals.replace_grants(BETA, {ANN: ["viewer"]}, now_ms=1, check=unchecked)
     principals.replace_grants(ACME, {ANN: ["viewer", "analyst"], BOB: ["admin"]}, now_ms=1, check=unchecked)
     before, after = principals.replace_grants(ACME, {ANN: ["analyst", "operator"]}, now_ms=2, check=unchecked)
@@ -86,7 +86,7 @@ def test_a_refused_change_of_grants_changes_nothing(principals: PrincipalStore) 
     assert principals.grants(ACME) == held
 
 
-def test_who_loses_all_access_has_neither_roles_nor_tokens_and_the_last_administrator_stays(
+def test_losing_all_access_removes_roles_and_tokens_except_of_the_last_administrator(
     principals: PrincipalStore,
     tokens: TokenStore,
 ) -> None:
@@ -107,7 +107,7 @@ def test_who_loses_all_access_has_neither_roles_nor_tokens_and_the_last_administ
     assert unknown.value.code == "UNKNOWN_PRINCIPAL"
 
 
-def test_of_two_administrators_that_remove_each_other_at_once_one_stays(principals: PrincipalStore) -> None:
+def test_one_of_two_administrators_survives_a_mutual_removal(principals: PrincipalStore) -> None:
     principals.replace_grants(ACME, {ANN: ["admin"], BOB: ["admin"]}, now_ms=1, check=unchecked)
     start, refused = threading.Barrier(2), []
 
@@ -132,9 +132,7 @@ def test_of_two_administrators_that_remove_each_other_at_once_one_stays(principa
     assert refused in ([], ["STALE"])
 
 
-def test_a_token_comes_back_with_its_owner_and_the_owners_present_grants(
-    principals: PrincipalStore, tokens: TokenStore
-) -> None:
+def test_token_is_loaded_with_its_owner_and_current_grants(principals: PrincipalStore, tokens: TokenStore) -> None:
     cap = ((ACME, "viewer"), (BETA, "analyst"))
     tokens.add(token(11, cap=cap))
     tokens.add(token(12, BOB))
@@ -156,7 +154,7 @@ def test_tokens_are_listed_by_owner_and_by_scope_newest_first(tokens: TokenStore
     assert tokens.page(scope=BETA, limit=9)[0].cap == ((ACME, "admin"), (BETA, "viewer"))
 
 
-def test_a_token_is_revoked_once_and_by_its_owner_alone_if_one_is_named(tokens: TokenStore) -> None:
+def test_token_is_revoked_once_and_only_by_a_named_owner(tokens: TokenStore) -> None:
     tokens.add(token(11))
     with pytest.raises(UserError) as refused:
         tokens.revoke(job_number(11), principal_id=BOB, now_ms=5)
@@ -165,7 +163,7 @@ def test_a_token_is_revoked_once_and_by_its_owner_alone_if_one_is_named(tokens: 
     assert tokens.revoke(job_number(11), now_ms=6).revoked_at_ms == 5
 
 
-def test_a_scope_is_taken_from_a_token_and_the_last_one_revokes_it(tokens: TokenStore) -> None:
+def test_removing_the_last_scope_revokes_a_token(tokens: TokenStore) -> None:
     tokens.add(token(11, cap=((ACME, "viewer"), (BETA, "viewer"))))
     assert tokens.revoke_in(job_number(11), ACME, now_ms=5).cap == ((BETA, "viewer"),)
     with pytest.raises(UserError):
@@ -175,7 +173,7 @@ def test_a_scope_is_taken_from_a_token_and_the_last_one_revokes_it(tokens: Token
     assert tokens.revoke_in(job_number(11), BETA, now_ms=6).revoked_at_ms == 6
 
 
-def test_an_entry_of_the_release_before_belongs_to_no_tenant(url: Secret, database: Database) -> None:  # noqa: F811
+def test_audit_entry_of_the_previous_release_belongs_to_no_tenant(url: Secret, database: Database) -> None:  # noqa: F811
     trail = AuditTrail(database)
     trail.append(AuditEntry(entry_id=job_number(1), at_ms=1, actor="a", action="b", object="acme/c", arguments={}))
     migrate.downgrade(url, "0008")
@@ -202,7 +200,7 @@ def session(number: int, owner: JobId = ANN, token_id: JobId | None = None) -> S
     )
 
 
-def test_a_session_is_found_by_its_digest_with_its_owner_s_present_grants(
+def test_session_is_found_by_digest_with_current_grants(
     sessions: SessionStore, principals: PrincipalStore, tokens: TokenStore
 ) -> None:
     for made in (session(10), session(11, BOB, token_id=job_number(12))):
@@ -220,7 +218,7 @@ def test_a_session_is_found_by_its_digest_with_its_owner_s_present_grants(
     assert sessions.credentials("0" * 64) is None
 
 
-def test_sessions_end_are_listed_and_forgotten(sessions: SessionStore) -> None:
+def test_sessions_are_listed_ended_and_purged(sessions: SessionStore) -> None:
     for made in (session(10), session(11), session(12, BOB)):
         sessions.add(made)
     assert [one.session_id for one in sessions.of(ANN, now_ms=1, limit=9)] == [job_number(11), job_number(10)]
@@ -236,7 +234,7 @@ def test_sessions_end_are_listed_and_forgotten(sessions: SessionStore) -> None:
     assert sessions.credentials(f"{12:064x}") is not None
 
 
-def test_a_code_is_taken_by_one_of_many_and_by_nobody_after_its_time(database: Database) -> None:  # noqa: F811
+def test_code_is_redeemed_once_and_not_after_it_expires(database: Database) -> None:  # noqa: F811
     codes = OneTimeCodes(database)
     for kind, digest in (("console", "a"), ("console", "b"), ("cli", "c"), ("console", "d")):
         codes.put(kind, digest, {"principal": digest}, expires_at_ms=100)  # type: ignore[arg-type]  # of the table above
@@ -255,7 +253,7 @@ def test_a_code_is_taken_by_one_of_many_and_by_nobody_after_its_time(database: D
     assert codes.take("console", "d", now_ms=99) is None
 
 
-def test_what_lets_nobody_in_any_more_is_forgotten_in_time(
+def test_expired_codes_and_sessions_are_purged(
     database: Database,  # noqa: F811
     tokens: TokenStore,
     sessions: SessionStore,
@@ -274,7 +272,7 @@ def test_what_lets_nobody_in_any_more_is_forgotten_in_time(
         assert tuple(counted) == left
 
 
-def test_old_tokens_are_forgotten_and_used_ones_say_when(tokens: TokenStore) -> None:
+def test_old_tokens_are_purged_and_use_is_recorded(tokens: TokenStore) -> None:
     for number in (10, 11):
         tokens.add(token(number))
     tokens.touch(job_number(11), 15)
@@ -283,7 +281,7 @@ def test_old_tokens_are_forgotten_and_used_ones_say_when(tokens: TokenStore) -> 
     assert tokens.credentials(job_number(10)) is None
 
 
-def test_a_person_is_issuer_and_subject_and_roles_of_groups_are_those_of_the_last_login(
+def test_person_is_issuer_and_subject_with_group_roles_of_the_last_login(
     database: Database,  # noqa: F811
     principals: PrincipalStore,
 ) -> None:
@@ -306,7 +304,7 @@ def test_a_person_is_issuer_and_subject_and_roles_of_groups_are_those_of_the_las
     assert principals.grants("") == ()
 
 
-def test_a_group_s_administrator_counts_and_a_replacement_leaves_it(
+def test_group_administrator_counts_and_survives_a_replacement_of_grants(
     database: Database,  # noqa: F811
     principals: PrincipalStore,
 ) -> None:
@@ -320,7 +318,7 @@ def test_a_group_s_administrator_counts_and_a_replacement_leaves_it(
     assert [(one.principal, one.roles, one.group_roles) for one in after] == [(made, (), ("admin",))]
 
 
-def test_the_same_person_in_two_browsers_at_once_is_one_principal(
+def test_concurrent_logins_of_a_person_are_one_principal(
     database: Database,  # noqa: F811
     principals: PrincipalStore,
 ) -> None:
@@ -338,7 +336,7 @@ def test_the_same_person_in_two_browsers_at_once_is_one_principal(
     assert len(principals.page(limit=9)) == 3
 
 
-def test_roles_of_groups_end_thirty_days_after_the_last_login(
+def test_group_roles_expire_thirty_days_after_the_last_login(
     database: Database,  # noqa: F811
     principals: PrincipalStore,
 ) -> None:

@@ -83,14 +83,14 @@ def audiences(database: Database) -> AudienceStore:
     return store
 
 
-def test_migrations_make_exactly_the_declared_tables(url: Secret) -> None:
+def test_migrations_create_exactly_the_declared_tables(url: Secret) -> None:
     engine = create_engine(url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
 
 
-def test_migrations_go_down_to_nothing_and_up_again(url: Secret) -> None:
+def test_migrations_downgrade_to_nothing_and_upgrade_again(url: Secret) -> None:
     migrate.downgrade(url, "base")
     engine = create_engine(url)
     assert [t for t in sa.inspect(engine).get_table_names() if t != "alembic_version"] == []
@@ -100,7 +100,7 @@ def test_migrations_go_down_to_nothing_and_up_again(url: Secret) -> None:
     assert current == head == "0013"
 
 
-def test_a_catalog_of_the_release_before_principals_keeps_its_jobs_and_audit_trail(jobs: JobStore, url: Secret) -> None:
+def test_catalog_older_than_principals_keeps_jobs_and_audit_trail(jobs: JobStore, url: Secret) -> None:
     jobs.register(new_job())
     before, trail = jobs.get(job_number(1)), AuditTrail(jobs._database)
     auditing.record(trail, "ann", "cancel", "acme/vip", job_id=job_number(1))
@@ -111,7 +111,7 @@ def test_a_catalog_of_the_release_before_principals_keeps_its_jobs_and_audit_tra
     assert (entry.actor, entry.tenant, entry.token, entry.session) == ("ann", None, None, None)
 
 
-def test_a_registered_job_comes_back_as_it_was_given(jobs: JobStore) -> None:
+def test_registered_job_round_trips(jobs: JobStore) -> None:
     assert jobs.register(new_job()) == job_number(1)
     job = jobs.get(job_number(1))
     assert (job.state, job.attempt, job.mode, job.partitions) == ("REGISTERED", 0, "replace", 8)
@@ -119,12 +119,12 @@ def test_a_registered_job_comes_back_as_it_was_given(jobs: JobStore) -> None:
     assert [(t.sequence, t.state, t.at_ms) for t in jobs.history(job.job_id)] == [(1, "REGISTERED", 1001)]
 
 
-def test_registering_the_same_job_twice_is_once(jobs: JobStore) -> None:
+def test_repeated_registration_makes_one_job(jobs: JobStore) -> None:
     assert [jobs.register(new_job()), jobs.register(new_job())] == [job_number(1)] * 2
     assert len(jobs.search()) == 1
 
 
-def test_jobs_are_found_by_the_kind_that_people_see(jobs: JobStore) -> None:
+def test_jobs_are_found_by_displayed_kind(jobs: JobStore) -> None:
     for number, spec in enumerate((ImportSpec(), activity_spec("events", {}), activity_spec("profiles", {}))):
         jobs.register(replace(new_job(number, str(number) * 64), spec=spec))
     jobs.register(replace(new_job(3, "3" * 64), source={"segment": "buyers"}))
@@ -134,13 +134,13 @@ def test_jobs_are_found_by_the_kind_that_people_see(jobs: JobStore) -> None:
     assert [job.shown_kind for job in jobs.search()] == ["snapshot", "profiles", "events", "audience"]
 
 
-def test_a_second_job_for_the_same_object_is_its_live_twin(jobs: JobStore) -> None:
+def test_second_job_for_an_object_is_a_duplicate_of_the_live_one(jobs: JobStore) -> None:
     jobs.register(new_job(1))
     assert jobs.register(new_job(2)) == job_number(1)
     assert jobs.get(job_number(2)).job_id == job_number(1)
 
 
-def test_a_duplicate_whose_answer_was_lost_stays_one_though_its_twin_has_failed_since(jobs: JobStore) -> None:
+def test_duplicate_remains_one_after_its_original_failed(jobs: JobStore) -> None:
     jobs.register(new_job(1))
     jobs.register(new_job(2))
     for state in ("VERIFYING", "FAILED"):
@@ -150,14 +150,14 @@ def test_a_duplicate_whose_answer_was_lost_stays_one_though_its_twin_has_failed_
 
 
 @pytest.mark.parametrize("way", [["VERIFYING", "FAILED"], ["CANCELLED"]])
-def test_a_job_that_ended_without_a_version_has_no_twins(jobs: JobStore, way: list[str]) -> None:
+def test_job_without_a_version_causes_no_duplicates(jobs: JobStore, way: list[str]) -> None:
     jobs.register(new_job(1))
     for state in way:
         jobs.move(job_number(1), state, now_ms=2)  # type: ignore[arg-type]
     assert jobs.register(new_job(2)) == job_number(2)
 
 
-def test_again_makes_a_job_of_its_own_beside_a_ready_twin(jobs: JobStore) -> None:
+def test_again_makes_a_new_job_despite_a_ready_original(jobs: JobStore) -> None:
     jobs.register(new_job(1))
     for state in ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"):
         jobs.move(job_number(1), state, now_ms=2)
@@ -176,7 +176,7 @@ def test_a_ready_original_that_is_outdated_is_repeated_once(jobs: JobStore) -> N
     assert jobs.ready_original(new_job(1).dedupe_key) is None
 
 
-def test_sixteen_registrations_of_one_object_at_once_make_one_job(jobs: JobStore) -> None:
+def test_concurrent_registrations_of_one_object_make_one_job(jobs: JobStore) -> None:
     barrier = threading.Barrier(16)
     got: list[JobId] = []
 
@@ -217,7 +217,7 @@ def test_a_final_state_stamps_the_end_and_keeps_the_cause(jobs: JobStore) -> Non
     assert jobs.history(job_number(1))[-1].cause == "EMPTY_FILE: the file is empty"
 
 
-def test_an_attempt_begins_only_while_importing_and_only_after_the_one_it_knows(jobs: JobStore) -> None:
+def test_attempt_starts_only_while_importing_after_the_known_one(jobs: JobStore) -> None:
     jobs.register(new_job())
     with pytest.raises(FatalError, match="ATTEMPT_SUPERSEDED"):
         jobs.start_attempt(job_number(1), after=Attempt(0), now_ms=1)
@@ -231,7 +231,7 @@ def test_an_attempt_begins_only_while_importing_and_only_after_the_one_it_knows(
     assert jobs.attempt_reports(job_number(1)) == {1: None, 2: {"rows": 7}}
 
 
-def test_a_zombie_of_an_older_attempt_does_not_move_the_job_on(jobs: JobStore) -> None:
+def test_zombie_of_an_older_attempt_does_not_advance_the_job(jobs: JobStore) -> None:
     jobs.register(new_job())
     jobs.move(job_number(1), "VERIFYING", now_ms=1)
     jobs.move(job_number(1), "IMPORTING", now_ms=1)
@@ -241,7 +241,7 @@ def test_a_zombie_of_an_older_attempt_does_not_move_the_job_on(jobs: JobStore) -
     assert jobs.move(job_number(1), "AWAITING", now_ms=3, expecting={"attempt": 2})[0] is Change.APPLIED
 
 
-def test_who_comes_late_does_not_drag_a_job_back(jobs: JobStore) -> None:
+def test_late_caller_does_not_move_a_job_back(jobs: JobStore) -> None:
     jobs.register(new_job())
     for state in ("VERIFYING", "IMPORTING", "AWAITING"):
         jobs.move(job_number(1), state, now_ms=1)
@@ -251,7 +251,7 @@ def test_who_comes_late_does_not_drag_a_job_back(jobs: JobStore) -> None:
     assert jobs.move(job_number(1), "IMPORTING", now_ms=2, only_from={"AWAITING"})[0] is Change.ALREADY
 
 
-def test_a_publishing_job_fails_only_when_it_is_known_that_nothing_was_published(jobs: JobStore) -> None:
+def test_publishing_job_fails_only_if_nothing_was_published(jobs: JobStore) -> None:
     jobs.register(new_job())
     for state in ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING"):
         jobs.move(job_number(1), state, now_ms=1)
@@ -282,7 +282,7 @@ def test_a_refused_request_is_a_failed_job_from_the_start(jobs: JobStore) -> Non
     assert jobs.live() == []
 
 
-def test_an_object_that_comes_again_is_known_by_its_sequencer(jobs: JobStore) -> None:
+def test_repeated_object_is_recognised_by_its_sequencer(jobs: JobStore) -> None:
     source = {"bucket": "inbox", "key": "acme/vip/a.csv", "version_id": "v1", "sequencer": "0AFF"}
     jobs.register(replace(new_job(), source=source))
     assert jobs.sequencer(AUDIENCE_ID, "inbox", "acme/vip/a.csv", "v1") == "0AFF"
@@ -290,7 +290,7 @@ def test_an_object_that_comes_again_is_known_by_its_sequencer(jobs: JobStore) ->
     assert jobs.sequencer(AUDIENCE_ID, "inbox", "acme/vip/b.csv", "v1") == ""
 
 
-def test_of_sixteen_attempts_at_once_one_begins(jobs: JobStore) -> None:
+def test_one_of_sixteen_concurrent_attempts_starts(jobs: JobStore) -> None:
     jobs.register(new_job())
     jobs.move(job_number(1), "VERIFYING", now_ms=1)
     jobs.move(job_number(1), "IMPORTING", now_ms=1)
@@ -312,7 +312,7 @@ def test_of_sixteen_attempts_at_once_one_begins(jobs: JobStore) -> None:
     assert began == [1]
 
 
-def test_state_changes_are_announced_until_they_are_marked(jobs: JobStore) -> None:
+def test_state_changes_are_announced_until_marked(jobs: JobStore) -> None:
     jobs.register(new_job())
     jobs.move(job_number(1), "VERIFYING", now_ms=5)
     due = jobs.unannounced()
@@ -321,7 +321,7 @@ def test_state_changes_are_announced_until_they_are_marked(jobs: JobStore) -> No
     assert [t.state for t in jobs.unannounced()] == ["VERIFYING"]
 
 
-def test_a_receipt_may_be_written_again(jobs: JobStore) -> None:
+def test_receipt_can_be_rewritten(jobs: JobStore) -> None:
     jobs.register(new_job())
     jobs.put_receipt(job_number(1), {"rows": 1})
     jobs.put_receipt(job_number(1), {"rows": 2})
@@ -353,7 +353,7 @@ def test_an_unknown_job_is_a_user_error(jobs: JobStore) -> None:
         jobs.get(job_number(9))
 
 
-def test_an_audience_is_made_once_with_the_defaults(audiences: AudienceStore) -> None:
+def test_audience_is_created_once_with_defaults(audiences: AudienceStore) -> None:
     first = audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
     again = audiences.ensure(ACME, VIP, new_id=job_number(7), now_ms=6)
     assert again == first
@@ -378,7 +378,7 @@ def test_an_audience_is_configured_renamed_and_deleted(audiences: AudienceStore)
     assert audiences.all() == []
 
 
-def test_a_name_is_not_given_to_two_audiences(audiences: AudienceStore) -> None:
+def test_audience_names_are_unique(audiences: AudienceStore) -> None:
     audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
     other = audiences.ensure(ACME, AudienceName("gold"), new_id=job_number(3), now_ms=5)
     with pytest.raises(UserError, match="already has an audience 'vip'"):
@@ -396,7 +396,7 @@ def row(partition: int, *, materialised: bool, records: int) -> PartitionProgres
     )
 
 
-def test_a_partition_that_has_materialised_does_not_fail_later(database: Database) -> None:
+def test_materialised_partition_does_not_fail_later(database: Database) -> None:
     progress = ProgressStore(database)
     progress.put_partitions([row(0, materialised=True, records=3), row(1, materialised=False, records=0)])
     progress.put_partitions([row(0, materialised=False, records=0), row(1, materialised=True, records=4)])
@@ -413,15 +413,13 @@ def test_a_stage_keeps_its_latest_report(database: Database) -> None:
     assert {name: s.record for name, s in progress.stages(job_number(1)).items()} == {"verify": {"done": 2}}
 
 
-def test_a_database_that_is_away_is_a_retriable_error(tmp_path: Path) -> None:
+def test_unreachable_database_is_a_retriable_error(tmp_path: Path) -> None:
     store = JobStore(Database(Secret(f"sqlite:///{tmp_path / 'missing' / 'catalog.db'}")))
     with pytest.raises(RetriableError, match="CATALOG_UNAVAILABLE"):
         store.live()
 
 
-def test_sixteen_writers_of_one_receipt_stage_and_partition_at_once_are_no_error(
-    jobs: JobStore, database: Database
-) -> None:
+def test_concurrent_writers_of_receipt_stage_and_partition_succeed(jobs: JobStore, database: Database) -> None:
     jobs.register(new_job())
     progress = ProgressStore(database)
     row = PartitionProgress(
@@ -436,7 +434,7 @@ def test_sixteen_writers_of_one_receipt_stage_and_partition_at_once_are_no_error
             jobs.put_receipt(job_number(1), {"rows": 1})
             progress.put_stage(job_number(1), "verify", {"done": 1}, now_ms=1)
             progress.put_partitions([row])
-        except Exception as exc:  # noqa: BLE001  # told below, by the test
+        except Exception as exc:  # noqa: BLE001  # reported below, by the test
             failed.append(exc)
 
     threads = [threading.Thread(target=write) for _ in range(16)]
@@ -449,7 +447,7 @@ def test_sixteen_writers_of_one_receipt_stage_and_partition_at_once_are_no_error
     assert progress.partitions(job_number(1)) == [row]
 
 
-def test_an_audience_of_the_release_before_is_known_as_such(url: Secret, audiences: AudienceStore) -> None:
+def test_audience_of_the_previous_release_is_recognised(url: Secret, audiences: AudienceStore) -> None:
     made = audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5, spec=ImportSpec(id_column="id"))
     audiences.for_import(ACME, AudienceName("gold"), new_id=job_number(3), now_ms=5)
     migrate.downgrade(url, "0007")
@@ -457,7 +455,7 @@ def test_an_audience_of_the_release_before_is_known_as_such(url: Secret, audienc
     assert audiences.all(awaited=True) == [replace(made, state="before")]
 
 
-def test_an_audience_that_is_awaited_is_known_to_its_imports_alone(audiences: AudienceStore, jobs: JobStore) -> None:
+def test_awaited_audience_is_visible_only_to_its_imports(audiences: AudienceStore, jobs: JobStore) -> None:
     first = audiences.for_import(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
     assert audiences.for_import(ACME, VIP, new_id=job_number(7), now_ms=6) == first
     assert (first.state, audiences.all(), audiences.find(ACME, VIP)) == ("awaited", [], None)
@@ -473,7 +471,7 @@ def test_an_audience_that_is_awaited_is_known_to_its_imports_alone(audiences: Au
         audiences.check_publishable(AUDIENCE_ID)
 
 
-def test_people_may_take_the_name_of_an_awaited_audience(audiences: AudienceStore, jobs: JobStore) -> None:
+def test_name_of_an_awaited_audience_is_available(audiences: AudienceStore, jobs: JobStore) -> None:
     gold = AudienceName("gold")
     audiences.for_import(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
     jobs.register(new_job())
@@ -486,7 +484,7 @@ def test_people_may_take_the_name_of_an_awaited_audience(audiences: AudienceStor
     assert [a.name for a in audiences.all(awaited=True)] == [gold]
 
 
-def test_what_is_known_of_the_files_of_events_is_kept_for_each_tenant_and_kind(audiences: AudienceStore) -> None:
+def test_activity_file_settings_are_kept_per_tenant_and_kind(audiences: AudienceStore) -> None:
     assert audiences.activity_spec(ACME, "events") is None
     spec = activity_spec("events", {"columns": [{"name": "total", "type": "double"}], "timezone": "UTC"})
     seen: list[ImportSpec | None] = []

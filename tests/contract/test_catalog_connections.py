@@ -75,7 +75,7 @@ def await_no_connection(server: Postgres) -> None:
     until(lambda: not connections(server), "no connection of muster")
 
 
-def test_the_catalog_and_the_lake_s_are_encrypted(server: Postgres, url: Secret) -> None:
+def test_connections_of_catalog_and_lake_are_encrypted(server: Postgres, url: Secret) -> None:
     database = Database(url)
     lake = LakeCatalog(catalog_url=url.reveal(), s3=S3Access(endpoint="http://127.0.0.1:9", region="r"), bucket="lake")
     with database.read() as connection:
@@ -87,7 +87,7 @@ def test_the_catalog_and_the_lake_s_are_encrypted(server: Postgres, url: Secret)
     await_no_connection(server)
 
 
-def test_a_server_without_encryption_is_not_spoken_to(tmp_path: Path) -> None:
+def test_unencrypted_server_is_refused(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         plain = Postgres(Path(folder))
         plain.start()
@@ -97,13 +97,13 @@ def test_a_server_without_encryption_is_not_spoken_to(tmp_path: Path) -> None:
         plain.stop()
 
 
-def test_a_password_that_was_changed_is_another_thing_than_an_outage(url: Secret) -> None:
+def test_changed_password_is_not_an_outage(url: Secret) -> None:
     database = Database(Secret(url.reveal().replace("p%40ss", "old")))
     with pytest.raises(RetriableError, match=r"CATALOG_REFUSED: .*password authentication failed"), database.read():
         pass
 
 
-def test_a_function_whose_password_was_changed_reads_it_again_for_the_next_call(
+def test_function_reloads_a_changed_password_for_the_next_call(
     server: Postgres, url: Secret, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with moto_server() as endpoint:
@@ -137,7 +137,7 @@ def test_a_function_whose_password_was_changed_reads_it_again_for_the_next_call(
         handlers.forget_context()
 
 
-def test_a_function_has_no_connection_between_its_calls(
+def test_function_holds_no_connection_between_calls(
     server: Postgres, url: Secret, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(home=tmp_path, catalog_url=url, s3_endpoint="http://127.0.0.1:9", s3_secret_key=Secret("x"))

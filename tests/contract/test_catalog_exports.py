@@ -45,7 +45,7 @@ def states(store: ExportStore, export: Export) -> list[str]:
     return [t.state for t in store.history(export.job_id)]
 
 
-def test_an_export_is_registered_once_whoever_else_tries(store: ExportStore) -> None:
+def test_concurrent_registrations_make_one_export(store: ExportStore) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda n: store.register(new_export(execution=f"e{n}")), range(8)))
     assert len({export.execution for export in made}) == 1
@@ -66,7 +66,7 @@ def test_a_refused_export_is_failed_from_the_start(store: ExportStore) -> None:
     assert states(store, export) == ["REGISTERED", "FAILED"]
 
 
-def test_changes_are_guarded_and_repeating_one_is_no_error(store: ExportStore) -> None:
+def test_changes_are_guarded_and_idempotent(store: ExportStore) -> None:
     export = store.register(new_export())
     assert store.move(export.job_id, "FINISHING", now_ms=2)[0] is Change.REFUSED
     assert store.move(export.job_id, "WRITING", now_ms=2)[0] is Change.APPLIED
@@ -81,7 +81,7 @@ def test_changes_are_guarded_and_repeating_one_is_no_error(store: ExportStore) -
     assert states(store, export) == ["REGISTERED", "WRITING", "FINISHING", "READY"]
 
 
-def test_a_manifest_that_was_refused_fails_an_export_that_is_finishing(store: ExportStore) -> None:
+def test_refused_manifest_fails_a_finishing_export(store: ExportStore) -> None:
     export = store.register(new_export())
     for state in ("WRITING", "FINISHING"):
         store.move(export.job_id, state, now_ms=2)
@@ -89,7 +89,7 @@ def test_a_manifest_that_was_refused_fails_an_export_that_is_finishing(store: Ex
     assert (verdict, export.state, export.failed_in) == (Change.APPLIED, "FAILED", "FINISHING")
 
 
-def test_groups_are_planned_once_and_say_how_far_they_are(store: ExportStore) -> None:
+def test_groups_are_planned_once_and_report_progress(store: ExportStore) -> None:
     export = store.register(new_export())
     assert store.groups(export.job_id) == []
     for sizes in ([(10, 1), (20, 2)], [(99, 9)]):
@@ -106,14 +106,14 @@ def test_groups_are_planned_once_and_say_how_far_they_are(store: ExportStore) ->
     assert (second.error, second.record, second.rows, second.beat_at_ms) == (None, {"files": []}, 2, 7)
 
 
-def test_of_several_sweepers_one_gives_an_export_a_new_execution(store: ExportStore) -> None:
+def test_one_of_several_sweepers_replaces_an_execution(store: ExportStore) -> None:
     export = store.register(new_export())
     assert [store.adopt(export.job_id, previous="e", execution=new) for new in ("f", "g")] == [True, False]
     store.move(export.job_id, "CANCELLED", now_ms=2)
     assert not store.adopt(export.job_id, previous="f", execution="h")
 
 
-def test_ended_exports_are_swept_soon_and_once_more_later(store: ExportStore) -> None:
+def test_ended_exports_are_swept_twice(store: ExportStore) -> None:
     export = store.register(new_export())
     store.move(export.job_id, "CANCELLED", now_ms=1_000)
 
@@ -127,7 +127,7 @@ def test_ended_exports_are_swept_soon_and_once_more_later(store: ExportStore) ->
     assert not due(9_999)
 
 
-def test_exports_are_found_by_what_they_are_of_and_how_they_stand(store: ExportStore) -> None:
+def test_exports_are_found_by_audience_and_state(store: ExportStore) -> None:
     first, second = (store.register(new_export(n, f"e{n}")) for n in (1, 2))
     store.move(first.job_id, "CANCELLED", now_ms=5)
     assert [e.job_id for e in store.search()] == [second.job_id, first.job_id]

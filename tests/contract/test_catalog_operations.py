@@ -50,7 +50,7 @@ def test_a_notification_is_written_once_and_claimed_by_one(database: Database) -
     assert [(r.state, r.last_error) for r in outbox.by_subject("j")] == [("delivered", None)]
 
 
-def test_what_was_delivered_or_given_up_is_forgotten_when_it_is_old_and_what_waits_is_not(
+def test_old_settled_notifications_are_purged_and_waiting_ones_kept(
     database: Database,  # noqa: F811
 ) -> None:
     outbox = Outbox(database)
@@ -88,7 +88,7 @@ def test_a_commit_of_any_process_changes_the_version_of_the_catalog_and_a_query_
     other.close()
 
 
-def test_jobs_that_nobody_was_told_of_are_found(database: Database) -> None:  # noqa: F811
+def test_jobs_without_a_notification_are_found(database: Database) -> None:  # noqa: F811
     jobs, outbox = JobStore(database), Outbox(database)
     for number in (1, 2):
         jobs.register(new_job(number, f"{number:064}"))
@@ -99,7 +99,7 @@ def test_jobs_that_nobody_was_told_of_are_found(database: Database) -> None:  # 
     assert outbox.unnotified(finished_before_ms=49, finished_after_ms=0) == []
 
 
-def test_nobody_changes_the_audit_trail(database: Database) -> None:  # noqa: F811
+def test_audit_trail_is_immutable(database: Database) -> None:  # noqa: F811
     trail = AuditTrail(database)
     trail.append(ENTRY)
     for statement in ("UPDATE audit SET actor = 'bob'", "DELETE FROM audit"):
@@ -121,7 +121,7 @@ def leave_a_namespace(url: Secret) -> None:  # noqa: F811
     catalog.engine.dispose()
 
 
-def test_a_dump_holds_everything_and_loads_into_an_empty_catalog_of_either_kind(
+def test_dump_is_complete_and_loads_into_an_empty_catalog_of_either_kind(
     url: Secret,  # noqa: F811
     database: Database,  # noqa: F811
     tmp_path: Path,
@@ -150,7 +150,7 @@ def test_a_dump_holds_everything_and_loads_into_an_empty_catalog_of_either_kind(
     assert not copying.is_empty(database)
 
 
-def test_of_several_samples_in_a_step_the_worst_counts_and_a_repeated_one_replaces_the_first(
+def test_worst_sample_of_a_step_counts_and_a_repeated_one_replaces_the_first(
     database: Database,  # noqa: F811
 ) -> None:
     store, first = SampleStore(database), SAMPLE
@@ -169,7 +169,7 @@ def test_of_several_samples_in_a_step_the_worst_counts_and_a_repeated_one_replac
     assert store.groups() == [GroupState(group="g", at_ms=20_000, workers=[{"pid": 20_000}], lag={"t": [5]})]
 
 
-def test_a_dead_letter_is_taken_by_one_and_marks_of_letters_long_gone_are_deleted(
+def test_dead_letter_is_claimed_once_and_old_marks_are_deleted(
     database: Database,  # noqa: F811
 ) -> None:
     marks, sent = DeadLetterMarks(database), SentLetter(dead_letter=1, topic="events", partition=3, offset=9)

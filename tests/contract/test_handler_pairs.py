@@ -81,7 +81,7 @@ def call(deployment: Deployment, job_id: str, execution: str, handler: str) -> s
                 deployment.call(handler, **event)
     except UserError as exc:
         return exc.code
-    except Exception as exc:  # noqa: BLE001  # told apart by the caller
+    except Exception as exc:  # noqa: BLE001  # distinguished by the caller
         return type(exc).__name__
     return None
 
@@ -105,7 +105,7 @@ def both(deployment: Deployment, job: Job, pair: tuple[str, str]) -> list[tuple[
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("state", STATES)
-def test_every_pair_of_handlers_at_once_leaves_a_job_that_goes_on(deployment: Deployment, state: str) -> None:
+def test_concurrent_handlers_leave_a_job_that_can_continue(deployment: Deployment, state: str) -> None:
     pairs = list(itertools.combinations_with_replacement(HANDLERS, 2))
     for number, pair in enumerate(pairs):
         # a separate audience for each pair, since two jobs on one audience are a different test

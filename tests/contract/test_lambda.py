@@ -62,14 +62,14 @@ def run(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: P
 
 
 @pytest.mark.parametrize("event", [{"a": ["é", None, 1.5, True]}, {}, [], "text", 0, None], ids=str)
-def test_json_goes_in_and_comes_out_as_it_was(run: Run, event: object) -> None:
+def test_json_round_trips_through_a_function(run: Run, event: object) -> None:
     answer = run("echo").invoke(event)
 
     assert answer.error is None
     assert answer.result == event
 
 
-def test_an_exception_is_a_document_with_its_class_message_and_place(run: Run) -> None:
+def test_exception_is_reported_with_class_message_and_location(run: Run) -> None:
     error = run("refuse").invoke({}).error
 
     assert error is not None
@@ -97,7 +97,7 @@ def test_an_exception_is_a_document_with_its_class_message_and_place(run: Run) -
         ),
     ],
 )
-def test_what_breaks_has_the_name_and_message_of_aws(run: Run, handler: str, error_type: str, message: str) -> None:
+def test_failures_have_the_name_and_message_of_aws(run: Run, handler: str, error_type: str, message: str) -> None:
     error = run(handler).invoke({}).error
 
     assert error is not None
@@ -116,7 +116,7 @@ def test_an_answer_over_six_megabytes_is_refused(run: Run) -> None:
     }
 
 
-def test_a_function_over_its_time_is_killed_and_the_next_call_works(run: Run) -> None:
+def test_function_beyond_its_timeout_is_killed_and_the_next_call_works(run: Run) -> None:
     function = run("sleep", timeout_s=8)
 
     error = function.invoke({"seconds": 600}).error
@@ -128,7 +128,7 @@ def test_a_function_over_its_time_is_killed_and_the_next_call_works(run: Run) ->
     assert after.result == "slept"
 
 
-def test_a_function_over_its_memory_is_killed_and_the_next_call_works(run: Run, tmp_path: Path) -> None:
+def test_function_beyond_its_memory_is_killed_and_the_next_call_works(run: Run, tmp_path: Path) -> None:
     function = run("take_memory", memory_mb=256)
     event = {"seconds": 15, "started": str(tmp_path / "started")}
 
@@ -141,11 +141,11 @@ def test_a_function_over_its_memory_is_killed_and_the_next_call_works(run: Run, 
     assert after.result == 10 << 20
 
 
-def test_memory_that_is_only_reserved_does_not_count(run: Run) -> None:
+def test_reserved_memory_does_not_count(run: Run) -> None:
     assert run("reserve_address_space", memory_mb=256).invoke({"megabytes": 4096, "seconds": 0.5}).result == 4096 << 20
 
 
-def test_one_function_that_is_killed_does_not_disturb_another_that_runs(run: Run, tmp_path: Path) -> None:
+def test_killed_function_does_not_disturb_another(run: Run, tmp_path: Path) -> None:
     patient, greedy = run("sleep"), run("take_memory", memory_mb=256)
 
     with ThreadPoolExecutor(2) as pool:
@@ -156,7 +156,7 @@ def test_one_function_that_is_killed_does_not_disturb_another_that_runs(run: Run
         assert slept.result().result == "slept"
 
 
-def test_calls_at_once_are_all_answered_under_ids_of_their_own(run: Run) -> None:
+def test_concurrent_calls_are_answered_under_their_own_ids(run: Run) -> None:
     function = run("describe")
     together = threading.Barrier(3)
 
@@ -170,7 +170,7 @@ def test_calls_at_once_are_all_answered_under_ids_of_their_own(run: Run) -> None
     assert len(set(calls)) == 3
 
 
-def test_a_process_stays_warm_and_each_call_has_an_id_of_its_own(run: Run) -> None:
+def test_process_stays_warm_and_each_call_has_its_own_id(run: Run) -> None:
     function = run("describe")
 
     first, second = (function.invoke({"names": []}).result for _ in range(2))
@@ -188,7 +188,7 @@ def test_the_context_names_the_function_and_counts_down_to_its_timeout(run: Run)
     assert 30_000 < found["remaining_ms"] <= 60_000
 
 
-def test_a_function_finds_the_variables_of_lambda_and_its_own(run: Run) -> None:
+def test_function_sees_lambda_variables_and_its_own(run: Run) -> None:
     names = ["COLOUR", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION"]
 
     assert run("describe", memory_mb=256).invoke({"names": names}).result["environment"] == {
@@ -200,7 +200,7 @@ def test_a_function_finds_the_variables_of_lambda_and_its_own(run: Run) -> None:
 
 
 @pytest.mark.parametrize("memory_mb", sorted({function.memory_mb for function in function_specs()}))
-def test_the_real_handlers_of_a_memory_size_load_within_it_and_answer(run: Run, memory_mb: int) -> None:
+def test_product_handlers_load_within_their_memory_and_answer(run: Run, memory_mb: int) -> None:
     """All in one process, as locally, which is the tightest case for memory."""
     functions = [function for function in function_specs() if function.memory_mb == memory_mb]
     timeout_s = max(function.timeout_s for function in functions)
@@ -216,7 +216,7 @@ def test_the_real_handlers_of_a_memory_size_load_within_it_and_answer(run: Run, 
     assert process.invoke({}).result < memory_mb
 
 
-def test_a_real_handler_has_the_same_result_on_both(run: Run) -> None:
+def test_product_handler_has_equal_results_on_both(run: Run) -> None:
     record = {"kind": "user", "code": "EMPTY_FILE", "message": "no rows", "detail": {"rows": 0}}
     cause = json.dumps({"errorType": "UserError", "errorMessage": json.dumps(record)})
 
@@ -227,7 +227,7 @@ def test_a_real_handler_has_the_same_result_on_both(run: Run) -> None:
     assert answer.result == {"job_id": "j", "error": record}
 
 
-def test_children_count_and_die_with_the_function_here(functions: FunctionProcesses) -> None:
+def test_children_count_and_die_with_the_local_function(functions: FunctionProcesses) -> None:
     """Only locally: the emulator limits no memory, and in the tests above the test does that in its place."""
     handler = f"{HANDLERS}.take_memory"
     with LocalRunner(functions, handler, timeout_s=30, memory_mb=256) as function:

@@ -43,7 +43,7 @@ def new_export(number: int) -> NewExport:
     )
 
 
-def test_a_job_its_receipt_and_its_duplicates_are_found_for_their_tenant_alone(jobs: JobStore) -> None:  # noqa: F811
+def test_job_receipt_and_duplicates_are_found_only_for_their_tenant(jobs: JobStore) -> None:  # noqa: F811
     jobs.register(new_job(1))
     jobs.register(new_job(2))  # a duplicate of the first
     jobs.put_receipt(job_number(1), {"rows": 1})
@@ -56,14 +56,14 @@ def test_a_job_its_receipt_and_its_duplicates_are_found_for_their_tenant_alone(j
     assert jobs.receipt(job_number(1), tenant=BETA) is None
 
 
-def test_an_export_is_found_for_its_tenant_alone(database: Database) -> None:  # noqa: F811
+def test_export_is_found_only_for_its_tenant(database: Database) -> None:  # noqa: F811
     exports = ExportStore(database)
     exports.register(new_export(1))
     assert exports.find(job_number(1), tenant=ACME) == exports.get(job_number(1))
     assert exports.find(job_number(1), tenant=BETA) is None
 
 
-def test_a_list_of_jobs_of_all_kinds_goes_on_before_a_job(database: Database, jobs: JobStore) -> None:  # noqa: F811
+def test_list_of_jobs_continues_before_a_job(database: Database, jobs: JobStore) -> None:  # noqa: F811
     exports = ExportStore(database)
     for number in (1, 3, 5):
         jobs.register(new_job(number, dedupe_key=f"{number}" * 64))
@@ -76,7 +76,7 @@ def test_a_list_of_jobs_of_all_kinds_goes_on_before_a_job(database: Database, jo
     assert [job.job_id for job in rest] == [job_number(3), job_number(2), job_number(1)]
 
 
-def test_pages_of_names_go_on_after_a_name_and_stay_in_their_tenant(
+def test_pages_of_names_continue_after_a_name_within_their_tenant(
     database: Database,  # noqa: F811
     audiences: AudienceStore,  # noqa: F811
     store: SegmentStore,  # noqa: F811
@@ -111,7 +111,7 @@ def test_pages_of_names_go_on_after_a_name_and_stay_in_their_tenant(
     assert audiences.tenant_page(after=ACME, limit=9) == [BETA]
 
 
-def test_a_segment_and_its_rules_are_found_for_their_tenant_and_while_they_exist(store: SegmentStore) -> None:  # noqa: F811
+def test_segment_and_rules_are_found_only_for_their_tenant_while_they_exist(store: SegmentStore) -> None:  # noqa: F811
     create(store)
     one = partial(store.one, partitions=8, now_ms=0)
     assert one(ACME, BUYERS).rule == store.rules_of(ACME, BUYERS)[0].rule

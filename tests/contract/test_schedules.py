@@ -52,26 +52,26 @@ def record_run(store: ScheduleStore, *, seen_ms: int | None, due_ms: int = 100, 
     )
 
 
-def test_a_schedule_comes_back_as_it_was_given(store: ScheduleStore) -> None:
+def test_schedule_round_trips(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
     assert store.get(ACME, "nightly") == NIGHTLY
     assert store.all(TenantName("other")) == []
     assert only(store).times.text == NIGHTLY.expression
 
 
-def test_a_name_is_not_given_to_two_schedules_of_a_tenant(store: ScheduleStore) -> None:
+def test_schedule_names_are_unique_in_a_tenant(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
     with pytest.raises(UserError, match="SCHEDULE_EXISTS"):
         store.add(replace(NIGHTLY, schedule_id=job_number(2)))
     assert only(store) == NIGHTLY
 
 
-def test_a_schedule_that_is_not_there_is_a_user_error(store: ScheduleStore) -> None:
+def test_missing_schedule_is_a_user_error(store: ScheduleStore) -> None:
     with pytest.raises(UserError, match="UNKNOWN_SCHEDULE"):
         store.get(ACME, "nightly")
 
 
-def test_what_is_due_is_what_has_come_and_is_not_paused(store: ScheduleStore) -> None:
+def test_due_schedules_exclude_future_and_paused_ones(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
     store.add(replace(NIGHTLY, schedule_id=job_number(2), name="paused", enabled=False))
     store.add(replace(NIGHTLY, schedule_id=job_number(3), name="over", next_due_ms=None))
@@ -83,7 +83,7 @@ def test_what_is_due_is_what_has_come_and_is_not_paused(store: ScheduleStore) ->
     assert [s.name for s in store.due(150)] == ["paused"]
 
 
-def test_a_run_is_noted_by_one_of_two_that_have_seen_the_same(store: ScheduleStore) -> None:
+def test_run_is_recorded_by_one_of_two_concurrent_relays(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
     barrier, noted = threading.Barrier(8), list[bool]()
 
@@ -99,7 +99,7 @@ def test_a_run_is_noted_by_one_of_two_that_have_seen_the_same(store: ScheduleSto
     assert sorted(noted) == [False] * 7 + [True]
 
 
-def test_the_end_of_a_run_is_kept_unless_another_one_has_begun(store: ScheduleStore) -> None:
+def test_end_of_a_run_is_kept_unless_another_has_started(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
     assert store.without_outcome() == []
     assert record_run(store, seen_ms=100)
@@ -113,7 +113,7 @@ def test_the_end_of_a_run_is_kept_unless_another_one_has_begun(store: ScheduleSt
     assert only(store).last_outcome is None
 
 
-def test_why_a_run_cannot_start_is_kept_until_one_does(store: ScheduleStore) -> None:
+def test_reason_of_a_failed_start_is_kept_until_a_run_starts(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
     assert store.put_trouble(NIGHTLY.schedule_id, 100, {"code": "ENGINE_UNAVAILABLE"})
     assert only(store).trouble == {"code": "ENGINE_UNAVAILABLE"}
@@ -122,7 +122,7 @@ def test_why_a_run_cannot_start_is_kept_until_one_does(store: ScheduleStore) -> 
     assert only(store).trouble is None
 
 
-def test_an_edit_goes_by_what_was_seen_and_keeps_what_the_control_plane_has_recorded(store: ScheduleStore) -> None:
+def test_edit_requires_the_seen_revision_and_keeps_recorded_runs(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
     record_run(store, seen_ms=100)
     store.put_trouble(NIGHTLY.schedule_id, 200, {"code": "ENGINE_UNAVAILABLE"})
@@ -135,7 +135,7 @@ def test_an_edit_goes_by_what_was_seen_and_keeps_what_the_control_plane_has_reco
     assert (only(store).expression, only(store).next_due_ms) == ("rate(1 hour)", 300)
 
 
-def test_a_schedule_that_was_deleted_while_it_ran_stays_deleted(store: ScheduleStore) -> None:
+def test_schedule_deleted_during_a_run_remains_deleted(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
     assert not store.delete(replace(NIGHTLY, timezone="UTC"))  # what was seen is no longer so
     assert store.delete(NIGHTLY)
@@ -146,7 +146,7 @@ def test_a_schedule_that_was_deleted_while_it_ran_stays_deleted(store: ScheduleS
     assert store.all() == []
 
 
-def test_the_last_version_of_a_schedule_is_the_newest_that_was_exported_whole(
+def test_last_version_of_a_schedule_is_the_newest_complete_export(
     store: ScheduleStore,
     database: Database,  # noqa: F811
 ) -> None:
@@ -178,7 +178,7 @@ def test_the_last_version_of_a_schedule_is_the_newest_that_was_exported_whole(
     assert exports.last_version(job_number(4), AUDIENCE_ID) is None
 
 
-def test_a_schedule_belongs_to_a_tenant_that_there_is(store: ScheduleStore, database: Database) -> None:  # noqa: F811
+def test_schedule_requires_an_existing_tenant(store: ScheduleStore, database: Database) -> None:  # noqa: F811
     with pytest.raises(sa.exc.IntegrityError), database.write() as connection:
         connection.execute(
             sa.text(

@@ -65,7 +65,7 @@ def status(segment: str = BUYERS, partition: int = 0, **given: object) -> Segmen
     return SegmentStatus(tenant=ACME, segment=AudienceName(segment), partition=Partition(partition), **values)
 
 
-def test_a_segment_comes_back_with_its_rule(store: SegmentStore) -> None:
+def test_segment_round_trips_with_its_rule(store: SegmentStore) -> None:
     made = create(store, text="count(purchase where amount >= 2.5, 3d) >= 2")
     assert store.get(ACME, BUYERS) == made
     [overview] = store.overviews(ACME)
@@ -75,7 +75,7 @@ def test_a_segment_comes_back_with_its_rule(store: SegmentStore) -> None:
     assert store.overviews(TenantName("other")) == []
 
 
-def test_rules_are_never_changed_an_edited_one_is_another_version(store: SegmentStore) -> None:
+def test_edited_rule_is_a_new_version(store: SegmentStore) -> None:
     first = create(store)
     edited, changed = store.edit(ACME, BUYERS, rule("never(purchase)"), author="bob", now_ms=20)
     assert (edited, changed) == (replace(first, rule_version=2, updated_at_ms=20), True)
@@ -86,7 +86,7 @@ def test_rules_are_never_changed_an_edited_one_is_another_version(store: Segment
     ]
 
 
-def test_a_segment_and_an_audience_do_not_have_one_name(store: SegmentStore, audiences: AudienceStore) -> None:  # noqa: F811
+def test_segments_and_audiences_share_one_namespace(store: SegmentStore, audiences: AudienceStore) -> None:  # noqa: F811
     audiences.ensure(ACME, VIP, new_id=job_number(7), now_ms=1)
     with pytest.raises(UserError, match="NAME_TAKEN: tenant acme already has an audience 'vip'"):
         create(store, VIP)
@@ -103,7 +103,7 @@ def test_a_segment_and_an_audience_do_not_have_one_name(store: SegmentStore, aud
         create(store, number=2)
 
 
-def test_a_segment_takes_the_name_of_an_awaited_audience_that_no_job_will_make(
+def test_segment_can_take_the_name_of_an_abandoned_awaited_audience(
     database: Database,  # noqa: F811
     store: SegmentStore,
     audiences: AudienceStore,  # noqa: F811
@@ -123,7 +123,7 @@ def test_a_segment_takes_the_name_of_an_awaited_audience_that_no_job_will_make(
         audiences.check_publishable(awaited.audience_id)
 
 
-def test_of_an_audience_and_a_segment_of_one_name_that_are_made_at_once_one_is(
+def test_concurrent_creation_of_audience_and_segment_with_one_name_makes_one(
     database: Database,  # noqa: F811
     store: SegmentStore,
     audiences: AudienceStore,  # noqa: F811
@@ -149,7 +149,7 @@ def test_of_an_audience_and_a_segment_of_one_name_that_are_made_at_once_one_is(
     assert set(refused) <= {"NAME_TAKEN", "SEGMENT_EXISTS"}
 
 
-def test_a_rule_names_what_there_is_and_no_segment_that_names_it(store: SegmentStore, audiences: AudienceStore) -> None:  # noqa: F811
+def test_rule_references_exist_and_are_acyclic(store: SegmentStore, audiences: AudienceStore) -> None:  # noqa: F811
     audiences.ensure(ACME, VIP, new_id=job_number(7), now_ms=1)
     with pytest.raises(UserError, match="UNKNOWN_AUDIENCE: at character 13: the rule says `in audience loyal`"):
         create(store, text="in audience loyal")
@@ -165,7 +165,7 @@ def test_a_rule_names_what_there_is_and_no_segment_that_names_it(store: SegmentS
     assert store.get(ACME, BUYERS).rule_version == 1
 
 
-def test_a_segment_that_a_rule_names_is_not_deleted(store: SegmentStore, outbox: ActivationStore) -> None:
+def test_referenced_segment_cannot_be_deleted(store: SegmentStore, outbox: ActivationStore) -> None:
     create(store)
     create(store, LOYAL, "ever(visit) or in segment buyers", 2)
     with pytest.raises(UserError, match="SEGMENT_IN_USE: the rules of these segments refer to buyers: loyal"):
@@ -177,14 +177,14 @@ def test_a_segment_that_a_rule_names_is_not_deleted(store: SegmentStore, outbox:
     assert [one.kind for one in outbox.unsent()] == ["activate", "activate", "delete", "delete"]
 
 
-def test_a_name_that_is_taken_again_goes_on_with_its_versions(store: SegmentStore) -> None:
+def test_reused_segment_name_continues_its_versions(store: SegmentStore) -> None:
     first = create(store)
     store.delete(ACME, BUYERS, now_ms=20)
     again = create(store, text="ever(visit)", number=3)
     assert (again.segment_id, again.rule_version, again.state) == (first.segment_id, 2, "active")
 
 
-def test_what_workers_are_told_is_in_the_order_of_the_changes(store: SegmentStore, outbox: ActivationStore) -> None:
+def test_announcements_follow_the_order_of_changes(store: SegmentStore, outbox: ActivationStore) -> None:
     create(store)
     for turn in (store.pause, store.pause, store.resume, store.delete):
         turn(ACME, BUYERS, now_ms=20)
@@ -197,7 +197,7 @@ def test_what_workers_are_told_is_in_the_order_of_the_changes(store: SegmentStor
     assert [one.sequence for one in outbox.unsent()] == [2, 3, 4]
 
 
-def test_workers_were_told_everything_once_nothing_of_the_tenant_waits(
+def test_workers_are_up_to_date_once_nothing_of_the_tenant_waits(
     store: SegmentStore,
     outbox: ActivationStore,
     audiences: AudienceStore,  # noqa: F811
@@ -214,21 +214,21 @@ def test_workers_were_told_everything_once_nothing_of_the_tenant_waits(
     assert outbox.all_sent(ACME)
 
 
-def test_a_paused_segment_is_not_edited(store: SegmentStore) -> None:
+def test_paused_segment_cannot_be_edited(store: SegmentStore) -> None:
     create(store)
     store.pause(ACME, BUYERS, now_ms=20)
     with pytest.raises(UserError, match="SEGMENT_PAUSED"):
         store.edit(ACME, BUYERS, rule("never(purchase)"), author="ann", now_ms=30)
 
 
-def test_a_tenant_has_so_many_segments_and_no_more(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_of_a_tenant_are_limited(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments_module, "MAX_SEGMENTS", 1)
     create(store)
     with pytest.raises(UserError, match="TOO_MANY_SEGMENTS"):
         create(store, LOYAL, number=2)
 
 
-def test_the_latest_word_of_each_partition_stays(store: SegmentStore) -> None:
+def test_latest_status_of_each_partition_is_kept(store: SegmentStore) -> None:
     segment_id = create(store).segment_id
     store.put_statuses([status(at_us=200, members=6), status(at_us=100), status(partition=1), status("unknown")])
     store.put_statuses([status(at_us=150, members=9)])
@@ -238,9 +238,7 @@ def test_the_latest_word_of_each_partition_stays(store: SegmentStore) -> None:
     assert store.overviews()[0].partitions == found
 
 
-def test_a_segment_that_a_worker_has_otherwise_after_it_was_told_is_told_again(
-    store: SegmentStore, outbox: ActivationStore
-) -> None:
+def test_segment_that_differs_at_a_worker_is_announced_again(store: SegmentStore, outbox: ActivationStore) -> None:
     create(store)
     paused = store.pause(ACME, BUYERS, now_ms=20)
     first, second = outbox.unsent()
@@ -258,7 +256,7 @@ def test_a_segment_that_a_worker_has_otherwise_after_it_was_told_is_told_again(
     assert len(outbox.unsent()) == 1
 
 
-def test_a_version_that_workers_take_for_an_audience_is_kept_and_the_one_before(
+def test_audience_version_of_the_workers_and_its_predecessor_are_kept(
     outbox: ActivationStore,
     audiences: AudienceStore,  # noqa: F811
 ) -> None:

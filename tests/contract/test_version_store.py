@@ -97,7 +97,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     store.close()
 
 
-def test_the_table_of_an_audience_has_an_address_from_its_first_version_on(bench: Bench) -> None:
+def test_audience_table_has_an_address_after_its_first_version(bench: Bench) -> None:
     ref = audience()
     assert bench.store.address(ref) is None
     bench.store.publish(bench.replace(ref, "1", "ann"))
@@ -122,16 +122,16 @@ def test_an_audience_exists_from_its_first_publish(bench: Bench) -> None:
     assert bench.members(ref) == ["ann", "bob", "cy"]
 
 
-def test_publishing_says_how_many_rows_it_has_read_again(bench: Bench) -> None:
-    ref, told = audience(), list[int]()
+def test_publishing_reports_rows_read_again(bench: Bench) -> None:
+    ref, reported = audience(), list[int]()
     request = bench.replace(ref, "10", "ann", "bob", "cy", "dan")
-    bench.store.publish(request, told.append)
-    assert (len(told), told, told[-1]) == (len(request.parts), sorted(told), 4)
-    assert isinstance(bench.store.publish(request, told.append), AlreadyPublished)
-    assert len(told) == len(request.parts)  # known before any part is read
+    bench.store.publish(request, reported.append)
+    assert (len(reported), reported, reported[-1]) == (len(request.parts), sorted(reported), 4)
+    assert isinstance(bench.store.publish(request, reported.append), AlreadyPublished)
+    assert len(reported) == len(request.parts)  # known before any part is read
 
 
-def test_a_version_says_what_it_was_made_of(bench: Bench) -> None:
+def test_version_records_its_source(bench: Bench) -> None:
     ref = audience()
     made = bench.replace(ref, "10", "ann", "bob")
     bench.store.publish(made)
@@ -151,7 +151,7 @@ def test_a_replace_leaves_the_older_version_readable(bench: Bench) -> None:
     assert [v.version for v in bench.store.versions(ref)] == [1, 2]
 
 
-def test_a_replace_and_a_rollback_count_what_they_do_to_the_version_before(bench: Bench) -> None:
+def test_replace_and_rollback_count_changes_to_the_previous_version(bench: Bench) -> None:
     ref = audience()
     names = [f"user-{n:02}" for n in range(40)]
     ages = [{"user_id": name, "age": 30} for name in names]
@@ -185,7 +185,7 @@ def test_a_version_counts_the_members_that_changed_and_those_without_a_value(ben
     assert [emptied_columns(a, b.members, b.nulls) for a, b in pairwise(found)] == [["city"], []]
 
 
-def test_files_carry_the_rows_bytes_digest_and_partition_they_were_published_with(bench: Bench) -> None:
+def test_files_keep_their_rows_bytes_digest_and_partition(bench: Bench) -> None:
     ref = audience()
     made = bench.replace(ref, "10", *(f"user-{n}" for n in range(20)))
     bench.store.publish(made)
@@ -234,7 +234,7 @@ def test_an_append_is_published_on_its_base_and_refused_on_another(bench: Bench)
     assert bench.members(ref) == ["ann", "bob"]
 
 
-def test_an_append_to_nothing_is_refused_once_there_is_something(bench: Bench) -> None:
+def test_append_to_an_empty_audience_is_refused_once_a_version_exists(bench: Bench) -> None:
     ref = audience()
     append = bench.replace(ref, "20", "bob", mode="append", counts=counts(0, 1, 0, 0, None))
     bench.store.publish(bench.replace(ref, "10", "ann"))
@@ -250,7 +250,7 @@ def test_an_older_append_does_not_lower_the_order(bench: Bench) -> None:
     assert isinstance(bench.store.publish(bench.replace(ref, "15", "cy")), SupersededBy)
 
 
-def test_an_append_may_carry_parts_of_its_base(bench: Bench) -> None:
+def test_append_can_reuse_parts_of_its_base(bench: Bench) -> None:
     ref = audience()
     base = bench.replace(ref, "10", *(f"user-{n}" for n in range(6)))
     bench.store.publish(base)
@@ -285,7 +285,7 @@ def test_an_empty_audience_can_be_published_and_filled_again(bench: Bench) -> No
     assert bench.store.files(ref, Version(3)) == []
 
 
-def test_the_shrink_guard_tells_the_numbers(bench: Bench) -> None:
+def test_shrink_guard_reports_the_counts(bench: Bench) -> None:
     ref = audience()
     bench.store.publish(bench.replace(ref, "10", "ann", "bob", "cy", "dan"))
     with pytest.raises(UserError, match=r"from 4 to 1 members, 75\.0 % fewer; at most 50 % are allowed") as caught:
@@ -296,7 +296,7 @@ def test_the_shrink_guard_tells_the_numbers(bench: Bench) -> None:
     assert isinstance(bench.store.publish(bench.replace(ref, "30", "ann", "bob", max_shrink_percent=50.0)), Published)
 
 
-def test_a_replace_brings_new_columns_and_leaves_old_ones_that_it_may_drop(bench: Bench) -> None:
+def test_replace_adds_columns_and_drops_allowed_ones(bench: Bench) -> None:
     ref = audience()
     seen = RowSchema(columns=(Column(name="seen", type="timestamp"),))
     bench.store.publish(bench.replace(ref, "10", "ann"))
@@ -315,7 +315,7 @@ def test_a_replace_brings_new_columns_and_leaves_old_ones_that_it_may_drop(bench
     ]
 
 
-def test_a_column_changes_its_type_only_where_that_is_said_and_a_rollback_brings_it_back(bench: Bench) -> None:
+def test_column_is_retyped_only_on_request_and_restored_by_a_rollback(bench: Bench) -> None:
     ref = audience()
     text = RowSchema(columns=(Column(name="age", type="string"),))
     bench.store.publish(
@@ -333,7 +333,7 @@ def test_a_column_changes_its_type_only_where_that_is_said_and_a_rollback_brings
     assert [v.counts and (v.counts.kept, v.counts.updated) for v in bench.store.versions(ref)][1:] == [(1, 1)] * 3
 
 
-def test_a_dropped_column_comes_back_with_another_type_or_case_only_where_that_is_said(bench: Bench) -> None:
+def test_dropped_column_returns_with_another_type_or_case_only_on_request(bench: Bench) -> None:
     ref = audience()
     bench.store.publish(request(ref, bench.parts.write(ref, new_id(), users("ann"), AGE), "10", row_schema=AGE))
     bench.store.publish(dataclasses.replace(bench.replace(ref, "20", "ann"), drop_columns=frozenset({"age"})))
@@ -359,7 +359,7 @@ def _table(*names: str) -> pa.Table:
         ("belong to other partitions", ("u1", "u2", "u3", "u4", "u5")),
     ],
 )
-def test_a_part_whose_rows_are_in_the_wrong_place_is_refused(bench: Bench, fault: str, names: tuple[str, ...]) -> None:
+def test_part_with_rows_of_another_partition_is_refused(bench: Bench, fault: str, names: tuple[str, ...]) -> None:
     ref, import_id = audience(), new_id()
     part = bench.parts.put(ref, import_id, _table(*names), RowSchema(), 1)
     with pytest.raises(FatalError, match=fault) as caught:
@@ -385,7 +385,7 @@ def test_a_part_with_other_rows_than_announced_is_refused(bench: Bench, fault: s
     assert bench.store.current(ref) is None
 
 
-def test_counts_that_do_not_add_up_are_refused(bench: Bench) -> None:
+def test_inconsistent_counts_are_refused(bench: Bench) -> None:
     ref = audience()
     for mode, wrong, fault in (
         ("append", counts(0, 3, 0, 0, None), "members 3, but the parts have 2"),
@@ -407,7 +407,7 @@ def test_counts_that_do_not_add_up_are_refused(bench: Bench) -> None:
         assert caught.value.code == "COUNTS_MISMATCH"
 
 
-def test_parts_of_one_partition_twice_are_refused(bench: Bench) -> None:
+def test_duplicate_parts_of_a_partition_are_refused(bench: Bench) -> None:
     ref = audience()
     made = bench.replace(ref, "10", "ann")
     for others, fault in (
@@ -432,7 +432,7 @@ def test_a_rollback_is_a_new_version_of_the_old_files(bench: Bench) -> None:
     assert (info.mode, info.source_version, info.reason) == ("rollback", 1, "bad file")
 
 
-def test_the_rule_of_a_snapshot_stays_with_its_members_and_with_no_others(bench: Bench) -> None:
+def test_rule_of_a_snapshot_stays_with_exactly_its_members(bench: Bench) -> None:
     ref = audience()
     rule = SegmentRule(segment=AudienceName("buyers"), rule_version=2, rule_hash="ab" * 32, as_of=AT)
     bench.store.publish(bench.replace(ref, "10", "ann", "bob", rule=rule))
@@ -451,7 +451,7 @@ def test_a_rollback_twice_is_one_version(bench: Bench) -> None:
     assert len(bench.store.versions(ref)) == 3
 
 
-def test_a_writer_that_slept_through_a_rollback_does_not_undo_it(bench: Bench) -> None:
+def test_late_writer_does_not_undo_a_rollback(bench: Bench) -> None:
     ref = audience()
     bench.store.publish(bench.replace(ref, "10", "ann"))
     bench.store.publish(bench.replace(ref, "20", "bob"))
@@ -466,7 +466,7 @@ def test_a_writer_that_slept_through_a_rollback_does_not_undo_it(bench: Bench) -
     assert isinstance(bench.store.publish(bench.replace(ref, "40", "eve")), Published)
 
 
-def test_a_rollback_of_what_is_no_longer_current_is_refused(bench: Bench) -> None:
+def test_rollback_from_an_outdated_version_is_refused(bench: Bench) -> None:
     ref = audience()
     for order in ("10", "20", "30"):
         bench.store.publish(bench.replace(ref, order, f"user-{order}"))
@@ -477,7 +477,7 @@ def test_a_rollback_of_what_is_no_longer_current_is_refused(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize("published", [0, 1])
-def test_a_version_that_does_not_exist_is_a_user_error(bench: Bench, published: int) -> None:
+def test_unknown_version_is_a_user_error(bench: Bench, published: int) -> None:
     ref = audience()
     for n in range(published):
         bench.store.publish(bench.replace(ref, str(n), "ann"))
@@ -491,7 +491,7 @@ def test_a_version_that_does_not_exist_is_a_user_error(bench: Bench, published: 
         assert caught.value.code == "NO_SUCH_VERSION"
 
 
-def test_expiry_keeps_the_last_the_young_and_the_pinned(bench: Bench) -> None:
+def test_expiry_keeps_last_young_and_pinned_versions(bench: Bench) -> None:
     ref = audience()
     for n in range(1, 7):
         bench.store.publish(bench.replace(ref, f"{n}0", f"user-{n}", published_at=AT + timedelta(days=n)))
@@ -507,7 +507,7 @@ def test_expiry_keeps_the_last_the_young_and_the_pinned(bench: Bench) -> None:
     assert bench.members(ref, 2) == ["user-2"]
 
 
-def test_a_store_knows_how_far_expiry_has_come(bench: Bench) -> None:
+def test_store_records_the_progress_of_expiry(bench: Bench) -> None:
     ref = audience()
     assert bench.store.expired_through(ref) == 0
     for n in range(1, 5):
@@ -523,7 +523,7 @@ def test_a_store_knows_how_far_expiry_has_come(bench: Bench) -> None:
     assert [v.version for v in bench.store.versions(ref)] == [4, 5]
 
 
-def test_a_version_that_a_job_holds_outlives_expiry_until_it_is_released(bench: Bench) -> None:
+def test_held_version_survives_expiry_until_released(bench: Bench) -> None:
     ref, first, second = audience(), new_id(), new_id()
     for order in ("1", "2", "3"):
         bench.store.publish(bench.replace(ref, order, f"user-{order}"))
@@ -553,7 +553,7 @@ def test_a_version_that_a_job_holds_outlives_expiry_until_it_is_released(bench: 
         bench.store.lease(ref, Version(1), first)
 
 
-def test_what_was_held_of_a_deleted_audience_is_a_user_error(bench: Bench) -> None:
+def test_held_version_of_a_deleted_audience_is_a_user_error(bench: Bench) -> None:
     ref, leaseholder = audience(), new_id()
     bench.store.publish(bench.replace(ref, "1", "a"))
     bench.store.lease(ref, Version(1), leaseholder)
@@ -594,7 +594,7 @@ def test_a_renamed_audience_is_found_by_its_old_reference_too(bench: Bench) -> N
     assert bench.members(renamed) == ["bob"]
 
 
-def test_a_name_that_is_taken_is_refused(bench: Bench) -> None:
+def test_taken_name_is_refused(bench: Bench) -> None:
     one, two = audience(), audience()
     for ref in (one, two):
         bench.store.publish(bench.replace(ref, "10", "ann"))
@@ -603,7 +603,7 @@ def test_a_name_that_is_taken_is_refused(bench: Bench) -> None:
     assert caught.value.code == "AUDIENCE_NAME_TAKEN"
 
 
-def test_compaction_keeps_the_members_in_fewer_files_as_a_version_of_its_own(bench: Bench) -> None:
+def test_compaction_is_a_new_version_with_fewer_files(bench: Bench) -> None:
     ref, operation = audience(), new_id()
     made = bench.replace(ref, "20", *(f"user-{n}" for n in range(20)))
     bench.store.publish(made)

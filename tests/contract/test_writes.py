@@ -57,7 +57,7 @@ def keyed(holder: int, *, request: str = "r") -> KeyedRequest:
     )
 
 
-def test_of_programs_that_use_a_key_at_once_one_gets_it_and_all_see_the_same_id(
+def test_concurrent_uses_of_a_key_see_one_id(
     database: Database,  # noqa: F811
 ) -> None:
     store = IdempotencyStore(database)
@@ -68,7 +68,7 @@ def test_of_programs_that_use_a_key_at_once_one_gets_it_and_all_see_the_same_id(
     assert len({one.job_id for one in claims}) == 1
 
 
-def test_of_programs_that_take_over_at_once_one_does(database: Database) -> None:  # noqa: F811
+def test_one_of_several_concurrent_takeovers_succeeds(database: Database) -> None:  # noqa: F811
     store = IdempotencyStore(database)
     first = store.claim(keyed(50), new_id=job_number(200), now_ms=1)
     found = at_once(lambda n: store.claim(keyed(n), new_id=job_number(201), now_ms=1 + LEASE_MS))
@@ -76,7 +76,7 @@ def test_of_programs_that_take_over_at_once_one_does(database: Database) -> None
     assert {one.job_id for one in found if isinstance(one, Claim)} == {first.job_id}
 
 
-def test_who_was_taken_over_from_keeps_no_answer(database: Database) -> None:  # noqa: F811
+def test_displaced_holder_stores_no_answer(database: Database) -> None:  # noqa: F811
     store = IdempotencyStore(database)
     store.claim(keyed(1), new_id=job_number(200), now_ms=1)
     store.claim(keyed(2), new_id=job_number(201), now_ms=1 + LEASE_MS)
@@ -86,7 +86,7 @@ def test_who_was_taken_over_from_keeps_no_answer(database: Database) -> None:  #
     assert store.claim(keyed(3), new_id=job_number(202), now_ms=2).answer == {"value": {"late": False}}
 
 
-def test_uploads_that_begin_at_once_stay_within_the_limit(
+def test_concurrent_uploads_stay_within_the_limit(
     database: Database,  # noqa: F811
     tenants: AudienceStore,
 ) -> None:
@@ -113,7 +113,7 @@ def test_uploads_that_begin_at_once_stay_within_the_limit(
     assert isinstance(add(99), Upload)
 
 
-def test_tenants_from_before_places_keep_every_place(
+def test_tenants_older_than_locations_keep_every_location(
     url: Secret,  # noqa: F811
     database: Database,  # noqa: F811
     tenants: AudienceStore,
@@ -123,7 +123,7 @@ def test_tenants_from_before_places_keep_every_place(
     assert PlaceStore(database).all() == {ACME: (EVERYWHERE,), BETA: (EVERYWHERE,)}
 
 
-def test_places_are_replaced_as_a_whole(database: Database, tenants: AudienceStore) -> None:  # noqa: F811
+def test_allowed_locations_are_replaced_whole(database: Database, tenants: AudienceStore) -> None:  # noqa: F811
     store = PlaceStore(database)
     assert store.all() == {ACME: (EVERYWHERE,), BETA: ()}
     before, after = store.replace({BETA: ["s3://b/", "s3://a/", "s3://a/"]}, check=lambda _: None)

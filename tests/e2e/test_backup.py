@@ -83,7 +83,7 @@ def test_a_backup_is_restored_into_another_deployment(
 
 
 @pytest.mark.faults("starts a whole stack, destroys it, and starts another one in its place")
-def test_what_was_backed_up_is_there_after_the_home_was_destroyed(home: Path, tmp_path: Path) -> None:
+def test_backup_restores_a_destroyed_home(home: Path, tmp_path: Path) -> None:
     place = tmp_path / "backup"
     ok(home, "up", "--free-ports")
     two_versions(lambda *arguments: run(home, *map(str, arguments)), tmp_path)

@@ -31,7 +31,7 @@ def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
                     yield path, path.read_bytes()
 
 
-def test_an_export_to_somebody_else_leaves_no_secret_behind(
+def test_foreign_export_leaves_no_secret_behind(
     muster: Muster, deployment: Settings, theirs: S3Access, tmp_path: Path
 ) -> None:
     people = write(tmp_path / "people.csv", "user_id", "u1", "u2")

@@ -48,9 +48,7 @@ def failed(answer: Answer) -> tuple[int, str, str]:
     return answer.code, answer.json["state"], answer.json["error"]["code"]
 
 
-def test_a_system_error_ends_the_job_with_its_cause_and_calls_the_operators(
-    muster: Muster, context: Context, tmp_path: Path
-) -> None:
+def test_system_error_ends_the_job_and_notifies_operators(muster: Muster, context: Context, tmp_path: Path) -> None:
     base = muster("import", write(tmp_path / "base.csv", "user_id", "u1"), "-a", "broken", "--wait")
     assert base.code == 0, base.err
     [audience] = [a for a in context.audiences.all() if a.name == "broken"]
@@ -79,9 +77,7 @@ def test_a_system_error_ends_the_job_with_its_cause_and_calls_the_operators(
     assert muster("audiences", "delete", "broken", "--yes").code == 0
 
 
-def test_a_user_error_ends_the_job_with_its_cause_and_tells_the_customer(
-    muster: Muster, context: Context, tmp_path: Path
-) -> None:
+def test_user_error_ends_the_job_and_notifies_the_customer(muster: Muster, context: Context, tmp_path: Path) -> None:
     answer = muster("import", write(tmp_path / "a.csv", "name", "x"), "-a", "told", "--wait", "--json")
     assert failed(answer) == (3, "FAILED", "MISSING_COLUMN")
     shown = muster("jobs", "show", answer.json["job"], "--json").json
@@ -91,7 +87,7 @@ def test_a_user_error_ends_the_job_with_its_cause_and_tells_the_customer(
     assert "MarkSystemFailure" not in states
 
 
-def test_an_import_that_cannot_be_registered_is_told_to_the_operators(context: Context) -> None:
+def test_unregistrable_import_notifies_operators(context: Context) -> None:
     before = len(context.jobs.search(limit=1000))
     name = fresh_id()
     context.engine.start(IMPORT_MACHINE, name, {"resume": "no job id"})
@@ -101,7 +97,7 @@ def test_an_import_that_cannot_be_registered_is_told_to_the_operators(context: C
     assert len(context.jobs.search(limit=1000)) == before
 
 
-def test_an_older_object_after_a_newer_one_is_superseded_and_says_so(muster: Muster, context: Context) -> None:
+def test_late_older_object_is_reported_as_superseded(muster: Muster, context: Context) -> None:
     bucket = SOURCES
     put_in_order(context, {f"tests/order-{name}.csv": f"user_id\n{name}\n".encode() for name in ("old", "new")})
     newer = muster("import", f"s3://{bucket}/tests/order-new.csv", "-a", "order", "--wait", "--json")
@@ -112,9 +108,7 @@ def test_an_older_object_after_a_newer_one_is_superseded_and_says_so(muster: Mus
     assert ids_of(context, "order") == ["new"]
 
 
-def test_an_object_that_is_changed_or_gone_after_its_import_began_is_a_user_error(
-    muster: Muster, context: Context
-) -> None:
+def test_object_changed_or_deleted_during_its_import_is_a_user_error(muster: Muster, context: Context) -> None:
     bucket, jobs = SOURCES, {}
     for what in ("overwritten", "vanishing"):
         key = f"tests/{what}.csv"
@@ -135,7 +129,7 @@ def test_an_object_that_is_changed_or_gone_after_its_import_began_is_a_user_erro
         assert muster("sql", f"select * from audience('{what}')").code == 3
 
 
-def test_bad_names_in_inbox_keys_are_failed_jobs_and_no_audiences(muster: Muster, context: Context) -> None:
+def test_invalid_names_in_inbox_keys_make_failed_jobs_but_no_audiences(muster: Muster, context: Context) -> None:
     audiences, inbox = context.audiences.all(), context.settings.inbox_bucket
     wrong = {"🎉": ("default", "🎉"), "two words": ("two words", "vip"), "UPPER": ("default", "UPPER")}
     for tenant, audience in wrong.values():
@@ -145,9 +139,7 @@ def test_bad_names_in_inbox_keys_are_failed_jobs_and_no_audiences(muster: Muster
     assert context.audiences.all() == audiences
 
 
-def test_dots_for_names_in_inbox_keys_are_refused_by_the_store_and_by_whoever_is_told_of_them(
-    muster: Muster, context: Context
-) -> None:
+def test_dot_names_in_inbox_keys_are_refused_everywhere(muster: Muster, context: Context) -> None:
     audiences, inbox = context.audiences.all(), context.settings.inbox_bucket
     keys = {"default/../dots.csv": ("default", ".."), "../vip/dots.csv": ("..", "vip")}
     for key, (tenant, audience) in keys.items():
@@ -157,8 +149,8 @@ def test_dots_for_names_in_inbox_keys_are_refused_by_the_store_and_by_whoever_is
     assert [stored.key for stored in context.objects.list(inbox) if stored.key.endswith("dots.csv")] == []
 
     for key in keys:
-        told = {"bucket": {"name": inbox}, "object": {"key": key, "size": 11}}  # AWS would accept such a key
-        context.engine.start(IMPORT_MACHINE, fresh_id(), {"detail": told})
+        event = {"bucket": {"name": inbox}, "object": {"key": key, "size": 11}}  # AWS would accept such a key
+        context.engine.start(IMPORT_MACHINE, fresh_id(), {"detail": event})
     for tenant, audience in keys.values():
         assert_bad_name(muster, context, tenant, audience, "..")
     assert context.audiences.all() == audiences
@@ -202,7 +194,7 @@ def test_hostile_files_are_refused_with_their_codes(muster: Muster, context: Con
     assert muster("sql", "select * from audience('hostile')").code == 3
 
 
-def test_ten_thousand_columns_are_read_and_only_what_is_asked_for_is_kept(muster: Muster, tmp_path: Path) -> None:
+def test_only_requested_columns_of_ten_thousand_are_kept(muster: Muster, tmp_path: Path) -> None:
     file = tmp_path / "wide.csv"
     file.write_bytes(columns(10_000) + b"u1" + b",x" * 9_998 + b",last\n")
     done = muster("import", file, "-a", "wide", "--column", "last=c9999", "--wait")
@@ -226,7 +218,7 @@ def test_a_receipt_has_exactly_the_documented_keys(muster: Muster, tmp_path: Pat
     assert {frozenset(p) for p in receipt["partitions"]} == {frozenset(keys)}
 
 
-def test_what_a_job_does_not_have_is_said_in_words(muster: Muster, tmp_path: Path) -> None:
+def test_missing_parts_of_a_job_are_explained(muster: Muster, tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "user_id", "u1", "")
     done = muster("import", file, "-a", "words", "--max-reject-share", "1", "--wait", "--json")
     clean = muster("import", write(tmp_path / "b.csv", "user_id", "u1"), "-a", "words", "--wait", "--json")

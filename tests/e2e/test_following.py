@@ -78,7 +78,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def test_a_receiver_that_begins_with_a_snapshot_and_is_killed_again_and_again_knows_the_members(
+def test_repeatedly_killed_receiver_recovers_the_members_from_a_snapshot(
     deployment: Settings, muster: Muster, tmp_path: Path
 ) -> None:
     assert muster("tenants", "create", TENANT).code == 0
@@ -124,6 +124,6 @@ def test_a_receiver_that_begins_with_a_snapshot_and_is_killed_again_and_again_kn
     assert kept(store) == expected
     began_with = {row["user_id"] for file in manifest.parent.glob("**/*.csv.gz") for row in rows_of(file)}
     assert len(began_with) == json.loads(manifest.read_text())["members"] > 0
-    assert began_with - expected, "nobody left"
-    assert expected - began_with, "nobody came"
+    assert began_with - expected, "no user left"
+    assert expected - began_with, "no user entered"
     assert muster("segments", "delete", "visitors", "-t", TENANT).code == 0

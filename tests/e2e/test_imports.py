@@ -50,9 +50,7 @@ def test_every_format_gives_the_same_members(muster: Muster, tmp_path: Path) -> 
     assert (shown["current"]["tag"], shown["table"]["name"]) == ("v1", "default.form-jsonl")
 
 
-def test_append_and_remove_change_exactly_what_the_dry_run_said(
-    muster: Muster, context: Context, tmp_path: Path
-) -> None:
+def test_append_and_remove_match_their_dry_runs(muster: Muster, context: Context, tmp_path: Path) -> None:
     first = write(tmp_path / "first.csv", "user_id", "u1", "u2", "u3")
     more = write(tmp_path / "more.csv", "user_id", "u3", "u4", "u4")
     less = write(tmp_path / "less.csv", "user_id", "u1", "u9")
@@ -72,7 +70,7 @@ def test_append_and_remove_change_exactly_what_the_dry_run_said(
     assert ids_of(context, "modes", version=1) == ["u1", "u2", "u3"]
 
 
-def test_columns_stay_until_somebody_lets_them_go(muster: Muster, tmp_path: Path) -> None:
+def test_columns_are_kept_until_explicitly_dropped(muster: Muster, tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "user_id,age,city", "u1,20,Ulm", "u2,30,Bonn")
     more = write(tmp_path / "b.csv", "user_id,age", "u3,40")
 
@@ -110,7 +108,7 @@ def test_a_dry_run_leaves_no_trace(muster: Muster, tmp_path: Path) -> None:
     assert muster("jobs", "list", "--audience", "dry", "--json").json == []
 
 
-def test_a_dry_run_quotes_the_file_of_any_kind_and_place(muster: Muster, tmp_path: Path, context: Context) -> None:
+def test_dry_run_quotes_files_of_any_kind_and_location(muster: Muster, tmp_path: Path, context: Context) -> None:
     file = write(tmp_path / "quoted.csv", "user_id", "u1", "u2")
     said = muster("import", file, "-a", "quoted", "--dry-run")
     assert "here it costs nothing" in said.out
@@ -130,7 +128,7 @@ def test_a_dry_run_quotes_the_file_of_any_kind_and_place(muster: Muster, tmp_pat
     assert (quote["billed"], quote["can_end"], quote["lake_gb"]) == (False, True, 0.0)
 
 
-def test_bad_rows_refuse_the_file_and_every_one_is_named(muster: Muster, tmp_path: Path) -> None:
+def test_bad_rows_refuse_the_file_and_are_all_named(muster: Muster, tmp_path: Path) -> None:
     file = write(tmp_path / "bad.csv", "user_id,age", "u1,1", "u2,old", ",3", "u4,4,extra", "u5,5")
     options = ("-a", "bad", "--column", "age:long")
     refused = muster("import", file, *options, "--wait", "--json")
@@ -151,9 +149,7 @@ def test_bad_rows_refuse_the_file_and_every_one_is_named(muster: Muster, tmp_pat
     assert counted.out == "code,n\nbad_value,1\nfield_count,1\nid_empty,1\n"
 
 
-def test_the_same_object_is_imported_once_unless_again_is_said(
-    muster: Muster, context: Context, tmp_path: Path
-) -> None:
+def test_object_is_imported_once_unless_forced(muster: Muster, context: Context, tmp_path: Path) -> None:
     context.objects.put(SOURCES, "tests/twice.csv", b"user_id\nu1\n")
     uri = f"s3://{SOURCES}/tests/twice.csv"
     first = muster("import", uri, "-a", "twice", "--wait", "--json")
@@ -166,7 +162,7 @@ def test_the_same_object_is_imported_once_unless_again_is_said(
     assert (third.json["duplicate_of"], third.json["receipt"]["version"]) == (None, 2)
 
 
-def test_an_audience_does_not_shrink_by_accident(muster: Muster, context: Context, tmp_path: Path) -> None:
+def test_accidental_shrink_is_refused(muster: Muster, context: Context, tmp_path: Path) -> None:
     full = write(tmp_path / "full.csv", "user_id", *(f"u{n}" for n in range(10)))
     half = write(tmp_path / "half.csv", "user_id", *(f"u{n}" for n in range(4)))
     assert muster("import", full, "-a", "shrink", "--wait").code == 0
@@ -180,7 +176,7 @@ def test_an_audience_does_not_shrink_by_accident(muster: Muster, context: Contex
     assert len(ids_of(context, "shrink")) == 4
 
 
-def test_a_bad_name_is_refused_before_anything_is_uploaded(muster: Muster, context: Context, tmp_path: Path) -> None:
+def test_invalid_name_is_refused_before_the_upload(muster: Muster, context: Context, tmp_path: Path) -> None:
     file = write(tmp_path / "ok.csv", "user_id", "u1")
     before = len(context.jobs.search(limit=1000))
     for names in (("-a", "UPPER"), ("-a", "🎉"), ("-a", ""), ("-a", "vip", "--tenant", "..")):
@@ -189,7 +185,7 @@ def test_a_bad_name_is_refused_before_anything_is_uploaded(muster: Muster, conte
     assert len(context.jobs.search(limit=1000)) == before
 
 
-def test_an_unknown_tenant_is_refused_and_a_created_one_is_not(muster: Muster, tmp_path: Path) -> None:
+def test_unknown_tenant_is_refused_until_created(muster: Muster, tmp_path: Path) -> None:
     file = write(tmp_path / "ok.csv", "user_id", "u1")
     refused = muster("import", file, "-a", "vip", "--tenant", "acme", "--wait")
     assert (refused.code, "UNKNOWN_TENANT" in refused.err) == (3, True)
@@ -208,7 +204,7 @@ def test_a_missing_file_and_a_missing_object_are_user_errors(muster: Muster, tmp
         assert (answer.code, answer.err.split(":")[0]) == (3, "BAD_SOURCE")
 
 
-def test_an_inbox_upload_starts_by_itself_and_a_bad_key_is_a_failed_job(muster: Muster, context: Context) -> None:
+def test_inbox_upload_starts_an_import_and_an_invalid_key_a_failed_job(muster: Muster, context: Context) -> None:
     context.objects.put(context.settings.inbox_bucket, "default/inboxed/people.csv", b"user_id\nu1\nu2\n")
     context.objects.put(context.settings.inbox_bucket, "nobody/inboxed/people.csv", b"user_id\nu1\n")
     job = first_job(context, "default", "inboxed")

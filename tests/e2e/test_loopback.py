@@ -34,4 +34,4 @@ def test_every_port_of_every_process_is_bound_to_loopback(deployment: Settings) 
     listening = {place for process in tree for place in places(process)}
     assert [place for place in sorted(listening) if place[0] not in LOOPBACK] == []
     ports = set(astuple(Ports.load(Home(path=deployment.home).ports_file, deployment)))
-    assert ports - {port for _, port, _ in listening} == set(), "a port of ours that nobody listens on"
+    assert ports - {port for _, port, _ in listening} == set(), "a port of the stack without a listener"

@@ -81,7 +81,7 @@ def test_compaction_and_expiry_keep_the_members(muster: Muster, context: Context
     assert (gone.code, "NO_SUCH_VERSION" in gone.err) == (3, True)
 
 
-def test_an_export_verifies_and_one_that_was_changed_does_not(muster: Muster, tmp_path: Path) -> None:
+def test_intact_export_verifies_and_a_changed_one_does_not(muster: Muster, tmp_path: Path) -> None:
     columns = ("--column", "city", "--column", "age:long")
     first = write(tmp_path / "one.csv", "user_id,city,age", "u1,Oslo,1", "u2,,2", "u3,=Rome,")
     second = write(tmp_path / "two.csv", "user_id,city,age", "u1,Oslo,1", "u3,=Rome,4", "u4,Kyoto,4")
@@ -110,7 +110,7 @@ def test_an_export_verifies_and_one_that_was_changed_does_not(muster: Muster, tm
     assert (in_s3.json["state"], in_s3.json["outcome"]["version"]) == ("READY", 1)
 
 
-def test_an_export_is_sorted_parquet_and_is_not_overwritten_unasked(muster: Muster, tmp_path: Path) -> None:
+def test_export_is_sorted_parquet_and_overwritten_only_on_request(muster: Muster, tmp_path: Path) -> None:
     imported(muster, write(tmp_path / "people.csv", "user_id,age", "u2,2", "u1,1"), "exported", "--column", "age:long")
     target = tmp_path / "out.parquet"
     answer = muster("export", "exported", "--to", target, "--json")
@@ -139,9 +139,9 @@ def test_a_cancelled_job_publishes_nothing_and_can_be_retried(muster: Muster, co
         assert (begun.code, begun.json["retry_of"]) == (0, job)
         # The control plane derives the workers' lag from their offsets, per partition.
         stages, retry = context.progress.stages, begun.json["job"]
-        told = until(lambda: stages(retry).get("materialise"), "progress of the workers").record
-        assert (len(told["lag"]), len(told["partitions"]), told["total"]) == (8, 8, 1_000)
-        assert told["done"] == sum(told["partitions"]) == 0
+        progress = until(lambda: stages(retry).get("materialise"), "progress of the workers").record
+        assert (len(progress["lag"]), len(progress["partitions"]), progress["total"]) == (8, 8, 1_000)
+        assert progress["done"] == sum(progress["partitions"]) == 0
     retried = muster("jobs", "wait", retry, "--json")
     assert (retried.code, retried.json["receipt"]["members"]) == (0, 1_000)
     late = muster("jobs", "cancel", retry)
@@ -152,7 +152,7 @@ def test_a_cancelled_job_publishes_nothing_and_can_be_retried(muster: Muster, co
     assert "READY" in muster("jobs", "show", retry).out
 
 
-def test_a_file_at_fault_is_not_retried_unless_forced(muster: Muster, tmp_path: Path) -> None:
+def test_faulty_file_is_retried_only_if_forced(muster: Muster, tmp_path: Path) -> None:
     failed = muster("import", write(tmp_path / "bad.csv", "name", "x"), "-a", "stubborn", "--wait", "--json")
     refused = muster("jobs", "retry", failed.json["job"])
     assert (refused.code, "FILE_AT_FAULT" in refused.err) == (3, True)
@@ -161,7 +161,7 @@ def test_a_file_at_fault_is_not_retried_unless_forced(muster: Muster, tmp_path: 
 
 
 @pytest.mark.faults("the simulator has imports side by side", seconds=10)
-def test_two_imports_at_the_same_time_never_mix(muster: Muster, context: Context) -> None:
+def test_concurrent_imports_never_mix(muster: Muster, context: Context) -> None:
     bucket = SOURCES
     members = {name: [f"{name}{n:05}" for n in range(5_000)] for name in ("a", "b")}
     put_in_order(context, {f"tests/race-{n}.csv": "\n".join(["user_id", *m, ""]).encode() for n, m in members.items()})
@@ -195,7 +195,7 @@ def test_dead_letters_are_listed_and_sent_again(muster: Muster, context: Context
     number = mine["dead_letter"]
     assert muster("dead-letters", "replay", number, "--json").json["sent"] == 1
     assert muster("dead-letters", "replay", 999_999).code == 3
-    until(lambda: len(muster("dead-letters", "list", "--json").json) >= 3, "the letter, rejected once more")
+    until(lambda: len(muster("dead-letters", "list", "--json").json) >= 3, "the letter, rejected again")
     letters = {one["dead_letter"]: one for one in muster("dead-letters", "list", "--json").json}
     assert (EVENTS, "unknown_tenant") in {(one["topic"], one["code"]) for one in letters.values()}
     assert letters[letters[number]["refused_as"]]["replay_of"] == number
@@ -210,7 +210,7 @@ def test_dead_letters_are_listed_and_sent_again(muster: Muster, context: Context
     assert muster("dead-letters", "list").err == ""
 
 
-def test_fsck_finds_and_mends_what_is_derived(muster: Muster, context: Context, tmp_path: Path) -> None:
+def test_fsck_finds_and_repairs_derived_records(muster: Muster, context: Context, tmp_path: Path) -> None:
     done = imported(muster, write(tmp_path / "people.csv", "user_id", "u1"), "checked")
     receipt = done.json["receipt"]
     assert muster("fsck", "--repair").code == 0
@@ -229,7 +229,7 @@ def test_fsck_finds_and_mends_what_is_derived(muster: Muster, context: Context, 
     assert muster("receipt", done.json["job"], "--json").json["members"] == 1
 
 
-def test_a_log_of_clicks_has_the_users_that_plain_duckdb_counts(muster: Muster, tmp_path: Path) -> None:
+def test_click_log_has_the_users_counted_by_duckdb(muster: Muster, tmp_path: Path) -> None:
     dice, clicks = random.Random(5), tmp_path / "clicks.csv.gz"
     rows = [f"{n},user-{dice.randrange(700)},/item/{dice.randrange(90)}\n" for n in range(3_000)]
     clicks.write_bytes(gzip.compress(("click,user_id,page\n" + "".join(rows)).encode()))
@@ -246,7 +246,7 @@ def test_status_and_doctor_find_nothing_wrong(muster: Muster) -> None:
     assert doctor.code == 0
 
 
-def test_a_second_worker_has_a_name_of_its_own_is_listed_and_ends_quietly(
+def test_second_worker_is_listed_under_its_own_name_and_ends_cleanly(
     muster: Muster, context: Context, tmp_path: Path
 ) -> None:
     home = context.settings.home
@@ -268,10 +268,10 @@ def test_a_second_worker_has_a_name_of_its_own_is_listed_and_ends_quietly(
             code = process.wait(60)
     first, *lines = (tmp_path / "log").read_text().splitlines()
     assert (code, first) == (0, "Starting a worker; Ctrl-C stops it.")
-    told = [json.loads(line) for line in lines]
+    entries = [json.loads(line) for line in lines]
     # before this line: the metrics port is taken
-    begun = [entry["message"].endswith("has started") for entry in told].index(True)
-    assert {entry["level"] for entry in told[begun:]} == {"INFO"}
+    begun = [entry["message"].endswith("has started") for entry in entries].index(True)
+    assert {entry["level"] for entry in entries[begun:]} == {"INFO"}
     assert not (home / "metrics" / "worker-2").exists()
     until(lambda: names() == ["worker-1", "segment-worker-1"], "the first worker alone")
 
@@ -280,12 +280,12 @@ GROUPS = ("audiences", "dead-letters", "jobs", "notifications", "schedules", "se
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_the_installed_script_has_the_result_on_stdout_and_nothing_on_stderr(script: Muster, group: str) -> None:
+def test_installed_script_prints_results_only_to_stdout(script: Muster, group: str) -> None:
     listed = script(group, "list", "--json")
     assert (listed.code, listed.err, type(listed.json)) == (0, "", list)
 
 
-def test_the_installed_script_has_the_error_on_both_and_its_class_for_a_code(script: Muster) -> None:
+def test_installed_script_prints_errors_to_both_streams_and_sets_the_exit_code(script: Muster) -> None:
     refused = script("jobs", "show", "0" * 26, "--json")
     assert (refused.code, refused.json["error"]["code"]) == (3, "UNKNOWN_JOB")
     assert refused.err.startswith("UNKNOWN_JOB: ")
@@ -300,7 +300,7 @@ def test_waiting_can_be_limited(muster: Muster, context: Context, tmp_path: Path
     assert ended(muster, job.job_id).code == 0
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_job(
+def test_ctrl_c_ends_waiting_but_not_the_job(
     muster: Muster, deployment: Settings, context: Context, tmp_path: Path
 ) -> None:
     file = write(tmp_path / "long.csv", "user_id", "u1")

@@ -71,9 +71,7 @@ def test_a_schedule_that_is_due_imports_a_file_of_events(muster: Muster, context
     assert muster("schedules", "delete", "orders").code == 0
 
 
-def test_a_recurring_export_writes_what_has_changed_since_its_last_one(
-    muster: Muster, context: Context, tmp_path: Path
-) -> None:
+def test_recurring_export_writes_changes_since_the_last_one(muster: Muster, context: Context, tmp_path: Path) -> None:
     to = f"s3://{context.settings.lake_bucket}/exports/changes"
     imported(muster, write(tmp_path / "one.csv", "user_id", "u1", "u2"), "changing")
     made = muster(
@@ -108,7 +106,7 @@ def test_a_recurring_export_writes_what_has_changed_since_its_last_one(
     assert muster("schedules", "delete", "changes").code == 0
 
 
-def test_a_schedule_that_is_due_once_takes_the_object_of_that_time(muster: Muster, context: Context) -> None:
+def test_one_time_schedule_imports_the_object_of_that_time(muster: Muster, context: Context) -> None:
     now = time.time()
     soon = time.gmtime(now + 1)
     day, clock = time.strftime("%Y-%m-%d", soon), time.strftime("%H:%M:%S", soon)

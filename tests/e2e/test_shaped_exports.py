@@ -40,7 +40,7 @@ def test_a_part_of_a_version_is_exported_verified_and_imported_again(muster: Mus
     assert (file["key"].count("/"), copy.json["receipt"]["digest"]) == (1, file["digest"])
 
 
-def test_what_cannot_be_taken_is_told_before_anything_is_written(muster: Muster, tmp_path: Path) -> None:
+def test_invalid_shape_is_refused_before_writing(muster: Muster, tmp_path: Path) -> None:
     imported(muster, write(tmp_path / "people.csv", "user_id,age", "u1,1"), "few", "--column", "age:long")
     refusals = {
         "BAD_FILTER": ("--where", "age = 1; DROP TABLE few"),

@@ -50,12 +50,12 @@ def signed(engine: Engine, *, secret: str | None = None, age: timedelta = timede
     return dict(request.headers.items())
 
 
-def test_a_request_that_the_stack_has_signed_is_served(engine: Engine) -> None:
+def test_signed_request_is_served(engine: Engine) -> None:
     assert ask(engine, signed(engine)) == 200
     assert ask(engine, {}, path=HEALTH_PATH, method="GET", body=b"") == 200
 
 
-def test_a_request_that_the_stack_has_not_signed_is_refused(engine: Engine) -> None:
+def test_unsigned_request_is_refused(engine: Engine) -> None:
     good = signed(engine)
     other_name = dict(good, Authorization=good["Authorization"].replace("=muster/", "=root/"))
     for headers in (
@@ -84,7 +84,7 @@ def test_a_request_that_the_stack_has_not_signed_is_refused(engine: Engine) -> N
     ],
     ids=str,
 )
-def test_a_web_page_is_refused_whatever_it_has_signed(engine: Engine, page: dict[str, str]) -> None:
+def test_web_page_is_refused_even_if_signed(engine: Engine, page: dict[str, str]) -> None:
     assert ask(engine, {**signed(engine), **page}) == 403
     assert ask(engine, page, path=HEALTH_PATH, method="GET", body=b"") == 403
     preflight = {**page, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-amz-target"}
@@ -97,7 +97,7 @@ def test_the_engines_own_pages_are_closed(engine: Engine, path: str) -> None:
     assert state_machine_arn(engine.settings) in str(engine.sfn.list_state_machines())
 
 
-def test_a_task_runs_the_words_of_tasks_and_takes_their_variables_alone() -> None:
+def test_task_accepts_only_task_commands_and_variables() -> None:
     def broken(**override: Any) -> str | None:
         return TASK_RULES.broken_by({"containerOverrides": [{"name": "muster", **override}]})
 
@@ -110,7 +110,7 @@ def test_a_task_runs_the_words_of_tasks_and_takes_their_variables_alone() -> Non
     assert broken(environmentFiles=[{"value": "arn", "type": "s3"}]) is not None
 
 
-def test_the_engine_of_a_stack_refuses_a_task_that_is_no_task(shipped_engine: Engine) -> None:
+def test_engine_refuses_an_unknown_task_command(shipped_engine: Engine) -> None:
     for override in (
         {"command": ["sh", "-c", "id"]},
         {"command": ["task", "verify"], "environment": [{"name": "PYTHONPATH", "value": "/tmp"}]},

@@ -143,14 +143,14 @@ MACHINES = (
 )
 
 
-def test_what_we_ship_uses_only_features_that_this_suite_shows() -> None:
+def test_shipped_machines_use_only_tested_features() -> None:
     shown = {feature for machine in (*(case.definition for case in CASES), *MACHINES) for feature in features(machine)}
 
     for machine in machine_specs():
         assert features(json.loads(machine.definition)) - shown == set(), machine.name
 
 
-def test_a_feature_that_is_not_shown_is_found() -> None:
+def test_untested_feature_is_detected() -> None:
     machine = {
         "StartAt": "A",
         "States": {
@@ -190,7 +190,7 @@ def test_a_feature_that_is_not_shown_is_found() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
-def test_a_state_machine_ends_as_aws_says(engine: Engine, case: Case) -> None:
+def test_state_machine_ends_as_on_aws(engine: Engine, case: Case) -> None:
     ended = engine.run_definition(case.definition, case.data)
 
     assert (ended["status"], ended.get("error")) == (case.status, case.error)
@@ -249,7 +249,7 @@ def _pauses(engine: Engine, execution: str) -> list[float]:
     return [(again - at).total_seconds() for at, again in zip(failed, scheduled[1:], strict=True)]
 
 
-def test_each_visit_of_a_state_has_its_retries_anew(engine: Engine, tmp_path: Path) -> None:
+def test_each_visit_of_a_state_resets_its_retries(engine: Engine, tmp_path: Path) -> None:
     """Two calls per visit; the fifth one succeeds, on the third visit."""
     file = tmp_path / "calls"
     ended = engine.run_definition(REVISITED, {"file": str(file)})
@@ -259,13 +259,13 @@ def test_each_visit_of_a_state_has_its_retries_anew(engine: Engine, tmp_path: Pa
     assert len(entered) == 3
 
 
-def test_a_catch_may_lead_to_its_own_state(engine: Engine, tmp_path: Path) -> None:
+def test_catch_can_return_to_its_own_state(engine: Engine, tmp_path: Path) -> None:
     ended = engine.run_definition(LOOP, {"file": str(tmp_path / "calls")})
 
     assert (ended["status"], ended["output"]) == ("SUCCEEDED", 5)
 
 
-def test_the_first_answer_to_a_token_counts_and_a_second_one_is_refused(engine: Engine, tmp_path: Path) -> None:
+def test_second_answer_to_a_token_is_refused(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start_definition(AWAITED, {"file": str(file)})
     token = until(lambda: text_of(file))
@@ -282,7 +282,7 @@ def test_the_first_answer_to_a_token_counts_and_a_second_one_is_refused(engine: 
     assert engine.finish(execution)["output"] == {"n": 1}
 
 
-def test_an_answer_after_the_wait_has_timed_out_is_refused(engine: Engine, tmp_path: Path) -> None:
+def test_answer_after_a_timeout_is_refused(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     late = {**WAIT, "HeartbeatSeconds": 1, "TimeoutSeconds": 30}
     states = {"Wait": late, "Silent": {"Type": "Wait", "Seconds": 300, "End": True}}
@@ -297,7 +297,7 @@ def test_an_answer_after_the_wait_has_timed_out_is_refused(engine: Engine, tmp_p
     engine.sfn.stop_execution(executionArn=execution)
 
 
-def test_a_token_that_never_was_is_invalid(engine: Engine) -> None:
+def test_unknown_token_is_invalid(engine: Engine) -> None:
     with pytest.raises(engine.sfn.exceptions.InvalidToken):
         engine.sfn.send_task_success(taskToken="never", output="1")
 
@@ -344,7 +344,7 @@ def test_a_task_runs_on_the_machines_of_a_capacity_provider(engine: Engine) -> N
 
 
 @pytest.mark.parametrize("error", NO_PLACE)
-def test_a_task_that_finds_no_place_is_tried_again_by_the_retrier_of_its_error(engine: Engine, error: str) -> None:
+def test_unplaced_task_is_retried_by_the_retrier_of_its_error(engine: Engine, error: str) -> None:
     ended = engine.run_definition(refused(error, times=2), {"code": "0"})
     assert ended["output"]["code"] == 0
     failed = [e for e in engine.history(ended["executionArn"]) if e["type"] == "TaskFailed"]

@@ -57,9 +57,7 @@ def started(engine: Engine) -> set[str]:
 
 
 @pytest.mark.parametrize("detail", ["[]", '["inbox"]', '"inbox"', "7", "null", "{", "\\u0000", '{"bucket": "inbox"}'])
-def test_an_event_without_an_object_of_the_inbox_starts_nothing_and_is_said_in_the_log(
-    engine: Engine, detail: str
-) -> None:
+def test_event_without_an_inbox_object_is_logged_and_starts_nothing(engine: Engine, detail: str) -> None:
     before, mark = started(engine), len(log_since(engine, 0))
     entry = {"Source": "aws.s3", "DetailType": "Object Created", "Detail": detail}
 
@@ -87,7 +85,7 @@ def test_an_event_of_the_inbox_with_missing_fields_is_the_input_of_an_execution(
     assert engine.finish(execution)["output"]["detail"] == given
 
 
-def test_an_event_that_is_too_large_for_an_execution_is_refused_with_an_error(engine: Engine) -> None:
+def test_oversized_event_is_refused_with_an_error(engine: Engine) -> None:
     detail = {"bucket": {"name": "inbox"}, "object": {"key": "x" * 262_144}}
     entry = {"Source": "aws.s3", "DetailType": "Object Created", "Detail": json.dumps(detail)}
 
@@ -127,7 +125,7 @@ ENTRY = b'{"event_type": "create", "key": "/buckets/inbox/f", "message": {"new_e
     ],
     ids=lambda body: body[-40:].decode("ascii", "replace"),
 )
-def test_a_message_that_is_none_is_refused_and_said_in_the_log(engine: Engine, body: bytes) -> None:
+def test_malformed_message_is_refused_and_logged(engine: Engine, body: bytes) -> None:
     before, mark = started(engine), len(log_since(engine, 0))
 
     assert announce(engine, body) == 400
@@ -138,5 +136,5 @@ def test_a_message_that_is_none_is_refused_and_said_in_the_log(engine: Engine, b
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"key": 7}', ENTRY % b"[]"], ids=str)
-def test_a_message_of_something_else_than_an_object_is_taken(engine: Engine, body: bytes) -> None:
+def test_message_about_other_things_is_accepted(engine: Engine, body: bytes) -> None:
     assert announce(engine, body) == 200

@@ -16,19 +16,19 @@ STAY = {"StartAt": "Stay", "States": {"Stay": {"Type": "Wait", "Seconds": 30, "E
 
 
 @pytest.mark.parametrize("name", ["a b", "a/b", "a:b", "a{b", "x" * 81, "a\tb", "a\x85b"])
-def test_a_name_that_aws_refuses_is_refused(engine: Engine, name: str) -> None:
+def test_name_invalid_on_aws_is_refused(engine: Engine, name: str) -> None:
     with pytest.raises(engine.sfn.exceptions.InvalidName):
         engine.sfn.start_execution(stateMachineArn=engine.machine(PASS), name=name)
 
 
-def test_names_of_80_characters_and_of_other_alphabets_are_taken(engine: Engine) -> None:
+def test_names_of_80_characters_and_other_alphabets_are_accepted(engine: Engine) -> None:
     machine = engine.machine(PASS)
 
     for name in ("x" * 80, "job-1_r.2", "顧客"):
         assert engine.sfn.start_execution(stateMachineArn=machine, name=name)["executionArn"].endswith(f":{name}")
 
 
-def test_the_same_name_with_the_same_input_is_one_execution_while_it_runs(engine: Engine) -> None:
+def test_equal_name_and_input_are_one_execution_while_running(engine: Engine) -> None:
     machine = engine.machine(STAY)
 
     def start(text: str) -> str:
@@ -46,7 +46,7 @@ def test_the_same_name_with_the_same_input_is_one_execution_while_it_runs(engine
         start('{"a": 1}')
 
 
-def test_input_up_to_256_kib_is_taken_and_more_is_refused(engine: Engine) -> None:
+def test_input_is_limited_to_256_kib(engine: Engine) -> None:
     machine = engine.machine({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
     most = json.dumps("x" * (256 * 1024 - 2))
 
@@ -58,7 +58,7 @@ def test_input_up_to_256_kib_is_taken_and_more_is_refused(engine: Engine) -> Non
             engine.sfn.start_execution(stateMachineArn=machine, input=refused)
 
 
-def test_stopping_an_execution_that_has_ended_changes_nothing(engine: Engine) -> None:
+def test_stopping_an_ended_execution_changes_nothing(engine: Engine) -> None:
     ended = engine.run_definition(PASS, {"a": 1})
 
     engine.sfn.stop_execution(executionArn=ended["executionArn"], error="Late", cause="too late")
@@ -66,7 +66,7 @@ def test_stopping_an_execution_that_has_ended_changes_nothing(engine: Engine) ->
     assert engine.finish(ended["executionArn"])["status"] == "SUCCEEDED"
 
 
-def test_the_history_tells_what_happened_in_order(engine: Engine) -> None:
+def test_history_lists_events_in_order(engine: Engine) -> None:
     ended = engine.run_definition({"StartAt": "Call", "States": {"Call": invoke("Echo", {})}}, {})
 
     events = engine.history(ended["executionArn"])

@@ -13,7 +13,7 @@ from tests.engine.support import Engine
 pytestmark = pytest.mark.integration
 
 
-def test_a_function_gets_its_event_and_context_in_another_process(engine: Engine) -> None:
+def test_function_gets_event_and_context_in_another_process(engine: Engine) -> None:
     state = engine.invoke("Echo", {"a.$": "$.a"}, OutputPath="$.Payload", End=True)
 
     output = engine.run({"Call": state}, {"a": "é"})["output"]
@@ -47,7 +47,7 @@ def test_a_user_error_is_caught_by_the_name_of_its_class(engine: Engine) -> None
     assert {"requestId", "stackTrace"} <= output["cause"].keys()
 
 
-def test_an_error_that_nobody_catches_fails_the_execution_with_its_name_and_cause(engine: Engine) -> None:
+def test_uncaught_error_fails_the_execution_with_name_and_cause(engine: Engine) -> None:
     ended = engine.run({"Call": engine.invoke("Refuse", End=True)})
 
     assert (ended["status"], ended["error"]) == ("FAILED", "UserError")
@@ -73,7 +73,7 @@ def test_retry_calls_again_until_the_function_succeeds(engine: Engine, tmp_path:
         ("Missing", "Runtime.HandlerNotFound", "Handler 'no_such_function' missing"),
     ],
 )
-def test_a_function_that_breaks_has_the_error_name_of_aws_and_the_next_call_works(
+def test_broken_function_has_the_error_name_of_aws_and_the_next_call_works(
     engine: Engine, function: str, error: str, message: str
 ) -> None:
     broken = engine.run({"Call": engine.invoke(function, {"seconds": 60}, End=True)})

@@ -34,7 +34,7 @@ def state(engine: Engine, cluster: str, limit: dict[str, int], *, waits: bool = 
 
 
 @pytest.mark.parametrize(("limit", "reason"), NO_ROOM)
-def test_a_task_for_which_there_is_no_room_fails_its_state_with_the_failures_of_ecs(
+def test_task_without_room_fails_its_state_with_ecs_failures(
     engine: Engine, machine: tuple[str, str], limit: dict[str, int], reason: str
 ) -> None:
     cluster, arn = machine
@@ -59,9 +59,7 @@ def test_a_state_without_room_for_its_task_is_retried_and_then_caught(
     assert [e["type"] for e in engine.history(execution)].count("TaskFailed") == 2
 
 
-def test_a_state_that_does_not_wait_for_its_task_is_given_the_failures(
-    engine: Engine, machine: tuple[str, str]
-) -> None:
+def test_state_that_does_not_wait_gets_the_failures(engine: Engine, machine: tuple[str, str]) -> None:
     cluster, arn = machine
 
     ended = engine.run({"Run": state(engine, cluster, {"memory": 100_000}, waits=False)})
@@ -70,7 +68,7 @@ def test_a_state_that_does_not_wait_for_its_task_is_given_the_failures(
     assert (ended["output"]["Tasks"], ended["output"]["Failures"]) == ([], [{"Arn": arn, "Reason": NO_ROOM[0][1]}])
 
 
-def test_a_task_for_which_there_is_room_has_no_failures(engine: Engine, machine: tuple[str, str]) -> None:
+def test_task_with_room_has_no_failures(engine: Engine, machine: tuple[str, str]) -> None:
     ended = engine.run({"Run": state(engine, machine[0], {"memory": 8})})
 
     assert (ended["status"], ended["output"]["StopCode"]) == ("SUCCEEDED", "EssentialContainerExited")

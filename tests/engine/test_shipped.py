@@ -37,7 +37,7 @@ def that_never_ends(state: Mapping[str, Any]) -> dict[str, Any]:
     return {**state, "Parameters": parameters, "Retry": retry}
 
 
-def test_each_state_with_a_time_from_its_input_is_retried_and_then_caught_when_the_time_is_over(
+def test_dynamic_timeouts_are_retried_and_then_caught(
     engine: Engine,
 ) -> None:
     assert {name.removesuffix("Task").removesuffix("Machine") for name in WITH_A_TIME} == {
@@ -71,9 +71,7 @@ def test_each_state_with_a_time_from_its_input_is_retried_and_then_caught_when_t
 
 @pytest.mark.parametrize("shipped", ["ImportAudience", "ExportAudience"])
 @pytest.mark.parametrize("rubbish", [[], ["a"], "a text", 7, True, None, {}], ids=repr)
-def test_rubbish_as_the_input_of_an_execution_is_told_to_the_operators_and_fails(
-    engine: Engine, rubbish: object, shipped: str
-) -> None:
+def test_malformed_execution_input_fails_and_notifies_operators(engine: Engine, rubbish: object, shipped: str) -> None:
     machine = DEFINITIONS[shipped]
     first = machine["StartAt"]
     execution = engine.start_definition(filled(engine, machine, **{first: "Refuse"}), rubbish)
@@ -83,6 +81,6 @@ def test_rubbish_as_the_input_of_an_execution_is_told_to_the_operators_and_fails
     entered = [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e]
     assert (ended["status"], entered) == ("FAILED", [first, "NotifyUnregistered", "SystemFailure"])
     [notified] = [e["taskSucceededEventDetails"] for e in events if e["type"] == "TaskSucceeded"]
-    told = json.loads(notified["output"])["Payload"]["event"]
-    assert (told["input"], told["failure"]["Error"], told["execution"]) == (rubbish, "UserError", execution)
-    assert "EMPTY_FILE" in told["failure"]["Cause"]
+    event = json.loads(notified["output"])["Payload"]["event"]
+    assert (event["input"], event["failure"]["Error"], event["execution"]) == (rubbish, "UserError", execution)
+    assert "EMPTY_FILE" in event["failure"]["Cause"]

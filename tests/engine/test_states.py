@@ -22,7 +22,7 @@ def test_pass_and_choice_follow_the_data(engine: Engine) -> None:
     assert engine.run(states)["output"] == {"n": 5, "all": [5]}
 
 
-def test_the_execution_as_a_whole_times_out(engine: Engine) -> None:
+def test_whole_execution_times_out(engine: Engine) -> None:
     ended = engine.run({"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}, TimeoutSeconds=1)
 
     assert ended["status"] == "TIMED_OUT"

@@ -39,7 +39,7 @@ def stop(engine: Engine, task: str) -> None:
     stopped(engine, task)
 
 
-def test_a_container_may_write_its_home_and_has_no_privileges(engine: Engine, folder: Path) -> None:
+def test_container_writes_its_home_without_privileges(engine: Engine, folder: Path) -> None:
     task = started(engine, container("main", "sleep", folder / "pid", memory=64))
     until(lambda: text_of(folder / "pid"))
 
@@ -72,7 +72,7 @@ def test_no_secret_is_an_argument_of_any_process_or_of_the_container(engine: Eng
     stop(engine, task)
 
 
-def test_a_container_finds_nothing_of_the_engines_own_paths(engine: Engine, folder: Path) -> None:
+def test_container_sees_no_paths_of_the_engine(engine: Engine, folder: Path) -> None:
     task = started(engine, container("main", "sleep", folder / "pid"))
     until(lambda: text_of(folder / "pid"))
 
@@ -84,7 +84,7 @@ def test_a_container_finds_nothing_of_the_engines_own_paths(engine: Engine, fold
     stop(engine, task)
 
 
-def test_a_task_whose_image_is_missing_fails_to_start_and_says_what_to_do(engine: Engine) -> None:
+def test_task_without_its_image_fails_to_start_with_the_remedy(engine: Engine) -> None:
     task = started(engine, container("main", "exit", 0, image="muster:no-such-tag"))
 
     end = stopped(engine, task)
@@ -96,14 +96,14 @@ def test_a_task_whose_image_is_missing_fails_to_start_and_says_what_to_do(engine
     assert containers_of(engine.settings.home) == []
 
 
-def test_a_container_over_its_memory_is_killed_and_says_so(engine: Engine) -> None:
+def test_container_beyond_its_memory_is_killed_and_reported(engine: Engine) -> None:
     end = stopped(engine, started(engine, container("main", "fill", 512, memory=64)))
 
     assert exit_codes(end) == {"main": 137}
     assert end["containers"][0]["reason"] == "OutOfMemoryError: Container killed due to memory usage"
 
 
-def test_a_container_that_somebody_removes_counts_as_killed(engine: Engine, folder: Path) -> None:
+def test_externally_removed_container_counts_as_killed(engine: Engine, folder: Path) -> None:
     task = started(engine, container("main", "sleep", folder / "pid"))
     until(lambda: text_of(folder / "pid"))
 
@@ -112,7 +112,7 @@ def test_a_container_that_somebody_removes_counts_as_killed(engine: Engine, fold
     assert exit_codes(stopped(engine, task)) == {"main": 137}
 
 
-def test_what_a_container_prints_is_in_the_log_of_tasks(engine: Engine) -> None:
+def test_container_output_goes_to_the_log_of_tasks(engine: Engine) -> None:
     stopped(engine, started(engine, container("main", "variable", "NO_SUCH_VARIABLE", "x")))
 
     assert "KeyError: 'NO_SUCH_VARIABLE'" in (engine.settings.home / "logs" / "tasks.log").read_text()
@@ -135,7 +135,7 @@ def sleeping(engine: Engine, file: Path) -> None:
     until(lambda: text_of(file))
 
 
-def test_containers_of_an_engine_that_was_killed_are_gone_after_the_next_start(home: Path, image: str) -> None:
+def test_next_start_removes_containers_of_a_killed_engine(home: Path, image: str) -> None:
     with running_engine(home, task_runner="docker", task_image=image) as killed:
         sleeping(killed, home / "pid")
         killed.process.send_signal(signal.SIGKILL)
@@ -148,7 +148,7 @@ def test_containers_of_an_engine_that_was_killed_are_gone_after_the_next_start(h
             assert next_one.client("ecs").list_tasks(cluster=next_one.values["TaskCluster"])["taskArns"] == []
 
 
-def test_containers_of_an_engine_that_was_killed_are_gone_after_down(home: Path, image: str) -> None:
+def test_down_removes_containers_of_a_killed_engine(home: Path, image: str) -> None:
     with running_engine(home, task_runner="docker", task_image=image) as killed:
         sleeping(killed, home / "pid")
         killed.process.send_signal(signal.SIGKILL)
@@ -159,7 +159,7 @@ def test_containers_of_an_engine_that_was_killed_are_gone_after_down(home: Path,
         assert containers_of(home) == []
 
 
-def test_an_engine_that_is_told_to_end_ends_its_containers(home: Path, image: str) -> None:
+def test_stopping_engine_ends_its_containers(home: Path, image: str) -> None:
     with running_engine(home, task_runner="docker", task_image=image) as engine:
         sleeping(engine, home / "pid")
         engine.process.terminate()

@@ -35,7 +35,7 @@ def folder(engine: Engine) -> Path:
     return made
 
 
-def test_a_task_that_exits_with_0_succeeds_and_finds_its_variables(engine: Engine, folder: Path) -> None:
+def test_task_that_exits_with_0_succeeds_and_sees_its_variables(engine: Engine, folder: Path) -> None:
     file = folder / "variable"
     override = {"Environment": [{"Name": "COLOUR", "Value.$": "$.colour"}]}
     selector = {"code.$": "$.Containers[0].ExitCode"}
@@ -53,7 +53,7 @@ def test_a_task_that_exits_with_3_is_task_failed_with_its_exit_code_in_the_cause
     assert json.loads(ended["cause"])["Containers"][0]["ExitCode"] == 3
 
 
-def test_a_task_that_failed_is_run_again_and_again_by_its_retry(engine: Engine, folder: Path) -> None:
+def test_failed_task_is_rerun_by_its_retrier(engine: Engine, folder: Path) -> None:
     counter = folder / "runs"
     again = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 1.0, "MaxAttempts": 3}]
 
@@ -137,7 +137,7 @@ def exit_codes(task: Mapping[str, Any]) -> dict[str, int]:
     return {c["name"]: c["exitcode"] for c in containers if "exitcode" in c}
 
 
-def test_a_task_that_is_stopped_gets_sigterm_and_may_end_by_itself(engine: Engine, folder: Path) -> None:
+def test_stopped_task_gets_sigterm_first(engine: Engine, folder: Path) -> None:
     file = folder / "pid"
     task = started(engine, container("main", "tidy", file))
     until(lambda: text_of(file))
@@ -150,7 +150,7 @@ def test_a_task_that_is_stopped_gets_sigterm_and_may_end_by_itself(engine: Engin
     assert (folder / "pid.term").read_text() == "got it"
 
 
-def test_a_task_that_does_not_end_on_sigterm_is_killed_after_its_stop_timeout(engine: Engine, folder: Path) -> None:
+def test_task_that_ignores_sigterm_is_killed_after_its_stop_timeout(engine: Engine, folder: Path) -> None:
     file = folder / "pid"
     task = started(engine, container("main", "stubborn", file, stopTimeout=10))
     until(lambda: text_of(file))
@@ -167,13 +167,13 @@ def test_a_task_that_does_not_end_on_sigterm_is_killed_after_its_stop_timeout(en
 
 
 @BEFORE_ANY_LAUNCHER
-def test_a_task_that_is_unknown_cannot_be_stopped(engine: Engine) -> None:
+def test_unknown_task_cannot_be_stopped(engine: Engine) -> None:
     ecs = engine.client("ecs")
     with pytest.raises(ecs.exceptions.InvalidParameterException, match="was not found"):
         ecs.stop_task(cluster=engine.values["TaskCluster"], task="0" * 32)
 
 
-def test_a_container_that_is_not_essential_may_end_before_its_task(engine: Engine, folder: Path) -> None:
+def test_non_essential_container_can_end_before_its_task(engine: Engine, folder: Path) -> None:
     go = folder / "go"
     task = started(engine, container("main", "exit_when", go), container("side", "exit", 0, essential=False))
 
@@ -204,9 +204,7 @@ def test_the_end_of_an_essential_container_stops_the_others_and_each_exit_code_c
 
 
 @pytest.mark.parametrize("names", [("good", "bad"), ("bad", "good")], ids=" ".join)
-def test_a_task_of_which_a_container_cannot_be_started_is_task_failed(
-    engine: Engine, folder: Path, names: tuple[str, ...]
-) -> None:
+def test_unstartable_container_is_task_failed(engine: Engine, folder: Path, names: tuple[str, ...]) -> None:
     commands = {"good": ("sleep", folder / "pid"), "bad": ("no\0command",)}
     definition = defined(engine, *(container(name, *commands[name]) for name in names))
 
@@ -247,9 +245,7 @@ def test_a_task_of_which_a_container_cannot_be_started_is_task_failed(
         "long overrides",
     ],
 )
-def test_a_task_that_ecs_refuses_has_the_error_of_ecs(
-    engine: Engine, parameters: dict[str, object], error: str
-) -> None:
+def test_task_refused_by_ecs_has_the_ecs_error(engine: Engine, parameters: dict[str, object], error: str) -> None:
     ended = engine.run({"Run": run_task(engine, engine.values["TaskDefinition"], **parameters)})
 
     assert (ended["status"], ended["error"]) == ("FAILED", error)

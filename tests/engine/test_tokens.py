@@ -11,7 +11,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.integration
 
 
-def test_a_state_that_takes_too_long_is_states_timeout(engine: Engine, tmp_path: Path) -> None:
+def test_slow_state_is_states_timeout(engine: Engine, tmp_path: Path) -> None:
     states = {
         "Wait": engine.wait_for_token(
             tmp_path / "token", TimeoutSeconds=1, Catch=[{"ErrorEquals": ["States.Timeout"], "Next": "Late"}], End=True
@@ -75,15 +75,13 @@ def test_a_failure_sent_for_a_token_keeps_its_error_and_cause(engine: Engine, tm
 
 
 @pytest.mark.parametrize("heartbeat", [{}, {"HeartbeatSeconds": 5}])
-def test_an_answer_that_comes_before_the_state_waits_is_not_lost(
-    engine: Engine, tmp_path: Path, heartbeat: dict[str, int]
-) -> None:
+def test_early_answer_is_not_lost(engine: Engine, tmp_path: Path, heartbeat: dict[str, int]) -> None:
     state = engine.wait_for_token(tmp_path / "token", answer_first=True, TimeoutSeconds=30, End=True, **heartbeat)
 
     assert engine.run({"Wait": state})["output"] == {"early": True}
 
 
-def test_a_token_of_an_execution_that_ended_is_refused(engine: Engine, tmp_path: Path) -> None:
+def test_token_of_an_ended_execution_is_refused(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start({"Wait": engine.wait_for_token(file, End=True)})
     token = until(lambda: text_of(file))

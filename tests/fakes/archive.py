@@ -27,7 +27,7 @@ class InMemoryArchive:
         self._ends: dict[str, dict[Partition, int]] = {}
         self.asked = 0
         self.away = False
-        self.anew = ArchivedLog()
+        self.recreated = ArchivedLog()
 
     def take(self, topic: str, *partitions: int) -> None:
         """Archive everything in these partitions of a log, or in all."""
@@ -43,7 +43,7 @@ class InMemoryArchive:
 
     def log(self, topic: str, *, topic_id: str | None = None) -> ArchivedLog:
         del topic, topic_id
-        return self.anew
+        return self.recreated
 
     def rows(self, topic: str, partition: Partition) -> pa.RecordBatch:
         """Archived rows of a partition."""

@@ -23,7 +23,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     pairs: Sequence[tuple[str, str]] = ()
-    """All headers, also those that come more than once."""
+    """All headers, including repeated ones."""
 
     @property
     def json(self) -> Any:

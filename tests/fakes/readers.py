@@ -105,7 +105,7 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
 
 
 class FakeReaders:
-    """As `Readers`, but whoever asks is answered at once. `asked`: all questions."""
+    """Like `Readers`, but every question is answered immediately. `asked`: all questions."""
 
     def __init__(self, marks: Mapping[str, str]) -> None:
         self.turns = Turns()

@@ -40,6 +40,6 @@ class Receiver:
             if name is not None and name.startswith("Export"):
                 done = self._exports.take(name, message)
                 if done is not None:
-                    assert done["export_id"] not in self.finished, "a finished export is told once"
+                    assert done["export_id"] not in self.finished, "a finished export is reported once"
                     self.finished[done["export_id"]] = list(self._script.changes(done))
         return self

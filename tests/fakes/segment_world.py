@@ -116,7 +116,7 @@ class World:
             changes = emission_of(message).changes
             members = inside.setdefault(message.segment, set())
             for user, entered in zip(changes.user_ids.to_pylist(), changes.entered.tolist(), strict=True):
-                assert (user in members) != entered, f"{user} was told twice"
+                assert (user in members) != entered, f"{user} was emitted twice"
                 (members.add if entered else members.remove)(user)
         return {segment: members for segment, members in inside.items() if members}
 

@@ -1,4 +1,4 @@
-"""Two tenants with equal names of everything, one principal for each role, and canaries in all that beta owns."""
+"""Two tenants with equal names of everything, a principal for each role, and canaries in everything of beta."""
 
 import atexit
 import json

@@ -49,7 +49,7 @@ def _of_servers(stack: FaultedStack, file: Path) -> bool:
 def grown(measures: Sequence[Measure]) -> list[str]:
     """What exceeds its value in the second quarter by more than its slack in the last. The first quarter warms up.
 
-    Fewer than `LEAST` measures are all of warming up, and tell nothing.
+    Fewer than `LEAST` measures are all of warming up, and prove nothing.
     """
     if len(measures) < LEAST:
         return []

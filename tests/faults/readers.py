@@ -167,7 +167,7 @@ class Reader:
                     self._violated(audience, f"a file of the visible version is gone: {exc}")
                 except OUTAGES:
                     self.outages += 1
-                except Exception as exc:  # noqa: BLE001 - whatever it is, nobody should have seen it
+                except Exception as exc:  # noqa: BLE001 - no reader should see any error
                     self._violated(audience, f"{type(exc).__name__}: {exc}")
             pause_s = 0.05 + PAUSE_SHARE * (time.monotonic() - began)
 
@@ -194,5 +194,5 @@ def fault_of(audience: Published, found: tuple[int, pa.Table] | None, *, at_leas
         return f"v{number} after v{at_least}"
     expected = audience.versions.get(number)
     if expected is None:
-        return f"v{number} is a version that nobody has made"
+        return f"v{number} is a version without an import"
     return None if rows.equals(expected) else f"v{number} has {len(rows)} rows that are not its {len(expected)}"

@@ -20,22 +20,22 @@ def published() -> Published:
     return audience
 
 
-def test_a_reader_may_see_the_version_before_or_the_one_that_is_made(published: Published) -> None:
+def test_oracle_accepts_the_previous_and_the_new_version(published: Published) -> None:
     assert fault_of(published, (1, as_table(OLD)), at_least=1) is None
     assert fault_of(published, (2, as_table(NEW)), at_least=1) is None
     assert fault_of(Published(name="new"), None, at_least=0) is None
 
 
-def test_a_reader_that_sees_anything_else_says_so(published: Published) -> None:
+def test_oracle_reports_any_other_content(published: Published) -> None:
     mix = as_table({**OLD, **NEW})
     assert fault_of(published, (2, mix), at_least=1) == "v2 has 3 rows that are not its 2"
     assert fault_of(published, (2, as_table({**NEW, "cid": (4, "DE")})), at_least=1) is not None
     assert fault_of(published, (1, as_table(OLD)), at_least=2) == "v1 after v2"
-    assert fault_of(published, (3, as_table(NEW)), at_least=1) == "v3 is a version that nobody has made"
+    assert fault_of(published, (3, as_table(NEW)), at_least=1) == "v3 is a version without an import"
     assert fault_of(published, None, at_least=1) == "no version, after v1"
 
 
-def test_rows_that_are_lost_foreign_or_doubled_are_counted() -> None:
+def test_lost_foreign_and_duplicate_rows_are_counted() -> None:
     assert differs(as_table(NEW), as_table(NEW)) is None
     assert differs(as_table(OLD), as_table(NEW)) == "1 rows lost, 1 foreign, 0 users doubled"
     twice = as_table(NEW).slice(0, 1)
@@ -53,7 +53,7 @@ def test_files_of_every_format_are_read_back_by_the_oracle(tmp_path: Path) -> No
     assert any(make_file(tmp_path, seed).rows == min(SIZES) for seed in range(10))
 
 
-def test_a_receipt_with_another_number_is_named(tmp_path: Path) -> None:
+def test_receipt_with_a_wrong_number_is_named(tmp_path: Path) -> None:
     file = make_file(tmp_path, 1, rows=100)
     right = {
         "rows": 100,
@@ -69,7 +69,7 @@ def test_a_receipt_with_another_number_is_named(tmp_path: Path) -> None:
     assert list(receipt_faults(None, file, file.members)) == ["READY without a receipt"]
 
 
-def test_what_an_import_makes_of_the_version_before_it(tmp_path: Path) -> None:
+def test_oracle_derives_the_next_version(tmp_path: Path) -> None:
     base = {"user-1": (1, "JP"), "ann": (2, "DE")}
     replaced, appended, removed = (make_file(tmp_path, 1, rows=50, mode=m) for m in ("replace", "append", "remove"))
     assert after(base, replaced) == replaced.members

@@ -87,7 +87,7 @@ def test_without_a_rule_everything_passes_on_one_connection(server: Server, link
     assert (link.requests, link.lift()) == (2, 0)
 
 
-def test_a_request_that_is_reset_never_comes_to_the_server(server: Server, link: Link) -> None:
+def test_reset_request_never_reaches_the_server(server: Server, link: Link) -> None:
     link.set(Rule(harm="reset"))
     with connect(link) as client:
         assert put(client, "/a") == b"<reset>"
@@ -97,7 +97,7 @@ def test_a_request_that_is_reset_never_comes_to_the_server(server: Server, link:
     assert link.lift() == 1
 
 
-def test_a_proxy_that_ends_while_its_clients_leave_leaves_nothing_open(server: Server) -> None:
+def test_proxy_ending_with_its_clients_leaves_nothing_open(server: Server) -> None:
     for _ in range(20):
         link = Link(name="s3", protocol="http", target=server.server_port)
         with Proxy(link):
@@ -106,7 +106,7 @@ def test_a_proxy_that_ends_while_its_clients_leave_leaves_nothing_open(server: S
     gc.collect()  # garbage collection warns about what is still open, and a warning is an error here
 
 
-def test_a_reply_that_is_lost_was_given_by_a_server_that_did_what_was_asked(server: Server, link: Link) -> None:
+def test_lost_reply_follows_a_completed_request(server: Server, link: Link) -> None:
     link.set(Rule(harm="lose", matches=b"^PUT /b"))
     with connect(link) as client:
         assert put(client, "/a").endswith(REPLY)
@@ -115,7 +115,7 @@ def test_a_reply_that_is_lost_was_given_by_a_server_that_did_what_was_asked(serv
     assert link.lift() == 1
 
 
-def test_a_reply_that_is_truncated_ends_in_its_middle(server: Server, link: Link) -> None:
+def test_truncated_reply_ends_midway(server: Server, link: Link) -> None:
     link.set(Rule(harm="truncate"))
     with connect(link) as client:
         answer = put(client, "/a")
@@ -124,7 +124,7 @@ def test_a_reply_that_is_truncated_ends_in_its_middle(server: Server, link: Link
     assert server.done == ["/a"]
 
 
-def test_a_rule_takes_every_kth_request_that_matches_so_many_times(server: Server, link: Link) -> None:
+def test_rule_matches_every_kth_request_up_to_a_count(server: Server, link: Link) -> None:
     link.set(Rule(harm="reset", every=2, times=2, matches=b"^PUT /x"))
     harmed = []
     for number in range(8):
@@ -135,7 +135,7 @@ def test_a_rule_takes_every_kth_request_that_matches_so_many_times(server: Serve
     assert link.lift() == 2
 
 
-def test_while_a_link_stalls_nothing_passes_and_then_all_of_it(server: Server, link: Link) -> None:
+def test_stalled_link_delivers_everything_later(server: Server, link: Link) -> None:
     with connect(link) as client:
         link.set(Rule(harm="stall"))
         answers: list[bytes] = []
@@ -158,7 +158,7 @@ def test_a_slow_link_delays_every_piece(link: Link) -> None:
     assert link.lift() == 1
 
 
-def test_a_server_that_is_away_resets(link: Link, server: Server) -> None:
+def test_absent_server_resets_connections(link: Link, server: Server) -> None:
     server.shutdown()
     server.server_close()
     try:
@@ -173,7 +173,7 @@ def frame(api: int, correlation: int) -> bytes:
     return struct.pack(">ihhi", 11, api, 9, correlation) + b"abc"
 
 
-def test_replies_of_kafka_are_told_by_their_number_also_among_requests_on_their_way() -> None:
+def test_kafka_replies_are_matched_by_correlation_id_among_pipelined_requests() -> None:
     exchanges = Exchanges("kafka")
     stream = frame(1, 7) + frame(0, 8)
     pieces = [*exchanges.sent(stream[:20]), *exchanges.sent(stream[20:])]
@@ -182,7 +182,7 @@ def test_replies_of_kafka_are_told_by_their_number_also_among_requests_on_their_
     assert [piece.answers for piece in exchanges.replied(replies)] == [2, 1]
 
 
-def test_continue_is_no_answer_and_the_body_after_it_no_request() -> None:
+def test_http_continue_is_not_an_answer() -> None:
     exchanges = Exchanges("http")
     [head] = exchanges.sent(b"PUT /a HTTP/1.1\r\nExpect: 100-continue\r\n\r\n")
     [go] = exchanges.replied(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -192,7 +192,7 @@ def test_continue_is_no_answer_and_the_body_after_it_no_request() -> None:
     assert (go.answers, body.head, answer.answers) == (None, None, 1)
 
 
-def test_the_end_of_a_transaction_is_told_with_what_it_has_said() -> None:
+def test_end_of_a_transaction_is_decoded_with_its_outcome() -> None:
     exchanges, link = Exchanges("postgres"), Link(name="catalog", protocol="postgres", target=0)
     link.set(Rule(harm="lose", matches=VERSION_COMMIT))
     harms = []
@@ -204,7 +204,7 @@ def test_the_end_of_a_transaction_is_told_with_what_it_has_said() -> None:
 
 
 @pytest.mark.parametrize(("api", "harm"), [(0, "lose"), (8, None)])
-def test_a_rule_may_want_one_api_of_kafka(api: int, harm: Harm | None) -> None:
+def test_rule_can_select_one_kafka_api(api: int, harm: Harm | None) -> None:
     link = Link(name="kafka", protocol="kafka", target=0)
     link.set(Rule(harm="lose", matches=kafka_head(0)))
     assert link.judge(frame(api, 1)) == harm

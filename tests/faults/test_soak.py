@@ -1,4 +1,4 @@
-"""A short soak, and growth told apart from fluctuation."""
+"""A short soak, and growth distinguished from fluctuation."""
 
 import pytest
 
@@ -28,11 +28,11 @@ def measures(memory: list[int], open_files: list[int], files: list[int]) -> list
     ]
 
 
-def test_memory_that_rises_while_warming_up_and_then_moves_is_flat() -> None:
+def test_memory_growth_during_warm_up_counts_as_flat() -> None:
     assert grown(measures([90, 180, 220, 200, 230, 210, 225, 215], [9, 40, 30, 45, 32, 44, 31, 40], [5] * 8)) == []
 
 
-def test_memory_open_files_and_files_that_grow_are_named() -> None:
+def test_growing_memory_descriptors_and_files_are_named() -> None:
     steady = [10] * 8
     assert grown(measures([200, 200, 210, 220, 250, 280, 300, 320], steady, steady)) == [
         "relay has grown from 215 to 310 MiB"

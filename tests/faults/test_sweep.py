@@ -13,7 +13,7 @@ from tests.servers.postgres import installed
 @pytest.mark.faults("21 imports, one after the other; each slice of CI has faulted imports of its own", seconds=350)
 @pytest.mark.integration
 @pytest.mark.timeout(1500)
-def test_faulted_imports_publish_all_of_the_file_or_nothing_and_readers_see_no_mix() -> None:
+def test_faulted_imports_publish_all_or_nothing_and_readers_see_no_mix() -> None:
     missing = {name: why for name in SLICE if (why := KINDS[name].impossible(postgres=installed()))}
     if missing and os.environ.get("CI"):
         unavailable("; ".join(sorted(set(missing.values()))))

@@ -45,14 +45,14 @@ def test_a_running_process_dies_at_its_kth_write(writer: subprocess.Popen[str], 
     assert tracer.hits() == 1
 
 
-def test_so_many_writes_to_files_fail_and_the_process_lives(writer: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_chosen_number_of_writes_fails_and_the_process_survives(writer: subprocess.Popen[str], tmp_path: Path) -> None:
     with Tracer([writer.pid], fail_with("ENOSPC", 2, 3), tmp_path / "log") as tracer:
         out, _ = writer.communicate("go\n", timeout=120)
     assert (out, writer.returncode) == ("0\n28\n28\n28\n4\n5\n", 0)
     assert tracer.hits() == 3
 
 
-def test_a_process_that_is_let_go_goes_on(writer: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_released_process_continues(writer: subprocess.Popen[str], tmp_path: Path) -> None:
     with Tracer([writer.pid], kill_at(1), tmp_path / "log") as tracer:
         pass
     out, _ = writer.communicate("go\n", timeout=120)
@@ -66,8 +66,6 @@ def test_a_process_that_is_started_under_strace_dies_at_its_kth_write(tmp_path: 
     assert (done.stdout, done.returncode, hits(log)) == ("0\n", -9, 1)
 
 
-def test_an_injection_that_strace_does_not_take_is_no_fault_that_never_strikes(
-    writer: subprocess.Popen[str], tmp_path: Path
-) -> None:
+def test_injection_refused_by_strace_is_an_error(writer: subprocess.Popen[str], tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="invalid inject"), Tracer([writer.pid], kill_at(70_000), tmp_path / "log"):
         pass

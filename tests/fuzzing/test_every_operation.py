@@ -37,7 +37,7 @@ def examples(number: int, **given_: Any) -> settings:
 
 
 def callers() -> st.SearchStrategy[str]:
-    """Every second case comes from those who may do everything: the others are often refused before anything else."""
+    """Every second case comes from an administrator: others are often refused first."""
     return st.one_of(st.just(EVERYTHING), st.sampled_from(CALLERS))
 
 
@@ -103,16 +103,16 @@ def follow_links(fuzzer: Fuzzer, *, seeds: range, steps: int) -> set[str]:
 
 
 @each_operation
-def test_what_the_document_allows_is_answered_in_the_declared_form(name: str, fuzzer: Fuzzer) -> None:
+def test_documented_requests_are_answered_as_declared(name: str, fuzzer: Fuzzer) -> None:
     fuzz(name, GenerationMode.POSITIVE, SLICE, fuzzer)
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if takes_anything(name)])
-def test_what_the_document_forbids_is_refused(name: str, fuzzer: Fuzzer) -> None:
+def test_undocumented_requests_are_refused(name: str, fuzzer: Fuzzer) -> None:
     fuzz(name, GenerationMode.NEGATIVE, SLICE, fuzzer)
 
 
-def test_what_one_operation_makes_others_take(fuzzer: Fuzzer) -> None:
+def test_operations_accept_results_of_others(fuzzer: Fuzzer) -> None:
     assert follow_links(fuzzer, seeds=range(4), steps=6) & {
         target for _, _, targets in LINKS.values() for target in targets
     }
@@ -120,7 +120,7 @@ def test_what_one_operation_makes_others_take(fuzzer: Fuzzer) -> None:
 
 @pytest.mark.faults("hundreds of requests of each kind, and long scenarios", seconds=15)
 @each_operation
-def test_many_requests_are_answered_in_the_declared_form(name: str, fuzzer: Fuzzer) -> None:
+def test_many_requests_are_answered_as_declared(name: str, fuzzer: Fuzzer) -> None:
     fuzz(name, GenerationMode.POSITIVE, ALL, fuzzer)
     if takes_anything(name):
         fuzz(name, GenerationMode.NEGATIVE, ALL, fuzzer)

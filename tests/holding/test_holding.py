@@ -20,7 +20,7 @@ def test_every_point_is_a_call_of_the_product(point: Point) -> None:
     assert callable(functools.reduce(getattr, point.call.split("."), importlib.import_module(point.module)))
 
 
-def test_a_process_is_held_before_the_call_and_goes_on_afterwards_and_the_next_is_not_held(tmp_path: Path) -> None:
+def test_process_is_held_once_before_the_call_and_continues(tmp_path: Path) -> None:
     def start() -> subprocess.Popen[str]:
         environment = stack_environment({HOME_MARK: str(tmp_path)})
         return subprocess.Popen([sys.executable, "-c", COMPARE], env=environment, stderr=subprocess.PIPE, text=True)

@@ -65,7 +65,7 @@ def _work(read: Callable[[T], str], files: Sequence[T], send: Connection) -> Non
                 verdict = read(file)
             except MemoryError:
                 verdict = "PARSER_MEMORY"
-            except Exception as exc:  # noqa: BLE001  # told, not raised
+            except Exception as exc:  # noqa: BLE001  # reported, not raised
                 verdict = f"{RAISED} {exc!r}"[:300]
             send.send((verdict, peak_kib(os.getpid()) * KIB))
     finally:

@@ -61,7 +61,7 @@ def _rejects_fault(damage: Damage, outcome: Outcome) -> str:
     found = {code for *_, code in outcome.rejects}
     ordinals = sorted([row[0] for row in outcome.rows] + [reject[0] for reject in outcome.rejects])
     if damage.codes and not found:
-        return f"{SILENT}: no reject tells of the fault"
+        return f"{SILENT}: no reject names the fault"
     if found - damage.codes:
         return f"rejects {sorted(found - damage.codes)} where the fault is {sorted(damage.codes)}"
     if ordinals != list(range(len(ordinals))):

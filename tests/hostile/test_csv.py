@@ -17,19 +17,19 @@ CASES = 4
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_is_never_read_as_another_table(fault: Fault) -> None:
+def test_faulty_csv_is_never_read_as_another_table(fault: Fault) -> None:
     assert [wrong for case in cases(fault, CASES) for wrong in verdicts(case)] == []
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_the_twin_is_what_pythons_strict_csv_reads(style: str) -> None:
+def test_twin_equals_pythons_strict_csv(style: str) -> None:
     twin = twin_of(5_000, **STYLES[style])
     read = list(csv.reader(io.StringIO(twin.content().decode(), newline=""), strict=True))
     assert [tuple(row) for row in read] == [HEADER, *twin.rows]
 
 
 @pytest.mark.parametrize("fault", OF_STRUCTURE, ids=lambda fault: fault.name)
-def test_the_naive_reader_reads_a_file_that_is_like_a_known_one_as_it_reads_it_alone(fault: Fault) -> None:
+def test_naive_reader_caches_similar_files_correctly(fault: Fault) -> None:
     """Lets large files be read only where they differ."""
     like = known(twin_of(SIZES["several blocks"]).content(), WANTED)
     for place in all_places(anywhere=True)[: len(all_places(anywhere=True)) // len(STYLES)]:

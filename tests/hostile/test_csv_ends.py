@@ -19,7 +19,7 @@ QUICK = (
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_file_that_is_cut_off_is_never_read_as_more_than_it_is(fault: Fault) -> None:
+def test_truncated_file_never_yields_extra_rows(fault: Fault) -> None:
     assert [wrong for case in whole_cases(fault, SIZES, STYLES) for wrong in verdicts(case)] == []
 
 

@@ -25,28 +25,28 @@ def test_files_of_the_corpus_are_small_and_named_by_their_content() -> None:
 
 
 @pytest.mark.parametrize("block_bytes", [64, 1 << 16])
-def test_csv_and_json_of_the_corpus_are_read_as_the_naive_readers_read_them(block_bytes: int) -> None:
+def test_corpus_csv_and_json_match_the_naive_readers(block_bytes: int) -> None:
     wrong = [corpus_files.csv_verdict(p.read_bytes(), block_bytes=block_bytes) for p in corpus_files.files(".csv")]
     wrong += [corpus_files.jsonl_verdict(p.read_bytes(), block_bytes=block_bytes) for p in corpus_files.files(".jsonl")]
     assert [verdict for verdict in wrong if verdict] == []
 
 
-def test_parquet_of_the_corpus_is_what_is_known_of_it(tmp_path: Path) -> None:
+def test_corpus_parquet_matches_its_known_result(tmp_path: Path) -> None:
     paths = corpus_files.files(".parquet")
     outcomes = each(partial(corpus_files.parquet_outcome, folder=tmp_path), [p.read_bytes() for p in paths])
     assert dict(zip([path.name for path in paths], outcomes, strict=True)) == corpus_files.parquet_outcomes()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_mutated_files_are_read_as_the_naive_readers_read_them(suffix: str) -> None:
+def test_mutated_files_match_the_naive_readers(suffix: str) -> None:
     assert list(fuzzing.texts(suffix, 300, SEED)) == []
 
 
-def test_damaged_wrappers_give_what_was_packed_or_an_error() -> None:
+def test_damaged_wrappers_yield_their_content_or_an_error() -> None:
     assert list(fuzzing.wrappers(150, SEED)) == []
 
 
-def test_damaged_parquet_is_never_misread_where_a_checksum_protects_it_and_never_ends_without_a_name(
+def test_damaged_parquet_is_a_named_error_and_never_misread_under_a_checksum(
     tmp_path: Path,
 ) -> None:
     counts, findings = fuzzing.parquets(150, SEED, tmp_path)
@@ -62,15 +62,15 @@ def _dies_of_deadly(content: bytes) -> str:
     return content.decode()
 
 
-def test_a_file_that_kills_its_reader_is_told_and_the_next_one_is_read() -> None:
+def test_file_that_kills_its_reader_is_reported_and_the_next_is_read() -> None:
     assert list(each(_dies_of_deadly, [b"a", b"deadly", b"b"])) == ["a", f"{DIED} of SIGSEGV", "b"]
 
 
-def test_a_file_whose_reader_raises_is_told_and_the_next_one_is_read() -> None:
+def test_file_whose_reader_raises_is_reported_and_the_next_is_read() -> None:
     assert list(each(_dies_of_deadly, [b"odd", b"b"])) == [f"{RAISED} KeyError('odd')", "b"]
 
 
-def test_the_memory_of_the_process_that_reads_is_told() -> None:
+def test_memory_of_the_reader_is_reported() -> None:
     peaks: list[int] = []
     assert list(each(_dies_of_deadly, [b"a", b"b"], peaks)) == ["a", "b"]
     assert len(peaks) == 2

@@ -13,12 +13,12 @@ from tests.hostile.reading import parquet_verdict, read_parquet
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_is_the_rows_that_were_written_or_its_fault_has_a_name(kind: str, tmp_path: Path) -> None:
+def test_parquet_file_yields_its_rows_or_a_named_error(kind: str, tmp_path: Path) -> None:
     verdicts = each(partial(parquet_verdict, folder=tmp_path), list(KINDS[kind]()))
     assert [verdict for verdict in verdicts if verdict] == []
 
 
-def test_a_bit_in_a_page_with_a_checksum_is_found_in_each_column_that_is_kept(tmp_path: Path) -> None:
+def test_flipped_bit_under_a_checksum_is_detected_in_each_kept_column(tmp_path: Path) -> None:
     """Read in this process, since no bit of a plain page kills it."""
     content = clean(**WRITERS["plain, checksums"])
     pages = [flipped(content, (start + end) // 2) for start, end in page_data(content)]

@@ -14,7 +14,7 @@ from tests.integration.quick import quick, reached
 
 ARCHIVE_AFTER_S: Final = 1.0
 """Each file is a commit to the lake, which costs more than all other work on its rows."""
-TOLD_BEHIND_CHECKPOINTS: Final = "changes are told behind the checkpoints of all partitions, and not archived"
+EMITTED_BEHIND_CHECKPOINTS: Final = "changes are emitted behind the checkpoints of all partitions, and not archived"
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def main() -> int:
         messages = list(sent)
         offsets = await send_all(ports, messages)
         if len(kept) == partitions and any(isinstance(message, MembershipChanges) for *_, message in messages):
-            reached(TOLD_BEHIND_CHECKPOINTS)
+            reached(EMITTED_BEHIND_CHECKPOINTS)
         return offsets
 
     vars(segment_worker)["segment_worker_config"] = config

@@ -47,7 +47,7 @@ def test_workers_are_restarted_one_by_one_while_imports_run_and_nothing_is_lost(
         assert_published(context, job, wanted)
         assert job.attempt == 1
     said = (settings.home / "logs" / "supervisor.log").read_text()
-    assert said.count("ended with exit code 0") == 2, "a worker that is told to end drains and ends in order"
+    assert said.count("ended with exit code 0") == 2, "a stopping worker drains and ends in order"
     assert "ended with exit code 70" not in said
     context.database.close()
 

@@ -78,7 +78,7 @@ def test_a_catalog_that_is_locked_at_any_step_is_waited_for(context: Context, tm
         with locked_catalog(context):
             assert context.jobs.get(job.job_id).state == step
             time.sleep(LOCKED_S)
-            assert context.jobs.get(job.job_id).state == step, "the lock keeps nobody out"
+            assert context.jobs.get(job.job_id).state == step, "the lock excludes no writer"
     job = ended(context, job)
     assert_published(context, job, users)
     assert failed_tries(context, job.execution) == []

@@ -21,7 +21,7 @@ from tests.waiting import until
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.timeout(600),
-    pytest.mark.faults("workers that start again and again while topics are made anew; test_segments.py does it once"),
+    pytest.mark.faults("workers that start repeatedly while topics are recreated; test_segments.py does it once"),
 ]
 
 

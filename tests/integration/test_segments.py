@@ -32,7 +32,7 @@ from tests.integration.hostile_records import MB, Sender, wide_rows
 from tests.integration.misplaced_records import USERS as PLACED
 from tests.integration.misplaced_records import PlacingShop, results
 from tests.integration.quick import DIES_AT, QUICK_S
-from tests.integration.quick_segment_worker import TOLD_BEHIND_CHECKPOINTS
+from tests.integration.quick_segment_worker import EMITTED_BEHIND_CHECKPOINTS
 from tests.integration.segment_shop import Shop, assert_followed, make_anew, relay_of_segments
 from tests.integration.transactional_shop import (
     USERS,
@@ -102,7 +102,7 @@ def test_a_worker_that_is_killed_goes_on_from_its_checkpoint_and_loses_and_doubl
     shop.create("calm", "never(refund)")
     shop.create("grown-buyers", "in segment buyers and age >= 25")
     restarts, checkpoints = workers.restarts, workers.log("a").count("wrote a checkpoint")
-    start(settings, workers, **{DIES_AT: TOLD_BEHIND_CHECKPOINTS})
+    start(settings, workers, **{DIES_AT: EMITTED_BEHIND_CHECKPOINTS})
     members = member_ids(settings, SEGMENT_WORKER_GROUP)
     shop.send(300)
     until(lambda: workers.log("a").count("wrote a checkpoint") >= checkpoints + P)

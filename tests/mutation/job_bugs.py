@@ -60,13 +60,13 @@ def duplicate_comes_to_life(patches: Patches) -> None:
         def register(database: Any, new: Any, **more: Any) -> Any:
             mine = duplicates.c.job_id == new.job_id
             with database.write() as connection:
-                told = connection.execute(sa.select(duplicates).where(mine)).mappings().first()
+                kept = connection.execute(sa.select(duplicates).where(mine)).mappings().first()
                 connection.execute(duplicates.delete().where(mine))
             registered = original(database, new, **more)
             with database.write() as connection:
                 connection.execute(duplicates.delete().where(mine))
-                if told is not None:
-                    connection.execute(duplicates.insert().values(**told))
+                if kept is not None:
+                    connection.execute(duplicates.insert().values(**kept))
             return registered
 
         return register

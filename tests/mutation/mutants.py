@@ -14,19 +14,13 @@ SCHEDULES: Final = "schedules"
 """The simulator with the seeds of `make test`, one by one, until an invariant does not hold."""
 
 FOLD: Final = "tests/unit/segmentation/test_progress.py"
-ATTEMPTS: Final = (
-    "tests/contract/test_catalog.py::"
-    "test_an_attempt_begins_only_while_importing_and_only_after_the_one_it_knows[sqlite]"
-)
-DUPLICATES: Final = (
-    "tests/contract/test_catalog.py::"
-    "test_a_duplicate_whose_answer_was_lost_stays_one_though_its_twin_has_failed_since[sqlite]"
-)
+ATTEMPTS: Final = "tests/contract/test_catalog.py::test_attempt_starts_only_while_importing_after_the_known_one[sqlite]"
+DUPLICATES: Final = "tests/contract/test_catalog.py::test_duplicate_remains_one_after_its_original_failed[sqlite]"
 PUBLISHED_TWICE: Final = (
     "tests/contract/test_version_store.py::test_publishing_the_same_import_twice_is_one_version[memory]"
 )
 SLEPT_THROUGH_A_ROLLBACK: Final = (
-    "tests/contract/test_version_store.py::test_a_writer_that_slept_through_a_rollback_does_not_undo_it[sqlite]"
+    "tests/contract/test_version_store.py::test_late_writer_does_not_undo_a_rollback[sqlite]"
 )
 NOT_TOO_OLD: Final = "tests/unit/orchestration/control/test_gc.py::test_job_does_not_expire_before_three_days"
 RACE_LOST: Final = "tests/integration/lake/test_iceberg_store.py::test_an_append_that_loses_the_race_is_told_so"

@@ -34,7 +34,7 @@ def sight(mutant: Mutant, suite: str) -> Sighting:
 
 
 def _schedules(mutant: Mutant) -> Sighting:
-    """Run the schedules of `make test`, first those that are pinned for this mutant."""
+    """Run the schedules of `make test`, starting with the ones pinned for this mutant."""
     with simulator() as simulating, installed(mutant.bug):
         for seed in sorted(SEEDS, key=lambda seed: mutant.name not in PINNED.get(seed, ())):
             if (found := simulating.run(seed).failure) is not None:

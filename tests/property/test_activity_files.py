@@ -208,13 +208,13 @@ def of_records(rows: Sequence[Row], kind: Kind) -> list[list[TopicRecord]]:
 
 
 @given(ROWS.filter(bool), st.sampled_from(["events", "profiles"]), st.sampled_from(sorted(FORMATS)))
-def test_a_file_says_what_single_records_of_its_rows_say(rows: list[Row], kind: Kind, format_: str) -> None:
+def test_file_equals_single_records_of_its_rows(rows: list[Row], kind: Kind, format_: str) -> None:
     of_rows = taken(of_records(rows, kind), kind, of_place=False)
     assert taken(of_file(rows, kind, format_), kind, of_place=False) == of_rows
 
 
 @given(ROWS.filter(bool), st.sampled_from(sorted(FORMATS)))
-def test_another_attempt_says_the_same_events(rows: list[Row], format_: str) -> None:
+def test_another_attempt_yields_the_same_events(rows: list[Row], format_: str) -> None:
     first, second = (taken(of_file(rows, "events", format_, attempt), "events", of_place=True) for attempt in (1, 2))
     assert first == second
     identities = [(row["user_id"], row["event"], row["occurred_at"], row["identity"]) for part in first for row in part]

@@ -54,7 +54,7 @@ def chunks_of(batches: list[pa.RecordBatch], partitions: int, max_rows: int, max
 
 
 @given(rows_lists, st.lists(st.integers(0, 80), max_size=6), st.integers(1, 5), st.integers(1, 9))
-def test_chunks_of_all_partitions_are_exactly_the_rows_of_the_input(
+def test_chunks_contain_exactly_the_input_rows(
     rows: list[tuple[object, ...]], cuts: list[int], partitions: int, max_rows: int
 ) -> None:
     batches = batches_of(rows, cuts)
@@ -78,7 +78,7 @@ def test_chunks_of_all_partitions_are_exactly_the_rows_of_the_input(
 
 
 @given(rows_lists, st.lists(st.integers(0, 80), max_size=6))
-def test_the_chunks_do_not_depend_on_the_size_of_the_batches(rows: list[tuple[object, ...]], cuts: list[int]) -> None:
+def test_chunks_do_not_depend_on_batch_size(rows: list[tuple[object, ...]], cuts: list[int]) -> None:
     together = chunks_of(batches_of(rows, []), 3, 4, MAX_BYTES)
     apart = chunks_of(batches_of(rows, cuts), 3, 4, MAX_BYTES)
 

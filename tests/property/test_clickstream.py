@@ -90,7 +90,7 @@ class Stream:
     def __init__(self, start: datetime) -> None:
         self._segments = PartitionSegments(Partition(0), LogPosition(at_us=micros(start)))
         self._offsets = {EVENTS: 0, PROFILES: 0}
-        self.told: dict[str, set[str]] = {name: set() for name in RULES}
+        self.emitted: dict[str, set[str]] = {name: set() for name in RULES}
         world = World(micros(start))
         for number, (name, text) in enumerate(RULES.items()):
             rule = json.dumps(rule_record(parse_rule(text)))
@@ -130,11 +130,11 @@ class Stream:
             received_at_us=micros(arrival.at),
         )
 
-    def _follow(self, told: list[Emission]) -> None:
-        for one in told:
-            inside = self.told[one.changes.segment]
+    def _follow(self, emitted: list[Emission]) -> None:
+        for one in emitted:
+            inside = self.emitted[one.changes.segment]
             for user, entered in zip(one.changes.user_ids.to_pylist(), one.changes.entered.tolist(), strict=True):
-                assert (user in inside) != entered, "told twice"
+                assert (user in inside) != entered, "emitted twice"
                 (inside.add if entered else inside.remove)(user)
 
 
@@ -201,7 +201,7 @@ MOMENT = pa.timestamp("us", "UTC")
         for name in LOGS
     ],
 )
-def test_the_stream_answers_as_sql_does_at_every_instant_of_a_shops_clicks(name: str) -> None:
+def test_stream_matches_sql_at_every_instant_of_a_shops_clicks(name: str) -> None:
     clicks = arrivals(name)
     start, end = clicks[0].at, clicks[-1].at + timedelta(days=40)
     stream, batch = Stream(start), Batch(clicks)
@@ -220,7 +220,7 @@ def test_the_stream_answers_as_sql_does_at_every_instant_of_a_shops_clicks(name:
         stream.advance(at)
         expected = batch.members(at)
         assert {name: stream.members(name) for name in RULES} == expected
-        assert stream.told == expected
+        assert stream.emitted == expected
         ever = {name: max(most, len(expected[name])) for name, most in ever.items()}
     assert taken == len(clicks)
     assert all(ever.values()), ever

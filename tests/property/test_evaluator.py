@@ -187,14 +187,14 @@ COUNT_RULES = st.builds(
 
 @examples(200)
 @given(first=COUNT_RULES | rules(), second=COUNT_RULES | rules(), log=logs())
-def test_the_stream_answers_as_the_whole_history_does_after_every_step(
+def test_stream_matches_the_whole_history_after_every_step(
     first: Rule, second: Rule, log: list[tuple[datetime, Step]]
 ) -> None:
     of = dict(zip(SEGMENTS, (first, second), strict=True))
     assume(cycle(of) is None)
     active = {name: ActiveRule(version=number, rule=rule) for number, (name, rule) in enumerate(of.items(), start=1)}
     evaluator, history = Evaluator(active, at_us=micros(log[0][0])), History()
-    told: dict[str, set[str]] = {name: set() for name in SEGMENTS}
+    emitted: dict[str, set[str]] = {name: set() for name in SEGMENTS}
     for at, step in log:
         before = History(list(history.events), dict(history.profiles), dict(history.audiences), set(history.known))
         changes = give(evaluator, step, at)
@@ -207,12 +207,12 @@ def test_the_stream_answers_as_the_whole_history_does_after_every_step(
             for user, entered, effective_us in zip(
                 change.user_ids.to_pylist(), change.entered.tolist(), change.effective_at.tolist(), strict=True
             ):
-                assert (user in told[change.segment]) != entered, "told twice"
-                (told[change.segment].add if entered else told[change.segment].remove)(user)
+                assert (user in emitted[change.segment]) != entered, "emitted twice"
+                (emitted[change.segment].add if entered else emitted[change.segment].remove)(user)
                 if change.cause == "time":
                     moment = EPOCH + timedelta(microseconds=effective_us)
                     assert (user in before.answer(of, moment)[change.segment]) == entered
                     assert (user in before.answer(of, moment - MICRO)[change.segment]) != entered
                 else:
                     assert effective_us == micros(at)
-        assert told == expected
+        assert emitted == expected

@@ -124,7 +124,7 @@ ONE_ZERO = (
 @example(case=ONE_ZERO, session="UTC")
 @examples(200)
 @given(case=cases(), session=st.sampled_from(["UTC", "Asia/Kolkata"]))
-def test_duckdb_finds_the_rows_that_a_naive_evaluation_finds(
+def test_duckdb_rows_match_a_naive_evaluation(
     database: duckdb.DuckDBPyConnection, case: tuple[RowSchema, list[Filter], list[Row]], session: str
 ) -> None:
     database.execute(f"SET TimeZone = '{session}'")  # makes no difference
@@ -142,7 +142,7 @@ def test_duckdb_finds_the_rows_that_a_naive_evaluation_finds(
 
 @examples(300)
 @given(data=st.data(), schema=schemas())
-def test_what_is_written_is_read_as_the_same_filter(data: st.DataObject, schema: RowSchema) -> None:
+def test_written_filter_round_trips(data: st.DataObject, schema: RowSchema) -> None:
     tree = data.draw(filters(schema))
     text = filter_text(tree)
     again = parse_filter(text, schema)
@@ -157,7 +157,7 @@ WORDS = st.sampled_from([*SIGNS_AND_WORDS, *WRITTEN])
 
 @examples(500)
 @given(st.lists(WORDS | st.text(max_size=3), max_size=12).map(" ".join) | st.text(max_size=20))
-def test_any_other_text_is_refused_at_one_of_its_characters(text: str) -> None:
+def test_other_texts_are_refused_at_a_character(text: str) -> None:
     schema = RowSchema(
         columns=(Column(name="age", type="long"), Column(name="and", type="double"), Column(name="country"))
     )

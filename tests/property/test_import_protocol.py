@@ -506,7 +506,7 @@ class ImportProtocol(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(300)
-def test_no_history_mixes_loses_or_doubles_members() -> None:
+def test_no_history_mixes_loses_or_duplicates_members() -> None:
     run_state_machine_as_test(
         ImportProtocol,
         settings=examples(120, stateful_step_count=40),

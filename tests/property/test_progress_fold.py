@@ -298,20 +298,20 @@ def play(machine: Histories) -> None:
     machine.teardown()
 
 
-def test_a_worker_that_keeps_the_rule_loses_nothing_of_a_history() -> None:
+def test_worker_that_obeys_the_rule_loses_nothing() -> None:
     play(Histories())
 
 
 @pytest.mark.parametrize(
     ("broken", "lost"), [(AckBeforeDurable, "seq 0 is lost"), (AckMarkerBeforeIntent, "the marker of .* is lost")]
 )
-def test_a_worker_that_breaks_the_rule_loses_what_the_same_history_keeps(broken: type[Histories], lost: str) -> None:
+def test_worker_that_breaks_the_rule_loses_records(broken: type[Histories], lost: str) -> None:
     with pytest.raises(AssertionError, match=lost):
         play(broken())
 
 
 @pytest.mark.faults("searches up to 3,000 random histories", seconds=30)
 @pytest.mark.parametrize("broken", [AckBeforeDurable, AckMarkerBeforeIntent])
-def test_random_histories_find_out_a_worker_that_breaks_the_rule(broken: type[Histories]) -> None:
+def test_random_histories_detect_a_worker_that_breaks_the_rule(broken: type[Histories]) -> None:
     with pytest.raises(AssertionError, match="is lost"):
         run_state_machine_as_test(broken, settings=examples(6_000, stateful_step_count=40))

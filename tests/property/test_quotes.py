@@ -45,7 +45,7 @@ def of(work: Work, deployment: Deployment) -> Quote:
 
 
 @given(works, deployments)
-def test_the_whole_is_the_sum_of_its_stages(work: Work, deployment: Deployment) -> None:
+def test_quote_is_the_sum_of_its_stages(work: Work, deployment: Deployment) -> None:
     quoted = of(work, deployment)
     assert quoted.seconds == sum(stage.seconds for stage in quoted.stages)
     assert abs(quoted.usd.total - sum(stage.usd.total for stage in quoted.stages)) <= 1e-9 * (1 + quoted.usd.total)
@@ -88,6 +88,6 @@ def test_more_workers_never_take_longer(work: Work, deployment: Deployment, more
 
 
 @given(works, deployments)
-def test_a_job_is_said_to_end_only_where_nothing_is_in_its_way(work: Work, deployment: Deployment) -> None:
+def test_job_is_feasible_only_without_obstacles(work: Work, deployment: Deployment) -> None:
     record = of(work, deployment).as_record()
     assert record["can_end"] is (record["warnings"] == [])

@@ -25,7 +25,7 @@ VALIDATOR = jsonschema_rs.Draft202012Validator(SCHEMA)
 
 @examples(200)
 @given(rules())
-def test_what_is_written_is_read_as_the_same_rule(rule: Rule) -> None:
+def test_written_rule_round_trips(rule: Rule) -> None:
     text = rule_text(rule)
     again = parse_rule(text, timezone=rule.timezone)
     assert again == rule
@@ -34,7 +34,7 @@ def test_what_is_written_is_read_as_the_same_rule(rule: Rule) -> None:
 
 @examples(200)
 @given(rules())
-def test_its_json_fits_the_schema_and_is_read_as_the_same_rule(rule: Rule) -> None:
+def test_rule_json_matches_the_schema_and_round_trips(rule: Rule) -> None:
     encoded = json.dumps(rule_record(rule)).encode()
     assert VALIDATOR.is_valid(json.loads(encoded))
     assert rule_from_json(encoded) == rule
@@ -146,7 +146,7 @@ WORDS = st.sampled_from(
 
 @examples(300)
 @given(st.lists(WORDS | st.text(max_size=3), max_size=14).map(" ".join) | st.text(max_size=20))
-def test_any_other_text_is_refused_at_one_of_its_characters(text: str) -> None:
+def test_other_texts_are_refused_at_a_character(text: str) -> None:
     match outcome(lambda: parse_rule(text, timezone="UTC")):
         case Rule() as rule:
             assert parse_rule(rule_text(rule), timezone="UTC") == rule

@@ -1,4 +1,4 @@
-"""Random events of a user: those that a condition claims to need give its answer, and the times when it changes."""
+"""Random events of a user: the events that a condition requests determine its answer, and when it changes."""
 
 from datetime import datetime, timedelta
 
@@ -59,9 +59,7 @@ def answer(condition: EventCondition, events: list[Event], at: datetime) -> bool
 
 @examples(300)
 @given(CONDITIONS, HAPPENED)
-def test_what_is_needed_gives_the_answer_and_the_times_at_which_it_changes(
-    condition: EventCondition, events: list[Event]
-) -> None:
+def test_rule_state_determines_the_answer_and_its_change_times(condition: EventCondition, events: list[Event]) -> None:
     need = needs(Rule(groups=(Group(conditions=(condition,)),)))[condition]
     ranked = sorted(events, key=lambda event: event.occurred_at, reverse=need.end == "latest")
     kept = ranked[: need.keep]
@@ -79,7 +77,7 @@ def test_what_is_needed_gives_the_answer_and_the_times_at_which_it_changes(
             assert at + SECOND in changes
 
 
-def test_a_rule_has_the_needs_of_its_conditions_on_events() -> None:
+def test_rule_needs_the_state_of_its_event_conditions() -> None:
     rule = parse_rule(
         "count(buy, 3d) >= 3 and count(buy, 3d) <= 1000 and count(buy, 1s) = 2 and never(buy) and first(buy) < "
         "2026-11-01T00:00Z and age >= 25 and count(buy, 1h) = 0"

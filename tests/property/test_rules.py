@@ -205,7 +205,7 @@ def rows(database: duckdb.DuckDBPyConnection, query: BoundSql) -> list[Any]:
 
 @examples(30)
 @given(given_rules=st.lists(rules(), min_size=2, max_size=3), world=worlds(), instants=INSTANTS, session=SESSIONS)
-def test_duckdb_finds_the_users_that_a_naive_evaluation_finds(
+def test_duckdb_users_match_a_naive_evaluation(
     database: duckdb.DuckDBPyConnection, given_rules: list[Rule], world: World, instants: list[datetime], session: str
 ) -> None:
     fill(database, world, session)
@@ -231,7 +231,7 @@ A_STRANGER = Event(user="stranger", name="purchase", occurred_at=MIDNIGHT, id="1
     session="UTC",
 )
 @given(given_rules=st.lists(rules(), min_size=2, max_size=3), world=worlds(), at=NEAR, session=SESSIONS)
-def test_each_part_of_a_rule_is_counted_as_if_it_stood_alone(
+def test_each_part_of_a_rule_is_counted_independently(
     database: duckdb.DuckDBPyConnection, given_rules: list[Rule], world: World, at: datetime, session: str
 ) -> None:
     for rule in given_rules:
@@ -254,7 +254,7 @@ def test_each_part_of_a_rule_is_counted_as_if_it_stood_alone(
     zone=st.sampled_from(ZONES),
     session=SESSIONS,
 )
-def test_each_condition_is_true_for_whom_a_naive_evaluation_says(
+def test_each_condition_matches_a_naive_evaluation(
     database: duckdb.DuckDBPyConnection,
     conditions: list[RuleCondition],
     world: World,

@@ -99,7 +99,7 @@ MOVES: st.SearchStrategy[Move] = st.one_of(
     st.builds(Steps, most=st.just(1_000)),
     SECONDS,
     st.builds(Paused, name=st.sampled_from(["a", "b"])),
-    st.sampled_from(["archive", "archive", "checkpoint", "freeze", "wake", "archive again", "begin anew"]),
+    st.sampled_from(["archive", "archive", "checkpoint", "freeze", "wake", "archive again", "rebase"]),
 )
 
 
@@ -157,7 +157,7 @@ class Play:
             case "freeze" if self.owner is not None:
                 self.frozen.append(self.owner)
                 self.owner = None
-            case "begin anew":
+            case "rebase":
                 await self.rebase()
             case "wake" if self.frozen:
                 await self.wake()
@@ -261,7 +261,7 @@ def event_record(row: Event) -> EventRecord:
 
 @examples(150)
 @given(moves=st.lists(MOVES, min_size=4, max_size=25))
-def test_what_was_told_is_what_the_whole_history_says(moves: list[Move]) -> None:
+def test_emitted_changes_match_the_whole_history(moves: list[Move]) -> None:
     async def play() -> None:
         play = Play()
         for move in moves:

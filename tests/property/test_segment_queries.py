@@ -130,7 +130,7 @@ def queries() -> Iterator[SegmentQueries]:
         yield SegmentQueries(None, limits(Path(folder)))
 
 
-def test_a_rule_that_takes_more_memory_than_there_is_is_refused_and_a_smaller_one_is_not(tmp_path: Path) -> None:
+def test_rule_beyond_the_memory_is_refused_and_a_smaller_one_is_not(tmp_path: Path) -> None:
     rows = [{"user_id": f"u{n}", "offset": n, "deleted": False, "attributes": []} for n in range(2000)]
     profiles = [Files(tmp_path).written(PROFILES, Partition(0), rows)]
     tight = SegmentQueries(None, replace(limits(tmp_path), memory_bytes=32 * 2**20))
@@ -148,7 +148,7 @@ def test_a_rule_that_takes_more_memory_than_there_is_is_refused_and_a_smaller_on
 
 @pytest.mark.parametrize("rule", ["age >= 18", "age >= 18 or age is set", 'age >= 18 and age != "x"'])
 @pytest.mark.parametrize("latest", [[("age", {})], [("age", {"string": "x"})], None], ids=["unset", "text", "deleted"])
-def test_a_value_that_was_unset_or_has_another_type_now_does_not_count(
+def test_unset_or_retyped_value_does_not_count(
     queries: SegmentQueries, tmp_path: Path, rule: str, latest: list[Any] | None
 ) -> None:
     before = {"user_id": "ann", "deleted": False, "attributes": [("age", {"double": 30.0})]}
@@ -162,7 +162,7 @@ def test_a_value_that_was_unset_or_has_another_type_now_does_not_count(
 
 @examples(25)
 @given(data=st.data(), rule=rules(), inner=rules(), world=worlds(), each=st.integers(1, 9), deleted=st.booleans())
-def test_the_archive_finds_the_users_that_a_naive_evaluation_finds(
+def test_archive_users_match_a_naive_evaluation(
     queries: SegmentQueries, data: st.DataObject, rule: Rule, inner: Rule, world: World, each: int, *, deleted: bool
 ) -> None:
     stale = data.draw(st.dictionaries(st.sampled_from(USERS), STALE, max_size=3))
@@ -244,7 +244,7 @@ SEEN = st.lists(st.sampled_from(USERS), max_size=16)
     each=st.integers(1, 6),
     with_users=st.lists(st.booleans(), min_size=1, max_size=5),
 )
-def test_known_users_are_those_of_all_rows_up_to_any_place_whatever_files_have_a_list_of_their_users(
+def test_known_users_are_complete_with_and_without_user_lists(
     queries: SegmentQueries,
     users: tuple[list[str], list[str]],
     ends: tuple[dict[Partition, int], dict[Partition, int]] | None,

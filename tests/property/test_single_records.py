@@ -279,7 +279,7 @@ def test_each_value_in_each_place(text: str) -> None:
     same([event_of([], **{name: text}) for name in ["x", text if text.startswith('"') else "y"]])
 
 
-def test_what_ordinary_producers_send_is_taken_together() -> None:
+def test_ordinary_records_are_batched() -> None:
     texts = [json.dumps(text) for text in (USER, "\u3042\u3044", "\U0001f600", '"', "a/b\n", "")]
     numbers = ["0", "-1", "12.34", "12.340000000000002", "1e5", "9007199254740992", "7.2057594037927933e-16"]
     ordinary = [event_of([], p=text) for text in [*texts, r'"a\/b"', *numbers, "true", "false", "null"]]
@@ -304,7 +304,7 @@ def test_what_ordinary_producers_send_is_taken_together() -> None:
 
 
 @pytest.mark.parametrize("properties", [MAX_PROPERTIES, MAX_PROPERTIES + 1])
-def test_as_many_properties_as_are_allowed_and_one_more(properties: int) -> None:
+def test_property_count_at_and_beyond_the_limit(properties: int) -> None:
     for value in ("1", "null"):
         outcome_ = same([event_of([], **{f"p{n}": value for n in range(properties)})])
         assert len(outcome_[3]) == (properties > MAX_PROPERTIES)
@@ -346,7 +346,7 @@ def mixed(topic: str) -> list[TopicRecord]:
 
 
 @pytest.mark.parametrize("topic", [EVENTS, PROFILES])
-def test_batches_hold_the_same_records(topic: str) -> None:
+def test_batches_equal_single_records(topic: str) -> None:
     records = mixed(topic)
     alone = same(records, topic)
     for seed in range(20):
@@ -359,7 +359,7 @@ def test_batches_hold_the_same_records(topic: str) -> None:
         assert repr(same(found, topic)) == repr(alone)
 
 
-def test_records_that_were_read_before_are_cut_off() -> None:
+def test_records_before_the_position_are_dropped() -> None:
     records = mixed(EVENTS)
     found = in_a_batch([one.moved(100) for one in records], skipped=5)
     assert outcome([found], EVENTS) == outcome([one.moved(100) for one in records[5:]], EVENTS)

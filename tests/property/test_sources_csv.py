@@ -79,7 +79,7 @@ soup = st.lists(
 
 @given(content=soup, limit=st.sampled_from([9, 200]), layout=layouts)
 @examples(600)
-def test_any_bytes_give_what_a_plain_state_machine_gives_whatever_the_blocks(
+def test_any_bytes_match_a_plain_state_machine_in_any_blocks(
     content: bytes, limit: int, layout: dict[str, int]
 ) -> None:
     file = b"user_id,c\n" + content
@@ -116,7 +116,7 @@ FAULTS = [
 @pytest.mark.parametrize("position", ["first", "middle", "last"])
 @pytest.mark.parametrize("style", ["plain", "quoted", "crlf", "unicode"])
 @pytest.mark.parametrize("block_bytes", [61, 1 << 20])
-def test_a_polluted_file_is_the_clean_rows_and_the_named_reject(
+def test_polluted_file_yields_the_clean_rows_and_the_named_reject(
     fault: Fault, position: str, style: str, block_bytes: int
 ) -> None:
     end = b"\r\n" if style == "crlf" else b"\n"

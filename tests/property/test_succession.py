@@ -73,7 +73,7 @@ def succeeded(
 
 @examples(150)
 @given(first=SEGMENTS, turns=st.lists(TURN, min_size=2, max_size=9))
-def test_new_rules_are_answered_as_if_they_had_always_been_there(
+def test_new_rules_match_rules_present_from_the_start(
     first: dict[str, Rule], turns: list[tuple[datetime, Step | dict[str, Rule] | str]]
 ) -> None:
     assume(cycle(first) is None)
@@ -84,7 +84,7 @@ def test_new_rules_are_answered_as_if_they_had_always_been_there(
         {name: ActiveRule(version=version, rule=rule) for name, rule in of.items()}, at_us=micros(turns[0][0])
     )
     history, past = History(), list[Step]()
-    told: dict[str, set[str]] = {}
+    emitted: dict[str, set[str]] = {}
     for at, what in turns:
         if what == "restart":
             changes = evaluator.advance(micros(at))
@@ -100,10 +100,10 @@ def test_new_rules_are_answered_as_if_they_had_always_been_there(
             history.take(what)
             past.append(what)
         for change in changes:
-            inside = told.setdefault(change.segment, set())
+            inside = emitted.setdefault(change.segment, set())
             for user, entered in zip(change.user_ids.to_pylist(), change.entered.tolist(), strict=True):
-                assert (user in inside) != entered, "told twice"
+                assert (user in inside) != entered, "emitted twice"
                 (inside.add if entered else inside.remove)(user)
         expected = history.answer(of, at)
         assert {name: set(evaluator.members(name).to_pylist()) for name in of} == expected
-        assert {name: inside for name, inside in told.items() if inside} == {n: e for n, e in expected.items() if e}
+        assert {name: inside for name, inside in emitted.items() if inside} == {n: e for n, e in expected.items() if e}

@@ -119,7 +119,7 @@ def milliseconds(moment: datetime) -> int:
 
 @given(shift=st.sampled_from(SHIFTS), offset=st.integers(0, 3 * 1440), data=st.data())
 @examples(100)
-def test_due_times_are_those_of_a_walk_through_every_minute(
+def test_due_times_match_a_walk_through_every_minute(
     shift: tuple[str, datetime], offset: int, data: st.DataObject
 ) -> None:
     zone, start = ZoneInfo(shift[0]), shift[1] + timedelta(minutes=offset)
@@ -149,7 +149,7 @@ def test_due_times_are_those_of_a_walk_through_every_minute(
 
 @given(rule=days(), first=st.dates(date(1996, 1, 1), date(2098, 1, 1)), data=st.data())
 @examples(300)
-def test_days_are_those_of_a_walk_through_every_day(rule: Day, first: date, data: st.DataObject) -> None:
+def test_days_match_a_walk_through_every_day(rule: Day, first: date, data: st.DataObject) -> None:
     @st.composite
     def calendar_parts(draw: st.DrawFn) -> tuple[Part, Part]:
         return part(1, 12, draw), part(first.year, first.year + 5, draw)
@@ -173,7 +173,7 @@ def test_days_are_those_of_a_walk_through_every_day(rule: Day, first: date, data
 
 
 @given(made_at=st.integers(0, 4 * 10**12), later=st.integers(-(10**12), 10**12), count=st.integers(1, 100_000))
-def test_a_rate_is_due_at_its_beginning_and_then_at_whole_steps(made_at: int, later: int, count: int) -> None:
+def test_rate_is_due_at_its_start_and_at_whole_steps(made_at: int, later: int, count: int) -> None:
     made = timetable(f"rate({count} minutes)", "Europe/Berlin", made_at)
     first, step, at = made_at // 1000 * 1000, count * 60_000, made_at + later
     due, last = made.after(at), made.until(at)

@@ -49,9 +49,7 @@ def cut(rows: list[tuple[object, ...]], edges: list[int]) -> list[Piece]:
 
 
 @given(rows_lists, st.lists(st.integers(0, 60), max_size=6))
-def test_the_same_rows_are_the_same_chunks_to_the_byte_however_they_are_read(
-    rows: list[tuple[object, ...]], edges: list[int]
-) -> None:
+def test_equal_rows_make_byte_equal_chunks_in_any_reading(rows: list[tuple[object, ...]], edges: list[int]) -> None:
     assert cut(rows, edges) == cut(rows, [])
 
 
@@ -106,14 +104,14 @@ turns = st.lists(st.integers(0, P - 1), max_size=40)
 
 
 @given(st.data(), turns)
-def test_a_receiver_has_every_user_once_whatever_is_repeated(data: st.DataObject, turns: list[int]) -> None:
+def test_receiver_has_every_user_once_despite_repetitions(data: st.DataObject, turns: list[int]) -> None:
     receiver = read([data.draw(repeated(messages)) for messages in FIRST], turns)
     assert receiver.faults == []
     assert is_everybody(receiver)
 
 
 @given(st.data(), turns, st.sampled_from(CHUNKS))
-def test_a_receiver_never_takes_an_export_that_lacks_a_chunk(
+def test_receiver_never_accepts_an_export_without_all_chunks(
     data: st.DataObject, turns: list[int], lost: tuple[int, int]
 ) -> None:
     partition, number = lost

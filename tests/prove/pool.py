@@ -12,7 +12,7 @@ from tests.prove.kept import Kept
 def in_processes(
     call: Callable[..., Any], work: Iterable[tuple[Any, ...]], *, kept: Kept, processes: int, deadline_s: float
 ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield (arguments, result) of each call: first those that are `kept`, then others as they end.
+    """Yield (arguments, result) of each call: `kept` ones first, then others as they end.
 
     A call that has not ended in time is not yielded.
     """

@@ -9,11 +9,11 @@ PROPERTIES = ["tests/property/test_a.py", "tests/property/test_b.py"]
 TESTS = FIT | {"tests/test_a.py::test_long": 3 * TESTS_S}
 
 
-def test_the_same_tree_gives_the_same_slice() -> None:
+def test_same_tree_gives_the_same_slice() -> None:
     assert slice_of("4b825dc", TESTS, PROPERTIES) == slice_of("4b825dc", dict(reversed(TESTS.items())), PROPERTIES)
 
 
-def test_another_tree_gives_other_tests_schedules_and_imports() -> None:
+def test_another_tree_gives_another_slice() -> None:
     one, other = slice_of("4b825dc", TESTS, PROPERTIES), slice_of("4b825dd", TESTS, PROPERTIES)
     assert set(one.tests) != set(other.tests)
     assert one.first_schedule != other.first_schedule
@@ -28,13 +28,13 @@ def test_a_slice_stays_within_its_seconds() -> None:
         assert sum(TESTS[test] for test in tests) <= TESTS_S
 
 
-def test_each_stack_that_is_started_takes_its_time() -> None:
+def test_starting_a_stack_counts_towards_the_slice() -> None:
     tests = {f"{STACKS[n % 2]}test_a.py::test_{n}": 1.0 for n in range(1000)}
     for tree in map(str, range(20)):
         assert len(slice_of(tree, tests, PROPERTIES).tests) == TESTS_S - 2 * STACK_S
 
 
-def test_every_test_that_fits_and_every_kind_of_fault_comes_up_within_two_hundred_changes() -> None:
+def test_every_fitting_test_and_fault_runs_within_two_hundred_changes() -> None:
     slices = [slice_of(str(tree), TESTS, PROPERTIES) for tree in range(200)]
     assert {test for each in slices for test in each.tests} == set(FIT)
     assert {planned.kind for each in slices for planned in each.imports} == set(KINDS)
@@ -42,13 +42,13 @@ def test_every_test_that_fits_and_every_kind_of_fault_comes_up_within_two_hundre
     assert all(len(each.imports) == IMPORTS for each in slices)
 
 
-def test_tests_in_containers_move_on_with_the_tree_and_all_that_fit_come_up() -> None:
+def test_container_tests_rotate_with_the_tree() -> None:
     slices = [slice_in_containers(str(tree), TESTS) for tree in range(200)]
     assert slices[7] == slice_in_containers("7", dict(reversed(TESTS.items())))
     assert all(sum(TESTS[test] for test in tests) <= CONTAINERS_S for tests in slices)
     assert {test for tests in slices for test in tests} == set(FIT)
 
 
-def test_rows_of_the_page_are_kept_and_its_header_is_not_one() -> None:
+def test_rows_of_the_page_are_kept_without_its_header() -> None:
     section = "| date | tree |\n|---|---|\n| 2026-11-27 | 4b825dc | 3 |\n| 2026-11-26 | 0dd89e3 | 4 |\n"
     assert earlier(section) == [("2026-11-27", "4b825dc", "3"), ("2026-11-26", "0dd89e3", "4")]

@@ -1,4 +1,4 @@
-"""An object store for presigned requests: it keeps what is sent, and fails where it is told to."""
+"""An object store for presigned requests: it keeps uploads, and fails on demand."""
 
 import threading
 from collections.abc import Iterator

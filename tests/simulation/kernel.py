@@ -218,7 +218,7 @@ class Kernel:
             self._fire()
         while not self._ready:
             if not self._timers:
-                raise StuckError("nobody can run, and nobody waits for a time")
+                raise StuckError("no task can run, and none waits for a time")
             self.now_us = max(self.now_us, self._timers[0][0])
             self._fire()
         task = self._ready.pop(int(self.random.random() * len(self._ready)))

@@ -91,7 +91,7 @@ class Oracle:
         lost, foreign = sorted(expected - members), sorted(members - expected)
         self.require(not lost, f"version {info.version} ({info.mode}) has lost {lost}")
         self.require(not foreign, f"version {info.version} ({info.mode}) has foreign members {foreign}")
-        self.require(info.members == len(members), f"{info.members} members are told of, there are {len(members)}")
+        self.require(info.members == len(members), f"{info.members} members are announced, there are {len(members)}")
         for sleeper in self.world.publishing(audience, besides=info.import_id):
             kind = (
                 "rollback while a publisher slept"
@@ -185,9 +185,9 @@ class Oracle:
         with self.world.catalog.look() as connection:
             rows = [dict(row) for row in connection.execute(sa.select(jobs)).mappings()]
             records = {r.job_id: r.record for r in connection.execute(sa.select(receipts))}
-            told = [dict(row) for row in connection.execute(sa.select(partition_progress)).mappings()]
+            reported = [dict(row) for row in connection.execute(sa.select(partition_progress)).mappings()]
         published = {m.info.import_id: m for made in self.made.values() for m in made}
-        for row in told:
+        for row in reported:
             self._told(row)
         for row in rows:
             self._ended(row, published, records.get(row["job_id"]))
@@ -210,7 +210,7 @@ class Oracle:
                 self.require(bool(newer), f"{name} is superseded by nothing newer")
                 self.world.faults.saw("superseded")
             case "CANCELLED":
-                self.require(row["job_id"] in self.world.asked_to_end, f"{name} was cancelled, and nobody asked for it")
+                self.require(row["job_id"] in self.world.asked_to_end, f"{name} was cancelled, without a request")
             case "FAILED":
                 self._failed(name, row)
             case _:
@@ -255,7 +255,9 @@ class Oracle:
         rows = self.world.rows_of(row["source"])
         index = version.info.version - 1
         base = self.made[row["audience_id"]][index - 1].members if index else frozenset()
-        told = {k: receipt[k] for k in ("rows", "accepted", "rejected", "duplicates", "distinct", "members", "version")}
+        stated = {
+            k: receipt[k] for k in ("rows", "accepted", "rejected", "duplicates", "distinct", "members", "version")
+        }
         counted = {
             "rows": len(rows),
             "accepted": len(rows),
@@ -265,7 +267,7 @@ class Oracle:
             "members": len(version.members),
             "version": version.info.version,
         }
-        self.require(told == counted, f"{name} says {told}, counted are {counted}")
+        self.require(stated == counted, f"{name} says {stated}, counted are {counted}")
         self.require(sum(p["records"] for p in receipt["partitions"]) == len(rows), f"{name}: partitions do not add up")
         if (counts := receipt["membership"]) is not None:
             right = {

@@ -104,7 +104,7 @@ def run_many(seeds: Iterable[int]) -> Generator[Result, None, None]:
 def run_seeds(
     first: int, count: int, deadline_s: float, *, report: Callable[[Result], object] = lambda _: None
 ) -> list[Result]:
-    """Run schedules from a seed on until `count` or the deadline is reached. Returns those that failed.
+    """Run schedules from a seed on until `count` or the deadline is reached. Returns the failed ones.
 
     `report` receives each result as its schedule ends, for totals and for the seeds of the range.
     """

@@ -14,7 +14,7 @@ LEAST = 3
 
 @pytest.mark.slow("184 schedules, one after the other, in one process")
 @pytest.mark.timeout(900)
-def test_no_schedule_loses_doubles_or_mixes_members_and_every_job_ends() -> None:
+def test_no_schedule_loses_duplicates_or_mixes_members_and_every_job_ends() -> None:
     counts: Counter[str] = Counter()
     versions = 0
     for result in run_many(SEEDS):
@@ -26,7 +26,7 @@ def test_no_schedule_loses_doubles_or_mixes_members_and_every_job_ends() -> None
     assert versions > len(SEEDS) // 2
 
 
-def test_a_seed_gives_the_same_history_again() -> None:
+def test_seed_reproduces_its_history() -> None:
     histories = []
     for _ in range(2):
         with simulator() as simulating:
@@ -34,7 +34,7 @@ def test_a_seed_gives_the_same_history_again() -> None:
     assert histories[0] == histories[1]
 
 
-def test_a_range_of_seeds_ends_with_its_number_or_its_time() -> None:
+def test_range_of_seeds_ends_by_count_or_time() -> None:
     ran = list[int]()
     assert run_seeds(1_000_042, 2, 600.0, report=lambda result: ran.append(result.seed)) == []
     assert ran == [1_000_042, 1_000_043]

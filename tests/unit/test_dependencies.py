@@ -60,7 +60,7 @@ def imported() -> dict[Path, set[str]]:
     return {file.relative_to(ROOT): found for file in files if (found := set(_imported(file)))}
 
 
-def test_every_import_is_declared_where_it_is_made(imported: dict[Path, set[str]]) -> None:
+def test_every_import_is_declared_by_its_package(imported: dict[Path, set[str]]) -> None:
     distributions = {**packages_distributions(), MUSTER: [CLIENT["name"]]}
     undeclared = []
     for file, modules in imported.items():

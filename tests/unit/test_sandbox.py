@@ -122,18 +122,18 @@ def sql_child(patched: Callable[[str], None], given: dict[str, object], tmp_path
 needs_all = pytest.mark.skipif(landlock_abi() < 6, reason="Landlock of Linux 6.12 or newer is not switched on here")
 
 
-def test_a_process_that_is_not_confined_can_do_everything(given: dict[str, object]) -> None:
+def test_unconfined_process_can_do_everything(given: dict[str, object]) -> None:
     root = {"capabilities"} if os.geteuid() == 0 else set()
     assert done(unconfined(given)) | OTHERS_MAY_REFUSE == EVERYTHING | root
 
 
 @needs_all
-def test_a_parser_can_do_nothing_of_it(parser: Probe) -> None:
+def test_parser_can_do_none_of_it(parser: Probe) -> None:
     assert done(parser("")) == set()
 
 
 @needs_all
-def test_the_child_of_a_query_reaches_the_object_store_and_what_is_documented_as_open(sql_child: Probe) -> None:
+def test_query_child_reaches_only_the_object_store_and_documented_openings(sql_child: Probe) -> None:
     assert done(sql_child("")) == {"store", "udp", "chmod"}
 
 
@@ -150,11 +150,11 @@ def test_the_child_of_a_query_reaches_the_object_store_and_what_is_documented_as
     ],
     ids=["namespaces", "scopes", "both", "TCP", "truncation", "everything"],
 )
-def test_each_layer_of_a_parser_refuses_what_the_others_do_not(parser: Probe, without: str, possible: set[str]) -> None:
+def test_each_layer_of_a_parser_refuses_something_alone(parser: Probe, without: str, possible: set[str]) -> None:
     assert done(parser(without)) - OTHERS_MAY_REFUSE == possible
 
 
-def test_without_landlock_the_namespaces_still_keep_a_parser_from_network_and_writes(parser: Probe) -> None:
+def test_namespaces_alone_keep_a_parser_from_network_and_writes(parser: Probe) -> None:
     found = done(parser(abi(0)))
     assert {"passwd", "settings"} <= found
     assert not found & {"tcp", "store", "udp", "abstract", "write", "make", "remove", "truncate", "chmod", "privileges"}
@@ -163,9 +163,7 @@ def test_without_landlock_the_namespaces_still_keep_a_parser_from_network_and_wr
 WITHOUT_LANDLOCK = "import connectors.sandbox as sandbox\n" + abi(0)
 
 
-def test_where_the_sandbox_is_required_no_file_is_given_to_a_child_that_is_not_confined(
-    patched: Callable[[str], None], small: Path
-) -> None:
+def test_required_sandbox_gives_no_file_to_an_unconfined_child(patched: Callable[[str], None], small: Path) -> None:
     patched(WITHOUT_LANDLOCK)
     with pytest.raises(FatalError, match="SANDBOX_INCOMPLETE") as raised:
         open_parsed(small, ImportSpec(), ParseLimits(sandbox_required=True))
@@ -174,9 +172,7 @@ def test_where_the_sandbox_is_required_no_file_is_given_to_a_child_that_is_not_c
         assert len(list(parsed)) == 1
 
 
-def test_where_the_sandbox_is_required_no_query_runs_in_a_child_that_is_not_confined(
-    patched: Callable[[str], None], tmp_path: Path
-) -> None:
+def test_required_sandbox_runs_no_query_in_an_unconfined_child(patched: Callable[[str], None], tmp_path: Path) -> None:
     patched(WITHOUT_LANDLOCK)
     s3 = S3Access(endpoint="http://127.0.0.1:1", region="x", access_key="a", secret_key="b")
     with (
@@ -193,7 +189,7 @@ def test_where_the_sandbox_is_required_no_query_runs_in_a_child_that_is_not_conf
         pass
 
 
-def test_what_is_missing_is_logged_once(
+def test_missing_layers_are_logged_once(
     patched: Callable[[str], None], small: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     patched(WITHOUT_LANDLOCK)
@@ -206,7 +202,7 @@ def test_what_is_missing_is_logged_once(
     assert "files (Landlock, Linux 5.13)" in message
 
 
-def test_capabilities_that_cannot_be_given_up_are_a_missing_layer() -> None:
+def test_undroppable_capabilities_are_a_missing_layer() -> None:
     code = (
         "from connectors import sandbox\n"
         "sandbox.LINUX_CAPABILITY_VERSION_3 = 0\n"
@@ -216,22 +212,20 @@ def test_capabilities_that_cannot_be_given_up_are_a_missing_layer() -> None:
     assert Layer.PRIVILEGES in Layer(int(found.stdout))
 
 
-def test_rights_that_cannot_be_given_up_are_known_before_a_file_is_given(
-    patched: Callable[[str], None], small: Path
-) -> None:
+def test_undroppable_rights_are_known_before_a_file_is_given(patched: Callable[[str], None], small: Path) -> None:
     patched("import connectors.sandbox as sandbox\nsandbox.PR_SET_NO_NEW_PRIVS = 0\n")
     with pytest.raises(FatalError, match=r"SANDBOX_INCOMPLETE.*no_new_privs"):
         open_parsed(small, ImportSpec(), ParseLimits(sandbox_required=True))
 
 
 @needs_all
-def test_with_all_layers_a_required_sandbox_reads_on(small: Path) -> None:
+def test_required_sandbox_with_all_layers_reads_files(small: Path) -> None:
     with open_parsed(small, ImportSpec(), ParseLimits(sandbox_required=True)) as parsed:
         assert len(list(parsed)) == 1
 
 
 @needs_all
-def test_with_all_layers_a_required_sandbox_runs_queries(tmp_path: Path) -> None:
+def test_required_sandbox_with_all_layers_runs_queries(tmp_path: Path) -> None:
     s3 = S3Access(endpoint="http://127.0.0.1:1", region="x", access_key="a", secret_key="b")
     nothing = Resolved(files=[], schema=None)
     with query(
@@ -245,7 +239,7 @@ def test_with_all_layers_a_required_sandbox_runs_queries(tmp_path: Path) -> None
         assert list(answer.rows) == [(1,)]
 
 
-def test_a_process_with_another_thread_is_not_taken_for_confined() -> None:
+def test_multithreaded_process_does_not_count_as_confined() -> None:
     code = (
         "import threading, time\n"
         "from connectors.sandbox import Confinement, Plan\n"
@@ -264,7 +258,7 @@ def test_a_process_with_another_thread_is_not_taken_for_confined() -> None:
         (Layer.TCP, "required", "wrong", "no file will be read"),
     ],
 )
-def test_the_doctor_says_what_is_missing(
+def test_doctor_names_missing_layers(
     monkeypatch: pytest.MonkeyPatch, missing: Layer, setting: str, severity: str, text: str
 ) -> None:
     monkeypatch.setattr(doctor, "probe", lambda: missing)
@@ -274,11 +268,11 @@ def test_the_doctor_says_what_is_missing(
 
 
 @needs_all
-def test_a_look_finds_what_children_of_this_system_have() -> None:
+def test_probe_finds_the_layers_of_this_system() -> None:
     assert describe_layers(sandbox.probe()) in {"", "network (user namespaces)"}
 
 
-def test_of_a_clone_only_our_packages_are_readable_and_no_home_in_it() -> None:
+def test_only_product_packages_of_a_clone_are_readable() -> None:
     secrets = (PACKAGE_ROOT / ".muster" / "settings.toml", Path("/etc/passwd"), Path("/tmp/x"), Path("/proc/1/environ"))
     assert [path for path in sandbox.program_files() if any(secret.is_relative_to(path) for secret in secrets)] == []
 
@@ -300,7 +294,7 @@ PLAN = Plan(readable=(Path("/r"),), writable=(Path("/w"),), ports=(443,))
         (99, 0x1FFFF, 24, 0x41BE, ((443, 2),)),
     ],
 )
-def test_rules_name_what_their_abi_knows(
+def test_rules_use_only_rights_of_their_abi(
     number: int, handled: int, size: int, write: int, ports: tuple[tuple[int, int], ...]
 ) -> None:
     rules = ruleset(PLAN, number)
@@ -316,5 +310,5 @@ def test_rules_name_what_their_abi_knows(
         (0, 4), (1, 3), (2, 3), (3, 2), (4, 1), (5, 1), (6, 0), (7, 0)
     ],
 )  # fmt: skip
-def test_an_old_kernel_misses_the_layers_that_came_later(number: int, words: int) -> None:
+def test_old_kernel_lacks_later_layers(number: int, words: int) -> None:
     assert len(list(missing_layers(number))) == words

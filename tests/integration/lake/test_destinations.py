@@ -355,7 +355,7 @@ def test_an_answer_that_is_lost_after_the_store_has_done_it_is_no_fault(case: Ca
 def test_an_upload_that_the_store_knows_no_more_is_made_again_by_a_repeat(
     case: Case, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The file tells whether the upload had completed and only the answer was lost, or someone had cleaned up."""
+    """The file distinguishes a completed upload with a lost answer from a cleaned up one."""
     monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", 0)
     to = S3Prefix(case.access(endpoint=proxy.endpoint), case.uri)
     for done in (True, False):

@@ -53,12 +53,12 @@ def order_of(version: PinnedVersion, format_: ExportFormat = PARQUET) -> ExportO
 
 
 def test_a_file_is_put_into_its_place_while_the_next_one_is_written(lake: Lake, version: PinnedVersion) -> None:  # noqa: F811
-    told: list[int] = []
+    reported: list[int] = []
     changed = threading.Condition()
 
     def on_rows(rows: int) -> None:
         with changed:
-            told.append(rows)
+            reported.append(rows)
             changed.notify_all()
 
     class Slow(LocalFolder):
@@ -67,12 +67,12 @@ def test_a_file_is_put_into_its_place_while_the_next_one_is_written(lake: Lake, 
         def put(self, path: Path, key: str) -> None:
             self.puts += 1
             with changed:
-                assert changed.wait_for(lambda: told[-1] >= min((self.puts + 1) * FILE_ROWS, ROWS), LONG_S)
+                assert changed.wait_for(lambda: reported[-1] >= min((self.puts + 1) * FILE_ROWS, ROWS), LONG_S)
             super().put(path, key)
 
     to = Slow(lake.folder / "out")
     manifest = export(order_of(version), to, s3=lake.s3, limits=limits(lake.folder), on_rows=on_rows)
-    assert told == [FILE_ROWS * n for n in range(1, 6)]
+    assert reported == [FILE_ROWS * n for n in range(1, 6)]
     assert [file.rows for file in manifest.files] == [FILE_ROWS] * 5
     assert lake.check(str(lake.folder / "out")) == (manifest, None)
 

@@ -604,8 +604,8 @@ def test_what_cannot_be_exported_is_a_failed_export_that_its_customer_sees(
     assert export.error is not None
     assert export.error.kind == "user"
     sweep(exports)
-    told = exports.step(export, "notify_export", outcome="user-error")
-    assert told["user_error"] is True
+    notified = exports.step(export, "notify_export", outcome="user-error")
+    assert notified["user_error"] is True
     [row] = exports.context.outbox.by_subject(export.job_id)
     assert (row.body["kind"], row.body["cause"]["code"], row.body["to"]) == ("export", code, export.request["to"])
 

@@ -210,8 +210,8 @@ def test_a_delta_between_equal_versions_and_an_export_of_nobody_have_no_files(la
     second = lake.publish([{"user_id": "u"}], RowSchema(), "2")
     assert lake.export(second, FORMATS[0], str(lake.folder / "d"), base=first).files == ()
     assert lake.check(str(lake.folder / "d"))[1] is None
-    nobody = lake.publish([], RowSchema(), "3")
-    assert lake.export(nobody, FORMATS[0], str(lake.folder / "n")).files == ()
+    empty = lake.publish([], RowSchema(), "3")
+    assert lake.export(empty, FORMATS[0], str(lake.folder / "n")).files == ()
     assert lake.check(str(lake.folder / "n"))[1] is None
 
 

@@ -103,7 +103,7 @@ def test_a_destination_that_names_no_object_is_a_user_error(exports: Exports, de
 def test_a_store_that_refuses_the_file_is_no_outage(
     exports: Exports, key: str, monkeypatch: pytest.MonkeyPatch, *, overwrite: bool
 ) -> None:
-    # As when the thread of an upload ends after its manager, which then raises the refusal once more.
+    # As when the thread of an upload ends after its manager, which then raises the refusal again.
     monkeypatch.setattr(TransferCoordinatorController, "remove_transfer_coordinator", lambda *_: None)
     theirs = dataclasses.replace(exports.s3, access_key=key, secret_key=secret_of(key))
     with pytest.raises(UserError) as caught, lake_faults("writing"):

@@ -35,9 +35,9 @@ P = 4
 BUYERS = AudienceName("buyers")
 
 
-def tell(context: Context) -> None:
-    for told in context.activations.unsent():
-        context.activations.mark_sent(told, [0] * P, 1)
+def announce(context: Context) -> None:
+    for due in context.activations.unsent():
+        context.activations.mark_sent(due, [0] * P, 1)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Contex
     context.audiences.add_tenant(ACME, 1)
     rule = NewRule(text="ever(order)", timezone=None, rule=parse_rule("ever(order)"))
     context.segments.create(ACME, BUYERS, rule, new_id=fresh_id(), author="ann", now_ms=1)
-    tell(context)
+    announce(context)
     yield context
     context.archive.close()
     context.database.close()
@@ -151,7 +151,7 @@ def test_a_check_waits_until_workers_have_been_told_what_the_catalog_says(
 
     def sleep(seconds: float) -> None:
         waits.append(seconds)
-        tell(context)
+        announce(context)
 
     monkeypatch.setattr(SegmentCheck, "_cuts", Stream(context, bucket, {}).cuts)
     context.segments.pause(ACME, BUYERS, now_ms=2)
@@ -172,7 +172,7 @@ def test_a_segment_that_another_names_and_that_was_paused_and_resumed_meanwhile_
     fans = AudienceName("fans")
     rule = NewRule(text="in segment buyers", timezone=None, rule=parse_rule("in segment buyers"))
     context.segments.create(ACME, fans, rule, new_id=fresh_id(), author="ann", now_ms=1)
-    tell(context)
+    announce(context)
     stream = Stream(context, bucket, {})
 
     def cuts(_: SegmentCheck, *given: Any) -> Sequence[SegmentCut]:

@@ -176,8 +176,8 @@ def test_everybody_may_be_left_out_and_nobody_may_be_there(lake: Lake) -> None:
     shape = Shape(version=version, where="age > 1000")
     assert lake.export(version, PARQUET, str(lake.folder / "none"), shape=shape).files == ()
     assert counts(verified(lake, lake.folder / "none")) == (60, 0, 60, 0)
-    nobody = lake.publish([], PEOPLE, "2")
-    lake.export(nobody, PARQUET, str(lake.folder / "empty"), shape=dataclasses.replace(shape, version=nobody))
+    empty = lake.publish([], PEOPLE, "2")
+    lake.export(empty, PARQUET, str(lake.folder / "empty"), shape=dataclasses.replace(shape, version=empty))
     assert counts(verified(lake, lake.folder / "empty")) == (0, 0, 0, 0)
 
 

@@ -65,7 +65,7 @@ class World:
     def everything_is_committed(self) -> bool:
         return self._group.committed() == self._group.ends()
 
-    def told(self) -> dict[str, int]:
+    def announced(self) -> dict[str, int]:
         """Ends announced since the start of the test, by key."""
         consumer = Consumer({**librdkafka_config(self.settings.kafka_bootstrap), "group.id": "unused"})
         consumer.assign([TopicPartition(ARCHIVE_COMMITS, 0, self._told_from)])
@@ -128,11 +128,11 @@ def test_ranges_are_appended_and_told_and_what_is_no_range_is_a_dead_letter(worl
             write(0, 10, [event(1), event(8)]), b"no message", write(0, 5, [change(2)], topic=PROFILES), write(10, 20)
         )
         until(world.everything_is_committed)
-        assert world.told() == {f"{EVENTS}/3": 20, f"{PROFILES}/3": 5}
+        assert world.announced() == {f"{EVENTS}/3": 20, f"{PROFILES}/3": 5}
         world.announce(write(5, 25, [event(8)]), write(0, 5, [change(2)], topic=PROFILES))
         until(world.everything_is_committed)
     assert (world.offsets(EVENTS), world.offsets(PROFILES)) == ([1, 8], [2])
-    assert world.told() == {f"{EVENTS}/3": 20, f"{PROFILES}/3": 5}
+    assert world.announced() == {f"{EVENTS}/3": 20, f"{PROFILES}/3": 5}
     results = {sample.labels: sample.value for sample in counters.samples()}
     assert results[EVENTS, "refused"] == results[PROFILES, "known"] == 1
     with DeadLetterLog(world.settings.kafka_bootstrap) as log:
@@ -159,13 +159,13 @@ def test_a_committer_that_is_killed_appends_nothing_twice_and_leaves_nothing_unt
     with world.committer():
         until(world.everything_is_committed)
     assert world.offsets(EVENTS) == [1, 11, 21, 31]
-    assert world.told() == {f"{EVENTS}/3": 40}
+    assert world.announced() == {f"{EVENTS}/3": 40}
 
 
 def test_a_committer_tells_all_ends_when_it_begins(world: World) -> None:
     world.context.archive.append(EVENTS, [world.bucket.write(0, 10, [event(1)])])
     with world.committer():
-        assert until(world.told) == {f"{EVENTS}/3": 10}
+        assert until(world.announced) == {f"{EVENTS}/3": 10}
 
 
 def test_an_archive_of_a_topic_that_is_no_more_is_left_as_it_is_and_nothing_is_told(
@@ -175,7 +175,7 @@ def test_an_archive_of_a_topic_that_is_no_more_is_left_as_it_is_and_nothing_is_t
     with world.committer():
         world.announce(world.bucket.write(0, 5, [event(2)]))
         until(lambda: "TOPIC_REPLACED" in caplog.text)
-    assert (world.offsets(EVENTS), world.told()) == ([1], {})
+    assert (world.offsets(EVENTS), world.announced()) == ([1], {})
     assert not world.everything_is_committed()
 
 

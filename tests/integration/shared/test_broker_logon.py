@@ -206,7 +206,7 @@ def test_a_whole_import_goes_over_tls_with_a_user(whole: Settings, tmp_path: Pat
     assert_published(context, ended(context, job_of(context, "secure")), users)
 
 
-@pytest.mark.faults("a stack of its own; each client reads the file anew in a unit test")
+@pytest.mark.faults("a stack of its own; a unit test shows that each client rereads the file")
 def test_an_importer_with_a_wrong_password_fails_its_job_and_the_next_one_reads_the_new_password(
     whole: Settings, kafka: SecureKafka, logon: Path, tmp_path: Path
 ) -> None:

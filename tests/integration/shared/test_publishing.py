@@ -299,9 +299,9 @@ def test_a_message_that_the_broker_refuses_fails_the_attempt_for_good(stack: Set
 
 
 def test_unreachable_broker_is_an_outage() -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        bootstrap = f"127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        bootstrap = f"127.0.0.1:{closed.getsockname()[1]}"
         log = KafkaTopicLog(bootstrap, "muster.imports", delivery_timeout_s=1.5)
         assert log.offer(Partition(0), b"x")
         with pytest.raises(RetriableError, match="MSG_TIMED_OUT") as error:
@@ -312,9 +312,9 @@ def test_unreachable_broker_is_an_outage() -> None:
 
 
 def test_a_full_queue_says_no_and_keeps_what_it_has() -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        log = KafkaTopicLog(f"127.0.0.1:{nobody.getsockname()[1]}", "muster.imports")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        log = KafkaTopicLog(f"127.0.0.1:{closed.getsockname()[1]}", "muster.imports")
         taken = 0
         while log.offer(Partition(0), b"x" * 700_000):
             taken += 1

@@ -75,7 +75,7 @@ def publish(context: Context, tenant: TenantName, order: str) -> None:
     context.versions.publish(request(ref, parts.write(ref, new_id(), users("ann", "bob")), order))
 
 
-def told(context: Context, tenant: TenantName) -> list[list[Message]]:
+def announced(context: Context, tenant: TenantName) -> list[list[Message]]:
     """A tenant's activations in each partition."""
     consumer = Consumer({**librdkafka_config(context.settings.kafka_bootstrap), "group.id": "nobody"})
     try:
@@ -119,7 +119,7 @@ def test_every_partition_is_told_of_every_change_in_order(context: Context, tena
     context.segments.delete(tenant, BUYERS, now_ms=4)
     relay.tick(1_500)
     relay.tick(2_000)
-    kinds = [type(message) for message in alike(told(context, tenant))]
+    kinds = [type(message) for message in alike(announced(context, tenant))]
     assert kinds == [RuleActivated, SegmentPaused, RuleActivated, SegmentDeleted]
     assert context.activations.unsent() == []
 
@@ -130,13 +130,13 @@ def test_workers_know_the_version_of_an_audience_before_the_first_rule_that_name
     audience_id = context.audiences.get(tenant, VIP).audience_id
     publish(context, tenant, "1")
     relay.tick(10_000)
-    assert alike(told(context, tenant)) == []  # no rule names it
+    assert alike(announced(context, tenant)) == []  # no rule names it
     create(context, tenant, "in audience vip")
     relay.tick(10_500)
     publish(context, tenant, "2")
     relay.tick(20_000)
     relay.tick(30_000)
-    first, activated, second = alike(told(context, tenant))
+    first, activated, second = alike(announced(context, tenant))
     assert first == AudienceActivated(tenant=tenant, audience=VIP, version=1)  # type: ignore[arg-type]
     assert isinstance(activated, RuleActivated)
     assert second == AudienceActivated(tenant=tenant, audience=VIP, version=2)  # type: ignore[arg-type]
@@ -152,7 +152,7 @@ def test_what_was_sent_and_not_noted_is_sent_again(context: Context, tenant: Ten
     [due] = context.activations.unsent()
     ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions).send(due.message)
     relay.tick(1_000)
-    assert alike(told(context, tenant)) == [due.message, due.message]
+    assert alike(announced(context, tenant)) == [due.message, due.message]
 
 
 def test_a_late_relay_that_leaves_an_older_version_of_an_audience_behind_a_newer_one_puts_it_right(
@@ -172,7 +172,7 @@ def test_a_late_relay_that_leaves_an_older_version_of_an_audience_behind_a_newer
 
     monkeypatch.setattr(ActivationSender, "send", stalls)
     relay.tick(20_000)
-    versions = [m.version for m in alike(told(context, tenant)) if isinstance(m, AudienceActivated)]
+    versions = [m.version for m in alike(announced(context, tenant)) if isinstance(m, AudienceActivated)]
     assert versions == [2, 1, 2]
 
 
@@ -191,7 +191,7 @@ def test_a_worker_that_has_a_segment_otherwise_is_told_again_and_less_and_less_o
         2 * RESEND_AFTER_MS + LATER,
     ):
         relay.tick(now)
-    kinds = [type(message) for message in alike(told(context, tenant))]
+    kinds = [type(message) for message in alike(announced(context, tenant))]
     assert kinds == [RuleActivated, SegmentPaused, SegmentPaused, SegmentPaused]
 
 
@@ -210,9 +210,9 @@ def test_one_tenant_whose_audience_cannot_be_read_does_not_hold_up_the_others(
         broken.setattr(InMemoryVersionStore, "current", fails)
         relay.tick(1_000)
     assert [one.tenant for one in context.activations.unsent()] == [tenant]
-    assert len(alike(told(context, other))) == 1
+    assert len(alike(announced(context, other))) == 1
     relay.tick(1_500)
-    assert len(alike(told(context, tenant))) == 1
+    assert len(alike(announced(context, tenant))) == 1
 
 
 def test_another_number_of_partitions_is_refused(context: Context, tenant: TenantName) -> None:

@@ -91,8 +91,8 @@ class World:
         self.context.segments.create(
             self.tenant, AudienceName(name), rule, new_id=fresh_id(), author="ann", now_ms=now_ms()
         )
-        for told in self.context.activations.unsent():
-            self.context.activations.mark_sent(told, [0] * P, now_ms())
+        for due in self.context.activations.unsent():
+            self.context.activations.mark_sent(due, [0] * P, now_ms())
 
 
 @pytest.fixture
@@ -214,12 +214,12 @@ def test_members_of_whom_nothing_else_is_known_are_told_wherever_they_vanish(
     vip = shop.context.audiences.ensure(shop.tenant, VIP, new_id=fresh_id(), now_ms=1)
     parts = Parts(shop.context.s3).write(ref_of(vip), new_id(), users("bob", *(f"stranger-{n}" for n in range(1_700))))
     shop.context.versions.publish(request(ref_of(vip), parts, "1"))
-    told = [{"audience": "vip", "version": 1, "users": 1_700}]
+    outside = [{"audience": "vip", "version": 1, "users": 1_700}]
     note = "Note: 1,700 members of vip are outside (no event, no profile).\n"
     row = "outside        1,700 members of vip (no event, no profile)\n"
 
     found = answer(shop, capsys, "segments", "preview", "in audience vip")
-    assert (found["members"], found["outside"]) == (1, told)
+    assert (found["members"], found["outside"]) == (1, outside)
     assert answer(shop, capsys, "segments", "preview", "ever(purchase)")["outside"] == []
     assert main(["segments", "preview", "in audience vip", "-t", shop.tenant]) == 0
     assert capsys.readouterr() == ("1 user\n", note)
@@ -229,7 +229,7 @@ def test_members_of_whom_nothing_else_is_known_are_told_wherever_they_vanish(
     assert capsys.readouterr().err == note
     for one in shop.context.activations.unsent():
         shop.context.activations.mark_sent(one, [0] * P, now_ms())
-    assert answer(shop, capsys, "segments", "show", "buyers")["outside"] == told
+    assert answer(shop, capsys, "segments", "show", "buyers")["outside"] == outside
     assert main(["segments", "show", "buyers", "-t", shop.tenant]) == 0
     assert row.replace(" " * 8, " " * 7, 1) in capsys.readouterr().out
 

@@ -252,9 +252,9 @@ def test_a_topic_for_small_messages_is_refused(unmade: Topic) -> None:
 
 def test_unreachable_broker_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "METADATA_TIMEOUT_S", 0.5)
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        log = open_topic(f"127.0.0.1:{nobody.getsockname()[1]}", topic_of("kafka://vip"), delivery_timeout_s=1.5)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        log = open_topic(f"127.0.0.1:{closed.getsockname()[1]}", topic_of("kafka://vip"), delivery_timeout_s=1.5)
         with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE"):
             start(topic_export(P), log)
 

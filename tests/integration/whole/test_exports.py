@@ -47,7 +47,7 @@ def test_a_cancelled_export_ends_its_writers_and_leaves_nothing(context: Context
     with hold(context.settings.home, "writer") as writer:
         request = start(context, few)
         writer()
-        until(lambda: written(context, request) == 3, "the other groups: nobody brings a file after the sweep")
+        until(lambda: written(context, request) == 3, "the other groups: no file arrives after the sweep")
         assert len(files(context, request)) == 4
         assert wiring.export_jobs(context).cancel(request.export_id).warnings == ()
         assert status(context, context.exports.get(request.export_id).execution) == "ABORTED"

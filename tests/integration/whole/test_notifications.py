@@ -72,14 +72,14 @@ def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_
 
         def told_operator() -> set[str]:
             requests, fresh = operator.requests[earlier:], set[str]()
-            told = [
+            messages = [
                 CHECK.verify([keys[operator.url]], r.headers, r.body, now_s=time.time(), seen=fresh) for r in requests
             ]
-            return {message["outcome"] for message in told if message is not None}
+            return {message["outcome"] for message in messages if message is not None}
 
         until(lambda: "not-registered" in told_operator(), "a word to the operator")
 
         def delivery() -> set[str]:
             return {row.state for job in (good, bad) for row in context.outbox.by_subject(job.job_id)}
 
-        until(lambda: delivery() == {"delivered"}, "the delivery of all that is to be told")
+        until(lambda: delivery() == {"delivered"}, "the delivery of all notifications")

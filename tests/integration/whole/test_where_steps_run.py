@@ -19,7 +19,7 @@ def states(context: Context, job: Job) -> list[str]:
     return [name for name in entered(context, job.execution) if name.startswith(tuple(WORKS))]
 
 
-def told(context: Context, job: Job) -> list[str]:
+def workflow_states(context: Context, job: Job) -> list[str]:
     """The same, from what the steps report about where they run."""
     view = wiring.job_progress(context).view(job.job_id, now_ms())
     assert view is not None
@@ -35,7 +35,7 @@ def test_the_file_and_what_it_is_merged_with_decide_where_each_step_runs(context
     assert states(context, first) == list(WORKS)
     assert states(context, second) == ["VerifyFile", "ImportToKafka", "BuildVersionTask", "PublishVersionTask"]
     assert states(context, third) == [work + "Machine" for work in WORKS]  # a file of 500 kB
-    assert [told(context, job) for job in grown.jobs] == [states(context, job) for job in grown.jobs]
+    assert [workflow_states(context, job) for job in grown.jobs] == [states(context, job) for job in grown.jobs]
 
     members = published(context, third)
     assert (len(members), set(members)) == (len(grown.users), grown.users)

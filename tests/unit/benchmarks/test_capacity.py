@@ -16,7 +16,7 @@ from orchestration.quoting.rates import RATES_FILE, Rates, shipped_rates
 BASIS = Basis(rates=shipped_rates(), prices=load_prices())
 
 
-def test_the_page_is_what_the_shipped_rates_and_prices_make_of_it() -> None:
+def test_capacity_page_matches_shipped_rates_and_prices() -> None:
     page = PAGE.read_text()
     assert page == rendered(page, BASIS), "run: python -m benchmarks.capacity_page"
 
@@ -25,7 +25,7 @@ def test_the_page_has_every_table_once() -> None:
     assert sorted(found[1] for found in BLOCK.finditer(PAGE.read_text())) == sorted(TABLES)
 
 
-def test_another_rate_or_price_makes_another_page() -> None:
+def test_capacity_page_depends_on_rates_and_prices() -> None:
     page = PAGE.read_text()
     slower = replace(BASIS.rates, verify=replace(BASIS.rates.verify, wall_us=1.0))
     dearer = replace(BASIS.prices, zone_gb=replace(BASIS.prices.zone_gb, usd=1.0))
@@ -33,7 +33,7 @@ def test_another_rate_or_price_makes_another_page() -> None:
     assert rendered(page, replace(BASIS, prices=dearer)) != page
 
 
-def test_the_file_of_rates_is_as_it_is_written() -> None:
+def test_file_of_rates_is_normalised() -> None:
     assert RATES_FILE.read_text() == as_toml(shipped_rates())
     odd = replace(BASIS.rates, whole=replace(BASIS.rates.whole, source='a "quoted" \\ source'))
     assert Rates.from_record(tomllib.loads(as_toml(odd))) == odd
@@ -60,7 +60,7 @@ REPORT: dict[str, Any] = {
 }
 
 
-def test_rates_are_those_of_the_results_and_the_others_stay() -> None:
+def test_results_update_only_their_rates() -> None:
     rates = measured(BASIS.rates, REPORT)
     assert (rates.import_.wall_us, rates.import_.cpu_us) == (0.5, 0.75)
     assert rates.import_.source == "2 M rows, 2 cores at a load of 0.2, 2026-12-01: python -m benchmarks publish"
@@ -80,13 +80,13 @@ def test_processor_time_of_starts_before_the_clock_does_not_count() -> None:
     assert (rates.verify.wall_us, rates.verify.cpu_us) == (0.25, 0.5)
 
 
-def test_results_that_say_nothing_of_bytes_change_none() -> None:
+def test_results_without_bytes_change_no_byte_rate() -> None:
     report = {**REPORT, "bytes": 0, "results": [result("import_", 1.0, 1.0)]}
     rates = measured(BASIS.rates, report)
     assert (rates.file, rates.kafka, rates.lake) == (BASIS.rates.file, BASIS.rates.kafka, BASIS.rates.lake)
 
 
-def test_labels_are_those_of_the_benchmarks() -> None:
+def test_labels_match_the_benchmarks() -> None:
     """A benchmark that renames its result would leave an old rate in place."""
     sources = "\n".join(path.read_text() for path in (PAGE.parents[1] / "benchmarks").glob("*_bench.py"))
     for _, label in STAGES.values():
@@ -99,5 +99,5 @@ def test_figures_are_right_aligned() -> None:
 
 
 @pytest.mark.parametrize("name", ["lambda_file_bytes", "prices_file"])
-def test_the_page_names_the_settings_that_it_is_about(name: str) -> None:
+def test_page_names_its_settings(name: str) -> None:
     assert re.search(rf"`{name}`", PAGE.read_text())

@@ -10,7 +10,7 @@ from tests.unit.orchestration.quoting.figures import FREE, RATES, deployed, pric
 M = 1_000_000
 
 
-def test_workers_take_imports_one_after_the_other_all_day() -> None:
+def test_workers_process_imports_sequentially_all_day() -> None:
     d = deployed(workers=2, partitions=8)
     assert materialised_s(100 * M, d, RATES) == pytest.approx(400.0)  # 8 us, two workers
     assert imports_a_day(100 * M, d, RATES) == pytest.approx(216.0)
@@ -18,12 +18,12 @@ def test_workers_take_imports_one_after_the_other_all_day() -> None:
     assert imports_a_day(100 * M, deployed(workers=16, partitions=8), RATES) == pytest.approx(864.0)
 
 
-def test_the_brokers_keep_what_was_sent_in_all_replicas() -> None:
+def test_brokers_store_sent_bytes_in_all_replicas() -> None:
     assert kafka_disk_gb(100 * M, 7, deployed(), RATES) == pytest.approx(42.0)  # 20 bytes, three replicas
     assert kafka_disk_gb(100 * M, 7, deployed(replication_factor=4), RATES) == pytest.approx(56.0)
 
 
-def test_a_task_is_cheaper_from_where_its_start_is_earned_back() -> None:
+def test_task_is_cheaper_beyond_its_start_cost() -> None:
     """A function costs 4 a second for 2 GB, a task 1 for its core. Both stages have the same pace in either.
 
     Nothing delays them: verify takes 2 us of processor time (a core), import 2. A function costs
@@ -43,14 +43,14 @@ def test_a_task_is_cheaper_from_where_its_start_is_earned_back() -> None:
         assert (function > task) is dearer
 
 
-def test_a_function_sends_so_many_rows_in_fifteen_minutes_and_never_costs_more_where_nothing_costs() -> None:
+def test_function_capacity_in_fifteen_minutes_with_and_without_prices() -> None:
     found = threshold(deployed(workers=1), RATES, FREE)
     assert found.break_even_rows is None
     assert found.function_rows is not None
     assert found.function_rows == pytest.approx(895 / 8e-6 + 40_960_000, rel=1e-6)  # 8 us a row, less the backlog
 
 
-def test_a_month_without_jobs_is_workers_and_what_is_given() -> None:
+def test_idle_month_costs_workers_and_given_resources() -> None:
     idle = Idle(worker=Resources(vcpu=2, gb=4, disk_gb=20), workers=3, segment_workers=0, nats=2, keys=0)
     lines = {line.what: line for line in idle_lines(idle, prices(task_vcpu_hour=1.0, nat_hour=0.5))}
     assert lines["workers that materialise imports"].usd_month == pytest.approx(3 * 2 * 730)

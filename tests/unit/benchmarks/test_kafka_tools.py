@@ -18,22 +18,22 @@ def test_lines_of_a_record_are_numbered_and_padded_to_its_size() -> None:
     assert text_chunk(["a,1", "b,22"], 9, 24) == "000009,a,1\n000010,b,22\n "
 
 
-def test_lines_that_have_no_room_for_their_numbers_are_refused() -> None:
+def test_lines_too_short_for_their_numbers_are_refused() -> None:
     assert text_chunk(["a", "b"], 8, 8) == "8,a\n9,b\n"
     with pytest.raises(ValueError, match="2 lines with their numbers take more than 8 bytes"):
         text_chunk(["a", "b"], 9, 8)
 
 
-def test_the_rate_of_a_producer_is_that_after_it_was_warm() -> None:
+def test_producer_rate_excludes_the_warm_up() -> None:
     assert steady_rate(PRODUCED) == 259.515571
 
 
-def test_what_a_consumer_fetched_is_told_without_the_time_of_joining() -> None:
+def test_consumer_rate_excludes_the_join_time() -> None:
     assert fetched_in(CONSUMED) == (394, 0.967)
 
 
 @pytest.mark.parametrize("read", [steady_rate, fetched_in])
-def test_a_tool_that_says_nothing_is_an_error(read: object) -> None:
+def test_silent_tool_is_an_error(read: object) -> None:
     assert callable(read)
     with pytest.raises(ValueError, match="did not say"):
         read("Error: no broker\n")

@@ -52,7 +52,7 @@ def test_memory_is_bounded_in_each_import_and_flat_from_the_smallest_to_the_larg
     assert results[-1].note == "not flat: 1.50 times the peak of the smallest"
 
 
-def test_one_size_alone_grows_by_nothing() -> None:
+def test_single_size_has_no_growth() -> None:
     assert [result.label for result in memory([SMALL], [SMALL])] == [
         "importer, 1 M rows, 1 worker",
         "worker, 1 M rows, 1 worker",

@@ -68,7 +68,7 @@ def needed(text: str, ref: str) -> list[str]:
     return list(found)
 
 
-def test_it_lists_the_system_its_packages_python_and_every_distribution(made: str) -> None:
+def test_bill_lists_system_packages_python_and_distributions(made: str) -> None:
     assert set(parts(made)) == {
         "os:debian@12",
         "pkg:deb/debian/bsdutils@1:2.38.1-5%2Bdeb12u3?arch=amd64&distro=debian-12&upstream=util-linux",
@@ -85,12 +85,12 @@ def test_it_lists_the_system_its_packages_python_and_every_distribution(made: st
     assert parts(made)["pkg:pypi/big-lib@1.0"]["licenses"] == [{"license": license_}]
 
 
-def test_what_a_wheel_says_is_compiled_into_it_stands_below_it(made: str) -> None:
+def test_components_compiled_into_a_wheel_are_nested(made: str) -> None:
     [inside] = parts(made)["pkg:pypi/big-lib@1.0"]["components"]
     assert (inside["name"], inside["purl"]) == ("libz", "pkg:cargo/libz@1.2")
 
 
-def test_a_distribution_depends_on_what_its_metadata_asks_for_on_this_python_with_the_extras_that_are_wanted(
+def test_dependencies_follow_metadata_python_version_and_extras(
     made: str,
 ) -> None:
     assert needed(made, "muster") == ["os:debian@12", OURS, "python@3.11.2"]
@@ -98,14 +98,14 @@ def test_a_distribution_depends_on_what_its_metadata_asks_for_on_this_python_wit
     assert needed(made, "pkg:pypi/big-lib@1.0") == ["pkg:pypi/quick@2.0"]
 
 
-def test_it_keeps_to_the_schema(made: str) -> None:
+def test_bill_matches_the_schema(made: str) -> None:
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(made) is None
 
 
-def test_the_same_inputs_give_the_same_bytes_and_others_another_serial_number(made: str, tmp_path: Path) -> None:
+def test_bill_is_reproducible_and_serial_numbers_follow_inputs(made: str, tmp_path: Path) -> None:
     again = [written(tmp_path, PYTHONHASHSEED=seed, SOURCE_DATE_EPOCH=seed) for seed in ("1", "2")]
     assert again == [made, made]
     other = written(tmp_path, {**INVENTORY, "packages": []})

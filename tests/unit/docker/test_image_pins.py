@@ -17,34 +17,34 @@ def pins() -> list[str]:
     return [*base, *re.findall(r"_published=\$\{\w+:-(.*)\}$", BUILD, re.MULTILINE)]
 
 
-def test_what_is_pulled_is_pinned_by_digest() -> None:
+def test_pulled_images_are_pinned_by_digest() -> None:
     assert [pin.partition("@")[0] for pin in pins()] == ["python:3.11-slim", "apache/kafka:4.3.1", "postgres:15"]
     assert [pin for pin in pins() if not PINNED.fullmatch(pin)] == []
 
 
-def test_no_stage_is_built_on_anything_else() -> None:
+def test_stages_are_built_only_on_pinned_images() -> None:
     for path in (ROOT / "Dockerfile", *ROOT.glob("docker/*/Dockerfile")):
         text = path.read_text()
         stages = set(re.findall(r"^FROM \S+ AS (\w+)$", text, re.MULTILINE))
         assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) <= {"${BASE}", *stages}, path
 
 
-def test_compose_runs_only_what_make_images_has_named() -> None:
+def test_compose_runs_only_images_of_make_images() -> None:
     named = re.findall(r"image: (?:&\w+ )?(\S+)", COMPOSE)
     made = set(re.findall(r"^\w+=(\$\{\w+:-\S+:local\})$", BUILD, re.MULTILINE))
     assert set(named) - {"*stack"} == made
 
 
-def test_the_documentation_names_what_is_pinned() -> None:
+def test_documentation_names_the_pinned_images() -> None:
     said = PINNED.findall((ROOT / "docs/containers.md").read_text())
     assert sorted(said) == sorted(pins())
 
 
-def test_no_list_of_manifests_is_built_which_lambda_would_refuse() -> None:
+def test_images_are_built_without_a_manifest_list() -> None:
     assert re.search(r"^export BUILDX_NO_DEFAULT_ATTESTATIONS=1$", BUILD, re.MULTILINE)
 
 
-def test_every_file_of_a_lock_has_a_hash_and_images_take_no_other() -> None:
+def test_locked_files_have_hashes_and_images_require_them() -> None:
     packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
     ours = [package["name"] for package in packages if "editable" in package["source"]]
     assert ours == [CLIENT["name"], SERVER["name"]]

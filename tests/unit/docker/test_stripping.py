@@ -22,7 +22,7 @@ def test_a_stripped_library_is_smaller_and_loads(tmp_path: Path) -> None:
     assert hasattr(ctypes.CDLL(str(library)), "PyInit_backend_c")
 
 
-def test_what_is_no_library_is_left_alone(tmp_path: Path) -> None:
+def test_other_files_are_not_stripped(tmp_path: Path) -> None:
     script, elsewhere = tmp_path / "libm.so", tmp_path / "iceberg.duckdb_extension"
     script.write_bytes(b"GROUP ( libm.so.6 )")
     elsewhere.write_bytes(b"\x7fELF\x02\x01 and a signature")

@@ -50,7 +50,7 @@ def test_every_setting_is_listed() -> None:
         assert missing == [], field.name
 
 
-def test_the_defaults_that_are_listed_are_those_of_the_settings() -> None:
+def test_listed_defaults_match_the_settings() -> None:
     listed = section("1. Settings")
     hints = get_type_hints(DeploySettings)
     for table, name, value in re.findall(r"^\| `(\w+)` \|.*?`(\w+)` \[(\d+)\]", listed, re.MULTILINE):

@@ -26,13 +26,13 @@ def record(value: str, topic: str) -> TopicRecord:
     )
 
 
-def test_every_refusal_is_explained_and_none_that_does_not_exist() -> None:
+def test_exactly_the_existing_refusals_are_explained() -> None:
     table = PAGE[PAGE.index("## Refusals") : PAGE.index("## Import of files")]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == {code.value for code in RefusalCode}
 
 
-def test_the_limits_are_those_of_the_code() -> None:
+def test_documented_event_limits_match_the_code() -> None:
     assert f"at most {activity.RECORD_MAX_BYTES // 1024} KiB" in TEXT
     assert f"1 to {USER_ID_MAX_CHARACTERS} characters, not only white space" in TEXT
     assert f"the event's name, 1 to {activity.NAME_MAX_CHARACTERS} characters" in TEXT
@@ -43,7 +43,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert "before 2000-01-01" in TEXT
 
 
-def test_the_examples_are_taken() -> None:
+def test_documented_events_are_accepted() -> None:
     event, profiles = re.findall(r"```json\n(.*?)\n```", PAGE, re.DOTALL)
     rows = ingest_events([record(event, "muster.events")], 4).rows.to_pylist()
     assert [(row["user_id"], row["event"], row["event_id"], row["tenant"]) for row in rows] == [
@@ -53,7 +53,7 @@ def test_the_examples_are_taken() -> None:
     assert ingest_profiles(changes, 4).rows.column("deleted").to_pylist() == [False, True]
 
 
-def test_the_members_of_an_event_are_those_of_the_table() -> None:
+def test_event_members_match_the_table() -> None:
     members = re.findall(r"^\| `(\w+)` \| (?:yes|no) \|", PAGE, re.MULTILINE)
     event = json.dumps(dict.fromkeys([*members, "another"]))
     [refusal] = ingest_events([record(event, "muster.events")], 4).refusals

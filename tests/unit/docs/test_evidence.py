@@ -29,11 +29,11 @@ def test_every_promise_has_a_mutant_that_breaks_it_and_every_suite_exists() -> N
     assert all(mutant.caught_by and mutant.what for mutant in MUTANTS)
 
 
-def test_there_are_many_mutants_each_of_its_own() -> None:
+def test_mutants_are_many_and_distinct() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 15
 
 
-def test_every_mutant_finds_what_it_replaces_and_is_taken_back() -> None:
+def test_every_mutant_finds_its_target_and_is_reverted() -> None:
     for mutant in MUTANTS:
         patches = Patches()
         mutant.bug(patches)
@@ -42,7 +42,7 @@ def test_every_mutant_finds_what_it_replaces_and_is_taken_back() -> None:
         assert all(vars(owner)[name] is original for owner, name, original in patches.replaced), mutant.name
 
 
-def test_every_mutant_of_the_simulator_has_a_pinned_schedule_and_each_is_pinned_for_something() -> None:
+def test_simulator_mutants_and_pinned_schedules_correspond() -> None:
     killed = {name for names in PINNED.values() for name in names}
     judged = {mutant.name for mutant in MUTANTS if SCHEDULES in mutant.caught_by}
     assert judged - killed == set()
@@ -50,11 +50,11 @@ def test_every_mutant_of_the_simulator_has_a_pinned_schedule_and_each_is_pinned_
     assert all(PINNED.values())
 
 
-def test_no_mutant_dies_in_the_simulator_alone() -> None:
+def test_every_mutant_dies_outside_the_simulator() -> None:
     assert [mutant.name for mutant in MUTANTS if mutant.caught_by == (SCHEDULES,)] == []
 
 
-def test_an_exhibit_writes_its_own_section_and_keeps_the_others(tmp_path: Path) -> None:
+def test_exhibit_writes_only_its_own_section(tmp_path: Path) -> None:
     def exhibit(name: str) -> Exhibit:
         return Exhibit(name=name, title=name.title(), covers=(), run=lambda _scale, _say, _kept: Section(summary=name))
 
@@ -71,9 +71,7 @@ def test_an_exhibit_writes_its_own_section_and_keeps_the_others(tmp_path: Path) 
     assert "**Second.** Later." in page.read_text()
 
 
-def test_a_section_says_how_many_commits_have_changed_the_product_since(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_section_counts_commits_since_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exhibit = Exhibit(name="one", title="One", covers=(), run=lambda _scale, _say, _kept: Section(summary="one"))
     page = tmp_path / "evidence.md"
     behind = {"abc1234": 0}
@@ -117,7 +115,7 @@ def imported(*places: str) -> set[str]:
 
 
 @pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.name)
-def test_an_exhibit_covers_what_its_tests_import_and_names_nothing_that_is_gone(exhibit: Exhibit) -> None:
+def test_exhibit_covers_exactly_the_imports_of_its_tests(exhibit: Exhibit) -> None:
     files = covered(exhibit)
     assert imported(*RUN_BY.get(exhibit.name, ())) - files == set()
     for named in exhibit.covers:
@@ -147,7 +145,7 @@ def test_mutants_cover_every_module_that_one_breaks() -> None:
     assert {f"{module.replace('.', '/')}.py" for module in patches.modules} - covered(exhibit) == set()
 
 
-def test_an_exhibit_that_was_stopped_goes_on_from_what_it_had(tmp_path: Path) -> None:
+def test_stopped_exhibit_resumes(tmp_path: Path) -> None:
     kept = Kept("one", tmp_path)
     kept["first",] = "kept"
     work = [("first",), ("second",)]
@@ -160,7 +158,7 @@ def test_an_exhibit_that_was_stopped_goes_on_from_what_it_had(tmp_path: Path) ->
     assert dict(in_processes(str.upper, work, kept=kept, processes=1, deadline_s=0)) == {}
 
 
-def test_the_page_has_what_every_exhibit_found_in_a_commit_and_nothing_failed() -> None:
+def test_page_has_a_passing_result_of_every_exhibit() -> None:
     page = evidence.PAGE.read_text(encoding="utf-8")
     sections = evidence.sections(page)
     assert list(sections) == [exhibit.name for exhibit in EXHIBITS]

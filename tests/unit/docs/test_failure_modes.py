@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(("page", "least"), [("failure-modes.md", 40), ("security.md", 15)])
-def test_every_test_that_a_page_names_exists(page: str, least: int) -> None:
+def test_every_test_named_on_a_page_exists(page: str, least: int) -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / page).read_text()))
     defined = {
         name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())

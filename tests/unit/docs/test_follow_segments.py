@@ -74,20 +74,20 @@ def inside(memberships: Any) -> list[tuple[str, str]]:
     return list(memberships.db.execute("SELECT segment, user FROM members ORDER BY segment, user"))
 
 
-def told(memberships: Any, offset: int, message: dict[str, Any]) -> list[str]:
+def read(memberships: Any, offset: int, message: dict[str, Any]) -> list[str]:
     """Users reported for a message of partition 0."""
     return [row["user_id"] for row in memberships.take(0, offset, "MembershipChanges", message)]
 
 
-def test_a_snapshot_is_where_its_changes_begin(sample: ModuleType, tmp_path: Path) -> None:
+def test_changes_follow_from_their_snapshot(sample: ModuleType, tmp_path: Path) -> None:
     memberships = begun(sample, tmp_path)
     assert memberships.offsets() == {0: 50}
     assert inside(memberships) == [("buyers", "ann"), ("buyers", "bob")]
-    assert told(memberships, 50, changes(7, "+eve", generation=39)) == []  # from an owner that was replaced
-    assert told(memberships, 51, changes(812, "-ann", "+cid")) == ["ann", "cid"]  # the first message may have any seq
-    assert told(memberships, 52, changes(813, "+ann", segment="others")) == []
-    assert told(memberships, 53, changes(812, "-ann", "+cid")) == []  # a repetition
-    assert told(memberships, 54, changes(814, "-bob")) == ["bob"]
+    assert read(memberships, 50, changes(7, "+eve", generation=39)) == []  # from an owner that was replaced
+    assert read(memberships, 51, changes(812, "-ann", "+cid")) == ["ann", "cid"]  # the first message may have any seq
+    assert read(memberships, 52, changes(813, "+ann", segment="others")) == []
+    assert read(memberships, 53, changes(812, "-ann", "+cid")) == []  # a repetition
+    assert read(memberships, 54, changes(814, "-bob")) == ["bob"]
     assert inside(memberships) == [("buyers", "cid")]
     assert memberships.offsets() == {0: 55}
 
@@ -95,8 +95,8 @@ def test_a_snapshot_is_where_its_changes_begin(sample: ModuleType, tmp_path: Pat
 def test_all_segments_are_followed_from_the_beginning_of_the_topic(sample: ModuleType) -> None:
     memberships = sample.Memberships()
     assert memberships.take(0, 0, "OwnerStarted", {}) == []
-    assert told(memberships, 1, changes(0, "+ann", generation=0)) == ["ann"]
-    assert told(memberships, 2, changes(1, "+ann", generation=0, segment="others")) == ["ann"]
+    assert read(memberships, 1, changes(0, "+ann", generation=0)) == ["ann"]
+    assert read(memberships, 2, changes(1, "+ann", generation=0, segment="others")) == ["ann"]
     assert memberships.take(0, 3, None, None) == []
     assert inside(memberships) == [("buyers", "ann"), ("others", "ann")]
     assert memberships.offsets() == {0: 4}
@@ -110,14 +110,14 @@ def test_all_segments_are_followed_from_the_beginning_of_the_topic(sample: Modul
         (changes(0, "-cid", generation=60), "offset 61: duplicate change of ('acme', 'buyers', 'cid')"),
     ],
 )
-def test_what_contradicts_the_members_is_refused_and_nothing_of_it_kept(
+def test_contradicting_changes_are_refused_whole(
     sample: ModuleType, tmp_path: Path, message: dict[str, Any], why: str
 ) -> None:
     memberships = begun(sample, tmp_path)
     memberships.take(0, 60, "OwnerStarted", {})
     memberships.db.commit()
     with pytest.raises(sample.ContradictionError) as refused, memberships.db:
-        told(memberships, 61, message)
+        read(memberships, 61, message)
     assert str(refused.value) == f"partition 0 {why}"
     assert (inside(memberships), memberships.offsets()) == ([("buyers", "ann"), ("buyers", "bob")], {0: 61})
 
@@ -131,7 +131,7 @@ def test_what_contradicts_the_members_is_refused_and_nothing_of_it_kept(
         ({"digest": "x:2:0:0"}, "the rows come to"),
     ],
 )
-def test_an_export_that_is_not_the_snapshot_as_a_whole_is_no_beginning(
+def test_partial_export_of_a_snapshot_is_refused_as_a_start(
     sample: ModuleType, tmp_path: Path, changed: dict[str, Any], why: str
 ) -> None:
     memberships = sample.Memberships()
@@ -140,14 +140,14 @@ def test_an_export_that_is_not_the_snapshot_as_a_whole_is_no_beginning(
     assert (inside(memberships), memberships.offsets()) == ([], {})
 
 
-def test_a_store_goes_on_where_it_was_left(sample: ModuleType, tmp_path: Path) -> None:
+def test_store_continues_at_its_position(sample: ModuleType, tmp_path: Path) -> None:
     store = tmp_path / "members.sqlite"
     first = sample.Memberships(store)
     first.begin(*export(tmp_path))
     with first.db:
-        told(first, 50, changes(3, "+cid"))
-    told(first, 51, changes(4, "-cid"))  # and it dies before this is committed
+        read(first, 50, changes(3, "+cid"))
+    read(first, 51, changes(4, "-cid"))  # and it dies before this is committed
     first.db.close()
     again = sample.Memberships(store)
     assert (again.offsets(), again.followed) == ({0: 51}, ("acme", "buyers"))
-    assert told(again, 51, changes(4, "-cid")) == ["cid"]
+    assert read(again, 51, changes(4, "-cid")) == ["cid"]

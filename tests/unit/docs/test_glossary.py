@@ -32,7 +32,7 @@ def texts() -> Iterator[Path]:
     yield from (ROOT / "README.md", ROOT / "ARCHITECTURE.md")
 
 
-def test_each_term_stands_once_and_its_owner_exists() -> None:
+def test_each_term_is_defined_once_and_its_owner_exists() -> None:
     page = PAGE.read_text()
     rows = page.partition("## Retired")[0].count("\n| ") - 1  # without the heading
     owned = OWNED.findall(page)
@@ -42,7 +42,7 @@ def test_each_term_stands_once_and_its_owner_exists() -> None:
     assert [name for _, name in owned if not exists(name)] == []
 
 
-def test_a_retired_word_is_used_nowhere() -> None:
+def test_retired_words_are_unused() -> None:
     words = RETIRED.findall(PAGE.read_text().partition("## Retired")[2])
     assert len(words) >= 5
     used = re.compile(rf"\b({'|'.join(words)})\b")

@@ -9,13 +9,13 @@ TEXT = (ROOT / "docs" / "lifecycle.md").read_text()
 HAPPENS = ("crash", "timeout", "retry", "cancel", "duplicate")
 
 
-def test_every_state_has_an_outcome_and_a_test_for_everything_that_may_happen_in_it() -> None:
+def test_every_state_has_an_outcome_and_tests_for_every_event() -> None:
     rows = re.findall(r"^\| ([A-Z]+) \| (\w+) \| (.+) \| (`test_.+`) \|$", TEXT, re.MULTILINE)
     assert {(state, what) for state, what, _, _ in rows} == set(itertools.product(STATES, HAPPENS))
     assert len(rows) == len(STATES) * len(HAPPENS)
 
 
-def test_every_test_that_the_lifecycle_names_exists() -> None:
+def test_every_test_of_the_lifecycle_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", TEXT))
     defined = {
         name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())

@@ -62,7 +62,7 @@ def found(connection: duckdb.DuckDBPyConnection, text: str) -> str:
     return ", ".join(sorted(user for (user,) in connection.execute(sql, parameters).fetchall()))
 
 
-def test_the_rules_of_the_document_are_read_and_asked() -> None:
+def test_documented_rules_parse_and_run() -> None:
     conditions = [text for cell, _ in rows_with_code("How a rule is built") for text in re.findall(r"`([^`]+)`", cell)]
     with tenant() as connection:
         for text in BLOCKS + [text for text in conditions if text[0].isalpha()]:
@@ -78,7 +78,7 @@ def rows_with_code(title: str) -> list[tuple[str, str]]:
     return re.findall(r"^\| (`[^|]*?) \| ([^|]*?) ?\|$", section(title), re.MULTILINE)
 
 
-def test_the_example_finds_whom_the_document_says() -> None:
+def test_documented_example_finds_the_documented_users() -> None:
     with tenant() as connection:
         examples = rows("Example")
         assert {text: found(connection, text) for text, _ in examples} == dict(examples)
@@ -86,7 +86,7 @@ def test_the_example_finds_whom_the_document_says() -> None:
     assert f"T = {NOW.isoformat().replace('+00:00', 'Z')}, in {ZONE}" in TEXT
 
 
-def test_what_the_document_says_is_refused_is_refused() -> None:
+def test_documented_refusals_are_refused() -> None:
     refused = [
         re.findall(r"^\| `([^|]*?)` \|", line)[0] for line in section("What is refused").splitlines() if "| `" in line
     ]
@@ -96,7 +96,7 @@ def test_what_the_document_says_is_refused_is_refused() -> None:
     assert len(refused) == 10
 
 
-def test_the_json_of_the_document_is_its_first_rule() -> None:
+def test_documented_json_equals_the_first_rule() -> None:
     [block] = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
     rule = parse_rule(BLOCKS[0])
     assert rule_record(rule) == json.loads(block)
@@ -104,7 +104,7 @@ def test_the_json_of_the_document_is_its_first_rule() -> None:
     assert f"is `{rule_hash(rule)}`" in " ".join(TEXT.split())
 
 
-def test_the_limits_and_words_of_the_document_are_those_of_the_code() -> None:
+def test_documented_limits_and_keywords_match_the_code() -> None:
     text = " ".join(TEXT.split())
     assert f"more than {MAX_CHARACTERS:,} characters, or more than {MAX_TERMS:,} conditions and values" in text
     assert f"compared with 0 to {MAX_TIMES:,} times" in text

@@ -19,7 +19,7 @@ def test_every_test_of_the_page_exists() -> None:
     assert named - defined == set()
 
 
-def test_the_placeholders_of_the_page_are_filled_as_it_says() -> None:
+def test_documented_placeholders_are_filled_as_shown() -> None:
     times = timetable("cron(0 6 * * ? *)", "Europe/Berlin", 0)
     due = times.after(1_795_600_000_000)
     assert due is not None

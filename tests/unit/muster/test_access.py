@@ -14,7 +14,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     return {"MUSTER_HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
 
 
-def test_variables_come_first_then_the_home_then_what_was_saved(env: dict[str, str], tmp_path: Path) -> None:
+def test_environment_precedes_home_and_saved_access(env: dict[str, str], tmp_path: Path) -> None:
     save_access(Access(url="https://muster.example", token="saved"), env)
     assert find_access(env) == Access(url="https://muster.example", token="saved")
     (tmp_path / "home" / "api").mkdir(parents=True)
@@ -26,7 +26,7 @@ def test_variables_come_first_then_the_home_then_what_was_saved(env: dict[str, s
     assert find_access(given) == Access(url="https://other.example", token="given")
 
 
-def test_a_token_goes_to_no_other_address_than_its_own(env: dict[str, str], tmp_path: Path) -> None:
+def test_token_is_sent_only_to_its_own_address(env: dict[str, str], tmp_path: Path) -> None:
     save_access(Access(url="https://muster.example", token="saved"), env)
     (tmp_path / "home" / "api").mkdir(parents=True)
     (tmp_path / "home" / "api" / "token").write_text("own")
@@ -37,13 +37,13 @@ def test_a_token_goes_to_no_other_address_than_its_own(env: dict[str, str], tmp_
     assert refused.value.code == "NO_ACCESS"
 
 
-def test_without_any_the_error_says_how_to_get_one(env: dict[str, str]) -> None:
+def test_missing_access_error_explains_the_remedy(env: dict[str, str]) -> None:
     with pytest.raises(ApiError, match=r"muster up.*muster login") as refused:
         find_access(env)
     assert refused.value.code == "NO_ACCESS"
 
 
-def test_what_is_saved_is_private_and_can_be_forgotten(env: dict[str, str]) -> None:
+def test_saved_access_is_private_and_removable(env: dict[str, str]) -> None:
     file = save_access(Access(url="https://muster.example", token="saved"), env)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
@@ -52,7 +52,7 @@ def test_what_is_saved_is_private_and_can_be_forgotten(env: dict[str, str]) -> N
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"url": "https://x"}', "\0"])
-def test_a_damaged_file_says_where_it_is(env: dict[str, str], content: str) -> None:
+def test_damaged_access_file_is_named(env: dict[str, str], content: str) -> None:
     file = save_access(Access(url="https://muster.example", token="saved"), env)
     file.write_text(content)
     with pytest.raises(ApiError, match=str(file)) as refused:
@@ -71,7 +71,7 @@ def test_unwritable_token_file_is_named(env: dict[str, str], tmp_path: Path) -> 
     "url",
     ["http://muster.example", "ftp://x", "muster.example", "https://", "https://me:secret@x", "https://x/?a=b", ""],
 )
-def test_a_token_is_not_sent_where_others_could_read_it(url: str) -> None:
+def test_token_is_not_sent_unencrypted(url: str) -> None:
     with pytest.raises(ApiError) as refused:
         Access(url=url, token="x")
     assert refused.value.code == "BAD_URL"

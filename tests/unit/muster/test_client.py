@@ -193,7 +193,7 @@ def _template(path: str) -> str:
     raise AssertionError(path)
 
 
-def test_a_list_is_fetched_page_by_page_as_it_is_read(
+def test_list_is_fetched_lazily_page_by_page(
     world: World, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("muster.calls.PAGE", 1)
@@ -212,9 +212,7 @@ def test_a_list_is_fetched_page_by_page_as_it_is_read(
     ]
 
 
-def test_events_are_the_present_states_and_then_that_everything_has_come(
-    world: World, transport: AsgiTransport
-) -> None:
+def test_events_start_with_current_states_and_a_ready_mark(world: World, transport: AsgiTransport) -> None:
     events = muster(world, transport).events(ACME)
     found = list(takewhile(lambda event: event["kind"] != "ready", events))
     shown = {
@@ -228,9 +226,7 @@ def test_events_are_the_present_states_and_then_that_everything_has_come(
     assert lost["as_of"] is not None
 
 
-def test_a_stream_that_is_lost_is_taken_up_again_until_the_token_is_refused(
-    world: World, transport: AsgiTransport
-) -> None:
+def test_lost_stream_reconnects_until_the_token_is_refused(world: World, transport: AsgiTransport) -> None:
     client, pauses = muster(world, transport), list[float]()
     events = follow(
         lambda: client._calls.stream("/tenants/{}/events", ACME, query={"kind": "audience"}), sleep=pauses.append
@@ -244,7 +240,7 @@ def test_a_stream_that_is_lost_is_taken_up_again_until_the_token_is_refused(
     assert pauses == [PAUSES_S[0]] * 2
 
 
-def test_a_stream_without_a_connection_waits_longer_and_longer_and_says_once_that_it_is_lost() -> None:
+def test_disconnected_stream_backs_off_and_reports_the_loss_once() -> None:
     attempts, pauses = list[int](), list[float]()
 
     @contextmanager
@@ -259,7 +255,7 @@ def test_a_stream_without_a_connection_waits_longer_and_longer_and_says_once_tha
     assert pauses == [0.5, 2.0, 5.0, 10.0, 10.0, 10.0]
 
 
-def test_a_first_connection_that_fails_is_an_error() -> None:
+def test_failed_first_connection_is_an_error() -> None:
     def connect() -> AbstractContextManager[Iterator[bytes]]:
         raise ApiError("API_UNREACHABLE", "down", kind="retriable")
 
@@ -267,7 +263,7 @@ def test_a_first_connection_that_fails_is_an_error() -> None:
         next(follow(connect))
 
 
-def test_a_caller_that_asks_too_often_is_slowed_down_and_refused_only_in_the_end(
+def test_rate_limited_caller_waits_before_an_error(
     world: World, service: Service, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.budget, "_per_s", 0.0)
@@ -284,7 +280,7 @@ def test_a_caller_that_asks_too_often_is_slowed_down_and_refused_only_in_the_end
 
 
 @pytest.mark.parametrize("name", ["../../beta/jobs", "a/b", "a?b", "a#b", "a b", "ä"])
-def test_a_name_stays_one_part_of_the_path(world: World, transport: AsgiTransport, name: str) -> None:
+def test_name_is_escaped_as_one_path_segment(world: World, transport: AsgiTransport, name: str) -> None:
     with pytest.raises(ApiError):
         muster(world, transport).audience(ACME, name)
     ((_, path),) = transport.sent
@@ -292,7 +288,7 @@ def test_a_name_stays_one_part_of_the_path(world: World, transport: AsgiTranspor
     assert unquote(path.rpartition("/")[2]) == name
 
 
-def test_a_problem_is_an_error_with_its_code_values_and_request(world: World, transport: AsgiTransport) -> None:
+def test_problem_raises_an_error_with_code_values_and_request(world: World, transport: AsgiTransport) -> None:
     with pytest.raises(ApiError) as refused:
         muster(world, transport).job(ACME, id_of(ACME, 77))
     error = refused.value
@@ -311,7 +307,7 @@ def test_a_problem_is_an_error_with_its_code_values_and_request(world: World, tr
         (302, "application/json", b"{}", "user"),
     ],
 )
-def test_what_is_no_answer_of_muster_is_said_to_be_none(status: int, content_type: str, body: bytes, kind: str) -> None:
+def test_foreign_answer_is_reported_as_such(status: int, content_type: str, body: bytes, kind: str) -> None:
     class Other:
         def send(self, *_: Any) -> Answer:
             return status, {"content-type": content_type}, body
@@ -328,18 +324,18 @@ def test_what_is_no_answer_of_muster_is_said_to_be_none(status: int, content_typ
 
 
 @pytest.mark.parametrize(("theirs", "own"), [("0.3.1", "0.2.9"), ("0.2.0", "0.3.0"), ("unknown", "0.1.0")])
-def test_client_and_service_work_together_one_version_apart(theirs: str, own: str) -> None:
+def test_client_and_service_tolerate_one_version_difference(theirs: str, own: str) -> None:
     check_version(theirs, own)
 
 
 @pytest.mark.parametrize(("theirs", "own"), [("0.4.0", "0.2.0"), ("0.1.0", "0.3.0"), ("1.0.0", "0.9.0")])
-def test_further_apart_client_and_service_say_which_one_is_old(theirs: str, own: str) -> None:
+def test_larger_version_difference_names_the_older_side(theirs: str, own: str) -> None:
     with pytest.raises(ApiError, match=rf"VERSION_MISMATCH: the service has version {theirs}, .* {own}") as error:
         check_version(theirs, own)
     assert error.value.message.endswith("update the service" if theirs == "0.1.0" else "update this command")
 
 
-def test_the_version_of_the_service_is_looked_at_in_its_first_answer(
+def test_service_version_is_read_from_its_first_answer(
     world: World, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("muster.calls.check_version", partial(check_version, own="9.9.9"))

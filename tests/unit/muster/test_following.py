@@ -57,13 +57,13 @@ def states(service: Service) -> list[str]:
     return [job["state"] for job in service.follow()]
 
 
-def test_a_job_is_followed_to_its_end_and_not_asked_for_again() -> None:
+def test_job_is_polled_until_its_end() -> None:
     service = Service(iter(["VERIFYING", "AWAITING", "READY", "never asked for"]))
     assert states(service) == ["VERIFYING", "AWAITING", "READY"]
     assert len(service.slept) == 2
 
 
-def test_a_job_that_takes_long_is_asked_for_less_often() -> None:
+def test_long_job_is_polled_less_often() -> None:
     service = Service(chain(repeat("AWAITING", 3000), ["READY"]))
     assert states(service)[-1] == "READY"
     assert (service.slept[0], service.slept[-1]) == (FIRST_POLL_S, MAX_POLL_S)
@@ -74,7 +74,7 @@ def test_a_job_that_takes_long_is_asked_for_less_often() -> None:
     )
 
 
-def test_a_job_that_was_just_submitted_is_waited_for_and_an_old_id_is_not() -> None:
+def test_unregistered_job_is_awaited_only_if_just_submitted() -> None:
     assert states(Service(iter([UNKNOWN, UNKNOWN, "REGISTERED", "FAILED"]))) == ["REGISTERED", "FAILED"]
     old = Service(repeat(UNKNOWN), now=MADE_S + REGISTRATION_S + 1)
     with pytest.raises(ApiError, match="UNKNOWN_JOB"):
@@ -82,7 +82,7 @@ def test_a_job_that_was_just_submitted_is_waited_for_and_an_old_id_is_not() -> N
     assert old.slept == []
 
 
-def test_a_job_that_the_workflow_does_not_register_is_not_waited_for_forever() -> None:
+def test_waiting_for_registration_is_bounded() -> None:
     early = Service(repeat(UNKNOWN), now=MADE_S - 10 * REGISTRATION_S)  # a clock that is behind
     with pytest.raises(ApiError, match="NOT_REGISTERED") as refused:
         states(early)
@@ -90,7 +90,7 @@ def test_a_job_that_the_workflow_does_not_register_is_not_waited_for_forever() -
     assert REGISTRATION_S < sum(early.slept) < REGISTRATION_S + 2
 
 
-def test_short_outages_are_waited_out_and_long_ones_are_told() -> None:
+def test_short_outages_are_waited_out_and_long_ones_reported() -> None:
     assert states(Service(iter(["AWAITING", AWAY, AWAY, "AWAITING", AWAY, "CANCELLED"]))) == [
         "AWAITING",
         "AWAITING",
@@ -102,17 +102,17 @@ def test_short_outages_are_waited_out_and_long_ones_are_told() -> None:
     assert OUTAGE_S < sum(away.slept) < OUTAGE_S + 2
 
 
-def test_what_is_wrong_with_the_request_is_told_at_once() -> None:
+def test_invalid_request_is_reported_immediately() -> None:
     service = Service(repeat(ApiError("TOKEN_EXPIRED", "expired", kind="user", status=401)))
     with pytest.raises(ApiError, match="TOKEN_EXPIRED"):
         states(service)
     assert service.slept == []
 
 
-def test_final_states_are_those_of_all_kinds_of_jobs() -> None:
+def test_final_states_cover_all_kinds_of_jobs() -> None:
     assert {*jobs.FINAL, *export_jobs.ENDED} == ENDED
 
 
 @pytest.mark.parametrize("made_ms", [0, 1, 1_700_000_000_123, 2**48 - 1])
-def test_a_job_id_tells_when_it_was_made(made_ms: int) -> None:
+def test_job_id_contains_its_creation_time(made_ms: int) -> None:
     assert submitted_s(new_job_id(made_ms, b"0123456789")) == made_ms / 1000

@@ -87,7 +87,7 @@ IMPOSTORS: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
-def test_a_listener_that_cannot_prove_that_it_knows_the_token_never_receives_it(impostor: str) -> None:
+def test_unproven_listener_never_receives_the_token(impostor: str) -> None:
     with listening([IMPOSTORS[impostor]]) as (listener, client), pytest.raises(ApiError) as refused:
         client.me()
     assert (refused.value.code, refused.value.kind) == ("UNPROVEN_SERVICE", "user")
@@ -108,7 +108,7 @@ def test_a_refused_listener_is_asked_for_a_proof_again() -> None:
     assert [len(heads) for heads in listener.received] == [2, 1, 1]
 
 
-def test_a_proof_that_was_passed_on_by_another_listener_is_refused() -> None:
+def test_relayed_proof_is_refused() -> None:
     relayed: Answer = lambda target, _: proof(target, "127.0.0.1:18480")  # noqa: E731  # as the others
     with listening([relayed]) as (listener, client), pytest.raises(ApiError) as refused:
         client.me()
@@ -118,7 +118,7 @@ def test_a_proof_that_was_passed_on_by_another_listener_is_refused() -> None:
     assert SECRET.encode() not in head
 
 
-def test_the_token_goes_out_on_the_connection_that_was_proven_and_a_new_one_is_proven_again() -> None:
+def test_token_is_sent_only_on_a_proven_connection() -> None:
     answers: list[Answer] = [proof, lambda *_: http(ME)]
     with listening(answers, answers) as (listener, client):
         assert client.me()["name"] == client.me()["name"] == "owner"
@@ -129,7 +129,7 @@ def test_the_token_goes_out_on_the_connection_that_was_proven_and_a_new_one_is_p
     assert len(nonces) == 2
 
 
-def test_nothing_follows_a_proof_whose_connection_is_closed() -> None:
+def test_closed_connection_after_a_proof_sends_nothing() -> None:
     closing: Answer = lambda target, address: proof(target, address, more="Connection: close\r\n")  # noqa: E731
     with listening([closing]) as (listener, client), pytest.raises(ApiError, match="API_UNREACHABLE"):
         client.me()
@@ -137,14 +137,14 @@ def test_nothing_follows_a_proof_whose_connection_is_closed() -> None:
     assert SECRET.encode() not in head
 
 
-def test_a_stream_asks_for_a_proof_too() -> None:
+def test_stream_requests_a_proof() -> None:
     with listening([IMPOSTORS["a page"]]) as (listener, client), pytest.raises(ApiError, match="UNPROVEN_SERVICE"):
         next(client.events("acme"))
     ((head,),) = listener.received
     assert SECRET.encode() not in head
 
 
-def test_an_incomplete_token_is_not_sent_either() -> None:
+def test_incomplete_token_is_not_sent() -> None:
     listener = Listener([proof])
     with (
         Client(Access(url=f"http://{listener.address}", token="mst_x")) as client,
@@ -171,7 +171,7 @@ def test_the_service_proves_that_it_knows_a_token(client: AsgiClient, world: Wor
     assert asked(client, token.token_id, nonce)["proof"] == proof_of(digest, nonce, address), "so that it can say why"
 
 
-def test_a_proof_for_an_unknown_token_looks_like_any_other(client: AsgiClient, world: World) -> None:
+def test_proof_for_an_unknown_token_is_indistinguishable(client: AsgiClient, world: World) -> None:
     unknown, nonce = "0" * 26, "ab" * 32
     first = asked(client, unknown, nonce)
     assert first == asked(client, unknown, nonce)
@@ -196,7 +196,5 @@ def test_a_challenge_has_an_id_and_a_nonce(client: AsgiClient, token_id: str, no
         (("172.18.0.5", 28480), "127.0.0.1:28480"),
     ],
 )
-def test_a_service_in_a_container_proves_the_address_that_the_machine_publishes(
-    server: tuple[str, int], address: str
-) -> None:
+def test_containerised_service_proves_its_published_address(server: tuple[str, int], address: str) -> None:
     assert Site(published="127.0.0.1:28480").listener({"type": "http", "server": server}) == address

@@ -76,7 +76,7 @@ class Uploading(Client):
 
 
 @pytest.mark.parametrize("fault", ["silent", 503, 403], ids=["time-out", "busy", "expired"])
-def test_what_the_store_does_not_take_is_sent_again_by_a_fresh_request(
+def test_upload_refused_by_the_store_is_retried_with_a_fresh_request(
     store: Store, file: Path, pauses: list[float], fault: int | str
 ) -> None:
     store.faults["/file"], sent = [fault] * 2, list[int]()
@@ -85,9 +85,7 @@ def test_what_the_store_does_not_take_is_sent_again_by_a_fresh_request(
     assert (client.signed, sum(sent), pauses) == (["file"] * 3, len(CONTENT), [0.5, 1.0])
 
 
-def test_a_file_that_has_arrived_without_an_answer_is_not_sent_again(
-    store: Store, file: Path, pauses: list[float]
-) -> None:
+def test_arrived_file_is_not_resent_after_a_lost_answer(store: Store, file: Path, pauses: list[float]) -> None:
     store.faults["/file"] = ["lost"]
     assert Uploading(store).send_file("acme", file) == {"/file": CONTENT}
     assert (len(store.hosts), len(pauses)) == (1, 1)
@@ -97,7 +95,7 @@ def test_a_file_that_has_arrived_without_an_answer_is_not_sent_again(
     ("fault", "code", "tries"),
     [(503, "UPLOAD_REFUSED", SENDS), ("silent", "UPLOAD_UNREACHABLE", SENDS), (400, "UPLOAD_REFUSED", 1)],
 )
-def test_what_is_never_taken_is_an_error_after_some_tries(
+def test_permanently_refused_upload_is_an_error(
     store: Store, file: Path, pauses: list[float], fault: int | str, code: str, tries: int
 ) -> None:
     store.faults["/file"] = [fault] * SENDS
@@ -106,7 +104,7 @@ def test_what_is_never_taken_is_an_error_after_some_tries(
     assert len(store.hosts) == tries
 
 
-def test_a_large_file_is_sent_in_parts_of_which_one_that_fails_is_sent_again_alone(
+def test_large_file_is_sent_in_parts_and_only_failed_parts_are_resent(
     store: Store, file: Path, pauses: list[float]
 ) -> None:
     store.faults["/part2"], sent = [403, "silent", 503], list[int]()
@@ -118,7 +116,7 @@ def test_a_large_file_is_sent_in_parts_of_which_one_that_fails_is_sent_again_alo
 
 
 @pytest.mark.parametrize("parts", [False, True])
-def test_a_service_that_is_away_when_all_has_arrived_is_waited_for(
+def test_service_outage_after_the_last_part_is_waited_out(
     store: Store, file: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch, *, parts: bool
 ) -> None:
     monkeypatch.setattr("muster.repeating.PAUSE_S", 0.0)
@@ -128,7 +126,7 @@ def test_a_service_that_is_away_when_all_has_arrived_is_waited_for(
     assert len(store.hosts) == (3 if parts else 1)  # nothing was sent again
 
 
-def test_a_file_that_becomes_shorter_is_not_waited_for(store: Store, file: Path) -> None:
+def test_shrinking_file_is_refused(store: Store, file: Path) -> None:
     request = {"method": "PUT", "url": f"{store.url}/file?signed", "headers": {"Content-Length": "11"}}
     with pytest.raises(ApiError, match="shorter"):
         send_piece(request, file, 0, len(CONTENT) + 1)

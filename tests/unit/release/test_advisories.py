@@ -88,7 +88,7 @@ def checkout(tmp_path: Path) -> Path:
     ],
     ids=["nothing known", "a Python package", "an npm package"],
 )
-def test_what_is_known_is_named_and_the_day_is_kept(
+def test_known_vulnerabilities_are_named_and_the_day_is_kept(
     checkout: Path,
     databases: Databases,
     monkeypatch: pytest.MonkeyPatch,
@@ -103,7 +103,7 @@ def test_what_is_known_is_named_and_the_day_is_kept(
     assert last_checked(checkout) == "2026-12-01"
 
 
-def test_databases_that_are_away_are_named_and_leave_the_day(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_databases_are_named_and_keep_the_day(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     lines: list[str] = []
     assert check(checkout, DAY, lines.append, Databases(osv=NOWHERE, npm=NOWHERE)) == "not checked"

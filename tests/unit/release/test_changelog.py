@@ -11,7 +11,7 @@ OLDER = "\n## [0.1.0] - 2026-01-02\n\n### Added\n- The first thing.\n"
 
 
 @pytest.mark.parametrize("older", ["", OLDER])
-def test_unreleased_entries_get_a_version_and_a_date_and_nothing_is_unreleased(older: str) -> None:
+def test_unreleased_entries_get_a_version_and_a_date(older: str) -> None:
     after = dated(BEFORE + older, Version(0, 2, 0), DAY)
     assert after == (
         "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-11-28\n\n### Added\n- A thing.\n  In two lines.\n" + older
@@ -20,7 +20,7 @@ def test_unreleased_entries_get_a_version_and_a_date_and_nothing_is_unreleased(o
 
 
 @pytest.mark.parametrize("body", ["", "\n", "\n### Added\n", "\n### Added\n\n### Changed\n-\n"])
-def test_headings_alone_are_no_entries(body: str) -> None:
+def test_headings_are_not_entries(body: str) -> None:
     text = f"# Changelog\n\n## [Unreleased]\n{body}{OLDER}"
     assert unreleased(text) == ""
     with pytest.raises(ValueError, match="no unreleased entries"):

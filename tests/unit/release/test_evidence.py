@@ -29,7 +29,7 @@ def changed(root: Path) -> tuple[str, ...]:
     return found.changed
 
 
-def test_a_change_of_what_it_covers_outdates_it_and_no_other_change_does(project: Path) -> None:
+def test_only_changes_of_covered_code_outdate_evidence(project: Path) -> None:
     written(project, git(project, "rev-parse", "--short=7", "HEAD"))
     commit(project, shell__c="C = 2\n", core__side__b="B = 2\n")
     assert changed(project) == ()
@@ -39,7 +39,7 @@ def test_a_change_of_what_it_covers_outdates_it_and_no_other_change_does(project
     assert changed(project) == ()
 
 
-def test_a_file_that_went_elsewhere_is_a_change(project: Path) -> None:
+def test_moved_file_is_a_change(project: Path) -> None:
     written(project, git(project, "rev-parse", "--short=7", "HEAD"))
     git(project, "mv", "core/a.py", "shell/a.py")
     commit(project)
@@ -57,14 +57,14 @@ def test_the_version_is_no_change_of_the_package_that_has_it(
     assert changed(project) == outdated
 
 
-def test_the_page_says_what_failed_and_what_ran_with_changes(project: Path) -> None:
+def test_page_names_failures_and_runs_with_uncommitted_changes(project: Path) -> None:
     head = git(project, "rev-parse", "--short=7", "HEAD")
     written(project, f"{head} with changes, 12 behind", "- **failed:** it broke\n")
     [found] = shown(project, [exhibit()])
     assert (found.commit, found.with_changes, found.failed) == (head, True, True)
 
 
-def test_an_unknown_commit_and_a_missing_section_are_no_evidence(project: Path) -> None:
+def test_unknown_commit_or_missing_section_is_no_evidence(project: Path) -> None:
     assert [found.commit for found in shown(project, [exhibit()])] == [None]
     written(project, "abcdef0")
     assert [found.commit for found in shown(project, [exhibit()])] == [None]

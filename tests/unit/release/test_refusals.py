@@ -24,17 +24,17 @@ def reasons(**changes: object) -> list[str]:
     return [refusal.why for refusal in refusals(replace(READY, **changes))]  # type: ignore[arg-type]
 
 
-def test_a_new_version_of_a_clean_main_with_entries_and_fresh_evidence_is_made() -> None:
+def test_clean_main_with_entries_and_fresh_evidence_is_released() -> None:
     assert refusals(READY) == ()
 
 
 @pytest.mark.parametrize("asked", ["0.2", "v0.2.0", "0.2.0rc1", "00.2.0", "0.2.0\n", "٠.٢.٠", ""])
-def test_what_is_not_three_numbers_is_refused(asked: str) -> None:
+def test_version_without_three_numbers_is_refused(asked: str) -> None:
     assert reasons(asked=asked) == [f"{asked!r} is not a version"]
 
 
 @pytest.mark.parametrize("asked", ["0.1.0", "0.0.9"])
-def test_a_version_that_is_not_newer_is_refused(asked: str) -> None:
+def test_older_or_equal_version_is_refused(asked: str) -> None:
     assert reasons(asked=asked, tags=()) == [f"{asked} is not newer than 0.1.0"]
 
 
@@ -43,18 +43,18 @@ def test_versions_compare_by_number() -> None:
     assert reasons(asked="0.9.0", current=Version(0, 10, 0)) == ["0.9.0 is not newer than 0.10.0"]
 
 
-def test_a_tag_that_exists_is_refused() -> None:
+def test_existing_tag_is_refused() -> None:
     assert reasons(tags=("v0.1.0", "v0.2.0")) == ["the tag v0.2.0 exists"]
 
 
 @pytest.mark.parametrize(
     ("branch", "why"), [("mine", "this is on the branch mine"), ("", "this is on no branch"), ("main2", None)]
 )
-def test_a_branch_that_is_not_main_is_refused(branch: str, why: str | None) -> None:
+def test_branch_other_than_main_is_refused(branch: str, why: str | None) -> None:
     assert reasons(branch=branch) == [why or f"this is on the branch {branch}"]
 
 
-def test_a_tree_with_changes_is_refused_and_its_files_are_named() -> None:
+def test_uncommitted_changes_are_refused_and_named() -> None:
     few, many = (" M a.py", "?? b.py"), tuple(f" M {name}.py" for name in "abcdef")
     assert reasons(uncommitted=few) == ["the working tree has changes: a.py, b.py"]
     assert reasons(uncommitted=many) == ["the working tree has changes: a.py, b.py, c.py and 3 more"]
@@ -76,13 +76,13 @@ def test_a_changelog_without_entries_is_refused() -> None:
         (replace(FRESH, commit=None), "docs/evidence.md has no evidence for a commit that git knows"),
     ],
 )
-def test_an_exhibit_that_is_outdated_or_not_green_is_refused(shown: Shown, why: str) -> None:
+def test_outdated_or_failed_exhibit_is_refused(shown: Shown, why: str) -> None:
     [refusal] = refusals(replace(READY, evidence=(shown, FRESH)))
     assert refusal.why == f"schedules: {why}"
     assert refusal.remedy == "make prove EXHIBIT=schedules, then commit docs/evidence.md"
 
 
-def test_all_reasons_are_given_at_once_and_each_has_a_remedy() -> None:
+def test_all_reasons_are_listed_together_with_remedies() -> None:
     everything = State(
         asked="0.1.0",
         current=Version(0, 1, 0),

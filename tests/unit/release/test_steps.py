@@ -38,9 +38,7 @@ def test_a_release_dates_the_changelog_sets_the_version_commits_and_tags(project
     assert "images: skipped, Docker does not answer" in said
 
 
-def test_a_step_that_fails_leaves_neither_changes_nor_a_tag(
-    project: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_step_leaves_no_changes_or_tag(project: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise StepError("the wheel lacks core/a.py")
 
@@ -72,20 +70,20 @@ def test_images_carry_the_version(project: Path, monkeypatch: pytest.MonkeyPatch
     assert said == ["images: muster:0.2.0, muster-stack:0.2.0"]
 
 
-def test_the_version_of_others_is_left_alone(project: Path) -> None:
+def test_versions_of_other_packages_are_unchanged(project: Path) -> None:
     set_version(project, VERSION)
     text = (project / "pyproject.toml").read_text()
     assert '    "lib==0.1.0",\n' in text
     assert text.endswith('[tool.other]\nversion = "0.1.0"\n')
 
 
-def test_a_file_without_a_place_for_the_version_is_named(project: Path) -> None:
+def test_file_without_a_version_is_named(project: Path) -> None:
     (project / "muster/__init__.py").write_text("")
     with pytest.raises(ValueError, match=r"muster/__init__\.py has the version in 0 places"):
         set_version(project, VERSION)
 
 
-def test_an_archive_that_lacks_a_file_is_named_with_it() -> None:
+def test_archive_without_a_file_is_named_with_it() -> None:
     complete(Path("a.whl"), ["m/a.py", "m/b.avsc", "more"], ["m/a.py", "m/b.avsc"])
     with pytest.raises(StepError, match=r"a\.whl lacks m/b\.avsc, m/c\.json"):
         complete(Path("a.whl"), ["m/a.py"], ["m/a.py", "m/c.json", "m/b.avsc"])
@@ -112,7 +110,7 @@ class Runner:
         return code, "".join(self._capsys.readouterr())
 
 
-def test_the_command_makes_a_release_and_says_that_nothing_is_pushed(project: Path, run: Runner) -> None:
+def test_command_makes_a_release_without_pushing(project: Path, run: Runner) -> None:
     code, printed = run("0.2.0")
     assert (code, lines(project, "tag")) == (0, ("v0.2.0",))
     assert "git push origin main v0.2.0" in printed
@@ -127,14 +125,14 @@ def test_the_command_refuses_and_changes_nothing(project: Path, run: Runner) -> 
     assert project_version(project) == Version(0, 1, 0)
 
 
-def test_a_dry_run_shows_the_release_and_makes_none(project: Path, run: Runner) -> None:
+def test_dry_run_shows_a_release_without_making_it(project: Path, run: Runner) -> None:
     code, printed = run("0.2.0", "--dry-run")
     assert (code, lines(project, "tag"), project_version(project)) == (0, (), Version(0, 1, 0))
     assert "Release 0.2.0, tag v0.2.0" in printed
     assert '+__version__ = "0.2.0"' in printed
 
 
-def test_a_dry_run_of_what_would_be_refused_goes_on_and_fails(project: Path, run: Runner) -> None:
+def test_dry_run_of_a_refused_release_continues_and_fails(project: Path, run: Runner) -> None:
     git(project, "switch", "--quiet", "--create", "mine")
     code, printed = run("0.2.0", "--dry-run")
     assert code == 1
@@ -142,14 +140,14 @@ def test_a_dry_run_of_what_would_be_refused_goes_on_and_fails(project: Path, run
     assert "Release 0.2.0, tag v0.2.0" in printed
 
 
-def test_a_dry_run_ends_where_the_steps_cannot_be_taken(run: Runner) -> None:
+def test_dry_run_ends_at_an_impossible_step(run: Runner) -> None:
     code, printed = run("0.1.0", "--dry-run")
     assert code == 1
     assert "0.1.0 is not newer than 0.1.0" in printed
     assert "Release 0.1.0" not in printed
 
 
-def test_a_program_that_fails_is_said_and_nothing_is_tagged(
+def test_failed_program_is_reported_and_nothing_is_tagged(
     project: Path, run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

@@ -8,7 +8,7 @@ from numba.core.dispatcher import Dispatcher
 from segmentation.warm import warm
 from schemas.activity import ATTRIBUTES_TYPE
 from segmentation.intake.value_maps import maps_of_columns
-from tests.property.test_segment_owners import test_what_was_told_is_what_the_whole_history_says
+from tests.property.test_segment_owners import test_emitted_changes_match_the_whole_history
 import pyarrow as pa
 
 modules = [importlib.import_module(m.name) for package in (segmentation, schemas.kernels)
@@ -19,7 +19,7 @@ compiled = lambda: {name: len(kernel.signatures) for name, kernel in kernels.ite
 assert len(kernels) > 15, kernels
 warm()
 before = compiled()
-test_what_was_told_is_what_the_whole_history_says()
+test_emitted_changes_match_the_whole_history()
 columns = [pa.array([1, 0], pa.int32()).cast(pa.int32() if field.type == pa.date32() else pa.int64()).cast(field.type)
            for field in ATTRIBUTES_TYPE.item_type]
 maps_of_columns([str(n) for n in range(len(columns))], columns, 2, ATTRIBUTES_TYPE)

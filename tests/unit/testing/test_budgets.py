@@ -45,7 +45,7 @@ def test_a_suite_is_a_folder_and_deeper_among_unit_and_integration_tests(test: s
 
 
 @pytest.mark.parametrize("processes", ["0", "2"])
-def test_suites_are_summed_and_slow_tests_without_a_reason_are_named(tmp_path: Path, processes: str) -> None:
+def test_suites_are_summed_and_unexplained_slow_tests_named(tmp_path: Path, processes: str) -> None:
     files = {
         "conftest.py": PLUGIN,
         "tests/integration/lake/test_slow.py": SLOW,

@@ -13,7 +13,7 @@ from orchestration.platform.settings import Secret
 from tests.fakes.catalog import Restorable
 
 
-def test_what_others_have_committed_is_taken_back_every_time(tmp_path: Path) -> None:
+def test_commits_are_rolled_back_between_tests(tmp_path: Path) -> None:
     template, file = tmp_path / "template.db", tmp_path / "catalog.db"
     with closing(sqlite3.connect(template)) as connection, connection:
         connection.execute("CREATE TABLE jobs AS SELECT 'first' AS name")
@@ -28,7 +28,7 @@ def test_what_others_have_committed_is_taken_back_every_time(tmp_path: Path) -> 
             assert catalog.execute("SELECT name FROM jobs").fetchall() == [("first",)]
 
 
-def test_what_was_compiled_for_one_catalog_is_not_compiled_for_the_next(tmp_path: Path) -> None:
+def test_compiled_statements_are_shared_between_catalogs(tmp_path: Path) -> None:
     jobs = sa.Table("jobs_of_test_catalogs", sa.MetaData(), sa.Column("name", sa.String))
     with patch.object(SQLiteCompiler, "visit_select", autospec=True, side_effect=SQLiteCompiler.visit_select) as select:
         for name in ("first", "second"):

@@ -47,7 +47,7 @@ def test_an_order_follows_from_its_seed_and_keeps_files_together() -> None:
     assert within[0] != within[1]
 
 
-def test_a_flaky_test_is_found_and_a_second_call_goes_on(tmp_path: Path) -> None:
+def test_flaky_test_is_found_and_a_second_call_resumes(tmp_path: Path) -> None:
     write_suite(tmp_path, {"test_a.py": STEADY, "test_b.py": FLAKY})
     hunt = ["tests.hunt", "--times", "3", "--load", "1", "--processes", "0", "--log", "hunted"]
     first = run(tmp_path, [*hunt, "--seed", "7"])
@@ -105,7 +105,7 @@ def begun(folder: Path, hunt: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
             hunting.kill()
 
 
-def test_a_killed_hunt_leaves_no_process_and_goes_on_with_what_it_knows(tmp_path: Path) -> None:
+def test_killed_hunt_leaves_no_process_and_resumes(tmp_path: Path) -> None:
     write_suite(tmp_path, {"test_a.py": STEADY, "test_b.py": HELD})
     hunt = ["tests.hunt", "--times", "1", "--load", "3", "--log", "hunted"]
     with begun(tmp_path, [*hunt, "--processes", "0", "--seed", "1"]) as hunting:
@@ -120,7 +120,7 @@ def test_a_killed_hunt_leaves_no_process_and_goes_on_with_what_it_knows(tmp_path
     assert outcomes(tmp_path / "hunted") == [(1, "test_steady", "passed"), (2, "test_held", "passed")]
 
 
-def test_an_interrupt_ends_the_run_and_is_summed_up(tmp_path: Path) -> None:
+def test_interrupt_ends_the_run_with_a_summary(tmp_path: Path) -> None:
     write_suite(tmp_path, {"test_b.py": HELD})
     hunt = ["tests.hunt", "--times", "2", "--load", "1", "--processes", "0", "--log", "hunted"]
     with begun(tmp_path, hunt) as hunting:
@@ -140,7 +140,7 @@ def test_half_a_line_at_the_end_of_a_log_is_ignored(tmp_path: Path) -> None:
     assert log.begin(tmp_path, run_).name == "0002.jsonl"
 
 
-def test_passes_count_from_the_last_failure_and_where_asked_on_one_tree(tmp_path: Path) -> None:
+def test_passes_count_since_the_last_failure_optionally_per_tree(tmp_path: Path) -> None:
     line = '{{"test": "t", "outcome": "{}", "worker": "gw0", "seconds": 1, "text": ""}}\n'
     for tree, ended in [("a", "passed"), ("a", "failed"), ("a", "passed"), ("b", "skipped"), ("b", "passed")]:
         file = log.begin(tmp_path, log.Run(seed=1, load=2, tree=tree, began_at="", arguments=[]))

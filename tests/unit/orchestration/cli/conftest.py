@@ -1,4 +1,4 @@
-"""A home with an empty catalog, for commands that need no stack, and the service on it for those that go through it."""
+"""A home with an empty catalog, for commands that need no stack, and the service on it."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext

@@ -38,7 +38,7 @@ STORED = {"stored": 1999, "duplicates": 1, "attempt": 1}
         (["orders.csv", "--audience", "vip", "--only-columns"], "an audience never keeps other columns"),
     ],
 )
-def test_what_does_not_go_together_is_refused_before_anything_is_done(
+def test_contradictory_options_are_refused_first(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["import", *arguments]) == ExitCode.USAGE
@@ -47,20 +47,20 @@ def test_what_does_not_go_together_is_refused_before_anything_is_done(
 
 @pytest.mark.usefixtures("context")
 @pytest.mark.parametrize("option", ["--keep-days", "--keep-versions"])
-def test_events_have_no_versions_to_keep_not_even_none(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_retention_options_are_refused_for_events(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     given = "0" if option == "--keep-days" else "1"
     assert main(["audiences", "configure", "_events", option, given]) == ExitCode.USAGE
     assert "_events has only import settings" in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-def test_a_spec_that_the_kind_cannot_have_is_refused_before_the_upload(capsys: pytest.CaptureFixture[str]) -> None:
+def test_spec_invalid_for_the_kind_is_refused_before_the_upload(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", "orders.csv", "--kind", "events", "--column", "paid:date"]) == ExitCode.USER_ERROR
     assert "BAD_SPEC: the column paid is date" in capsys.readouterr().err
     assert main(["import", "orders.csv", "--kind", "profiles", "--mode", "remove"]) == ExitCode.USER_ERROR
     assert "profiles are imported with mode append, not remove" in capsys.readouterr().err
 
 
-def test_a_receipt_says_what_is_stored(capsys: pytest.CaptureFixture[str]) -> None:
+def test_receipt_shows_stored_rows(capsys: pytest.CaptureFixture[str]) -> None:
     print_receipt(
         {
             "kind": "events",
@@ -92,7 +92,7 @@ def test_a_receipt_says_what_is_stored(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.usefixtures("service")
-def test_a_job_is_shown_with_its_kind_and_its_numbers(
+def test_job_is_shown_with_kind_and_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
@@ -117,7 +117,7 @@ def test_a_job_is_shown_with_its_kind_and_its_numbers(
     assert (record["kind"], record["audience"], record["outcome"]) == ("events", "_events", STORED)
 
 
-def test_a_job_that_waits_for_the_archive_shows_how_far_that_is() -> None:
+def test_job_waiting_for_the_archive_shows_its_progress() -> None:
     waiting = replace(EVENTS_JOB, state="AWAITING", evidence=EVIDENCE)
     view = JobView(
         job=waiting,

@@ -28,11 +28,11 @@ def test_an_audience_is_shown_after_every_change_and_in_the_list(capsys: pytest.
     options = ("--notify-email", "a@acme.example", "--notify-webhook", "https://acme.example/hook?token=hush")
     changed = answer(capsys, "audiences", "configure", "gold", "-t", "acme", "--allow-shrink", *options)
     assert changed["spec"] == {**made["spec"], "max_shrink_percent": None}
-    told = [
+    recipients = [
         {"channel": "email", "address": "a@acme.example"},
         {"channel": "webhook", "address": "https://acme.example/hook"},
     ]
-    assert changed["told"] == told
+    assert changed["told"] == recipients
     assert answer(capsys, "audiences", "show", "gold", "-t", "acme") == changed
     kept = answer(capsys, "audiences", "configure", "gold", "-t", "acme", "--notify-email", "b@acme.example")
     assert [one["address"] for one in kept["told"]] == ["b@acme.example", "https://acme.example/hook"]
@@ -44,7 +44,7 @@ def test_an_audience_is_shown_after_every_change_and_in_the_list(capsys: pytest.
 
 
 @pytest.mark.usefixtures("service")
-def test_people_see_what_they_saw(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_output_is_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     columns = ("--column", "age:long=Age", "--timezone", "Asia/Tokyo", "--max-reject-share", "0.1", "--refuse-empty")
     assert main(["audiences", "create", "gold", "-t", "acme", *columns]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -69,7 +69,7 @@ def test_people_see_what_they_saw(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("service")
-def test_how_events_are_read_is_shown_and_changed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_event_settings_are_shown_and_changed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = answer(capsys, "audiences", "show", "_events", "-t", "acme")
     assert (list(shown), shown["audience"]) == (["tenant", "audience", "spec"], "_events")
     changed = answer(capsys, "audiences", "configure", "_events", "-t", "acme", "--column", "total:double")
@@ -78,7 +78,7 @@ def test_how_events_are_read_is_shown_and_changed(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("service")
-def test_settings_are_reset_by_the_names_of_their_options(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_are_reset_by_option_name(capsys: pytest.CaptureFixture[str]) -> None:
     configure = ("audiences", "configure", "vip", "-t", "acme")
     before = answer(capsys, "audiences", "show", "vip", "-t", "acme")
     given = ("--mode", "append", "--null", "-", "--max-shrink", "7", "--keep-days", "3", "--keep-versions", "4")
@@ -100,7 +100,7 @@ def test_settings_are_reset_by_the_names_of_their_options(capsys: pytest.Capture
     capsys.readouterr()
 
 
-def test_a_bad_recipient_changes_nothing(
+def test_invalid_recipient_changes_nothing(
     context: Context, service: Services, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del service
@@ -110,7 +110,7 @@ def test_a_bad_recipient_changes_nothing(
     assert context.audiences.get(TenantName("acme"), AudienceName("vip")).retention.versions == 10
 
 
-def test_a_change_that_others_overtake_is_made_all_the_same(
+def test_change_overtaken_by_others_is_retried(
     service: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tenant, audience = TenantName("acme"), service.audiences.get(TenantName("acme"), AudienceName("vip"))
@@ -129,7 +129,7 @@ def test_a_change_that_others_overtake_is_made_all_the_same(
     assert (changed["retention"]["versions"], changed["spec"]["mode"]) == (3, "append")
 
 
-def test_a_difference_is_paged_by_kind_with_the_values_that_changed(
+def test_difference_is_paged_by_kind_with_changed_values(
     service: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = {
@@ -169,7 +169,5 @@ def test_a_difference_is_paged_by_kind_with_the_values_that_changed(
     ],
 )
 @pytest.mark.usefixtures("service")
-def test_what_is_refused_keeps_its_code(
-    arguments: tuple[str, ...], code: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_refusal_keeps_its_code(arguments: tuple[str, ...], code: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(capsys, "audiences", *arguments, "-t", "acme", code=3)["error"]["code"] == code

@@ -31,7 +31,7 @@ def test_commands_in_admin_that_change_something_write_an_entry() -> None:
 
 
 @pytest.mark.usefixtures("service")
-def test_a_change_is_kept_with_who_made_it_and_how_it_was_before_and_after(context: Context) -> None:
+def test_change_is_audited_with_author_and_both_states(context: Context) -> None:
     hook = "https://acme.example/hook?token=hush"
     arguments = ["audiences", "configure", "vip", "-t", "acme", "--keep-versions", "3", "--notify-webhook", hook]
     assert main(arguments) == 0
@@ -45,7 +45,7 @@ def test_a_change_is_kept_with_who_made_it_and_how_it_was_before_and_after(conte
 
 
 @pytest.mark.usefixtures("service")
-def test_what_was_refused_is_kept_with_its_error(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refused_change_is_audited_with_its_error(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     job_id = ended(context, FAULT)
     assert main(["jobs", "cancel", job_id]) == 3
     capsys.readouterr()
@@ -56,14 +56,14 @@ def test_what_was_refused_is_kept_with_its_error(context: Context, capsys: pytes
 
 
 @pytest.mark.usefixtures("service")
-def test_on_whose_behalf_someone_acts_is_a_note_and_no_identity(context: Context) -> None:
+def test_on_behalf_of_is_a_note_not_an_identity(context: Context) -> None:
     assert main(["--as", "Zoë", "tenants", "create", "globex"]) == 0
     [entry] = context.audit.search()
     assert (entry.actor, entry.arguments) == ("owner", {"as": "Zoë"})
 
 
 @pytest.mark.usefixtures("service")
-def test_every_entry_belongs_to_the_tenant_of_what_was_changed(context: Context) -> None:
+def test_entry_belongs_to_the_tenant_of_the_changed_thing(context: Context) -> None:
     job = context.jobs.get(ended(context, FAULT))
     assert main(["jobs", "cancel", job.job_id]) == 3
     assert main(["tenants", "create", "globex"]) == 0
@@ -79,7 +79,7 @@ def test_every_entry_belongs_to_the_tenant_of_what_was_changed(context: Context)
 
 
 @pytest.mark.usefixtures("service")
-def test_a_command_that_crashes_is_not_kept_as_done(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crashed_command_is_not_audited_as_done(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
@@ -90,13 +90,13 @@ def test_a_command_that_crashes_is_not_kept_as_done(context: Context, monkeypatc
 
 
 @pytest.mark.usefixtures("service")
-def test_what_only_reads_leaves_no_entry(context: Context) -> None:
+def test_reading_leaves_no_audit_entry(context: Context) -> None:
     for arguments in (["jobs", "list"], ["tenants", "list"], ["audit"], ["notifications", "list"]):
         assert main(arguments) == 0
     assert context.audit.search() == []
 
 
-def test_nobody_changes_or_deletes_an_entry(context: Context) -> None:
+def test_audit_entries_are_immutable(context: Context) -> None:
     record(context.audit, "alice", "audiences delete", "acme/vip")
     for statement in ("UPDATE audit SET actor = 'bob'", "DELETE FROM audit"):
         with pytest.raises(sa.exc.IntegrityError, match="append only"), context.database.write() as connection:
@@ -105,7 +105,7 @@ def test_nobody_changes_or_deletes_an_entry(context: Context) -> None:
 
 
 @pytest.mark.usefixtures("service")
-def test_what_muster_does_by_itself_is_kept_too(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+def test_automatic_changes_are_audited(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     job = context.jobs.get(ended(context, FAULT))
     record_automatic(context.audit, "sweeper", "cancel", job, {"state": "CANCELLED"})
     assert main(["audit", "-t", "acme", "--audience", "vip", "--since", "1h"]) == 0
@@ -113,7 +113,7 @@ def test_what_muster_does_by_itself_is_kept_too(context: Context, capsys: pytest
     assert line.split()[2:] == ["sweeper", "cancel", "acme/vip", job.job_id]
 
 
-def test_times_are_told_as_an_age_or_a_date() -> None:
+def test_times_are_parsed_as_age_or_date() -> None:
     assert since_ms("12h", 100_000_000) == 56_800_000
     assert since_ms("1970-01-02", 0) == since_ms("1970-01-02T00:00:00+00:00", 0) == 86_400_000
     for text in ("yesterday", "7w", "-1d"):

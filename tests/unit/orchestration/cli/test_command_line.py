@@ -57,14 +57,14 @@ def test_every_command_is_documented_with_its_options(path: tuple[str, ...]) -> 
                 assert f"`{option}" in section[1] + shared, option
 
 
-def test_every_command_for_a_job_takes_the_latest_one() -> None:
+def test_every_job_command_accepts_latest() -> None:
     taking = {path for path, one in LEAVES.items() if any(parameter.metavar == "JOB" for parameter in one.params)}
     by_latest = {path for path, one in LEAVES.items() if any("--latest" in parameter.opts for parameter in one.params)}
     assert ("muster", "rejects") in taking
     assert taking - by_latest == {("muster", "audit")}  # --job filters a list
 
 
-def test_the_table_of_exit_codes_is_the_documented_one() -> None:
+def test_exit_codes_match_the_documentation() -> None:
     rows = re.findall(r"^\| (\d+) \| (.+?) \|$", DOCS, re.MULTILINE)
     assert rows == [(str(int(code)), code.meaning) for code in ExitCode]
 
@@ -129,7 +129,7 @@ def test_help_loads_nothing_heavy() -> None:
         ["nonsense"],
     ],
 )
-def test_a_wrong_command_line_is_a_usage_error(arguments: list[str]) -> None:
+def test_invalid_command_line_is_a_usage_error(arguments: list[str]) -> None:
     assert main(arguments) == ExitCode.USAGE
 
 
@@ -145,21 +145,21 @@ def test_a_wrong_command_line_is_a_usage_error(arguments: list[str]) -> None:
         (["--max-shrink", "101"], "BAD_SPEC"),
     ],
 )
-def test_a_wrong_spec_is_a_user_error_before_anything_is_started(
+def test_invalid_spec_is_a_user_error_before_the_start(
     arguments: list[str], code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["import", "x.csv", "-a", "vip", *arguments]) == ExitCode.USER_ERROR
     assert capsys.readouterr().err.startswith(f"{code}: ")
 
 
-def test_a_wrong_format_of_an_export_is_a_user_error_before_anything_is_read(
+def test_invalid_export_format_is_a_user_error_before_reading(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["export", "vip", "--to", "x", "--format", "xml"]) == ExitCode.USER_ERROR
     assert capsys.readouterr().err.startswith("BAD_FORMAT: ")
 
 
-def test_what_is_no_export_is_told_without_a_stack(
+def test_invalid_export_is_reported_without_a_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
@@ -176,7 +176,7 @@ def test_what_is_no_export_is_told_without_a_stack(
     assert not (tmp_path / "home").exists()
 
 
-def test_without_a_stack_every_command_says_how_to_start_one(
+def test_commands_without_a_stack_explain_how_to_start_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
@@ -193,7 +193,7 @@ def test_without_a_stack_every_command_says_how_to_start_one(
     assert not (tmp_path / "home").exists()
 
 
-def test_an_error_of_a_json_command_is_json_on_stdout(
+def test_json_command_prints_errors_as_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
@@ -202,7 +202,7 @@ def test_an_error_of_a_json_command_is_json_on_stdout(
     assert not SESSION.json, "the next command of this process would print JSON"
 
 
-def test_status_of_a_stack_that_does_not_run_is_a_failed_check(
+def test_status_of_a_stopped_stack_is_a_failed_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
@@ -210,7 +210,7 @@ def test_status_of_a_stack_that_does_not_run_is_a_failed_check(
     assert "not running" in capsys.readouterr().out
 
 
-def test_a_command_leaves_nothing_for_the_next_one_of_its_process(
+def test_command_leaves_no_state_in_its_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))

@@ -52,17 +52,17 @@ def adding(**given: Any) -> Group:
     return group
 
 
-def test_people_get_the_text_and_notes_follow(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_output_ends_with_notes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(adding(), "add", "1", "2") == 0
     assert capsys.readouterr() == ("adding 2\n[1, 2]\n", "note 1\nnote 2\n")
 
 
-def test_programs_get_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(adding(), "add", "1", "2", "--json") == 0
     assert capsys.readouterr() == ('{\n  "sum": 3\n}\n', "note 1\nnote 2\n")
 
 
-def test_an_answer_has_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_answer_sets_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(adding(), "add", "0") == ExitCode.CHECK_FAILED
     assert capsys.readouterr().out == "adding 1\n[0]\n"
 
@@ -76,7 +76,7 @@ def test_a_command_without_a_record_has_no_json() -> None:
     assert run(adding(record=None), "add", "1", "--json") == ExitCode.USAGE
 
 
-def test_what_is_decorated_stays_a_function() -> None:
+def test_decorated_command_remains_a_function() -> None:
     @command(Group("numbers"), "one", "x one", show=print)
     def one() -> int:
         """One."""
@@ -85,7 +85,7 @@ def test_what_is_decorated_stays_a_function() -> None:
     assert one() == 1
 
 
-def test_a_function_that_has_to_know_is_told_whether_json_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_can_learn_whether_json_is_requested(capsys: pytest.CaptureFixture[str]) -> None:
     group = Group("numbers")
 
     @command(group, "ask", "x ask", show=print)

@@ -33,7 +33,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_addresses_are_shown_and_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+def test_addresses_are_shown_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["connect", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["s3"], found["kafka"]) == ("http://127.0.0.1:18333", "127.0.0.1:19092")
@@ -76,7 +76,7 @@ def test_a_snippet_of_python_is_python(capsys: pytest.CaptureFixture[str], monke
     assert isinstance(names["producer"], Producer)
 
 
-def test_keys_go_into_a_file_that_only_its_owner_may_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_are_written_to_a_private_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         assert main(["connect", "--write", "muster.keys"]) == 0
     file = tmp_path / "muster.keys"
@@ -93,7 +93,7 @@ def test_keys_go_into_a_file_that_only_its_owner_may_read(tmp_path: Path, capsys
     assert key["secret_key"] not in said.out + said.err
 
 
-def test_each_tenant_has_keys_of_its_own_that_stay(tmp_path: Path) -> None:
+def test_each_tenant_has_its_own_stable_keys(tmp_path: Path) -> None:
     for tenant, more in (("acme", ["--lake"]), ("beta", []), ("acme", ["--lake"])):
         assert main(["connect", "--write", f"{tenant}.keys", "--tenant", tenant, *more]) == 0
     acme, beta = written(tmp_path / "acme.keys"), written(tmp_path / "beta.keys")
@@ -120,7 +120,7 @@ def test_each_tenant_has_keys_of_its_own_that_stay(tmp_path: Path) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_the_key_of_a_tenant_is_made_where_the_server_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tenant_key_is_created_on_the_servers_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "home/s3/s3.json").unlink()
     assert main(["connect", "--write", "muster.keys"]) == ExitCode.USER_ERROR
     assert capsys.readouterr().err.startswith("NO_KEYS: ")
@@ -134,7 +134,7 @@ def written(file: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def test_no_other_file_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_foreign_file_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     for name in ("notes", "link"):
@@ -144,9 +144,7 @@ def test_no_other_file_is_written_over(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_at_aws_the_keys_are_those_of_a_role(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_aws_keys_come_from_a_role(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("MUSTER_S3_ENDPOINT", "")
     assert main(["connect", "--write", "muster.keys"]) == ExitCode.USER_ERROR
     assert capsys.readouterr().err.startswith("NO_KEYS: ")
@@ -157,7 +155,7 @@ def test_at_aws_the_keys_are_those_of_a_role(
         assert "LAKE_SECRET" not in said
 
 
-def test_trino_and_athena_are_shown_only_what_they_can_read(
+def test_trino_and_athena_see_only_readable_tables(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def said(kind: str) -> str:
@@ -176,6 +174,6 @@ def test_trino_and_athena_are_shown_only_what_they_can_read(
     compile(said("athena"), "athena", "exec")
 
 
-def test_two_forms_at_once_are_a_usage_error() -> None:
+def test_combined_forms_are_a_usage_error() -> None:
     assert main(["connect", "--shell", "--aws"]) == ExitCode.USAGE
     assert main(["connect", "--shell", "--json"]) == ExitCode.USAGE

@@ -16,7 +16,7 @@ ROWS: list[dict[str, Any]] = [{"user_id": "a\nb", "n": None}, {"user_id": "æ—¥æœ
 
 
 @pytest.mark.parametrize("rows", [[], ROWS[:1], ROWS])
-def test_rows_make_the_document_of_their_list(rows: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_become_the_json_document_of_their_list(rows: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     print_json(rows)
     whole = capsys.readouterr().out
     print_json_rows(rows)
@@ -24,7 +24,7 @@ def test_rows_make_the_document_of_their_list(rows: list[Any], capsys: pytest.Ca
     assert json.loads(whole) == rows
 
 
-def test_rows_are_printed_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_are_printed_incrementally(capsys: pytest.CaptureFixture[str]) -> None:
     def rows() -> Iterator[int]:
         yield 1
         assert "1" in capsys.readouterr().out
@@ -61,7 +61,7 @@ def test_ids_are_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert other in shown.getvalue()
 
 
-def test_states_have_colours_on_terminals_that_want_them(
+def test_states_are_coloured_on_capable_terminals(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def show() -> None:

@@ -66,7 +66,7 @@ def test_the_page_is_removed_within_a_minute(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--no-browser"]])
-def test_without_a_browser_the_address_is_printed_and_no_file_stays(
+def test_missing_browser_prints_the_address_and_leaves_no_file(
     service: Services,
     started: list[list[str]],
     monkeypatch: pytest.MonkeyPatch,

@@ -59,7 +59,7 @@ def fetched(exports: Exports, to: Path) -> Manifest:
     return downloads.fetch_folder(cast(Client, exports), ACME, "e", str(to))
 
 
-def test_a_folder_has_all_files_and_the_manifest_for_its_owner_alone(store: Store, tmp_path: Path) -> None:
+def test_downloaded_folder_is_complete_and_private(store: Store, tmp_path: Path) -> None:
     exports = Exports(store, files=2)
     assert fetched(exports, tmp_path / "out") == exports.manifest
     files = {str(path.relative_to(tmp_path / "out")): path for path in (tmp_path / "out").rglob("*") if path.is_file()}
@@ -69,21 +69,21 @@ def test_a_folder_has_all_files_and_the_manifest_for_its_owner_alone(store: Stor
 
 
 @pytest.mark.parametrize("fault", [403, 503, "cut"])
-def test_what_does_not_arrive_is_fetched_again(store: Store, tmp_path: Path, fault: int | str) -> None:
+def test_failed_download_is_retried(store: Store, tmp_path: Path, fault: int | str) -> None:
     store.faults["/city=0/a.csv"] = [fault] * (downloads.TRIES - 1)
     fetched(Exports(store), tmp_path / "out")
     assert (tmp_path / "out" / "city=0" / "a.csv").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(("fault", "code"), [(403, "DOWNLOAD_REFUSED"), ("cut", "DOWNLOAD_CUT_OFF")])
-def test_what_never_arrives_leaves_nothing(store: Store, tmp_path: Path, fault: int | str, code: str) -> None:
+def test_abandoned_download_leaves_no_files(store: Store, tmp_path: Path, fault: int | str, code: str) -> None:
     store.faults["/city=1/a.csv"] = [fault] * downloads.TRIES
     with pytest.raises(ApiError, match=code):
         fetched(Exports(store, files=2), tmp_path / "out")
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
-def test_a_file_with_other_bytes_than_the_manifest_says_is_refused(store: Store, tmp_path: Path) -> None:
+def test_file_that_contradicts_the_manifest_is_refused(store: Store, tmp_path: Path) -> None:
     exports = Exports(store, sha256="0" * 64)
     with pytest.raises(FatalError, match="DOWNLOAD_DIFFERS"):
         fetched(exports, tmp_path / "out")
@@ -93,7 +93,7 @@ def test_a_file_with_other_bytes_than_the_manifest_says_is_refused(store: Store,
 
 
 @pytest.mark.parametrize("files", [0, 1])
-def test_one_file_is_replaced_only_when_that_is_asked_for(store: Store, tmp_path: Path, files: int) -> None:
+def test_single_file_is_replaced_only_on_request(store: Store, tmp_path: Path, files: int) -> None:
     client, to = cast(Client, Exports(store, files=files)), tmp_path / "a.parquet"
     written = downloads.fetch_file(client, ACME, "e", str(to), overwrite=False)
     assert (written["rows"], written["bytes"], written["to"]) == (files, to.stat().st_size, str(to))
@@ -106,7 +106,7 @@ def test_one_file_is_replaced_only_when_that_is_asked_for(store: Store, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
-def test_an_export_is_never_overwritten_and_nothing_is_made_before_it_is_there(store: Store, tmp_path: Path) -> None:
+def test_export_folder_is_created_late_and_never_overwritten(store: Store, tmp_path: Path) -> None:
     downloads.require_free(str(tmp_path / "out"), one_file=False, overwrite=False)
     assert not (tmp_path / "out").exists()
     fetched(Exports(store), tmp_path / "out")
@@ -117,7 +117,7 @@ def test_an_export_is_never_overwritten_and_nothing_is_made_before_it_is_there(s
     assert (tmp_path / "out" / "city=0" / "a.csv").exists()
 
 
-def test_a_store_that_has_another_address_here_is_asked_as_the_one_that_was_signed_for(
+def test_download_keeps_the_signed_host_at_another_address(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.csv").write_bytes(CONTENT)

@@ -22,17 +22,17 @@ from tests.unit.orchestration.cli.jobs import job
         ("FAILED", ExitCode.SYSTEM_ERROR),
     ],
 )
-def test_the_state_of_a_job_has_its_code(state: str, code: ExitCode) -> None:
+def test_job_state_determines_the_exit_code(state: str, code: ExitCode) -> None:
     assert code_for_job(job_record(job(state=cast(JobState, state)))) is code
 
 
 @pytest.mark.parametrize(("kind", "code"), [("user", ExitCode.USER_ERROR), ("system", ExitCode.SYSTEM_ERROR)])
-def test_a_failed_job_tells_whose_fault_it_was(kind: str, code: ExitCode) -> None:
+def test_failed_job_exit_code_distinguishes_user_and_system_errors(kind: str, code: ExitCode) -> None:
     error = JobError(kind=kind, code="X", message="x", detail={})
     assert code_for_job(job_record(job(state="FAILED", error=error))) is code
 
 
-def test_errors_are_told_apart_by_class() -> None:
+def test_error_class_determines_the_exit_code() -> None:
     assert code_for_error(UserError("X", "x")) == 3
     assert code_for_error(RetriableError("X", "x")) == 1
     assert code_for_error(FatalError("X", "x")) == 1

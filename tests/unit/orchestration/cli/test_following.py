@@ -36,12 +36,12 @@ def record(export: Export) -> dict[str, Any]:
     return export_view_record(ExportView(export=export, groups=GROUPS), [])
 
 
-def test_a_running_export_is_so_many_rows_of_those_that_are_read() -> None:
+def test_running_export_shows_written_and_total_rows() -> None:
     line = export_line(record(EXPORT), 0.5)
     assert line == f"export {EXPORT.job_id}  WRITING  30 of 100 rows, 1 of 2 groups"
 
 
-def test_a_finished_export_is_the_rows_that_are_there() -> None:
+def test_finished_export_shows_its_rows() -> None:
     """A selection reads more rows than it writes: `30 of 100` would look like a loss."""
     assert (
         export_line(record(replace(EXPORT, state="READY")), 0.5)
@@ -56,7 +56,7 @@ def test_a_finished_export_is_the_rows_that_are_there() -> None:
         (0, []),
     ],
 )
-def test_the_end_says_what_was_left_out_where_something_was(
+def test_finished_export_reports_omitted_rows_if_any(
     capsys: pytest.CaptureFixture[str], filtered: int, said: list[str]
 ) -> None:
     export = replace(EXPORT, state="READY", outcome={**OUTCOME, "rows_filtered": filtered})

@@ -88,7 +88,7 @@ def inspected(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> 
         ("it's.csv.gz", gzip.compress(text(GERMAN, encoding="latin-1")), GERMAN, ["encoding"], "gzip -dc <"),
     ],
 )
-def test_a_file_that_cannot_be_read_as_it_is_gets_the_command_that_converts_it(
+def test_unreadable_file_gets_a_conversion_command(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     name: str,
@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_read_as_it_is_gets_the_command_that_converts_it(
         ),
     ],
 )
-def test_a_file_that_can_be_read_gets_the_import_that_keeps_its_rows(
+def test_readable_file_gets_an_import_that_keeps_its_rows(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     requested: Requested,
@@ -165,7 +165,7 @@ def test_a_file_that_can_be_read_gets_the_import_that_keeps_its_rows(
         ("user_id,name\na,Иванов\nb,Петров\n".encode("cp1251"), "most_rows_rejected"),
     ],
 )
-def test_no_import_is_suggested_that_would_leave_next_to_nothing(
+def test_import_that_would_lose_most_rows_is_not_suggested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, code: str
 ) -> None:
     (tmp_path / "f.csv").write_bytes(content)
@@ -174,7 +174,7 @@ def test_no_import_is_suggested_that_would_leave_next_to_nothing(
     assert found["findings"][-1]["blocking"]
 
 
-def test_values_that_do_not_fit_are_named_by_their_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_values_are_named_by_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "f.csv").write_bytes(text(NUMBERS))
     assert main(["inspect", str(tmp_path / "f.csv")]) == 0
     *_, note, options, command = capsys.readouterr().out.splitlines()
@@ -189,9 +189,7 @@ def test_values_that_do_not_fit_are_named_by_their_rows(tmp_path: Path, capsys: 
     )
 
 
-def test_control_characters_of_a_name_are_visible_in_what_is_suggested(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_suggestion_shows_control_characters_of_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "f.csv").write_bytes(b"user_id,it's\ta\na,x\n")
     assert main(["inspect", str(tmp_path / "f.csv")]) == 0
     command = capsys.readouterr().out.splitlines()[-1]

@@ -13,7 +13,7 @@ def test_sizes_have_three_digits_at_most(value: int, text: str) -> None:
     assert formatting.size(value) == text
 
 
-def test_one_thing_is_not_many() -> None:
+def test_singular_and_plural_are_distinguished() -> None:
     assert [formatting.counted(n, "file") for n in (0, 1, 2_000)] == ["0 files", "1 file", "2,000 files"]
 
 
@@ -33,7 +33,7 @@ def test_durations_use_two_units(seconds: float, text: str) -> None:
     assert formatting.duration(seconds) == text
 
 
-def test_a_hundred_percent_is_shown_only_when_all_is_done() -> None:
+def test_hundred_percent_means_complete() -> None:
     assert formatting.percent(999_999, 1_000_000) == " 99 %"
     assert formatting.percent(1_000_000, 1_000_000) == "100 %"
     assert formatting.percent(0, 0) == "100 %"
@@ -55,7 +55,7 @@ def test_long_text_is_cut_in_the_middle() -> None:
     assert formatting.shorten("abc", 5) == "abc"
 
 
-def test_ages_and_times_are_told_in_one_unit() -> None:
+def test_ages_and_times_use_one_unit() -> None:
     assert formatting.age(0, 59_999) == "59 s"
     assert formatting.age(0, 7_200_000) == "2 h"
     assert formatting.clock_time(0) == "1970-01-01 00:00:00"

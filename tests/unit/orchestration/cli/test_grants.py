@@ -15,7 +15,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -
     return json.loads(capsys.readouterr().out)
 
 
-def test_all_access_is_withdrawn_once_it_is_confirmed(
+def test_all_access_is_withdrawn_after_confirmation(
     service: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = answer(capsys, "grants", "create", "loader", "--service")

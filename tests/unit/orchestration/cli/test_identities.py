@@ -33,7 +33,7 @@ def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return {one["name"]: one["roles"] for one in json.loads(capsys.readouterr().out)}
 
 
-def test_an_administrator_gets_in_again_beside_the_others(
+def test_locked_out_administrator_regains_access_beside_others(
     services: Services, context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ensure_owner_token(services, context.settings.home)
@@ -57,7 +57,7 @@ def test_an_administrator_gets_in_again_beside_the_others(
     ("arguments", "code"),
     [(["ann", "--days", "0"], "BAD_LIFETIME"), (["ann "], "BAD_PRINCIPAL"), ([""], "BAD_PRINCIPAL")],
 )
-def test_what_is_refused_makes_nobody_an_administrator(
+def test_refused_recovery_grants_no_access(
     services: Services, arguments: list[str], code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["identities", "admin-token", *arguments]) != 0
@@ -65,7 +65,7 @@ def test_what_is_refused_makes_nobody_an_administrator(
     assert services.principals.page(limit=9) == []
 
 
-def test_a_new_owner_token_ends_the_earlier_one(
+def test_new_owner_token_revokes_the_earlier_one(
     services: Services, context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = ensure_owner_token(services, context.settings.home)
@@ -78,7 +78,7 @@ def test_a_new_owner_token_ends_the_earlier_one(
     assert refused.value.code == "TOKEN_REVOKED"
 
 
-def test_at_aws_no_file_holds_an_owner_token(
+def test_aws_deployment_stores_no_owner_token_file(
     services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_ENGINE_URL", "")

@@ -55,7 +55,7 @@ PRICES = {**TABLE, "price": pa.array([Decimal("12.30")], pa.decimal128(12, 2))}
         ("f.parquet", PRICES, "profiles", 1, 0),
     ],
 )
-def test_what_is_suggested_is_accepted(
+def test_suggested_import_is_accepted(
     tmp_path: Path,
     requested: Requested,
     capsys: pytest.CaptureFixture[str],
@@ -85,7 +85,7 @@ def test_what_is_suggested_is_accepted(
     assert (of, source, found.rows, found.rejected) == (kind, str(file), rows, rejected)
 
 
-def test_numbers_of_events_are_numbers_and_what_has_a_meaning_of_its_own_is_found(
+def test_event_columns_with_numbers_and_roles_are_recognised(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "o.csv").write_text(ORDERS)
@@ -101,7 +101,7 @@ def test_numbers_of_events_are_numbers_and_what_has_a_meaning_of_its_own_is_foun
     assert times.endswith(": --timezone UTC")
 
 
-def test_what_looks_like_no_event_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unlikely_event_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.csv").write_text("user_id,n\na,1\n")
     assert main(["inspect", str(tmp_path / "a.csv"), "--kind", "events"]) == 3
     last = capsys.readouterr().out.splitlines()[-1]

@@ -51,13 +51,13 @@ def ids(records: list[dict[str, Any]]) -> list[str]:
         (["--audience", "other"], set()),
     ],
 )
-def test_a_list_has_jobs_of_all_kinds_that_are_asked_for(
+def test_list_contains_the_requested_kinds(
     context: Context, capsys: pytest.CaptureFixture[str], arguments: list[str], found: set[str]
 ) -> None:
     assert set(ids(answer(capsys, "jobs", "list", *arguments))) == found
 
 
-def test_of_all_kinds_the_newest_are_listed(context: Context) -> None:
+def test_newest_jobs_of_all_kinds_are_listed(context: Context) -> None:
     for number in range(2, 9):
         context.jobs.register(new_job(number, f"{number:064}"))
         context.exports.register(new_export(5000 + number))
@@ -69,7 +69,7 @@ def test_of_all_kinds_the_newest_are_listed(context: Context) -> None:
     assert found == everything[:5]
 
 
-def test_jobs_of_one_kind_are_found_behind_many_of_others(context: Context) -> None:
+def test_jobs_of_one_kind_are_found_among_many_others(context: Context) -> None:
     oldest = context.jobs.get(context.jobs.register(replace(new_job(0, "0" * 64), source={"segment": "buyers"})))
     for number in range(2, 40):
         context.jobs.register(new_job(number, f"{number:064}"))
@@ -78,16 +78,16 @@ def test_jobs_of_one_kind_are_found_behind_many_of_others(context: Context) -> N
 
 
 @pytest.mark.parametrize(("kinds", "state"), [(["export"], "VERIFYING"), (["audience"], "WRITING"), ([], "ASLEEP")])
-def test_a_state_that_no_job_of_these_kinds_is_in_is_refused(context: Context, kinds: Any, state: str) -> None:
+def test_state_unknown_to_the_kinds_is_refused(context: Context, kinds: Any, state: str) -> None:
     with pytest.raises(UserError, match=f"is ever '{state}'"):
         wiring.all_jobs(context).search(kinds=kinds, states=[state], limit=1)
 
 
-def test_a_kind_that_there_is_not_is_a_usage_error(context: Context) -> None:
+def test_unknown_kind_is_a_usage_error(context: Context) -> None:
     assert main(["jobs", "list", "--kind", "lies"]) == 2
 
 
-def test_people_see_the_kind_and_where_exports_go(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_output_shows_kind_and_export_destination(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["jobs", "list"]) == 0
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split() == ["JOB", "AGE", "KIND", "STATE", "AUDIENCE", "RESULT", "TO"]
@@ -102,7 +102,7 @@ def test_people_see_the_kind_and_where_exports_go(context: Context, capsys: pyte
     ("outcome", "result"),
     [({"version": 3, "rows": 1, "bytes": 2000}, "v3, 1 row, 2.0 kB"), ({"rows": 2, "manifest": None}, "2 rows")],
 )
-def test_the_result_of_an_export_is_what_its_outcome_has(
+def test_export_result_equals_its_outcome(
     context: Context, capsys: pytest.CaptureFixture[str], outcome: dict[str, Any], result: str
 ) -> None:
     for state in ("WRITING", "FINISHING"):
@@ -129,21 +129,19 @@ def test_an_export_is_shown_cancelled_and_waited_for_by_its_id(
     assert (second.before, second.after) == ({"state": "CANCELLED"}, {"state": "CANCELLED"})
 
 
-def test_an_export_that_runs_can_be_waited_for_a_while(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+def test_waiting_for_an_export_can_be_limited(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["jobs", "wait", EXPORT, "--timeout", "0"]) == 6
     captured = capsys.readouterr()
     assert (captured.out, "the export continues. `muster jobs wait" in captured.err) == ("", True)
 
 
-def test_an_unknown_id_is_told(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_id_is_reported(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("show", "wait", "cancel"):
         assert main(["jobs", command, "0" * 26]) == 3
         assert capsys.readouterr().err.startswith("UNKNOWN_JOB: ")
 
 
-def test_a_job_is_named_by_the_beginning_of_its_id_if_that_is_unique(
-    context: Context, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_job_is_found_by_a_unique_id_prefix(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = str(job_number(1)), str(EXPORT)
     shared = next(n for n in range(26) if one[n] != other[n])
     assert answer(capsys, "jobs", "show", one[: shared + 1].upper())["job"] == one

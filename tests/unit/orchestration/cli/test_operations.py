@@ -22,7 +22,7 @@ from segmentation.versions import VersionInfo
 from tests.unit.orchestration.cli.jobs import JOB, job
 
 
-def test_only_what_was_said_changes_the_spec() -> None:
+def test_only_given_options_change_the_spec() -> None:
     kept = ImportSpec(id_column="email", max_reject_share=0.1)
     changes = spec_changes(columns=["age:long=Age"], mode="append")
     assert kept.with_changes(changes) == ImportSpec(
@@ -30,17 +30,17 @@ def test_only_what_was_said_changes_the_spec() -> None:
     )
 
 
-def test_allowing_to_shrink_takes_the_guard_away() -> None:
+def test_allow_shrink_removes_the_guard() -> None:
     assert spec_changes(allow_shrink=True) == {"max_shrink_percent": None}
     assert spec_changes(max_shrink=0) == {"max_shrink_percent": 0}
 
 
 @pytest.mark.parametrize("text", ["age:long=Age", "city", "seen:timestamp=Last seen"])
-def test_a_column_option_reads_back_as_it_was_written(text: str) -> None:
+def test_column_option_round_trips(text: str) -> None:
     assert Column.parse(text).notation == text
 
 
-def test_an_upload_key_keeps_the_end_of_a_name_that_is_too_long() -> None:
+def test_upload_key_keeps_the_end_of_a_long_name() -> None:
     key = upload_key(TenantName("default"), AudienceName("vip"), JOB.job_id, "é" * 2000 + ".csv.gz")
     assert len(key.encode()) <= 1024
     assert key.startswith(f"uploads/default/vip/{JOB.job_id}/")
@@ -51,13 +51,13 @@ def test_an_upload_key_keeps_the_end_of_a_name_that_is_too_long() -> None:
     ("mode", "added", "removed", "kept", "members"),
     [("replace", 3, 6, 4, 7), ("append", 3, 0, 10, 13), ("remove", 0, 4, 6, 6)],
 )
-def test_the_sums_of_each_mode(mode: str, added: int, removed: int, kept: int, members: int) -> None:
+def test_sums_of_each_mode_add_up(mode: str, added: int, removed: int, kept: int, members: int) -> None:
     counts = counts_of(cast(ImportMode, mode), base_members=10, distinct=7, common=4, base_version=Version(2))
     assert (counts.added, counts.removed, counts.kept, counts.members) == (added, removed, kept, members)
     assert counts.fault() is None
 
 
-def test_receipts_and_dry_runs_name_nulls_and_columns_without_values_and_count_who_changed() -> None:
+def test_receipts_and_dry_runs_show_nulls_empty_columns_and_changed_members() -> None:
     found = {"nulls_by_column": {"age": 1200, "city": 0, "plan": 5000}, "emptied_columns": ["plan"]}
     assert value_pairs(found) == [
         ("nulls", "age 1,200, plan 5,000"),
@@ -118,7 +118,7 @@ RECEIPT: dict[str, object] = {
 OUTCOME = {"version": 1, "snapshot_id": 11, "members": 2, "digest": str(DIGEST)}
 
 
-def test_a_receipt_that_says_what_the_snapshot_says_is_no_finding() -> None:
+def test_receipt_equal_to_the_snapshot_is_no_finding() -> None:
     assert receipt_problem(job(state="READY", outcome=OUTCOME), RECEIPT, INFO) is None
 
 
@@ -132,7 +132,7 @@ def test_a_receipt_that_says_what_the_snapshot_says_is_no_finding() -> None:
         (RECEIPT, None, "RECEIPT_WRONG"),
     ],
 )
-def test_a_receipt_or_outcome_that_differs_from_the_snapshot_is_found(
+def test_receipt_or_outcome_that_differs_from_the_snapshot_is_found(
     receipt: dict[str, object] | None, outcome: dict[str, object] | None, code: str
 ) -> None:
     problem = receipt_problem(job(state="READY", outcome=outcome), receipt, INFO)
@@ -165,9 +165,7 @@ def test_a_version_of_a_ready_job_is_no_finding() -> None:
     ("expired", "pins", "codes"),
     [(0, {}, ["VERSION_MISSING"]), (1, {}, []), (1, {1}, ["PINNED_VERSION_MISSING"]), (5, {}, [])],
 )
-def test_a_version_that_is_gone_is_missing_unless_it_has_expired(
-    expired: int, pins: set[int], codes: list[str]
-) -> None:
+def test_absent_version_is_missing_unless_expired(expired: int, pins: set[int], codes: list[str]) -> None:
     ready = job(state="READY", outcome=OUTCOME)
     found = check_versions(AUDIENCE, [ready], {}, expired=expired, pins={Version(pin) for pin in pins})
     assert [finding.code for finding in found] == codes

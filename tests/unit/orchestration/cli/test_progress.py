@@ -31,7 +31,7 @@ def materialised(partition: int, records: int, *, at_ms: int = 3000) -> Partitio
     )
 
 
-def test_a_running_stage_has_a_rate_and_a_time_left() -> None:
+def test_running_stage_shows_rate_and_remaining_time() -> None:
     verifying = job(state="VERIFYING")
     [verify, *others] = stage_views(verifying, 0, stage("verify", done=250, total=1000, unit="bytes"), [], 2000)
     assert (verify.state, verify.rate, verify.left_s) == ("running", 125.0, 6.0)
@@ -42,7 +42,7 @@ def test_a_running_stage_has_a_rate_and_a_time_left() -> None:
     ]
 
 
-def test_a_stage_says_where_it_runs_once_it_has_begun_and_what_has_no_choice_says_nothing() -> None:
+def test_started_stage_shows_its_target_if_it_has_a_choice() -> None:
     appending = job(state="PUBLISHING", mode="append", attempt=Attempt(1), evidence=EVIDENCE)
     reports = stage("verify", place="function") | stage("import", place="task") | stage("build", place="machine")
     views = stage_views(appending, 4, reports, [], 2000)
@@ -58,7 +58,7 @@ def test_a_stage_says_where_it_runs_once_it_has_begun_and_what_has_no_choice_say
     assert places_line([as_record(s) for s in of_an_earlier_release]) == ""
 
 
-def test_partitions_materialise_while_others_are_still_sent() -> None:
+def test_partitions_materialise_during_sending() -> None:
     importing = job(state="IMPORTING", attempt=Attempt(1), evidence=EVIDENCE)
     reports = stage("import", done=80, total=100, rows=80, partitions=[60, 20])
     views = stage_views(importing, 1, reports, [materialised(0, 60)], 4000)
@@ -72,7 +72,7 @@ def test_partitions_materialise_while_others_are_still_sent() -> None:
     )
 
 
-def test_each_partition_has_a_lag_a_rate_and_a_time_left_before_its_end_marker() -> None:
+def test_each_partition_shows_lag_rate_and_remaining_time() -> None:
     waiting = job(state="AWAITING", attempt=Attempt(1), evidence=EVIDENCE)
     reports = stage("import", done=100, total=100, rows=100, partitions=[60, 40]) | stage(
         "materialise", partitions=[30, 10], lag=[3, 6], attempt=1
@@ -85,19 +85,19 @@ def test_each_partition_has_a_lag_a_rate_and_a_time_left_before_its_end_marker()
     assert (materialise.done, materialise.rate, materialise.left_s) == (40, 20.0, 3.0)
 
 
-def test_what_was_written_about_an_older_attempt_is_not_shown() -> None:
+def test_progress_of_an_older_attempt_is_not_shown() -> None:
     again = job(state="IMPORTING", attempt=Attempt(2), evidence=EVIDENCE)
     reports = stage("import") | stage("materialise", partitions=[30, 10], lag=[3, 6], attempt=1)
     assert [(p.taken, p.lag) for p in partition_views(again, reports, [], 2000)] == [(0, None), (0, None)]
 
 
-def test_a_job_that_has_ended_has_no_time_left() -> None:
+def test_ended_job_shows_no_remaining_time() -> None:
     cancelled = job(state="CANCELLED", attempt=Attempt(1), evidence=EVIDENCE)
     reports = stage("import", partitions=[60, 40]) | stage("materialise", partitions=[30, 10], lag=[3, 6], attempt=1)
     assert [p.left_s for p in partition_views(cancelled, reports, [], 2000)] == [None, None]
 
 
-def test_of_many_partitions_the_slowest_are_shown() -> None:
+def test_slowest_of_many_partitions_are_shown() -> None:
     partitions = [PartitionView(partition=n, expected=100, sent=100, taken=n, rate=10.0, left_s=9.0) for n in range(17)]
     done = [*partitions[:2], *(replace(p, state="materialised") for p in partitions[2:])]
     lines = partition_lines([as_record(p) for p in done])
@@ -153,7 +153,7 @@ def test_the_source_in_the_block_cannot_control_the_terminal() -> None:
     assert all(line.isprintable() and len(line) <= 80 for line in lines)
 
 
-def test_an_upload_is_a_stage_too() -> None:
+def test_upload_is_a_stage() -> None:
     assert local_line("upload", 500, 1000, 2.0) == "  upload      ━━━━━━━━────────  50 %  500 B  250 B/s  2 s left"
 
 
@@ -165,7 +165,7 @@ class Clock:
         return self.now
 
 
-def test_a_log_gets_one_line_a_second_and_the_last_one() -> None:
+def test_log_gets_at_most_one_line_a_second_and_the_last() -> None:
     written: list[str] = []
     clock = Clock()
     with LineScreen(written.append, clock) as screen:
@@ -183,7 +183,7 @@ def test_a_log_gets_no_line_twice(lines: list[str]) -> None:
     assert written == ["a"]
 
 
-def test_a_job_that_no_worker_works_for_says_so_on_the_screen_and_in_the_log() -> None:
+def test_job_without_workers_is_reported_on_screen_and_in_the_log() -> None:
     waiting = JobView(job=job(state="AWAITING"), stages=(), partitions=(), no_worker_s=14.2)
     shown = view_record(waiting, [], {})
     assert job_lines(shown)[-1] == "  waiting: no worker for 14 s"

@@ -17,7 +17,7 @@ M = 1_000_000
     ("value", "text"),
     [(0, "0.0000"), (0.00004, "< 0.0001"), (0.00006, "0.0001"), (0.12345, "0.1235"), (1, "1.00"), (1234.5, "1,234.50")],
 )
-def test_money_has_the_digits_that_matter(value: float, text: str) -> None:
+def test_money_shows_significant_digits(value: float, text: str) -> None:
     assert usd(value) == text
 
 
@@ -43,13 +43,13 @@ def test_a_quote_is_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_where_it_is_paid_it_does_not_say_that_it_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_paid_deployment_does_not_claim_to_be_free(capsys: pytest.CaptureFixture[str]) -> None:
     print_quote(quote(Work(rows=1, bytes=50, kind="profiles", mode="append"), deployed(), RATES, prices()).as_record())
     out = capsys.readouterr().out
     assert "on AWS, at list prices of 2026-01-02 for nowhere:\n" in out
     assert "in the lake" not in out
 
 
-def test_what_stands_in_the_way_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_obstacles_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     print_quote(quote(Work(rows=520 * M, bytes=250 * M), deployed(), RATES, prices()).as_record())
     assert "would not finish: OVER_15_MINUTES: verify takes 15 min in a function" in capsys.readouterr().out

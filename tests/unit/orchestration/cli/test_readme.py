@@ -17,7 +17,7 @@ LINKS = [(path, target) for path, text in PAGES.items() for target in re.findall
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_muster_command_of_the_readme_is_one(line: str) -> None:
+def test_every_readme_command_exists(line: str) -> None:
     command = getattr(typer.main.get_command(app), "commands", {})[line.split(maxsplit=1)[0]]
     known = {option for parameter in command.params for option in parameter.opts}
     assert set(re.findall(r"--[a-z-]+", line)) <= known
@@ -28,7 +28,7 @@ def test_the_readme_shows_commands() -> None:
 
 
 @pytest.mark.parametrize(("page", "target"), LINKS, ids=[target for _, target in LINKS])
-def test_every_link_of_the_readme_leads_somewhere(page: Path, target: str) -> None:
+def test_every_readme_link_resolves(page: Path, target: str) -> None:
     assert (page.parent / target).exists()
 
 
@@ -38,5 +38,5 @@ def test_every_page_is_in_the_index() -> None:
 
 
 @pytest.mark.parametrize("target", MAKE)
-def test_every_make_target_of_the_readme_is_one(target: str) -> None:
+def test_every_readme_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

@@ -26,7 +26,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_schedule_is_made_shown_and_listed(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+def test_schedule_is_created_shown_and_listed(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(list(NIGHTLY)) == 0
     assert capsys.readouterr().out == (
         "schedule nightly: cron(0 6 * * ? 2100) in Europe/Berlin, next due 2100-01-01 05:00:00 UTC\n"
@@ -85,7 +85,7 @@ def test_a_recurring_import_of_events_has_the_options_of_an_import(
         (("--kind", "events", "--column", "paid:date"), 3, "BAD_SPEC: "),
     ],
 )
-def test_a_recurring_import_that_goes_nowhere_is_refused_at_once(
+def test_recurring_import_without_a_target_is_refused(
     context: Context, capsys: pytest.CaptureFixture[str], said: tuple[str, ...], code: int, why: str
 ) -> None:
     create = ("schedules", "create", "import", "orders", "cron(0 6 * * ? 2100)", "s3://shop/orders.csv", "-t", "acme")
@@ -94,7 +94,7 @@ def test_a_recurring_import_that_goes_nowhere_is_refused_at_once(
     assert context.schedules.all() == []
 
 
-def test_a_recurring_snapshot_goes_to_the_audience_that_is_named_after_its_segment(
+def test_recurring_snapshot_goes_to_the_audience_of_its_segments_name(
     context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rule = NewRule(text="a = 1", timezone=None, rule=parse_rule("a = 1"))
@@ -139,7 +139,7 @@ def test_a_recurring_export_has_the_options_of_an_export(context: Context, capsy
     assert main([*create, "s3://crm/{date}", "-t", "acme", "--format", "xml"]) == 3
 
 
-def test_an_edit_keeps_what_no_option_names(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+def test_edit_keeps_unnamed_settings(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     main(list(NIGHTLY))
     capsys.readouterr()
     edit = ("schedules", "edit", "import", "nightly")
@@ -166,9 +166,7 @@ def test_an_edit_keeps_what_no_option_names(context: Context, capsys: pytest.Cap
     assert capsys.readouterr().err.startswith("BAD_SCHEDULE: schedule nightly is one of imports")
 
 
-def test_an_edit_of_an_export_takes_filters_away_by_empty_texts(
-    context: Context, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_edit_removes_export_filters_by_empty_texts(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     create = ("schedules", "create", "export", "daily", "cron(0 7 * * ? 2100)", "vip", "--to", "s3://crm/{date}")
     made = answer(capsys, *create, "--where", "user_id is set", "--partition-by", "age", "--format", "csv")
     edit = ("schedules", "edit", "export", "daily")
@@ -192,7 +190,7 @@ def test_a_schedule_is_paused_resumed_and_deleted(context: Context, capsys: pyte
     assert capsys.readouterr().err == "There are no schedules.\n"
 
 
-def test_what_went_wrong_is_shown(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure_of_a_schedule_is_shown(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     main(list(NIGHTLY))
     [made] = context.schedules.all()
     refused = {"refused": {"kind": "user", "code": "BAD_EVENT", "message": "it is not taken"}}
@@ -213,7 +211,7 @@ def test_what_went_wrong_is_shown(context: Context, capsys: pytest.CaptureFixtur
     assert "cannot start: ENGINE_UNAVAILABLE" in capsys.readouterr().out
 
 
-def test_each_change_of_a_schedule_is_in_the_audit_trail_and_not_among_those_of_an_audience(
+def test_schedule_changes_are_audited_apart_from_audience_changes(
     context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
     create = [*NIGHTLY[:3], "vip", *NIGHTLY[4:]]  # taken from the audience's name
@@ -255,7 +253,7 @@ def test_each_change_of_a_schedule_is_in_the_audit_trail_and_not_among_those_of_
         ("append", "merge", "BAD_SPEC"),
     ],
 )
-def test_a_schedule_that_cannot_run_is_refused_at_once(
+def test_impossible_schedule_is_refused_immediately(
     context: Context, capsys: pytest.CaptureFixture[str], said: str, instead: str, code: str
 ) -> None:
     assert main([instead if argument == said else argument for argument in NIGHTLY]) == 3

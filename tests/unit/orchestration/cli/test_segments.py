@@ -52,7 +52,7 @@ def say(context: Context, partition: int, **given: Any) -> None:
     )
 
 
-def test_a_segment_is_made_shown_and_listed(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+def test_segment_is_created_shown_and_listed(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*CREATE, "count(purchase, 3d) >= 2"]) == 0
     assert capsys.readouterr().out == "segment buyers is active, rule version 1\n"
     shown = answer(capsys, "segments", "show", "buyers")
@@ -75,7 +75,7 @@ def test_a_segment_is_made_shown_and_listed(context: Context, capsys: pytest.Cap
     assert shown["behind"] is None  # Kafka is away
 
 
-def test_a_rule_that_is_edited_is_another_version_until_partitions_have_reported_it(
+def test_edited_rule_is_pending_until_partitions_report_it(
     context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([*CREATE, "ever(purchase)"])
@@ -135,7 +135,7 @@ def test_a_segment_is_paused_resumed_and_deleted(context: Context, capsys: pytes
         ("@no-such-file", "RULE_UNREADABLE: no-such-file cannot be read"),
     ],
 )
-def test_a_rule_that_is_wrong_is_refused_with_its_place(
+def test_invalid_rule_is_refused_with_its_position(
     context: Context, rule: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*CREATE, rule]) == 3
@@ -157,7 +157,7 @@ def test_a_rule_is_read_from_a_file_as_text_or_json(tmp_path: Path) -> None:
         rule_text(f"@{tmp_path}/latin")
 
 
-def test_an_audience_that_a_rule_names_is_neither_renamed_nor_deleted(context: Context) -> None:
+def test_referenced_audience_cannot_be_renamed_or_deleted(context: Context) -> None:
     main([*CREATE, "in audience vip"])
     vip = find(context.audiences, "acme", "vip")
     with pytest.raises(UserError, match="AUDIENCE_IN_USE: the rules of these segments name vip: buyers"):
@@ -176,7 +176,7 @@ def unseen(**given: Any) -> list[str]:
     return list(unseen_notes({"unseen_events": [], "unseen_attributes": [], "suggestions": [], **given}))
 
 
-def test_of_many_names_that_no_user_has_had_the_first_are_listed_and_the_others_counted() -> None:
+def test_unknown_names_are_listed_up_to_a_limit_and_counted() -> None:
     said = unseen(unseen_attributes=[f"a{n}" for n in range(1_000)])
     assert said[19:] == [
         "Note: no user has ever had the attribute 'a19'.",
@@ -184,7 +184,7 @@ def test_of_many_names_that_no_user_has_had_the_first_are_listed_and_the_others_
     ]
 
 
-def test_a_note_says_what_to_write_instead() -> None:
+def test_note_suggests_the_correct_condition() -> None:
     of_event = {"attribute": "a", "condition": "a = 1", "events": ["e1", "e2"], "instead": ["x", "y"]}
     by_id = {"attribute": "user_id", "condition": '"user_id" = "u"', "events": [], "instead": ["in audience chosen"]}
     assert unseen(suggestions=[of_event, by_id]) == [
@@ -200,7 +200,7 @@ def test_a_note_says_what_to_write_instead() -> None:
     ("members", "rounded_to", "line"),
     [(1230, None, "1,230 users"), (1230, 10, "about 1,230 users"), (None, 10, "fewer than about 10 users")],
 )
-def test_a_preview_says_whether_its_number_is_rounded(
+def test_preview_marks_rounded_numbers(
     capsys: pytest.CaptureFixture[str], members: int | None, rounded_to: int | None, line: str
 ) -> None:
     nothing: dict[str, Any] = {

@@ -48,12 +48,12 @@ def typed(text: str, home: Path) -> Service:
 
 @pytest.fixture(autouse=True)
 def _no_access(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Names are asked for in the background: here, there is nobody to ask."""
+    """Names are requested in the background; here, no service answers."""
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "none"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
 
 
-def test_queries_are_sent_whole_until_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_queries_are_sent_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = typed("select 1\r as n;\r\r;\rselec 1;\rslow;\rselect 2;\rexit\rnever;\r", tmp_path).asked
     assert asked == ["select 1\n as n;", "selec 1;", "slow;", "select 2;"]
     said = capsys.readouterr()
@@ -62,7 +62,7 @@ def test_queries_are_sent_whole_until_the_end(tmp_path: Path, capsys: pytest.Cap
     assert "Cancelled.\n" in said.err
 
 
-def test_ctrl_d_leaves_and_the_history_is_kept_for_its_user_alone(tmp_path: Path) -> None:
+def test_ctrl_d_leaves_and_the_history_is_private(tmp_path: Path) -> None:
     assert typed("select 1;\r\x04", tmp_path).asked == ["select 1;"]
     file = tmp_path / "muster" / "sql_history"
     assert "+select 1;" in file.read_text()
@@ -70,7 +70,7 @@ def test_ctrl_d_leaves_and_the_history_is_kept_for_its_user_alone(tmp_path: Path
     assert typed("\x1b[A\r\x04", tmp_path).asked == ["select 1;"]  # the arrow up
 
 
-def test_words_and_names_are_completed() -> None:
+def test_keywords_and_names_are_completed() -> None:
     class Own:
         def audiences(self, tenant: str) -> list[Any]:
             return [{"audience": f"{tenant}-vip"}, {"audience": "other"}]
@@ -94,6 +94,6 @@ def test_words_and_names_are_completed() -> None:
     assert completed("select ") == []
 
 
-def test_without_a_terminal_a_query_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+def test_query_is_required_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sql"]) == 2
     assert "give a query, or - to read it from stdin" in " ".join(capsys.readouterr().err.split())

@@ -88,9 +88,7 @@ def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     assert loaded(*arguments, home=tmp_path) & {*HEAVY, "sqlalchemy", "fastavro"} == set()
 
 
-def test_what_leaves_an_entry_in_the_catalog_loads_the_catalog_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_audited_command_loads_only_the_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSTER_WEBHOOK_SECRET", "x" * 32)
     migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
     modules = loaded("notifications", "key", "--to", str(tmp_path / "key"), home=tmp_path)
@@ -99,7 +97,7 @@ def test_what_leaves_an_entry_in_the_catalog_loads_the_catalog_alone(
 
 
 @pytest.mark.slow("twenty commands, one after the other")
-def test_what_goes_through_the_service_loads_little_more_than_its_client(tmp_path: Path) -> None:
+def test_service_command_loads_little_beyond_the_client(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     job = id_of(ACME, JOB)
     of_jobs = (f"jobs show {job}", f"receipt {job[:25]}", f"rejects {job}", "sql FROM\N{NO-BREAK SPACE}vip")
@@ -129,12 +127,12 @@ def test_what_goes_through_the_service_loads_little_more_than_its_client(tmp_pat
     ("arguments", "families"),
     [(["--help"], set()), (["tenants", "--help"], {"tenant_commands"}), (["sql", "--help"], {"sql_commands"})],
 )
-def test_a_command_loads_no_other(arguments: list[str], families: set[str], tmp_path: Path) -> None:
+def test_command_loads_no_other_command(arguments: list[str], families: set[str], tmp_path: Path) -> None:
     modules = {f"orchestration.cli.{module}" for family in FAMILIES.values() for module in family.modules}
     assert all_loaded(*arguments, home=tmp_path) & modules == {f"orchestration.cli.{family}" for family in families}
 
 
-def test_the_help_of_all_commands_says_what_that_of_each_says() -> None:
+def test_combined_help_matches_each_commands_help() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert {name: (command.get_short_help_str(200), command.hidden) for name, command in commands.items()} == {
         name: (family.help, family.hidden) for name, family in FAMILIES.items()

@@ -78,7 +78,7 @@ def test_rule_with_a_window_beyond_the_loaded_history_needs_history(
     restarted: bool,  # noqa: FBT001
 ) -> None:
     first = Succession(active(buyers="count(buy, 3d) >= 1"), Evaluator({}, at_us=NOW * MICROS))
-    first.events(bought("ann", NOW - DAY))  # all that is later than `since_us`
+    first.events(bought("ann", NOW - DAY))  # everything later than `since_us`
     evaluator, _ = first.settle()
     if restarted:
         columns = evaluator.state.columns()
