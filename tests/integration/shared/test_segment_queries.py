@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connectors.kafka.logon import librdkafka_config
 from connectors.storage.writing import put_if_absent
-from muster import client
+from muster import transport
 from orchestration.access.owner import ensure_owner_token
 from orchestration.answers import counts
 from orchestration.answers.conversation import answer_of
@@ -103,7 +103,7 @@ def world(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     context.__dict__["versions"] = InMemoryVersionStore()
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
     with served(context) as asgi:
-        monkeypatch.setattr(client, "HttpTransport", lambda _: AsgiTransport(asgi))
+        monkeypatch.setattr(transport, "HttpTransport", lambda _: AsgiTransport(asgi))
         yield World(context)
     context.archive.close()
     context.database.close()

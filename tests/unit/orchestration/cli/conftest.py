@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from muster import client
+from muster import transport
 from orchestration.access.import_orders import ImportOrder
 from orchestration.access.owner import ensure_owner_token
 from orchestration.api.application import application
@@ -43,7 +43,7 @@ def service(context: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servi
     ensure_owner_token(services, context.settings.home)
     made = Service(services=services, hosts=frozenset({"127.0.0.1"}))
     asgi = AsgiClient(application(made))
-    monkeypatch.setattr(client, "HttpTransport", lambda _: AsgiTransport(asgi))
+    monkeypatch.setattr(transport, "HttpTransport", lambda _: AsgiTransport(asgi))
     yield services
     asgi.close()
     made.calls.close()
