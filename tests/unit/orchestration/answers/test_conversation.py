@@ -66,7 +66,7 @@ def test_bug_report_contains_the_location_but_no_user_data(ask: Ask, caplog: pyt
     body = problem(error, "01m")
     [line] = caplog.messages
     assert line.startswith("request 01m: INTERNAL: a bug in a reader: ZeroDivisionError at orchestration/answers/conv")
-    assert re.search(r" > orchestration/readers/test_conversation\.py:\d+ answer$", line)
+    assert re.search(r" > orchestration/answers/test_conversation\.py:\d+ answer$", line)
     assert "ann@example.com" not in line
     assert "conversation" not in str(body) + str(error.as_record())
 
