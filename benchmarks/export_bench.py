@@ -19,7 +19,7 @@ from connectors.sources.fork_server import PARSERS
 from connectors.sources.limits import ParseLimits
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.clock import fresh_id
 from schemas.columns import FileFormat
 from schemas.manifest import MANIFEST_NAME, ExportFormat

@@ -15,7 +15,7 @@ from benchmarks.import_bench import TENANT, put_source, whole_import
 from benchmarks.measure import Measured, Result
 from benchmarks.segments import latency
 from benchmarks.setting import Setting
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local import stack
 from orchestration.local.parts import KAFKA, SEGMENT_WORKER, WORKER
 from orchestration.platform.settings import Settings

@@ -10,7 +10,7 @@ import psutil
 
 from benchmarks.measure import Measured, Result, best_of
 from benchmarks.setting import SPEC, Setting
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.kinds.events import ImportRequest
 from orchestration.local import processes
 from orchestration.platform.clock import fresh_id

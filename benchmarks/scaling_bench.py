@@ -16,7 +16,7 @@ from benchmarks.import_bench import GOAL_RATE, ROLES, TENANT, plain_duckdb, put_
 from benchmarks.measure import Measured, Result, best_of
 from benchmarks.setting import Setting
 from connectors.kafka.worker_group import group_members
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local import stack
 from orchestration.platform.settings import Settings
 from schemas.topics import WORKER_GROUP

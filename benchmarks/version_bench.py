@@ -15,7 +15,7 @@ from benchmarks.setting import SPEC, Setting
 from benchmarks.versions import TENANT, make_parts, replacing
 from connectors.lake.build import BaseVersion, ImportedParts, build_version
 from orchestration.catalog.references import ref_of
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Settings
 from schemas.ids import Attempt, AudienceName

@@ -13,7 +13,7 @@ from benchmarks.generate import users, uuids
 from connectors.lake.parts import store_part, write_rows
 from connectors.sinks.selection import PinnedVersion
 from orchestration.catalog.references import ref_of
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.clock import fresh_id
 from schemas.arrow import arrow_schema
 from schemas.columns import Column, RowSchema

@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 
 from benchmarks.segments.events import TENANT
 from connectors.kafka.logon import librdkafka_config
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.operations.segments import rule_of
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings

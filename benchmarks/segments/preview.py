@@ -15,7 +15,7 @@ from benchmarks.setting import Setting
 from connectors.storage.writing import put_if_absent
 from orchestration.answers.counts import count_users
 from orchestration.answers.reading import Reading
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Settings
 from orchestration.readers.questions import CountUsers
 from schemas.ids import Partition

@@ -14,7 +14,7 @@ from benchmarks.measure import KIB, Measured, peak_kib
 from benchmarks.parts import long_sessions, part, stopped
 from benchmarks.segments.events import SPAN_US, TENANT, rules, write_events
 from benchmarks.segments.topics import send_chunks, send_json
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local import stack
 from orchestration.operations.segments import rule_of
 from orchestration.platform.clock import fresh_id, now_ms

@@ -13,7 +13,7 @@ from typing import Any, Final
 from orchestration import answers
 from orchestration.answers.interruption import Interrupted
 from orchestration.answers.reading import Reading
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Settings
 from orchestration.readers import questions
 from orchestration.readers.frames import Frame, encode

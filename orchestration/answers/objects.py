@@ -7,7 +7,7 @@ from connectors.sources.detection import PARQUET_MAGIC
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
 from orchestration.answers.reading import Reading
-from orchestration.operations import inspection, wiring
+from orchestration.operations import inspection
 from orchestration.operations.activity_dry_run import ActivityDryRun
 from orchestration.operations.dry_run import DryRun
 from orchestration.operations.submit import source_of
@@ -28,7 +28,7 @@ def inspect_object(reading: Reading, asked: InspectObject) -> dict[str, Any]:
         asked.uri,
         kind=asked.kind,
         format_=asked.format,
-        limits=context.parse_limits(),
+        limits=context.parse_limits,
         store=context.objects,
         settings=context.settings,
         tenant=asked.tenant,
@@ -44,9 +44,9 @@ def try_import(reading: Reading, asked: TryImport) -> dict[str, Any]:
     prices, kind = prices_of(context.settings), kind_of_target(asked.target)
     given: dict[str, Any] = {"tenant": asked.tenant, "overrides": asked.spec, "on_progress": lambda _: None}
     result: Any = (
-        wiring.dry_runs(context).run(pinned, audience=asked.target, **given)
+        context.dry_runs.run(pinned, audience=asked.target, **given)
         if kind == "audience"
-        else wiring.activity_dry_runs(context).run(pinned, kind=kind, **given)
+        else context.activity_dry_runs.run(pinned, kind=kind, **given)
     )
     work = work_of(context.objects, pinned, result)
     quoted = quote(work, Deployment(settings=context.settings), shipped_rates(), prices)

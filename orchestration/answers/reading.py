@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from connectors.lake.segment_queries import SegmentQueries
 from connectors.storage.duck import connect, session_of
 from orchestration.answers.interruption import Interruption
-from orchestration.context import Context
-from orchestration.kinds import wiring
+from orchestration.composition.context import Context
 
 if TYPE_CHECKING:
     import duckdb
@@ -55,4 +54,4 @@ class Reading:
         """The resolver of rules, whose queries can be interrupted."""
         context = self.context
         queries = SegmentQueries(context.s3, context.duck_limits, self.session)
-        return replace(wiring.meanings(context), queries=queries)
+        return replace(context.meanings, queries=queries)

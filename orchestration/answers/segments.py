@@ -8,9 +8,8 @@ from confluent_kafka import KafkaException
 from connectors.kafka.log_offsets import LogOffsets
 from orchestration.answers.reading import Reading
 from orchestration.catalog.segment_records import PartitionStatus
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.kinds.segment_meaning import Outside
-from orchestration.operations import wiring
 from orchestration.operations.availability import require_services
 from orchestration.operations.segments import find
 from orchestration.readers.questions import CheckSegment, MeasureSegment
@@ -26,7 +25,7 @@ KAFKA_TIMEOUT_S: Final = 3.0
 
 def check_segment(reading: Reading, asked: CheckSegment) -> dict[str, Any]:
     """As `muster segments check --json`. Raises as `SegmentCheck.run`."""
-    found = wiring.segment_check(reading.context).run(asked.tenant, asked.segment, asked.timeout_s)
+    found = reading.context.segment_check.run(asked.tenant, asked.segment, asked.timeout_s)
     compared = found.comparison
     return {
         "segment": asked.segment,

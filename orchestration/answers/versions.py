@@ -8,7 +8,7 @@ from connectors.sinks.selection import PinnedVersion
 from orchestration.answers.files import version_files
 from orchestration.answers.reading import Reading
 from orchestration.catalog.records import Audience
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.kinds.export.request import moment_of
 from orchestration.kinds.export.versions import resolve_version
 from orchestration.kinds.places import require_export_prefix

@@ -1,4 +1,4 @@
-"""Periodic tasks, and the lanes that run them. `orchestration.control.table` says what runs how often, and in which.
+"""Periodic tasks, and the lanes that run them. `composition.control_lanes` says what runs how often, and in which.
 
 A lane is a thread that runs its tasks in order, so that a task that hangs delays only its own lane: a silent mail
 server must not keep task tokens from being answered.

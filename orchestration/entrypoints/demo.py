@@ -33,10 +33,10 @@ from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_line, job_lines
 from orchestration.cli.screen import screen
 from orchestration.cli.spec_changes import spec_changes
-from orchestration.context import Context
+from orchestration.composition.administration import received_exports
+from orchestration.composition.context import Context
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.local import stack
-from orchestration.operations import wiring
 from orchestration.operations.audiences import version_record
 from orchestration.operations.job_records import view_record
 from orchestration.operations.rejects import rejects_file
@@ -123,7 +123,7 @@ def run(context: Context, directory: Path) -> list[str]:
     _prepare(context)
     key = f"{inbox}{DEFAULT_TENANT}/{LARGE}/people-{fresh_id()}.csv"
     context.objects.put_file(large, context.settings.inbox_bucket, key)
-    second = wiring.submission(context).submit_file(small, tenant=DEFAULT_TENANT, audience=SMALL, overrides={})
+    second = context.submission.submit_file(small, tenant=DEFAULT_TENANT, audience=SMALL, overrides={})
     both = _follow(context, key, second)
 
     _print("4. receipts, rejects, versions")
@@ -153,7 +153,7 @@ def run(context: Context, directory: Path) -> list[str]:
             why = "" if exported.error is None else f": {exported.error.summary}"
             differences.append(f"{name}: export {exported.job_id} is {exported.state}{why}")
             continue
-        manifest, difference = wiring.received_exports(context).verify(exported.outcome["manifest"])
+        manifest, difference = received_exports(context).verify(exported.outcome["manifest"])
         if difference is not None:
             differences.append(f"{name}: {difference}")
             continue
@@ -186,7 +186,7 @@ def _follow(context: Context, key: str, second: JobId) -> Sequence[Record]:
         while True:
             found = next((j for j in context.jobs.search(audience=LARGE) if j.source["key"] == key), None)
             jobs = [*([found.job_id] if found is not None else []), second]
-            views = [wiring.job_progress(context).view(job, now_ms()) for job in jobs]
+            views = [context.job_progress.view(job, now_ms()) for job in jobs]
             shown = [view_record(view, [], {}) for view in views if view is not None]
             lines = [line for job in shown for line in job_lines(job)]
             place.show(lines, " | ".join(map(job_line, shown)) or "waiting for the workflow")
@@ -238,7 +238,7 @@ def _export(context: Context, audience: AudienceName) -> Export:
         to=f"s3://{context.settings.lake_bucket}/exports/{export_id}",
         format=ExportFormat(format="parquet"),
     )
-    jobs = wiring.export_jobs(context)
+    jobs = context.export_jobs
     jobs.submit(request)
     jobs.await_registration(export_id)
     while (export := context.exports.get(export_id)).state not in ENDED:

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
 
 def _records() -> "ExportRecords":
-    from orchestration.kinds.wiring import export_records
-
-    return export_records(process_context())
+    return process_context().export_records
 
 
 def _export(event: Event) -> JobId:

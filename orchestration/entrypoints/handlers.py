@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from connectors.sources.fork_server import PARSERS
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.entrypoints import container_secrets
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
@@ -112,17 +112,13 @@ def _job(event: Event) -> JobId:
 
 def records() -> "ImportRecords":
     """Records of imports and snapshots."""
-    from orchestration.kinds.wiring import import_records
-
-    return import_records(process_context())
+    return process_context().import_records
 
 
 def _kind(event: Event) -> "tuple[JobKind, Job]":
-    from orchestration.kinds.wiring import kind_of
-
     context = process_context()
     job = context.jobs.get(_job(event))
-    return kind_of(context, job), job
+    return context.kind_of(job), job
 
 
 def _owned(handler: Handler) -> Handler:
@@ -138,9 +134,7 @@ def _owned(handler: Handler) -> Handler:
 @errors_by_name
 def register_import(event: Event, _: object) -> View:
     """{input, execution} -> view."""
-    from orchestration.kinds.wiring import register
-
-    return register(process_context(), event["input"], str(event["execution"]))
+    return process_context().register(event["input"], str(event["execution"]))
 
 
 @errors_by_name

@@ -3,7 +3,7 @@
 Exits with 0 on SIGTERM, else non-zero.
 """
 
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.entrypoints.faust_process import run
 from orchestration.kinds.archived_logs import archived_logs
 from orchestration.platform.ending import end

@@ -45,7 +45,7 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     assets()  # what was not installed is said at once, not at the first page
-    services = Services.of(settings)
+    services = Services(settings)
     stop = threading.Event()
     if settings.engine_url:  # not at AWS, where nobody can read a file of the task
         _log.info("the owner token is in %s", ensure_owner_token(services, settings.home))

@@ -45,7 +45,7 @@ def setup(settings: Settings) -> int:
     """
     from connectors.kafka.topics import ensure_topics  # noqa: PLC0415
     from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - each part loads what it needs
-    from orchestration.context import Context  # noqa: PLC0415
+    from orchestration.composition.context import Context  # noqa: PLC0415
     from orchestration.local.kafka.users import ensure_rules  # noqa: PLC0415
     from orchestration.platform.clock import now_ms  # noqa: PLC0415
 
@@ -106,7 +106,7 @@ def engine(settings: Settings) -> int:
 
 def relay(settings: Settings) -> int:
     """Run the control plane: progress, answers to the workflow, events, garbage collection."""
-    return _module(settings, "orchestration.control")
+    return _module(settings, "orchestration.entrypoints.control_plane")
 
 
 def api(settings: Settings) -> int:

@@ -25,7 +25,7 @@ from schemas.log_ids import bind
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
-    from orchestration.context import Context
+    from orchestration.composition.context import Context
     from orchestration.kinds.kind import JobKind
     from orchestration.kinds.records import View
 
@@ -44,11 +44,9 @@ def run(context: "Context", command: str, job: JobId, execution: str) -> int:
     if found.execution != execution:
         _log.warning("%s of %s: the job does not belong to %s", command, job, execution)
         return 0
-    from orchestration.kinds.wiring import kind_of
-
     context.jobs.put(job, task_error=None)  # drop the error of an earlier task
     try:
-        _stage(kind_of(context, found), command)(found)
+        _stage(context.kind_of(found), command)(found)
     except (UserError, FatalError) as exc:
         _log.error("%s of %s: %s", command, job, exc)  # a traceback of an expected error is of no use
         context.jobs.put(job, task_error=exc.as_record())
@@ -61,7 +59,6 @@ def run(context: "Context", command: str, job: JobId, execution: str) -> int:
 def export_group(context: "Context", export: JobId, number: int, execution: str) -> int:
     """Write a group of an export and return the exit code."""
     from orchestration.kinds.export.write import write_export_group
-    from orchestration.kinds.wiring import export_records
 
     bind(job=export)
     try:
@@ -69,7 +66,7 @@ def export_group(context: "Context", export: JobId, number: int, execution: str)
             export,
             number,
             execution,
-            records=export_records(context),
+            records=context.export_records,
             versions=context.versions,
             s3=context.s3,
             limits=context.duck_limits,
@@ -94,8 +91,7 @@ def main(arguments: Sequence[str]) -> int:
         PARSERS.prepare()  # it loads while the settings, the catalog and the job are read
     hide_pandas()
     with loading():
-        import orchestration.kinds.wiring  # noqa: F401  # all that a step needs
-        from orchestration.context import Context
+        from orchestration.composition.context import Context
     settings = Settings.load()
     configure(settings)
     if command == "export":

@@ -204,7 +204,7 @@ ENGINE: Final = Part(
 RELAY: Final = Part(
     name="relay",
     needs=("kafka", "s3", "catalog", "engine"),
-    command=_python("orchestration.control"),
+    command=_python("orchestration.entrypoints.control_plane"),
     speaks_aws=True,
     min_uptime_s=1.0,
 )

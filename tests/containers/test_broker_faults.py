@@ -10,7 +10,7 @@ import pytest
 
 from connectors.kafka.topics import ensure_topics
 from orchestration.catalog.records import Job
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.entrypoints.serving import START_WAIT_S, persist
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.operations import wiring
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret
 from schemas.errors import UserError
@@ -70,7 +69,7 @@ def call(deployment: Deployment, job_id: str, execution: str, handler: str) -> s
     try:
         match handler:
             case "cancel":
-                wiring.import_jobs(deployment.context).cancel(deployment.context.jobs.get(job_id).job_id)  # type: ignore[arg-type]
+                deployment.context.import_jobs.cancel(deployment.context.jobs.get(job_id).job_id)  # type: ignore[arg-type]
             case "admit":
                 deployment.context.jobs.admit(deployment.context.lanes, now_ms=now_ms())
             case "register_import":

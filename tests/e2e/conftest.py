@@ -22,7 +22,7 @@ import pytest
 
 from orchestration.catalog.references import ref_of
 from orchestration.cli.main import main
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Settings
 from schemas.ids import AudienceName, TenantName, Version
 from tests.conftest import SOURCES, stack_environment, stop_and_check

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Settings
 from tests.conftest import StartStack, stop_and_check
 from tests.e2e.conftest import Answer, Muster, ids_of, imported, run, write

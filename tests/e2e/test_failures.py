@@ -9,9 +9,8 @@ from unittest.mock import patch
 
 import pytest
 
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.kinds.events import ImportRequest
-from orchestration.kinds.wiring import register
 from orchestration.local import stack as local_stack
 from orchestration.operations.submit import start
 from orchestration.platform.clock import fresh_id
@@ -121,7 +120,7 @@ def test_object_changed_or_deleted_during_its_import_is_a_user_error(muster: Mus
         request = ImportRequest(job_id=fresh_id(), tenant="default", audience=what, bucket=bucket, key=key)
         # Register as if the workflow's first step had pinned the object earlier; the workflow itself then adds nothing.
         with patch.object(context.objects, "pin", return_value=pinned):
-            register(context, {"import": request.as_record()}, context.engine.execution_arn(request.job_id))
+            context.register({"import": request.as_record()}, context.engine.execution_arn(request.job_id))
         start(context.engine, request)
         jobs[what] = request
     for (what, request), code in zip(jobs.items(), ("SOURCE_CHANGED", "SOURCE_GONE"), strict=True):

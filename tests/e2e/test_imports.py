@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from tests.conftest import SOURCES
 from tests.e2e.conftest import Muster, ended, ids_of, submitted, write
 from tests.faults.waiting import until

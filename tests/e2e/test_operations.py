@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.kafka.logon import librdkafka_config
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.kinds.events import ImportRequest
 from orchestration.operations.submit import start
 from orchestration.platform.clock import fresh_id, now_ms

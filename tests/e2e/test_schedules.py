@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.operations.schedule_records import schedule_record
 from orchestration.operations.schedules import find, schedule_import
 from tests.conftest import SOURCES

@@ -20,11 +20,10 @@ from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_rows
 from orchestration.catalog.records import Job
 from orchestration.catalog.tables import partition_progress
-from orchestration.context import Context
-from orchestration.control import wiring as control
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.entrypoints import handlers
 from orchestration.kinds.events import ImportRequest
-from orchestration.operations import wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
 from schemas.arrow import arrow_schema
@@ -184,7 +183,7 @@ class Deployment:
 
     def retry(self, job: Job, **options: Any) -> Job:
         """Run `muster jobs retry`, and the first state of the new job's execution."""
-        retried = wiring.submission(self.context).resubmit(self.context.jobs.get(job.job_id), **options)
+        retried = self.context.submission.resubmit(self.context.jobs.get(job.job_id), **options)
         (event,) = (json.loads(text) for text in self.workflow.started if retried in text)
         self.call("register_import", input=event, execution=EXECUTION + retried)
         return self.context.jobs.get(retried)
@@ -218,7 +217,7 @@ class Deployment:
             for m in self.markers(job)
             if not partitions or m.partition in partitions
         ]
-        control.import_progress(self.context).put([*announcements])
+        control_plane.import_progress(self.context).put([*announcements])
 
     def forget_partition(self, job: Job, partition: int) -> None:
         """Remove a partition's announcement, as if it had never come."""

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from connectors.lake.snapshots import history_properties, summary_properties
-from connectors.storage.objects import ObjectStore
 from orchestration.access.authentication import Caller, authenticate
 from orchestration.access.grants import DAY_MS
 from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROLES
@@ -29,9 +28,6 @@ from orchestration.catalog.uploads import Upload
 from orchestration.composition.service import Services
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
-from orchestration.readers.background import Background
-from orchestration.readers.pool import Readers
-from orchestration.readers.sql import SqlRunner
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version, new_job_id
@@ -45,9 +41,6 @@ from tests.fakes.catalog import Restorable, migrated, without_fsync
 from tests.fakes.objects import InMemoryObjects
 from tests.fakes.readers import FakeReaders, FakeSql
 from tests.fakes.workflow import InMemoryWorkflow
-
-if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions import SFNClient
 
 ACME, BETA = TenantName("acme"), TenantName("beta")
 TENANTS: Final = (ACME, BETA)
@@ -138,13 +131,12 @@ def make_world(folder: Path) -> World:
     )
     objects, workflow = InMemoryObjects(), InMemoryWorkflow()
     objects.contents, objects.times = dict(_objects().contents), dict(_objects().times)
-    services = Services.of(settings, objects=cast(ObjectStore, objects), workflow=lambda: cast("SFNClient", workflow))
+    services = Services(settings)
     marks: dict[str, str] = {ACME: "plain", BETA: CANARY}
-    readers, sql = cast(Readers, FakeReaders(marks)), cast(SqlRunner, FakeSql(marks))
-    background = Background(services.operations, readers)
+    vars(services).update(objects=objects, workflow=workflow, readers=FakeReaders(marks), sql=FakeSql(marks))
     return World(
         settings=settings,
-        services=replace(services, background=background, readers=readers, sql=sql),
+        services=services,
         objects=objects,
         workflow=workflow,
         tokens=dict(tokens),
@@ -229,7 +221,7 @@ def _filled() -> tuple[bytes, dict[str, Token], dict[str, JobId]]:
         settings = Settings(home=folder, catalog_url=url)
         world = World(
             settings=settings,
-            services=Services.of(settings),
+            services=Services(settings),
             objects=InMemoryObjects(),
             workflow=InMemoryWorkflow(),
             tokens={},

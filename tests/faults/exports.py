@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.operations import wiring
 from orchestration.platform.clock import fresh_id
 from schemas.layout import split_s3_uri
 from schemas.manifest import ExportFormat
@@ -35,7 +34,7 @@ def exported(stack: FaultedStack, audience: Audience) -> list[str]:
         found = context.exports.find(export_id)
         return found if found is not None and found.state in ENDED else None
 
-    until(lambda: wiring.export_jobs(context).submit(request), "an export that is begun")
+    until(lambda: context.export_jobs.submit(request), "an export that is begun")
     export = until(ended, f"the end of export {export_id}", timeout_s=300)
     if export.state != "READY":
         return [f"export {export_id}: {export.state}, {export.error}"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from connectors.lake.store import IcebergVersionStore
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.local.home import Home, initialise
 from orchestration.local.kafka import users

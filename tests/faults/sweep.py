@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from orchestration.operations import wiring
+from orchestration.composition import administration
 from tests.faults.imports import Audiences, Result, faulted_import, left_behind
 from tests.faults.kinds import KINDS, LINKS
 from tests.faults.readers import Lake, Reader
@@ -207,7 +207,7 @@ def afterwards(stack: FaultedStack) -> list[str]:
     found = [f"still staged: {key}" for key in left_behind(stack)]
     found += [
         f"fsck: {f.code} {f.subject}: {f.message}"
-        for f in wiring.fsck(stack.context).run().findings
+        for f in administration.fsck(stack.context).run().findings
         if f.severity == "wrong"
     ]
     try:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from orchestration.catalog.records import Job
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from schemas.errors import RetriableError
 from schemas.ids import JobId
 from schemas.messages import JobState

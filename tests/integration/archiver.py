@@ -7,9 +7,9 @@ import threading
 from typing import Any, Final
 
 from connectors.lake.archive import ActivityArchive
-from orchestration.context import Context
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.control import archive_consumer as archiving
-from orchestration.control import wiring
 from orchestration.control.producer import ControlPlaneProducer
 from orchestration.platform.settings import Settings
 from streams.counters import Counters
@@ -32,7 +32,7 @@ def main(point: str) -> None:
 
     setattr(whom, name, call)
     vars(archiving)["LINGER_S"] = QUICK_S
-    consumer = wiring.archive_consumer(Context(Settings.load()), threading.Event(), Counters())
+    consumer = control_plane.archive_consumer(Context(Settings.load()), threading.Event(), Counters())
     consumer._reported_ms = 2**62  # the repeated announcement of ends should not kill it
     consumer.run()
 

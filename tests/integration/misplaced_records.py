@@ -10,8 +10,7 @@ from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.kafka.logon import librdkafka_config
-from orchestration.context import Context
-from orchestration.operations import wiring
+from orchestration.composition.context import Context
 from orchestration.operations.segments import rule_of
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
@@ -65,7 +64,7 @@ class PlacingShop:
 
     def assert_exact(self, name: str, members: int) -> None:
         until(lambda: self.members(name) == members)
-        found = wiring.segment_check(self.context).run(self.tenant, name, 60).comparison
+        found = self.context.segment_check.run(self.tenant, name, 60).comparison
         assert (found.by_stream, found.by_rule, found.equal) == (members, members, True)
 
 

@@ -21,8 +21,8 @@ from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics
 from orchestration.catalog.segment_records import NewRule
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError
@@ -163,13 +163,13 @@ def relay_of_segments(context: Context) -> Iterator[None]:
     """The control plane's threads for segment workers: they send rules, and receive sizes and archive announcements."""
     stop = threading.Event()
     consumers = (
-        wiring.segment_status(context, stop, threading.Event()),
-        wiring.archive_consumer(context, stop, Counters()),
+        control_plane.segment_status(context, stop, threading.Event()),
+        control_plane.archive_consumer(context, stop, Counters()),
     )
     threads = [threading.Thread(target=consumer.run) for consumer in consumers]
     for thread in threads:
         thread.start()
-    wiring.activations(context).lane().start(stop)
+    control_plane.activations(context).lane().start(stop)
     try:
         yield
     finally:

@@ -207,7 +207,7 @@ def in_this_process(tmp_path: Path, protocol: type[ImpatientProtocol]) -> Iterat
     settings = Settings(
         home=tmp_path, catalog_url=Secret(f"sqlite:///{tmp_path / 'c.db'}"), api_url=f"http://127.0.0.1:{free_port()}"
     )
-    service = Service(services=Services.of(settings), hosts=frozenset({"127.0.0.1"}))
+    service = Service(services=Services(settings), hosts=frozenset({"127.0.0.1"}))
     made = server(settings, application(service), protocol)
     thread = threading.Thread(target=made.run)
     thread.start()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.lake.store import IcebergVersionStore
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.local.home import Home
 from orchestration.platform.clock import now_ms

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Settings
 from segmentation.jobs import FINAL
 from tests.integration.whole_imports import (

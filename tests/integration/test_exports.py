@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Settings
 from segmentation.export_jobs import ENDED
 from tests.faults.waiting import until

@@ -16,11 +16,10 @@ from orchestration.catalog.records import Audience, Job, JobError, NewJob, Reten
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.tables import jobs as job_table
 from orchestration.catalog.tables import partition_progress
-from orchestration.context import Context
+from orchestration.composition import administration
+from orchestration.composition.context import Context
 from orchestration.kinds.materialised import as_row
-from orchestration.kinds.wiring import kind_of
 from orchestration.operations import audiences as operations
-from orchestration.operations import wiring
 from orchestration.operations.findings import Finding
 from orchestration.operations.fsck import GRACE_MS
 from orchestration.platform.clock import fresh_id, now_ms
@@ -108,14 +107,17 @@ class Deployment:
         """A job that is READY with its version."""
         job_id = self.verified(*members)
         job = self.context.jobs.get(job_id)
-        kind_of(self.context, job).publish(job)
+        self.context.kind_of(job).publish(job)
         job = self.context.jobs.get(job_id)
         assert job.state == "READY"
         return job
 
     def found(self, *, repair: bool = False, deep: bool = False) -> dict[str, Finding]:
         """fsck's findings, by code."""
-        return {finding.code: finding for finding in wiring.fsck(self.context).run(repair=repair, deep=deep).findings}
+        return {
+            finding.code: finding
+            for finding in administration.fsck(self.context).run(repair=repair, deep=deep).findings
+        }
 
     def rewrite(self, job_id: JobId, **values: object) -> None:
         """Change a job's record without anyone noticing."""
@@ -171,7 +173,7 @@ def deployment(s3: S3Access, tmp_path: Path) -> Iterator[Deployment]:
 def test_a_deployment_without_a_fault_has_no_finding(deployment: Deployment) -> None:
     deployment.published("ann", "bob")
     deployment.published("ann", "bob", "cid")
-    report = wiring.fsck(deployment.context).run()
+    report = administration.fsck(deployment.context).run()
     assert (report.audiences, report.versions, report.jobs, report.findings) == (1, 2, 2, ())
 
 
@@ -181,7 +183,7 @@ def test_objects_that_muster_cannot_have_written_are_a_note(deployment: Deployme
         deployment.context.objects.put(bucket, key, b"x")
     found = [
         finding
-        for finding in wiring.fsck(deployment.context).run(repair=True).findings
+        for finding in administration.fsck(deployment.context).run(repair=True).findings
         if finding.code == "FOREIGN_OBJECTS"
     ]
     for bucket, key in foreign.items():
@@ -223,7 +225,7 @@ def test_files_that_no_version_has_are_a_note_but_not_those_of_a_live_import(dep
     [finding] = deployment.found(repair=True).values()
     assert (finding.code, finding.severity) == ("UNREFERENCED_FILES", "note")
     assert "1 files (5 bytes)" in finding.message
-    assert wiring.fsck(deployment.context).run().wrong == 0
+    assert administration.fsck(deployment.context).run().wrong == 0
     assert deployment.context.objects.get(BUCKET, stray) == b"12345"
 
 
@@ -261,7 +263,7 @@ def test_a_pinned_version_survives_retention_until_it_is_unpinned(deployment: De
         context.audiences, context.jobs, context.versions, audience, versions=1, days=0
     ).versions == (2, 3)
     assert [v.version for v in context.versions.versions(ref)] == [1, 4]
-    assert wiring.fsck(context).run().wrong == 0
+    assert administration.fsck(context).run().wrong == 0
     assert operations.unpin(context.audiences, audience, 1) is True
     assert operations.unpin(context.audiences, audience, 1) is False
     assert operations.expire(
@@ -302,7 +304,7 @@ def test_a_receipt_that_is_missing_is_written_again_from_the_snapshot(deployment
     before = deployment.context.jobs.receipt(job.job_id)
     with deployment.context.database.write() as connection:
         connection.execute(sa.text("DELETE FROM receipts"))
-    assert wiring.fsck(deployment.context).run().wrong == 1
+    assert administration.fsck(deployment.context).run().wrong == 1
     assert deployment.found(repair=True)["RECEIPT_MISSING"].repaired is True
     assert deployment.context.jobs.receipt(job.job_id) == before
     assert deployment.found() == {}
@@ -363,7 +365,7 @@ def test_what_is_staged_for_an_ended_job_is_removed_and_nothing_else(deployment:
     keys = {owner: staging_prefix(owner, Attempt(1), Partition(0)) + "x" for owner in (ended, live, fresh_id())}
     for key in (*keys.values(), "imports/unknown/x"):
         context.objects.put("staging", key, b"12345")
-    found = [f for f in wiring.fsck(context).run(repair=True).findings if f.code == "STAGED_LEFTOVER"]
+    found = [f for f in administration.fsck(context).run(repair=True).findings if f.code == "STAGED_LEFTOVER"]
     assert {f.subject for f in found} == {f"job {owner}" for owner in keys if owner != live}
     assert [entry.key for entry in context.objects.list("staging", "imports/")] == [keys[live], "imports/unknown/x"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Settings
 from schemas.ids import TenantName
 from segmentation.jobs import FINAL

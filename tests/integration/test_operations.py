@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.local.status import PartState, PartStatus
 from orchestration.platform.settings import Settings

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.catalog.references import audience_ref
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError

@@ -22,7 +22,7 @@ from orchestration.catalog.operations import OperationStore
 from orchestration.catalog.records import NewJob
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
 from orchestration.platform.clock import fresh_id, now_ms

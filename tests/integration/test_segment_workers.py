@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.worker_group import group_members
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Settings
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
 from tests.conftest import StartStack

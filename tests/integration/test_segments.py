@@ -16,9 +16,10 @@ import pytest
 
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
-from orchestration.context import Context
+from orchestration.composition import administration
+from orchestration.composition.context import Context
 from orchestration.control import archive_consumer as archiving
-from orchestration.operations import rebase, wiring
+from orchestration.operations import rebase
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
@@ -205,7 +206,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     with suppress(AssertionError):
         until(lambda: counted() == len(members))
     assert counted() == len(members)
-    checked = wiring.segment_check(context).run(tenant, "buyers", 60).comparison
+    checked = context.segment_check.run(tenant, "buyers", 60).comparison
     assert (checked.equal, checked.by_rule) == (True, len(members))
     assert workers.restarts == restarts
     assert workers.peak_rss - before < 150 * MB
@@ -274,7 +275,7 @@ def test_topics_that_were_lost_are_refused_until_it_is_begun_anew_and_then_nothi
     after = {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded}
     assert_followed(shop, after)  # for a consumer that has read all changes from the beginning
     for name, users in after.items():
-        checked = wiring.segment_check(shop.context).run(shop.tenant, name, 60).comparison
+        checked = shop.context.segment_check.run(shop.tenant, name, 60).comparison
         assert (checked.equal, checked.by_rule) == (True, len(users))
     assert shop.archived() > ended
     (entry,) = [one for one in shop.context.audit.search() if one.action == "segments rebase"][:1]
@@ -286,7 +287,7 @@ def test_nothing_is_begun_anew_while_workers_run(
 ) -> None:
     context = Context(settings)
     monkeypatch.setattr(rebase, "EMPTY_WITHIN_S", 0.0)
-    found = wiring.rebase(context).inspect()
+    found = administration.rebase(context).inspect()
     with pytest.raises(UserError, match=r"WORKERS_RUNNING: .* has 1 members"):
-        wiring.rebase(context).run(found)
+        administration.rebase(context).run(found)
     assert context.archive.log(EVENTS).epoch == found.log_epoch - 1

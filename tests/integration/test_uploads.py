@@ -90,7 +90,7 @@ def test_a_presigned_request_stores_the_file_once_as_it_was_announced(muster: Cl
 def test_a_request_that_is_too_old_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     signed_at = datetime.now(UTC) - timedelta(seconds=PUT_S + 1)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: signed_at.replace(tzinfo=None))
-    request = Services.of(settings).presigner.put("staging", "uploads/late", size=len(CONTENT), content_type="text/csv")
+    request = Services(settings).presigner.put("staging", "uploads/late", size=len(CONTENT), content_type="text/csv")
     assert send({"url": request.url, "headers": request.headers}) == 403
 
 
@@ -116,7 +116,7 @@ def test_a_file_in_parts_is_joined_when_all_have_arrived(
     monkeypatch.setattr(uploading, "part_bytes", lambda _: 5 * 1024 * 1024)
     file, content = tmp_path / "large.bin", bytes(range(256)) * (24 * 1024)  # a part of 5 MiB, the least, and of 1 MiB
     file.write_bytes(content)
-    services, token = Services.of(settings), (settings.home / "api" / "token").read_text().strip()
+    services, token = Services(settings), (settings.home / "api" / "token").read_text().strip()
     asgi = AsgiClient(application(Service(services=services, hosts=frozenset({"127.0.0.1"}))))
     own = Client(Access(url=settings.api_url, token=token), AsgiTransport(asgi))
     half = own.create_upload(TENANT, "large.bin", len(content), key="large-upload")
@@ -138,7 +138,7 @@ def test_a_file_in_parts_is_joined_when_all_have_arrived(
 
 def test_requests_are_signed_for_the_address_that_clients_reach(settings: Settings, muster: Client) -> None:
     elsewhere = replace(settings, s3_public_endpoint="https://files.example:8443")
-    signed = Services.of(elsewhere).presigner.get("staging", "download/x", name="x y.csv").url
+    signed = Services(elsewhere).presigner.get("staging", "download/x", name="x y.csv").url
     assert signed.startswith("https://files.example:8443/staging/download/x?")
     assert public_s3_access(settings) == s3_access(settings)
 

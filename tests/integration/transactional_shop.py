@@ -12,9 +12,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.worker_group import WorkerGroup
 from orchestration.answers.segments import records_behind
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.control.liveness import STALL_MS, WorkerLiveness
-from orchestration.operations import wiring
 from orchestration.operations.segments import rule_of
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
@@ -106,7 +105,7 @@ class TransactionalShop:
             ("old", sum(1 for age in self.ages.values() if age >= 18)),
         ):
             until(lambda name=name, expected=expected: self.members(name) == expected)  # type: ignore[misc]  # at once
-            checked = wiring.segment_check(self.context).run(self.tenant, name, 60).comparison
+            checked = self.context.segment_check.run(self.tenant, name, 60).comparison
             assert (checked.by_stream, checked.by_rule, checked.equal) == (expected, expected, True)
 
 
@@ -151,7 +150,7 @@ def assert_all_acknowledged(settings: Settings) -> None:
 
 def assert_waits(shop: TransactionalShop, members: int | None = 0) -> None:
     """Check a segment at one instant: everything readable is in the answer, and the workers count as alive."""
-    checked = wiring.segment_check(shop.context).run(shop.tenant, "twice", 60).comparison
+    checked = shop.context.segment_check.run(shop.tenant, "twice", 60).comparison
     assert (checked.by_stream, checked.equal) == (members, True)
     (overview,) = (of for of in shop.context.segments.overviews(shop.tenant) if of.segment.name == "twice")
     until(lambda: (records_behind(shop.context, overview.partitions.values()) or 0) >= len(USERS) + 7)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from orchestration.catalog.engine import LOCK_TIMEOUT_S
 from orchestration.catalog.records import Job
 from orchestration.catalog.references import audience_ref
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.engine.lambda_processes import SERVER
@@ -35,7 +35,11 @@ TENANT = TenantName("default")
 STEPS: tuple[JobState, ...] = ("VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
 """States of an append, without REGISTERED: if there is room, a job is admitted as it is registered."""
 IMPORTER, WORKER = "orchestration.entrypoints.container task import", "orchestration.entrypoints.worker"
-VERIFIER, RELAY, ENGINE = "orchestration.entrypoints.container task verify", "orchestration.control", "engine.server"
+VERIFIER, RELAY, ENGINE = (
+    "orchestration.entrypoints.container task verify",
+    "orchestration.entrypoints.control_plane",
+    "engine.server",
+)
 
 
 def write_file(path: Path, seed: int, rows: int) -> set[str]:

@@ -90,7 +90,8 @@ COVERS: Final = (
     "connectors/storage",
     "connectors/verification",
     "orchestration/catalog",
-    "orchestration/context.py",
+    "orchestration/composition",
+    ":!orchestration/composition/service.py",
     "orchestration/control",
     "orchestration/entrypoints/handlers.py",
     "orchestration/entrypoints/tasks.py",
@@ -101,7 +102,6 @@ COVERS: Final = (
     "orchestration/operations/audiences.py",
     "orchestration/operations/jobs.py",
     "orchestration/operations/submit.py",
-    "orchestration/operations/wiring.py",
     "orchestration/platform/settings.py",
     "orchestration/workflow",
 )

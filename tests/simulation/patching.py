@@ -15,7 +15,8 @@ from unittest.mock import patch
 from connectors.publishing import importer
 from connectors.publishing.chunking import Chunker
 from connectors.verification.verifier import verify_rows
-from orchestration.control import wiring, worker_groups
+from orchestration.composition import control_lanes, control_plane
+from orchestration.control import worker_groups
 from tests.simulation.building import build_version, compare, part_rows
 from tests.simulation.catalog import required
 from tests.simulation.log import Backlog, Consumer, Producer
@@ -137,8 +138,9 @@ def patched() -> Iterator[Holder]:
         "orchestration.notifications.notices.Notices.courier": lambda _: SimpleNamespace(deliver_at_once=Idle),
         # parts of the control plane that imports do not need
     }
-    for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules", "ExportReconciler", "ExpiredVersions"):
-        replaced[f"{wiring.__name__}.{name}"] = Idle
+    for name in ("StreamLag", "WorkerAbsence", "Schedules", "ExportReconciler", "ExpiredVersions"):
+        replaced[f"{control_plane.__name__}.{name}"] = Idle
+    replaced[f"{control_lanes.__name__}.JobEvents"] = Idle
     replaced[f"{worker_groups.__name__}.WorkerGroup"] = lambda *_, name, **__: holder.now.group_view(name)
     with ExitStack() as stack:
         disabled = logging.root.manager.disable

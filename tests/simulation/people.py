@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from orchestration.catalog.tables import audiences, jobs
-from orchestration.operations import wiring
 from orchestration.operations.audiences import find, rollback
 from schemas.errors import MusterError
 from schemas.ids import JobId
@@ -99,14 +98,14 @@ class People:
         if (victim := self._some_job()) is None:
             return
         self.world.asked_to_end.add(victim)
-        self._try(lambda: wiring.import_jobs(self.world.context).cancel(victim))
+        self._try(lambda: self.world.context.import_jobs.cancel(victim))
         if self.world.faults.strike("retry"):
             self.world.kernel.sleep(self.random.uniform(0, 60))
             self._try(lambda: self._retry(victim))
 
     def _retry(self, victim: JobId) -> None:
         context = self.world.context
-        wiring.submission(context).resubmit(context.jobs.get(victim), force=True)
+        context.submission.resubmit(context.jobs.get(victim), force=True)
 
     def _stop(self) -> None:
         if (victim := self._some_job()) is None:

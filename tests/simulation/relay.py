@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from orchestration.context import Context
-from orchestration.control import wiring
-from orchestration.control.table import jobs_lane
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
+from orchestration.composition.control_lanes import jobs_lane
 from orchestration.control.worker_groups import WorkerGroups
 from tests.simulation.kernel import Kernel, Process
 
@@ -37,5 +37,5 @@ def run_relay(context: Context, kernel: Kernel) -> None:
     stop: Any = Event(kernel)
     changed: Any = Event(kernel)
     process: Process = kernel.process
-    kernel.spawn(process, "progress", wiring.progress(context, stop, changed).run)
+    kernel.spawn(process, "progress", control_plane.progress(context, stop, changed).run)
     jobs_lane(context, WorkerGroups.of(context.settings)).run(stop, changed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from orchestration.catalog.tables import jobs
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.entrypoints import handlers
 from orchestration.entrypoints.tasks import run as run_task
 from orchestration.platform.settings import Secret, Settings

@@ -17,8 +17,6 @@ KEPT: Final = {
     "muster.methods.changed": "generated methods of PATCH",
     # for operators
     "orchestration.catalog.migrate.downgrade": "docs/operations.md",
-    # until the objects of a process are made in one place
-    "orchestration.operations.wiring.import_jobs": "the service makes its own",
 }
 """What only other programs, people or tests call, and why it is there."""
 CALLED_BY_LIBRARIES: Final = {
@@ -97,7 +95,16 @@ def _definitions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.AsyncFu
 
 def _is_registered(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
     """Whether a decorator of the product may have put it into a table."""
-    plain = {"property", "classmethod", "staticmethod", "contextmanager", "cached_property", "cache", "dataclass"}
+    plain = {
+        "property",
+        "classmethod",
+        "staticmethod",
+        "contextmanager",
+        "cached_property",
+        "cache",
+        "dataclass",
+        "Part",
+    }
     names = {getattr(one, "attr", getattr(one, "id", "")) for d in node.decorator_list for one in ast.walk(d)}
     return bool(node.decorator_list) and not names & plain
 

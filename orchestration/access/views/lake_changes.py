@@ -73,7 +73,7 @@ class LakeChangesView(AudienceRecordsView):
         def check(audience: Audience) -> None:
             self._require_seen(audience, seen)
             wanted = audience_name(new_name)
-            operations.check_rename(audience, wanted, audiences=services.audiences, segments=services.segment_changes)
+            operations.check_rename(audience, wanted, audiences=services.audiences, segments=services.segments)
 
         return self._start(entry, key, "rename", name, {"audience": new_name}, check)
 
@@ -86,7 +86,7 @@ class LakeChangesView(AudienceRecordsView):
         entry.object = name[:63]
         audience = self._find(name)
         self._require_seen(audience, seen)
-        operations.check_delete(audience, jobs=self._services.jobs, segments=self._services.segment_changes)
+        operations.check_delete(audience, jobs=self._services.jobs, segments=self._services.segments)
         return operation_record(self._add(fresh_id(), now_ms(), "delete", audience, {}))
 
     def _require_seen(self, audience: Audience, seen: str) -> None:

@@ -163,7 +163,7 @@ class ScheduleChangesView(TenantView):
             now_ms=now_ms(),
             audiences=self._services.audiences,
             schedules=self._services.schedules,
-            segments=self._services.segment_changes,
+            segments=self._services.segments,
             edited=edited,
         )
 

@@ -60,7 +60,7 @@ class Segments(TenantView):
     def create_segment(self, entry: Entry, body: NewSegment) -> Tagged[Segment]:
         """Create a segment. Its workers evaluate it over all past events first."""
         _describe(entry, body.segment, body)
-        self._services.segment_changes.create(
+        self._services.segments.create(
             self._name,
             segment_name(body.segment),
             rule_of(body.text(), body.timezone),
@@ -74,7 +74,7 @@ class Segments(TenantView):
     def edit_segment(self, entry: Entry, segment: str, body: SegmentRule, *, seen: Seen) -> Tagged[Segment]:
         """Change the rule of a segment. The same rule in other words makes no version."""
         _describe(entry, segment, body)
-        self._services.segment_changes.edit(
+        self._services.segments.edit(
             self._name,
             segment_name(segment),
             rule_of(body.text(), body.timezone),
@@ -88,7 +88,7 @@ class Segments(TenantView):
     def change_segment_state(self, entry: Entry, segment: str, body: SegmentState) -> Tagged[Segment]:
         """Pause or resume a segment. No effect on one in that state."""
         entry.object, entry.arguments = f"segments/{segment[:63]}", {"state": body.state}
-        segments = self._services.segment_changes
+        segments = self._services.segments
         change = segments.pause if body.state == "paused" else segments.resume
         change(self._name, segment_name(segment), now_ms=now_ms())
         return self._changed(entry, segment)
@@ -98,7 +98,7 @@ class Segments(TenantView):
         """Delete a segment; all its members leave. Its answer is the segment as it was."""
         entry.object = f"segments/{segment[:63]}"
         entry.before = before = self._segment(segment)
-        self._services.segment_changes.delete(
+        self._services.segments.delete(
             self._name, segment_name(segment), now_ms=now_ms(), check=unchanged(Segment.revision, seen)
         )
         return before
@@ -125,7 +125,7 @@ class Segments(TenantView):
                 new_id=claim.job_id,
                 audiences=self._services.audiences,
                 engine=self._services.engine,
-                segments=self._services.segment_changes,
+                segments=self._services.segments,
             )
             return Started(job=job)
 

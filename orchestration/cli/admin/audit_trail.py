@@ -13,7 +13,7 @@ from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from orchestration.composition.context import Context
 
 with deferred(__name__):
     from orchestration.catalog import auditing

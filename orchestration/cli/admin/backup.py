@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 with deferred(__name__):
     from orchestration.access import owner
-    from orchestration.composition import service
-    from orchestration.operations import wiring
+    from orchestration.composition import administration, service
 
 TOP = Group("")
 Location = Annotated[str, typer.Argument(metavar="LOCATION", help="A directory, or s3://bucket/prefix.")]
@@ -37,7 +36,7 @@ def backup(*, place: Location) -> Done:
 
     Imports may run meanwhile.
     """
-    report = wiring.backups(lake_context()).backup(place)
+    report = administration.backups(lake_context()).backup(place)
     return Done(
         record={"files": report.files, "bytes": report.bytes, "place": place},
         text=f"{number(report.files)} files, {size(report.bytes)}, and the catalog are in {place}",
@@ -69,9 +68,9 @@ def restore(*, place: Location) -> "BackupReport":
     another one.
     """
     context = lake_context()
-    report = wiring.backups(context).restore(place)
+    report = administration.backups(context).restore(place)
     if context.settings.engine_url:  # not at AWS, where the service keeps no token in a file
-        access = service.Services.of(context.settings)
+        access = service.Services(context.settings)
         SESSION.resources.callback(access.close)
         owner.ensure_owner_token(access, context.settings.home)
     return report

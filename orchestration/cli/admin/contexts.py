@@ -6,12 +6,12 @@ from orchestration.cli.session import SESSION, settings
 from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from orchestration.composition.context import Context
     from orchestration.operations.availability import Service
     from orchestration.platform.settings import Settings
 
 with deferred(__name__):
-    from orchestration import context as contexts
+    from orchestration.composition import context as composition
     from orchestration.operations import availability
 
 
@@ -45,6 +45,6 @@ def _with_services(*services: "Service") -> "Context":
 
 def plain_context(loaded: "Settings") -> "Context":
     """A context that is closed when the command ends. It needs no running stack."""
-    context = contexts.Context(loaded)
+    context = composition.Context(loaded)
     SESSION.resources.callback(context.close)
     return context

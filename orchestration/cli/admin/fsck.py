@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestration.operations.fsck import Report
 
 with deferred(__name__):
-    from orchestration.operations import wiring
+    from orchestration.composition import administration
 
 TOP = Group("")
 
@@ -47,5 +47,5 @@ def fsck(
 
     Exit code 7 if anything is wrong.
     """
-    report = wiring.fsck(lake_context()).run(repair=repair, deep=deep)
+    report = administration.fsck(lake_context()).run(repair=repair, deep=deep)
     return Answer(value=report, code=ExitCode.CHECK_FAILED if report.wrong else ExitCode.OK)

@@ -28,7 +28,7 @@ PAGE = 500
 
 @contextmanager
 def _services() -> "Iterator[Services]":
-    made = service.Services.of(catalog_context().settings)
+    made = service.Services(catalog_context().settings)
     try:
         yield made
     finally:

@@ -15,7 +15,7 @@ from orchestration.cli.segment_commands import segments
 from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
-    from orchestration.operations import wiring
+    from orchestration.composition import administration
 
 
 def _show_found(record: Mapping[str, Any]) -> None:
@@ -59,7 +59,7 @@ def rebase(
     Refused while segment workers run.
     """
     context = stack_context()
-    found = wiring.rebase(context).inspect()
+    found = administration.rebase(context).inspect()
     record: dict[str, Any] = {**found.as_record(), "begun": False}
     show_now(record, _show_found)
     if found.needed and not dry_run:
@@ -67,5 +67,5 @@ def rebase(
             typer.confirm(
                 "Continue with the new topics? The old ones can never be restored after that.", abort=True, err=True
             )
-        record |= {"begun": True, "segments": wiring.rebase(context).run(found)}
+        record |= {"begun": True, "segments": administration.rebase(context).run(found)}
     return record

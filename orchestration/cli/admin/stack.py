@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 with deferred(__name__):
     from muster import access, client
     from orchestration.catalog import audiences, engine
+    from orchestration.composition import administration
     from orchestration.local import doctor as local_doctor
     from orchestration.local import stack
-    from orchestration.operations import availability, wiring, workers
+    from orchestration.operations import availability, workers
     from orchestration.operations import doctor as deployment_doctor
 
 TOP = Group("")
@@ -217,7 +218,7 @@ def doctor() -> "Answer[Sequence[Diagnosis]]":
         found += local_doctor.stack(loaded, now)
         running = now.running
     if running:
-        found += wiring.service_checks(plain_context(loaded)).run()
+        found += administration.service_checks(plain_context(loaded)).run()
     wrong = any(diagnosis.severity == "wrong" for diagnosis in found)
     return Answer(value=found, code=ExitCode.CHECK_FAILED if wrong else ExitCode.OK)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from schemas.manifest import Manifest
 
 with deferred(__name__):
-    from orchestration.operations import wiring
+    from orchestration.composition import administration
 
 TOP = Group("")
 
@@ -80,7 +80,7 @@ def verify(
     Recomputes sizes, hashes, rows and digests of all files, and reports the first difference. Exit code 7 if anything
     differs.
     """
-    received = wiring.received_exports(receiver_context(manifest))
+    received = administration.received_exports(receiver_context(manifest))
     found, difference = received.verify(
         manifest, profile=profile, on_rows=lambda rows: print_note(f"{counted(rows, 'row')} verified")
     )

@@ -8,7 +8,7 @@ import pytest
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Secret, Settings
 from tests.fakes.catalog import without_fsync
 from tests.integration.lake.archiving import Bucket

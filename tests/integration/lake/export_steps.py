@@ -15,7 +15,7 @@ from connectors.storage.access import S3Access
 from connectors.storage.listing import list_objects
 from orchestration.catalog.records import Audience, Export
 from orchestration.catalog.references import ref_of
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.entrypoints import export_handlers
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations.audiences import expire

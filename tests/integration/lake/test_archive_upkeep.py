@@ -21,8 +21,8 @@ from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed
 from connectors.storage.access import S3Access
 from connectors.storage.listing import delete_objects
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.platform.clock import now_ms
 from schemas.activity import PROFILE_ROWS
 from schemas.errors import FatalError, RetriableError
@@ -482,7 +482,7 @@ def test_before_the_first_commit_there_is_nothing_to_keep_up(archive: ActivityAr
 
 
 def test_the_relay_keeps_both_tables_up(context: Context, bucket: Bucket) -> None:
-    keeper = wiring.archive_maintenance(context, threading.Event())
+    keeper = control_plane.archive_maintenance(context, threading.Event())
     for topic in ACTIVITY_TOPICS:
         fill(context.archive, bucket, 9, topic=topic)
     late = bucket.write(0, 5, [event(1)])
@@ -503,7 +503,7 @@ def test_a_table_that_cannot_be_kept_up_does_not_keep_the_other_from_it(
         for n in range(9):
             fill(context.archive, bucket, 1, first=n, topic=topic)
     delete_objects(bucket.s3.client(), bucket.name, [split_s3_uri(context.archive.files(EVENTS)[0].uri)[1]])
-    wiring.archive_maintenance(context, threading.Event()).maintain(now_ms())
+    control_plane.archive_maintenance(context, threading.Event()).maintain(now_ms())
     assert [len(context.archive.files(topic)) for topic in ACTIVITY_TOPICS] == [9, 1]
     assert f"archive maintenance of {EVENTS}: LAKE_FILE_MISSING" in caplog.text
     assert snapshots(context.archive) == 1

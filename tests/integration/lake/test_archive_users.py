@@ -16,8 +16,8 @@ from connectors.lake.archive_upkeep import DEFAULT_GRACE
 from connectors.storage.access import S3Access
 from connectors.storage.listing import delete_objects
 from connectors.storage.writing import put_file
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError
 from schemas.ids import Partition, TenantName
@@ -168,7 +168,7 @@ def test_the_relay_lists_the_users_of_what_it_has_merged(context: Context, bucke
     for topic, row in rows.items():
         ranges = [bucket.write(n, n + 1, [row(n, f"u{n % 2}")], topic=topic) for n in range(8)]
         context.archive.append(topic, ranges)
-    wiring.archive_maintenance(context, threading.Event()).maintain(now_ms())
+    control_plane.archive_maintenance(context, threading.Event()).maintain(now_ms())
     for topic in rows:
         [file] = context.archive.files(topic, with_users=True)
         assert (file.rows, users_of(bucket.s3, file)) == (8, ["u0", "u1"])

@@ -16,8 +16,8 @@ from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
 from connectors.storage.listing import delete_objects
 from orchestration.catalog import copying
-from orchestration.context import Context
-from orchestration.operations import wiring
+from orchestration.composition import administration
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Secret, Settings
 from schemas.activity import EVENT_ROWS
 from schemas.errors import RetriableError, UserError
@@ -95,10 +95,10 @@ def test_an_audience_comes_back_with_all_its_versions_and_its_order(
             assert isinstance(store.publish(request(ref, written, f"{number * 10}")), Published)
         s3.client().create_bucket(Bucket="backups")
         place = "s3://backups/monday" if kind == "bucket" else str(tmp_path / "backup")
-        made = wiring.backups(before).backup(place)
+        made = administration.backups(before).backup(place)
         assert made.files > 6
         with pytest.raises(UserError, match="DESTINATION_EXISTS"):
-            wiring.backups(before).backup(place)
+            administration.backups(before).backup(place)
         for found in list(before.objects.list(BUCKET)):
             before.objects.delete(BUCKET, found.key)
 
@@ -113,12 +113,12 @@ def test_an_audience_comes_back_with_all_its_versions_and_its_order(
             whole = victim.read_bytes()
             victim.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
             with pytest.raises(UserError, match="BACKUP_DAMAGED"):
-                wiring.backups(after).restore(place)
+                administration.backups(after).restore(place)
             assert list(after.objects.list(BUCKET)) == []
             victim.write_bytes(whole)
-        assert wiring.backups(after).restore(place) == made
+        assert administration.backups(after).restore(place) == made
         with pytest.raises(UserError, match="NOT_EMPTY"):
-            wiring.backups(after).restore(place)
+            administration.backups(after).restore(place)
         restored = after.versions
         assert isinstance(restored, IcebergVersionStore)
         assert [members(restored, s3, ref, n) for n in (1, 2)] == [["a", "b"], ["b", "c"]]
@@ -163,12 +163,12 @@ def test_a_backup_of_an_archive_that_is_committed_to_meanwhile_has_what_its_cata
         place = str(tmp_path / "backup")
         if overtaken > 1:
             with pytest.raises(RetriableError, match="BACKUP_OVERTAKEN"):
-                wiring.backups(before).backup(place)
+                administration.backups(before).backup(place)
             return
-        wiring.backups(before).backup(place)
+        administration.backups(before).backup(place)
         delete_objects(bucket.s3.client(), bucket.name, sorted(bucket.keys("")))
         after = context_of(tmp_path / "after", bucket.s3, new, bucket.name)
-        wiring.backups(after).restore(place)
+        administration.backups(after).restore(place)
         assert after.archive.archived_to(EVENTS) == {HERE: 6}
         rows = [batch for f in after.archive.files(EVENTS) for batch in archived_rows(bucket.s3, f, EVENT_ROWS)]
         assert [offset for batch in rows for offset in batch["offset"].to_pylist()] == [*range(6)]

@@ -16,14 +16,13 @@ from connectors.storage.access import S3Access
 from orchestration.catalog import tables
 from orchestration.catalog.records import Export, JobError
 from orchestration.catalog.references import ref_of
-from orchestration.control import wiring
+from orchestration.composition import administration, control_plane
 from orchestration.control.gc import exports as cleaning
 from orchestration.control.gc.exports import RETRY_AFTER_MS
 from orchestration.control.reconciler import HEARTBEAT_MS
 from orchestration.kinds import records
 from orchestration.kinds.export import plan
 from orchestration.kinds.export.destinations import order_of, request_of
-from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.codec import CODEC
@@ -61,8 +60,8 @@ def error_of(export: Export) -> str:
 def sweep(exports: Exports, *, since: int | None = None, **later: float) -> None:
     now = (now_ms() if since is None else since) + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000)
     context = exports.context
-    wiring.export_reconciler(context).tick(now)
-    wiring.ended_exports(exports.context).tick(now)
+    control_plane.export_reconciler(context).tick(now)
+    control_plane.ended_exports(exports.context).tick(now)
 
 
 def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Exports) -> None:
@@ -250,7 +249,7 @@ def test_an_execution_that_the_export_does_not_belong_to_is_sent_to_its_end(expo
 
 
 def look_at(exports: Exports, export: Export) -> Any:
-    found = operations_wiring.job_progress(exports.context).export_view(export.job_id)
+    found = exports.context.job_progress.export_view(export.job_id)
     assert found is not None
     return found
 
@@ -263,23 +262,23 @@ def test_cancel_at_every_step(exports: Exports, state: str) -> None:
         exports.step(export, "write_export_group", number="0")
     to = str(export.request["to"])
     if state == "FINISHING":
-        assert code_of(lambda: operations_wiring.export_jobs(exports.context).cancel(export.job_id)) == "TOO_LATE"
+        assert code_of(lambda: exports.context.export_jobs.cancel(export.job_id)) == "TOO_LATE"
         assert exports.run(export).state == "READY"
         return
-    assert not operations_wiring.export_jobs(exports.context).cancel(export.job_id).already
-    assert operations_wiring.export_jobs(exports.context).cancel(export.job_id).already
+    assert not exports.context.export_jobs.cancel(export.job_id).already
+    assert exports.context.export_jobs.cancel(export.job_id).already
     assert exports.workflow.statuses[str(export.execution)] == "ABORTED"
     exports.step(export, "write_export_group", number="1")  # was on its way
     assert exports.step(export, "finish_export")["state"] == "CANCELLED"
     sweep(exports)
     assert (exports.files(to), exports.held()) == ([], False)
-    again = operations_wiring.export_jobs(exports.context).retry(export.job_id)
+    again = exports.context.export_jobs.retry(export.job_id)
     event = json.loads(exports.workflow.started[-1])
     execution = exports.context.engine.execution_arn(again, EXPORT_MACHINE)
     exports.call("register_export", input=event, execution=execution)
     retried = exports.run(exports.context.exports.get(again))
     assert (retried.state, retried.retry_of, exports.users(to)) == ("READY", export.job_id, sorted(USERS))
-    assert code_of(lambda: operations_wiring.export_jobs(exports.context).retry(again)) == "NOT_RETRIABLE"
+    assert code_of(lambda: exports.context.export_jobs.retry(again)) == "NOT_RETRIABLE"
 
 
 def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +288,7 @@ def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatc
     write = write_files
 
     def slow(*given: Any, on_rows: Callable[[int], None], **options: Any) -> Iterator[Any]:
-        operations_wiring.export_jobs(exports.context).cancel(export.job_id)
+        exports.context.export_jobs.cancel(export.job_id)
         for _ in range(2_000):
             on_rows(0)
             time.sleep(0.01)
@@ -510,7 +509,7 @@ def test_a_file_that_a_frozen_writer_brings_after_the_sweep_is_removed_an_hour_l
     to = str(export.request["to"])
     [late] = exports.files(to)
     body = exports.body(to, late)
-    operations_wiring.export_jobs(exports.context).cancel(export.job_id)
+    exports.context.export_jobs.cancel(export.job_id)
     sweep(exports)
     key = to.partition("lake/")[2] + "/"
     for name in (late, "of-somebody-else"):
@@ -537,8 +536,8 @@ def test_exports_whose_destination_is_away_are_in_nobodys_way(
 
     monkeypatch.setattr(cleaning, "clean_up", gone)
     for export in (*away, here):
-        operations_wiring.export_jobs(exports.context).cancel(export.job_id)
-    cleaner, now = wiring.ended_exports(exports.context), now_ms() + 60_000
+        exports.context.export_jobs.cancel(export.job_id)
+    cleaner, now = control_plane.ended_exports(exports.context), now_ms() + 60_000
     for later in (0, RETRY_AFTER_MS - 1, RETRY_AFTER_MS):
         cleaner.tick(now + later)
     assert [tried.count(export.job_id) for export in (*away, here)] == [2, 2, 1]
@@ -548,7 +547,7 @@ def test_the_sweeper_waits_for_no_destination(exports: Exports, monkeypatch: pyt
     """It shares a thread with the answers to task tokens, and a silent destination takes minutes."""
     exports.publish(*USERS)
     export = exports.at("WRITING")
-    operations_wiring.export_jobs(exports.context).cancel(export.job_id)
+    exports.context.export_jobs.cancel(export.job_id)
 
     def silent(_: S3Prefix) -> Iterator[str]:
         raise AssertionError("it was asked")
@@ -566,7 +565,7 @@ def test_a_version_that_is_held_for_nobody_is_found_and_released(
     exports.context.versions.lease(ref_of(exports.vip), Version(1), fresh_id())
 
     def held_for_nobody(*, repair: bool = False) -> list[bool]:
-        report = operations_wiring.fsck(exports.context).run(repair=repair)
+        report = administration.fsck(exports.context).run(repair=repair)
         return [f.repaired for f in report.findings if f.code == "HELD_FOR_NOBODY"]
 
     assert held_for_nobody() == [False]
@@ -645,24 +644,21 @@ def test_more_groups_than_a_state_may_be_given_are_refused(exports: Exports, mon
 
 def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_name(exports: Exports) -> None:
     request = exports.request()
-    operations_wiring.export_jobs(exports.context).submit(request)
+    exports.context.export_jobs.submit(request)
     assert json.loads(exports.workflow.started[-1]) == {"export": request.as_record()}
     assert exports.context.engine.execution_arn(request.export_id, EXPORT_MACHINE) in exports.workflow.statuses
     for changes, code in (({"audience": "x"}, "UNKNOWN_AUDIENCE"), ({"to": "x"}, "BAD_DESTINATION")):
         with pytest.raises(UserError, match=code):
-            operations_wiring.export_jobs(exports.context).submit(exports.request(**changes))
-    assert operations_wiring.job_progress(exports.context).export_view(fresh_id()) is None
-    assert (
-        code_of(lambda: operations_wiring.export_jobs(exports.context).await_registration(fresh_id()))
-        == "UNKNOWN_EXPORT"
-    )
+            exports.context.export_jobs.submit(exports.request(**changes))
+    assert exports.context.job_progress.export_view(fresh_id()) is None
+    assert code_of(lambda: exports.context.export_jobs.await_registration(fresh_id())) == "UNKNOWN_EXPORT"
 
     def registers(_: float) -> None:
         exports.register(request)
 
-    operations_wiring.export_jobs(exports.context).await_registration(request.export_id, sleep=registers)
+    exports.context.export_jobs.await_registration(request.export_id, sleep=registers)
     assert exports.context.exports.get(request.export_id).state == "FAILED"  # nothing is published
-    assert code_of(lambda: operations_wiring.export_jobs(exports.context).cancel(JobId("0" * 26))) == "UNKNOWN_EXPORT"
+    assert code_of(lambda: exports.context.export_jobs.cancel(JobId("0" * 26))) == "UNKNOWN_EXPORT"
 
 
 def test_an_export_that_holds_nothing_cannot_be_carried_out(exports: Exports) -> None:
@@ -729,13 +725,13 @@ def test_receivers_of_a_topic_are_told_that_an_export_was_cancelled(exports: Exp
     exports.publish(*USERS)
     export = exports.at("WRITING", to="kafka://members")
     exports.step(export, "write_export_group", number="0")
-    operations_wiring.export_jobs(exports.context).cancel(export.job_id)
+    exports.context.export_jobs.cancel(export.job_id)
     sweep(exports)
     last = [CODEC.decode(partition[-1]) for partition in topic.messages]
     assert {type(message) for message in last} == {ExportAborted}
     assert received(topic) == {}
     never_planned = exports.register(to="kafka://members")
-    operations_wiring.export_jobs(exports.context).cancel(never_planned.job_id)
+    exports.context.export_jobs.cancel(never_planned.job_id)
     before = [len(partition) for partition in topic.messages]
     sweep(exports)
     assert [len(partition) for partition in topic.messages] == before
@@ -756,7 +752,7 @@ def test_what_no_topic_is_sent_is_refused_first(exports: Exports, changes: dict[
     exports.publish(*USERS)
     given = {"format": ExportFormat(format="parquet"), **changes}
     assert error_of(exports.register(**given)) == code
-    assert code_of(lambda: operations_wiring.export_jobs(exports.context).submit(exports.request(**given))) == code
+    assert code_of(lambda: exports.context.export_jobs.submit(exports.request(**given))) == code
 
 
 def test_a_group_that_is_sent_without_a_plan_is_a_fault_of_ours(exports: Exports, topic: InMemoryTopicLog) -> None:

@@ -13,11 +13,10 @@ from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import Schedule
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.places import Reach
 from orchestration.kinds.scheduled import event_of, run_id
-from orchestration.operations import wiring as operations_wiring
 from orchestration.operations.audiences import delete
 from orchestration.operations.schedule_records import last_run
 from orchestration.operations.schedules import schedule_export
@@ -78,7 +77,7 @@ def delta(exports: Exports, export: Export) -> tuple[int, int | None, list[tuple
 def test_a_recurring_export_that_is_due_is_started_and_its_end_is_told(exports: Exports) -> None:
     exports.publish("a", "b")
     schedule = hourly(exports, since_last=False)
-    relay = wiring.schedules(exports.context)
+    relay = control_plane.schedules(exports.context)
     relay.tick(MADE_MS + 5)
     [(execution, event)] = exports.workflow.inputs.items()
     assert execution == exports.context.engine.execution_arn(f"{schedule.schedule_id}-{MADE_MS}", EXPORT_MACHINE)
@@ -122,7 +121,7 @@ def test_a_run_that_failed_is_no_base_and_its_retry_is_one(exports: Exports) -> 
     exports.publish("c", order="3")
     after = exports.run(registered(exports, schedule, 1))
     assert delta(exports, after)[:2] == (3, 1)
-    again = operations_wiring.export_jobs(exports.context).retry(failed.job_id)
+    again = exports.context.export_jobs.retry(failed.job_id)
     exports.call(
         "register_export",
         input=json.loads(exports.workflow.started[-1]),

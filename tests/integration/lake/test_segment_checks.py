@@ -13,9 +13,8 @@ import pytest
 
 from connectors.storage.writing import put_if_absent
 from orchestration.catalog.segment_records import NewRule
-from orchestration.context import Context
-from orchestration.control import wiring
-from orchestration.operations import wiring as operations_wiring
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.operations.segment_check import SegmentCheck
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
@@ -113,7 +112,7 @@ def test_a_stream_that_is_wrong_in_one_partition_is_found_and_told_until_it_is_r
     stream = Stream(context, bucket, right | {2: ["user-2-0", "user-2-9"]})
     monkeypatch.setattr(SegmentCheck, "_cuts", stream.cuts)
     counters = Counters()
-    checks = wiring.segment_checks(context, counters)
+    checks = control_plane.segment_checks(context, counters)
     with caplog.at_level(logging.ERROR):
         for _ in range(2):
             checks.tick()
@@ -138,9 +137,9 @@ def test_a_check_of_one_partition_reads_no_other(
     for p in range(P):
         context.archive.append(EVENTS, [bucket.write(0, 10, [event(1, f"user-{p}")], partition=Partition(p))])
     monkeypatch.setattr(SegmentCheck, "_cuts", Stream(context, bucket, {1: ["user-1"]}).cuts)
-    found = operations_wiring.segment_check(context).run(ACME, BUYERS, 10, only=Partition(1)).comparison
+    found = context.segment_check.run(ACME, BUYERS, 10, only=Partition(1)).comparison
     assert (found.equal, found.by_rule) == (True, 1)
-    found = operations_wiring.segment_check(context).run(ACME, BUYERS, 10).comparison
+    found = context.segment_check.run(ACME, BUYERS, 10).comparison
     assert (found.missing, found.missing_users) == (3, ("user-0", "user-2", "user-3"))
 
 
@@ -156,14 +155,14 @@ def test_a_check_waits_until_workers_have_been_told_what_the_catalog_says(
     monkeypatch.setattr(SegmentCheck, "_cuts", Stream(context, bucket, {}).cuts)
     context.segments.pause(ACME, BUYERS, now_ms=2)
     context.segments.resume(ACME, BUYERS, now_ms=3)
-    assert operations_wiring.segment_check(context).run(ACME, BUYERS, 10, sleep).comparison.equal
+    assert context.segment_check.run(ACME, BUYERS, 10, sleep).comparison.equal
     assert len(waits) == 1
     vip = context.audiences.ensure(ACME, AudienceName("vip"), new_id=fresh_id(), now_ms=1)
     context.activations.choose(vip.audience_id, Version(1), None)
     with pytest.raises(RetriableError, match="SEGMENT_NOT_READY: workers have not yet been notified"):
-        operations_wiring.segment_check(context).run(ACME, BUYERS, 0, sleep)
+        context.segment_check.run(ACME, BUYERS, 0, sleep)
     context.activations.mark_audience_sent(vip.audience_id, Version(1))
-    assert operations_wiring.segment_check(context).run(ACME, BUYERS, 10).comparison.equal
+    assert context.segment_check.run(ACME, BUYERS, 10).comparison.equal
 
 
 def test_a_segment_that_another_names_and_that_was_paused_and_resumed_meanwhile_is_to_be_checked_again(
@@ -182,15 +181,15 @@ def test_a_segment_that_another_names_and_that_was_paused_and_resumed_meanwhile_
 
     monkeypatch.setattr(SegmentCheck, "_cuts", cuts)
     with pytest.raises(RetriableError, match="SEGMENT_CHANGED"):
-        operations_wiring.segment_check(context).run(ACME, fans, 10)
+        context.segment_check.run(ACME, fans, 10)
 
 
 def test_a_paused_segment_is_refused_at_once_also_while_workers_have_not_been_told(context: Context) -> None:
     context.segments.pause(ACME, BUYERS, now_ms=2)
     with pytest.raises(UserError, match="SEGMENT_PAUSED"):
-        operations_wiring.segment_check(context).run(ACME, BUYERS, 600)
+        context.segment_check.run(ACME, BUYERS, 600)
 
 
 def test_unreachable_broker_is_an_outage(context: Context) -> None:
     with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE: requesting a cut"):
-        operations_wiring.segment_check(context).run(ACME, BUYERS, 0)
+        context.segment_check.run(ACME, BUYERS, 0)

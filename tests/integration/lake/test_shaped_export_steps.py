@@ -9,7 +9,6 @@ import pytest
 from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
 from orchestration.kinds.export.destinations import order_of, request_of
-from orchestration.operations import wiring
 from orchestration.platform.clock import fresh_id
 from schemas.errors import UserError
 from schemas.export_shape import ExportShape
@@ -180,7 +179,7 @@ def test_a_retry_takes_the_same_versions(exports: Exports) -> None:
     export = exports.register(shape=shape(suppress=[{"audience": "opted-out"}]))
     exports.context.exports.move(export.job_id, "CANCELLED", now_ms=1)
     exports.publish(*USERS, order="2", audience=opted_out)
-    retried = wiring.export_jobs(exports.context).retry(export.job_id)
+    retried = exports.context.export_jobs.retry(export.job_id)
     started = json.loads(exports.workflow.started[-1])
     assert started["export"]["export_id"] == retried
     assert started["export"]["shape"]["suppress"] == [{"audience": "opted-out", "version": 1}]

@@ -20,9 +20,9 @@ from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics
 from connectors.kafka.worker_group import WorkerGroup
 from orchestration.answers.dead_letters import DeadLetterLog
-from orchestration.context import Context
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.control import archive_consumer as archiving
-from orchestration.control import wiring
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC
@@ -95,7 +95,7 @@ class World:
     @contextmanager
     def committer(self) -> Iterator[Counters]:
         stop, counters = threading.Event(), Counters()
-        thread = threading.Thread(target=wiring.archive_consumer(self.context, stop, counters).run)
+        thread = threading.Thread(target=control_plane.archive_consumer(self.context, stop, counters).run)
         thread.start()
         try:
             yield counters

@@ -31,7 +31,7 @@ from connectors.kafka.worker_group import WorkerGroup
 from connectors.publishing.producer import KafkaTopicLog
 from orchestration.answers.dead_letters import DeadLetterLog
 from orchestration.catalog import migrate
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.operations.workers import running_workers
 from orchestration.platform.settings import Secret, Settings
 from schemas import topics
@@ -293,7 +293,7 @@ def test_a_relay_that_kafka_refuses_ends_and_says_why(
 ) -> None:
     refused = settings.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path), metrics_port=free_port())
     environment = os.environ | refused.environment() | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "orchestration.control"]
+    command = [sys.executable, "-m", "orchestration.entrypoints.control_plane"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
     assert ended.returncode == 1
     assert f"{code}: " in says_no_secret(ended.stderr)

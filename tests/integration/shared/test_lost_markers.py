@@ -10,8 +10,8 @@ from connectors.kafka.worker_group import WorkerGroup
 from connectors.publishing.reports import PartitionSent, PublishReport
 from connectors.verification.evidence import Evidence
 from orchestration.catalog.records import Job, NewJob
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.control.lost_markers import LOST_AFTER_MS
 from orchestration.kinds.materialised import as_row, completion_of
 from orchestration.platform.clock import now_ms
@@ -120,7 +120,7 @@ def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
     until(lambda: not passed or group.committed()[IMPORTS, LOST] > offsets[LOST])
     context.progress.put_partitions([as_row(m, now_ms()) for m in announced(stack, job.job_id)])
 
-    markers, began = wiring.lost_markers(context, group), now_ms()
+    markers, began = control_plane.lost_markers(context, group), now_ms()
     markers.tick([job], began)
     assert completion_of(context.progress, job) == Waiting(done=others)
     markers.tick([job], began + LOST_AFTER_MS)

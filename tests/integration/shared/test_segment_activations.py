@@ -13,8 +13,8 @@ from connectors.publishing import producer
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.control.activations import RESEND_AFTER_MS
 from orchestration.control.periodic import Lane
 from orchestration.platform.clock import fresh_id, now_ms
@@ -62,7 +62,7 @@ def context(stack: Settings, tmp_path: Path, tenant: TenantName) -> Iterator[Con
 
 @pytest.fixture
 def relay(context: Context) -> Lane:
-    return wiring.activations(context).lane()
+    return control_plane.activations(context).lane()
 
 
 def create(context: Context, tenant: TenantName, text: str = "ever(purchase)") -> None:
@@ -160,7 +160,7 @@ def test_a_late_relay_that_leaves_an_older_version_of_an_audience_behind_a_newer
 ) -> None:
     publish(context, tenant, "1")
     create(context, tenant, "in audience vip")
-    other, send = wiring.activations(context).lane(), ActivationSender.send
+    other, send = control_plane.activations(context).lane(), ActivationSender.send
     stalled = [True]
 
     def stalls(sender: ActivationSender, message: Message) -> list[int]:
@@ -241,7 +241,7 @@ def test_what_workers_say_comes_into_the_catalog(context: Context, tenant: Tenan
         producer.produce(SEGMENT_STATUS, CODEC.encode(status(tenant, partition, members=partition)))
     producer.flush(10)
     stop = threading.Event()
-    fold = wiring.segment_status(context, stop, threading.Event())
+    fold = control_plane.segment_status(context, stop, threading.Event())
     thread = threading.Thread(target=fold.run)
     thread.start()
     until(lambda: len(context.segments.partitions(segment_id)) == 4)

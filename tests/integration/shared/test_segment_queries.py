@@ -6,10 +6,9 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,14 +28,12 @@ from orchestration.api.service import Service
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.composition.service import Services
-from orchestration.context import Context
-from orchestration.control import wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
-from orchestration.readers.background import Background
 from orchestration.readers.cancellation import Cancellation
-from orchestration.readers.pool import Readers
 from orchestration.readers.questions import CountUsers, Question
 from schemas.codec import CODEC
 from schemas.columns import RowSchema
@@ -126,8 +123,8 @@ class ReadersHere(FakeReaders):
 @contextmanager
 def served(context: Context) -> Iterator[AsgiClient]:
     """The service of a context, in this process; commands use it as the owner of the home."""
-    services, readers = Services.of(context.settings), cast(Readers, ReadersHere(context))
-    services = replace(services, readers=readers, background=Background(services.operations, readers))
+    services = Services(context.settings)
+    vars(services)["readers"] = ReadersHere(context)
     ensure_owner_token(services, context.settings.home)
     service = Service(services=services, hosts=frozenset({"127.0.0.1"}))
     asgi = AsgiClient(application(service))
@@ -434,7 +431,7 @@ def test_a_stream_that_has_other_members_fails_and_they_are_named(
 def test_the_relay_asks_one_partition_after_the_other_and_counts_who_differs(shop: World) -> None:
     shop.create("ever(purchase)")
     buyers = ("ann", "bob", "cid")
-    checks, lost = wiring.segment_checks(shop.context, Counters()), partition_of("bob", P)
+    checks, lost = control_plane.segment_checks(shop.context, Counters()), partition_of("bob", P)
     for partition in range(lost + 1):
         with Worker(shop, [user for user in buyers if user != "bob"], asked_of=1):
             checks.tick()

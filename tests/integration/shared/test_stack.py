@@ -34,7 +34,8 @@ from connectors.kafka.logon import librdkafka_config, metadata
 from connectors.kafka.topics import ensure_topics, topic_differences
 from connectors.kafka.worker_group import broker_answers
 from connectors.private_files import write_private
-from orchestration.context import Context
+from orchestration.composition import administration
+from orchestration.composition.context import Context
 from orchestration.local import doctor, processes, s3_keys
 from orchestration.local import stack as local_stack
 from orchestration.local.home import Home, initialise
@@ -43,7 +44,6 @@ from orchestration.local.kafka.jars import classpath
 from orchestration.local.ports import LOOPBACK, Ports, kafka_address
 from orchestration.local.seaweedfs import ensure_buckets, missing_buckets, s3_client
 from orchestration.local.status import PartState, PartStatus
-from orchestration.operations import wiring
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
 from schemas.ids import TenantName
@@ -426,7 +426,7 @@ def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) ->
     admin.delete_topics([IMPORT_PROGRESS])[IMPORT_PROGRESS].result(10)
     until(lambda: any(d.topic == IMPORT_PROGRESS for d in topic_differences(own)))
 
-    found = [*doctor.stack(own, local_stack.status(own)), *wiring.service_checks(Context(own)).run()]
+    found = [*doctor.stack(own, local_stack.status(own)), *administration.service_checks(Context(own)).run()]
     codes = {diagnosis.code for diagnosis in found}
 
     assert {"BUCKET_MISSING", "TOPIC_MISSING"} <= codes

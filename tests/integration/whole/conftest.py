@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local.parts import SEGMENT_WORKER
 from orchestration.platform.clock import fresh_id
 from schemas.ids import AudienceName

@@ -3,11 +3,10 @@
 from connectors.storage.listing import list_objects
 from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import administration, control_plane
+from orchestration.composition.context import Context
 from orchestration.control.gc.exports import SWEEP_AFTER_MS
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import AudienceName
 from schemas.layout import split_s3_uri
@@ -34,7 +33,7 @@ def start(context: Context, audience: str, **changes: object) -> ExportRequest:
         "target_bytes": 1,
     }
     request = ExportRequest(**{**given, **changes})  # type: ignore[arg-type]
-    operations_wiring.export_jobs(context).submit(request)
+    context.export_jobs.submit(request)
     return request
 
 
@@ -48,7 +47,7 @@ def finished(context: Context, request: ExportRequest) -> Export:
 
 def sweep(context: Context, request: ExportRequest) -> None:
     """Do what the control plane does some seconds after the end of an export."""
-    wiring.ended_exports(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
+    control_plane.ended_exports(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
     assert context.exports.get(request.export_id).swept_at_ms is not None
 
 
@@ -62,7 +61,7 @@ def assert_received(context: Context, request: ExportRequest) -> None:
     export = finished(context, request)
     assert (export.state, export.error) == ("READY", None)
     sweep(context, request)
-    manifest, difference = operations_wiring.received_exports(context).verify(f"{request.to}/manifest.json")
+    manifest, difference = administration.received_exports(context).verify(f"{request.to}/manifest.json")
     assert difference is None
     version = context.versions.current(ref(context, request.audience))
     assert version is not None

@@ -9,9 +9,8 @@ import pytest
 
 from connectors.kafka.log_offsets import log_ends
 from orchestration.catalog.records import Job
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.kinds.topics import activity_source
-from orchestration.operations import wiring
 from schemas.ids import JobId
 from schemas.layout import split_s3_uri
 from schemas.topics import EVENTS, PROFILES
@@ -71,7 +70,7 @@ def test_every_row_of_a_file_of_events_is_stored_once_however_often_it_is_import
     write_orders(tmp_path / "orders.csv", 200)  # for functions
     context.objects.put_file(tmp_path / "orders.csv", SOURCES, "orders.csv")
     uri = f"s3://{SOURCES}/orders.csv"
-    job_id = wiring.submission(context).submit_object(uri, tenant=TENANT, audience="_events", overrides=ORDERS)
+    job_id = context.submission.submit_object(uri, tenant=TENANT, audience="_events", overrides=ORDERS)
     job = registered(context, job_id)
     receipt = ready(context, job)
     assert {name: receipt[name] for name in ("rows", "accepted", "rejected_by_code", "stored", "duplicates")} == {
@@ -87,9 +86,7 @@ def test_every_row_of_a_file_of_events_is_stored_once_however_often_it_is_import
     assert (first["user_id"], first["occurred_at"].isoformat()) == ("user-0", "2026-01-01T01:00:00+00:00")
     assert [(name, value["double"]) for name, value in first["properties"]] == [("total", 0.5)]
 
-    again = wiring.submission(context).submit_object(
-        uri, tenant=TENANT, audience="_events", overrides=ORDERS, again=True
-    )
+    again = context.submission.submit_object(uri, tenant=TENANT, audience="_events", overrides=ORDERS, again=True)
     receipt = ready(context, registered(context, again))
     assert (receipt["accepted"], receipt["stored"], receipt["duplicates"]) == (198, 0, 198)
     assert context.audiences.all(TENANT) == audiences
@@ -128,7 +125,7 @@ def test_an_importer_that_is_killed_while_it_sends_makes_no_second_events(contex
     write_orders(tmp_path / "killed.csv", 300)
     before = sent()
     with hold(context.settings.home, "importer") as importer:
-        job_id = wiring.submission(context).submit_file(
+        job_id = context.submission.submit_file(
             tmp_path / "killed.csv", tenant=TENANT, audience="_events", overrides=ORDERS
         )
         process = importer()

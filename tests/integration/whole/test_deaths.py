@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from schemas.messages import JobState
 from tests.faults.waiting import until
 from tests.holding.holding import hold

@@ -8,9 +8,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from connectors.kafka.logon import librdkafka_config
-from orchestration.context import Context
+from orchestration.composition import administration
+from orchestration.composition.context import Context
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.operations import wiring
 from orchestration.operations.audiences import expire
 from schemas.ids import AudienceName, Version
 from schemas.manifest import ExportFormat
@@ -49,7 +49,7 @@ def test_a_cancelled_export_ends_its_writers_and_leaves_nothing(context: Context
         writer()
         until(lambda: written(context, request) == 3, "the other groups: no file arrives after the sweep")
         assert len(files(context, request)) == 4
-        assert wiring.export_jobs(context).cancel(request.export_id).warnings == ()
+        assert context.export_jobs.cancel(request.export_id).warnings == ()
         assert status(context, context.exports.get(request.export_id).execution) == "ABORTED"
     sweep(context, request)
     assert files(context, request) == set()
@@ -64,7 +64,7 @@ def test_an_expiry_while_an_export_runs_leaves_its_version_alone(context: Contex
         assert expire(context.audiences, context.jobs, context.versions, audience, versions=1, days=0).versions == (2,)
     export = finished(context, request)
     assert (export.state, export.error) == ("READY", None)
-    assert wiring.received_exports(context).verify(f"{request.to}/manifest.json")[1] is None
+    assert administration.received_exports(context).verify(f"{request.to}/manifest.json")[1] is None
     assert expire(context.audiences, context.jobs, context.versions, audience, versions=1, days=0).versions == (1,)
 
 
@@ -83,7 +83,7 @@ def test_receivers_of_a_topic_get_every_member_once_though_a_writer_dies(
         request = start(context, few, to=f"kafka://{topic}", format=ExportFormat(format="parquet"))
         process = sender()
         if cancelled:
-            wiring.export_jobs(context).cancel(request.export_id)
+            context.export_jobs.cancel(request.export_id)
         else:
             process.kill()
     export = finished(context, request)

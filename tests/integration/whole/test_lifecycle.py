@@ -9,11 +9,10 @@ import pytest
 
 from orchestration.catalog.records import Job, Retention
 from orchestration.catalog.references import ref_of
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.control.gc.jobs import SWEEP_AFTER_MS
 from orchestration.control.reconciler import ORPHAN_AFTER_MS
-from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import now_ms
 from schemas.ids import AudienceName
 from schemas.layout import staging_prefix
@@ -70,12 +69,12 @@ def test_a_cancelled_import_ends_in_an_aborted_execution_with_nothing_staged_and
         upload(context, tmp_path / "a.csv", "cancelled")
         job = job_of(context, "cancelled")
         importer()
-        assert operations_wiring.import_jobs(context).cancel(job.job_id).warnings == ()
+        assert context.import_jobs.cancel(job.job_id).warnings == ()
         assert execution_status(context, job) == "ABORTED"
     assert context.jobs.get(job.job_id).state == "CANCELLED"
     sweep(context, job)
 
-    job_id = operations_wiring.submission(context).resubmit(context.jobs.get(job.job_id))
+    job_id = context.submission.resubmit(context.jobs.get(job.job_id))
     again = ended(context, until(lambda: context.jobs.find(job_id), "the job of the retry"))
     assert_published(context, again, users)
     way = [(t.state, t.cause) for t in context.jobs.history(again.job_id)]
@@ -101,7 +100,7 @@ def test_an_execution_that_is_stopped_from_outside_ends_its_job(context: Context
         job = job_of(context, "stopped")
         importer()
         context.workflow.stop_execution(executionArn=str(job.execution), error="Ops", cause="wrong file")
-        wiring.job_reconciler(context).tick(job.created_at_ms + ORPHAN_AFTER_MS + 1)
+        control_plane.job_reconciler(context).tick(job.created_at_ms + ORPHAN_AFTER_MS + 1)
         job = context.jobs.get(job.job_id)
     assert job.state == "CANCELLED"
     assert "EXECUTION_STOPPED" in str(context.jobs.history(job.job_id)[-1].cause)
@@ -116,7 +115,7 @@ def test_old_versions_are_expired_by_the_retention_of_their_audience(context: Co
     audience = context.audiences.get(TENANT, AudienceName("kept"))
     context.audiences.configure(audience.audience_id, spec=audience.spec, retention=Retention(versions=1, days=0))
 
-    expiry, at_ms = wiring.expired_versions(context), now_ms()
+    expiry, at_ms = control_plane.expired_versions(context), now_ms()
     for _ in context.audiences.all(awaited=True):  # one audience a tick
         expiry.tick(at_ms)
 
@@ -126,7 +125,7 @@ def test_old_versions_are_expired_by_the_retention_of_their_audience(context: Co
 
 def sweep(context: Context, job: Job) -> None:
     """Do what the control plane does some seconds after the end of a job; nothing of it stays staged."""
-    wiring.ended_jobs(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
+    control_plane.ended_jobs(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
     assert list(context.objects.list(context.settings.staging_bucket, staging_prefix(job.job_id))) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from connectors.kafka.logon import librdkafka_config
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.platform.settings import Settings
 from schemas.topics import JOB_EVENTS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connectors.kafka.log_offsets import log_ends
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from schemas.topics import IMPORTS_SMALL
 from tests.faults.waiting import until
 from tests.holding.holding import hold

@@ -3,8 +3,7 @@
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.context import Context
-from orchestration.operations import wiring
+from orchestration.composition.context import Context
 from orchestration.platform.clock import now_ms
 from tests.integration.whole.conftest import Grown
 from tests.integration.whole_imports import entered, published
@@ -21,7 +20,7 @@ def states(context: Context, job: Job) -> list[str]:
 
 def workflow_states(context: Context, job: Job) -> list[str]:
     """The same, from what the steps report about where they run."""
-    view = wiring.job_progress(context).view(job.job_id, now_ms())
+    view = context.job_progress.view(job.job_id, now_ms())
     assert view is not None
     ends = {"function": "", "task": "Task", "machine": "Machine", None: "?"}
     places = {stage.name: stage.place for stage in view.stages}

@@ -12,12 +12,13 @@ from botocore.exceptions import ClientError
 from connectors.kafka.topics import TopicDifference
 from connectors.kafka.worker_group import group_members
 from connectors.sandbox import Layer
-from orchestration.context import Context
+from orchestration.composition import administration
+from orchestration.composition.context import Context
 from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment
 from orchestration.entrypoints import health
 from orchestration.local.parts import aws_environment
-from orchestration.operations import doctor, wiring
+from orchestration.operations import doctor
 from orchestration.operations.availability import require_services
 from orchestration.operations.doctor import Diagnosis
 from orchestration.platform.object_store import s3_access
@@ -119,7 +120,7 @@ def test_doctor_checks_services_not_the_embedded_stack(settings: Settings, monke
     monkeypatch.setattr("orchestration.operations.doctor.topic_differences", lambda _: DIFFERENCES)
     context = Context(settings)
     monkeypatch.setitem(vars(context), "workflow", _Describes())
-    reported = [doctor.sandbox(settings), *wiring.service_checks(context).run()]
+    reported = [doctor.sandbox(settings), *administration.service_checks(context).run()]
     assert [(d.subject, d.severity, d.code) for d in reported] == [
         ("sandbox", "note", None),
         ("catalog", "wrong", "CATALOG_UNAVAILABLE"),
@@ -139,7 +140,7 @@ def test_doctor_names_an_undeployed_state_machine(settings: Settings) -> None:
     context = Context(settings)
     vars(context)["workflow"] = _Describes(but="ExportAudience")
     [reported] = list(
-        doctor.run_check("workflow", lambda: wiring.service_checks(context)._machines("deploy"), "deploy")
+        doctor.run_check("workflow", lambda: administration.service_checks(context)._machines("deploy"), "deploy")
     )
     assert (reported.code, reported.text) == ("STATE_MACHINE_MISSING", "prod-ExportAudience not deployed; deploy")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from connectors.sources.limits import MIB, ParseLimits
 from connectors.sources.rejects import RejectCode
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.settings import Settings
 
 TEXT = (Path(__file__).parents[4] / "docs" / "file-formats.md").read_text()
@@ -17,7 +17,7 @@ def test_every_reject_code_is_documented() -> None:
 
 
 def test_documented_bounds_match_an_import() -> None:
-    limits = Context(Settings()).parse_limits()
+    limits = Context(Settings()).parse_limits
     assert limits == ParseLimits()
     assert f"| bytes after decompression | {limits.max_decoded_bytes // (1024 * MIB)} GiB |" in TEXT
     assert f"beyond the first 64 MiB | {limits.max_ratio:g} |" in TEXT

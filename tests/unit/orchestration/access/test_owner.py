@@ -21,7 +21,7 @@ from tests.fakes.tenants import World, id_of
 
 @pytest.fixture
 def services(settings: Settings) -> Services:
-    return Services.of(settings)
+    return Services(settings)
 
 
 def caller_of(services: Services, text: str) -> object:

@@ -168,7 +168,7 @@ from orchestration.composition.service import Services
 from orchestration.platform.settings import Settings
 from tests.fakes.asgi import AsgiClient
 settings = Settings.load()
-services = Services.of(settings)
+services = Services(settings)
 client = AsgiClient(application(Service(services=services, hosts=frozenset({{"127.0.0.1"}}))))
 token = ensure_owner_token(services, settings.home).read_text().strip()
 for path in ("/v1/tenants/acme/segments", "/v1/tenants/acme/schedules", "/v1/tenants/acme/jobs", "/v1/me"):

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -15,10 +14,8 @@ from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.cli import import_commands, remote
 from orchestration.cli.following import Submitted
+from orchestration.composition.context import Context
 from orchestration.composition.service import Services
-from orchestration.context import Context
-from orchestration.readers.background import Background
-from orchestration.readers.pool import Readers
 from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.readers import FakeReaders
 from tests.unit.orchestration.notifications.test_notices import make_context
@@ -38,8 +35,8 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context
 @pytest.fixture
 def service(context: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """The service of the catalog, in this process; commands use it as the owner of the home."""
-    readers, own = cast(Readers, FakeReaders({})), Services.of(context.settings)
-    services = replace(own, readers=readers, background=Background(own.operations, readers))
+    services = Services(context.settings)
+    vars(services)["readers"] = FakeReaders({})
     ensure_owner_token(services, context.settings.home)
     made = Service(services=services, hosts=frozenset({"127.0.0.1"}))
     asgi = AsgiClient(application(made))

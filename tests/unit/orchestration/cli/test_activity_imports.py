@@ -11,7 +11,7 @@ from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import main
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_lines
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.operations.follow import JobView, partition_views, stage_views
 from orchestration.operations.job_records import view_record
 from orchestration.platform.settings import Secret, Settings

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from orchestration.cli.main import main
+from orchestration.composition.context import Context
 from orchestration.composition.service import Services
-from orchestration.context import Context
 from orchestration.readers.questions import CompareVersions
 from schemas.ids import AudienceName, TenantName
 from tests.fakes.readers import ANSWERS

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from orchestration.catalog.auditing import record, record_automatic
 from orchestration.cli.audit_commands import since_ms
 from orchestration.cli.main import main
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from schemas.errors import UserError
 from tests.unit.orchestration.cli.test_command_line import LEAVES
 from tests.unit.orchestration.notifications.test_notices import FAULT, ended

@@ -10,8 +10,8 @@ from orchestration.access.owner import ensure_owner_token
 from orchestration.access.policy import DEPLOYMENT, IN_THE_DEPLOYMENT
 from orchestration.catalog.access_records import Principal
 from orchestration.cli.main import main
+from orchestration.composition.context import Context
 from orchestration.composition.service import Services
-from orchestration.context import Context
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 
@@ -20,7 +20,7 @@ ANN = Principal(principal_id=fresh_id(), kind="person", name="ann", created_at_m
 
 @pytest.fixture
 def services(context: Context) -> Services:
-    return Services.of(context.settings)
+    return Services(context.settings)
 
 
 def caller_of(services: Services, text: str) -> Caller:

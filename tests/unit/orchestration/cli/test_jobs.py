@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from orchestration.cli.main import main
-from orchestration.context import Context
-from orchestration.operations import wiring
+from orchestration.composition.context import Context
 from schemas.errors import UserError
 from tests.contract.test_catalog import job_number, new_job
 from tests.contract.test_catalog_exports import new_export
@@ -61,8 +60,8 @@ def test_newest_jobs_of_all_kinds_are_listed(context: Context) -> None:
     for number in range(2, 9):
         context.jobs.register(new_job(number, f"{number:064}"))
         context.exports.register(new_export(5000 + number))
-    found = wiring.all_jobs(context).search(limit=5)
-    everything = wiring.all_jobs(context).search(limit=100)
+    found = context.all_jobs.search(limit=5)
+    everything = context.all_jobs.search(limit=100)
     newest = sorted((job.job_id for job in everything), reverse=True)
     assert len(newest) == 16
     assert [job.job_id for job in everything] == newest
@@ -73,14 +72,14 @@ def test_jobs_of_one_kind_are_found_among_many_others(context: Context) -> None:
     oldest = context.jobs.get(context.jobs.register(replace(new_job(0, "0" * 64), source={"segment": "buyers"})))
     for number in range(2, 40):
         context.jobs.register(new_job(number, f"{number:064}"))
-    [job] = wiring.all_jobs(context).search(kinds=["snapshot"], limit=2)
+    [job] = context.all_jobs.search(kinds=["snapshot"], limit=2)
     assert (job.shown_kind, job.created_at_ms) == ("snapshot", oldest.created_at_ms)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("kinds", "state"), [(["export"], "VERIFYING"), (["audience"], "WRITING"), ([], "ASLEEP")])
 def test_state_unknown_to_the_kinds_is_refused(context: Context, kinds: Any, state: str) -> None:
     with pytest.raises(UserError, match=f"is ever '{state}'"):
-        wiring.all_jobs(context).search(kinds=kinds, states=[state], limit=1)
+        context.all_jobs.search(kinds=kinds, states=[state], limit=1)
 
 
 def test_unknown_kind_is_a_usage_error(context: Context) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.platform.clock import fresh_id
 from schemas.ids import AudienceName, TenantName
 from segmentation.rules.parser import parse_rule

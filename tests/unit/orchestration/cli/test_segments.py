@@ -11,7 +11,7 @@ from orchestration.cli.main import main
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_notes import unseen_notes
 from orchestration.cli.segment_questions import _show_preview
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.operations.audiences import delete, find, rename
 from orchestration.operations.segments import rule_of
 from orchestration.platform.clock import now_ms

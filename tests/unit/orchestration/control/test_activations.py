@@ -6,7 +6,7 @@ import pytest
 
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.segment_records import NewRule
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.operations.audiences import delete
 from schemas.ids import AudienceName, JobId
 from schemas.segment_messages import ActivationMessage, RuleActivated, SegmentDeleted
@@ -38,7 +38,7 @@ def test_waiting_rule_on_a_deleted_audience_does_not_block_the_tenant(
         segments=context.segments,
         versions=context.versions,
     )
-    wiring.activations(context).lane().tick(500)
+    control_plane.activations(context).lane().tick(500)
     assert [type(message) for message in sent] == [RuleActivated, SegmentDeleted]
     assert context.activations.unsent() == []
     assert "audience vip is not sent to workers: UNKNOWN_AUDIENCE" in caplog.text

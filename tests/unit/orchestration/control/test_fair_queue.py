@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration.catalog.records import Export
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.control.fair_queue import EXECUTIONS_PER_TICK, FairQueue
 from orchestration.platform.clock import fresh_id, now_ms
 from tests.fakes.deployment import EXECUTION, Deployment
@@ -60,7 +60,7 @@ def test_sweeper_checks_many_jobs_in_turn(deployment: Deployment, asked: list[st
         jobs = [
             deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(2 * EXECUTIONS_PER_TICK + 5)
         ]
-    sweeper = wiring.job_reconciler(deployment.context)
+    sweeper = control_plane.job_reconciler(deployment.context)
     looks = []
     for minutes in (1, 2, 3):
         asked.clear()
@@ -76,7 +76,7 @@ def test_waiting_job_continues_at_its_turn(deployment: Deployment) -> None:
             deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_PER_TICK + 1)
         ]
     del deployment.workflow.statuses[str(jobs[-1].execution)]
-    sweeper = wiring.job_reconciler(deployment.context)
+    sweeper = control_plane.job_reconciler(deployment.context)
     sweeper.tick(deployment.later(minutes=1))
     assert deployment.workflow.started == []
     sweeper.tick(deployment.later(minutes=2))
@@ -101,7 +101,7 @@ def test_exports_take_turns(deployment: Deployment, asked: list[str], monkeypatc
     deployment.workflow.statuses.update({str(export.execution): "RUNNING" for export in exports})
     monkeypatch.setattr(deployment.context.exports, "live", lambda: exports)
     context = deployment.context
-    sweeper = wiring.export_reconciler(context)
+    sweeper = control_plane.export_reconciler(context)
     for minutes in (1, 2):
         sweeper.tick(deployment.later(minutes=minutes))
     assert len(asked) == 2 * EXECUTIONS_PER_TICK

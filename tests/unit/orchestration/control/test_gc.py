@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.kinds.events import ImportRequest
 from orchestration.notifications.recipients import Recipient
-from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition
@@ -74,7 +73,7 @@ def test_lost_execution_is_replaced_at_the_jobs_state(deployment: Deployment, st
 
 def test_failing_execution_is_not_replaced_in_every_sweep(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
-    executions = wiring.job_reconciler(deployment.context)
+    executions = control_plane.job_reconciler(deployment.context)
     for seconds in range(60, 180, 5):
         deployment.workflow.statuses[str(deployment.context.jobs.get(job.job_id).execution)] = "FAILED"
         executions.tick(deployment.later(seconds=seconds))
@@ -117,7 +116,7 @@ def test_cancel_before_publishing_aborts_the_execution_and_removes_staged_data(
 ) -> None:
     job = deployment.at(state)
     deployment.objects.put(STAGING, staging_prefix(job.job_id) + "000001/00000/x.parquet", b"x")
-    cancelled = operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
+    cancelled = deployment.context.import_jobs.cancel(job.job_id)
     assert (cancelled.job.state, cancelled.already, cancelled.warnings) == ("CANCELLED", False, ())
     assert deployment.workflow.statuses[str(job.execution)] == "ABORTED"
     sweep(deployment)
@@ -151,7 +150,7 @@ def test_sweeper_completes_a_cancel_after_an_engine_outage(
     job = deployment.at("AWAITING")
     with monkeypatch.context() as patch:
         patch.setattr(type(deployment.workflow), "stop_execution", lambda _self, **_: away())
-        assert operations_wiring.import_jobs(deployment.context).cancel(job.job_id).warnings
+        assert deployment.context.import_jobs.cancel(job.job_id).warnings
     assert deployment.workflow.statuses[str(job.execution)] == "RUNNING"
     sweep(deployment)
     assert deployment.workflow.statuses[str(job.execution)] == "ABORTED"
@@ -160,7 +159,7 @@ def test_sweeper_completes_a_cancel_after_an_engine_outage(
 def test_a_cancel_while_publishing_is_refused_and_the_version_is_published(deployment: Deployment) -> None:
     job = deployment.at("PUBLISHING")
     with pytest.raises(UserError, match="TOO_LATE"):
-        operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
+        deployment.context.import_jobs.cancel(job.job_id)
     assert deployment.workflow.statuses[str(job.execution)] == "RUNNING"
     assert deployment.run(job).state == "READY"
     assert deployment.versions(job) == [1]
@@ -170,7 +169,7 @@ def test_a_cancel_while_publishing_is_refused_and_the_version_is_published(deplo
 @pytest.mark.parametrize("state", ["VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
 def test_no_handler_does_anything_for_a_cancelled_job(deployment: Deployment, state: str, handler: str) -> None:
     job = deployment.at(state)
-    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
+    deployment.context.import_jobs.cancel(job.job_id)
     sent = {topic: [len(p) for p in log.messages] for topic, log in deployment.logs.items()}
     assert deployment.step(job, handler)["state"] == "CANCELLED"
     assert {topic: [len(p) for p in log.messages] for topic, log in deployment.logs.items()} == sent
@@ -193,8 +192,8 @@ def test_the_upload_of_a_published_job_is_removed_when_it_is_swept(deployment: D
 
 def test_the_upload_of_a_cancelled_job_is_kept_for_a_retry_and_then_removed(deployment: Deployment) -> None:
     job = deployment.register(uploaded(deployment))
-    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
-    orphans = wiring.orphans(deployment.context)
+    deployment.context.import_jobs.cancel(job.job_id)
+    orphans = control_plane.orphans(deployment.context)
     orphans.tick(deployment.later(hours=71))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
     orphans.tick(deployment.later(hours=73))
@@ -203,9 +202,9 @@ def test_the_upload_of_a_cancelled_job_is_kept_for_a_retry_and_then_removed(depl
 
 def test_the_upload_that_a_retry_reads_is_kept_while_it_runs(deployment: Deployment) -> None:
     first = deployment.register(uploaded(deployment))
-    operations_wiring.import_jobs(deployment.context).cancel(first.job_id)
+    deployment.context.import_jobs.cancel(first.job_id)
     again = deployment.retry(first)
-    wiring.orphans(deployment.context).tick(deployment.later(hours=200))
+    control_plane.orphans(deployment.context).tick(deployment.later(hours=200))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
     assert deployment.run(again).state == "READY"
 
@@ -215,7 +214,7 @@ def test_unregistered_upload_is_removed_once_no_job_can_follow(
 ) -> None:
     deployment.objects.now = datetime.now(UTC)
     uploaded(deployment)
-    orphans = wiring.orphans(deployment.context)
+    orphans = control_plane.orphans(deployment.context)
     orphans.tick(deployment.later(days=2))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
     orphans.tick(deployment.later(days=4))
@@ -235,7 +234,7 @@ def test_later_sweep_removes_data_of_a_frozen_worker_but_not_of_live_jobs(
         ):
             deployment.objects.put(STAGING, key, b"x")
             kept += [key] if job is live else []
-    wiring.orphans(deployment.context).tick(deployment.later(minutes=11))
+    control_plane.orphans(deployment.context).tick(deployment.later(minutes=11))
     assert sorted(deployment.objects.keys(STAGING)) == sorted(kept)
 
 
@@ -264,7 +263,7 @@ def test_data_staged_after_the_sweep_is_removed_when_announced(
 def test_data_of_an_unknown_import_is_removed_after_the_longest_job_age(deployment: Deployment) -> None:
     deployment.objects.now = datetime.now(UTC)
     deployment.objects.put(STAGING, staging_prefix(JobId("01jd0000000000000000000000")) + "000001/x", b"x")
-    orphans = wiring.orphans(deployment.context)
+    orphans = control_plane.orphans(deployment.context)
     orphans.tick(deployment.later(days=2))
     assert len(deployment.objects.keys(STAGING)) == 1
     orphans.tick(deployment.later(days=4))
@@ -274,7 +273,7 @@ def test_data_of_an_unknown_import_is_removed_after_the_longest_job_age(deployme
 def test_cut_members_are_removed_after_the_longest_job_age(deployment: Deployment) -> None:
     deployment.objects.now = datetime.now(UTC)
     deployment.objects.put(STAGING, cut_key(JobId("01jd0000000000000000000000"), Partition(0), "ab"), b"x")
-    orphans = wiring.orphans(deployment.context)
+    orphans = control_plane.orphans(deployment.context)
     orphans.tick(deployment.later(hours=71))
     assert len(deployment.objects.keys(STAGING)) == 1
     orphans.tick(deployment.later(hours=73))
@@ -282,7 +281,7 @@ def test_cut_members_are_removed_after_the_longest_job_age(deployment: Deploymen
 
 
 def test_settled_notifications_are_removed_after_thirty_days(deployment: Deployment) -> None:
-    outbox, notifier = deployment.context.outbox, wiring.delivery(deployment.context)
+    outbox, notifier = deployment.context.outbox, control_plane.delivery(deployment.context)
     rows = [outbox.write(f"job-{n}", "ready", [OPERATORS], {}, now_ms=now_ms())[0] for n in range(3)]
     outbox.delivered(rows[0].notification_id, now_ms())
     outbox.failed(rows[1].notification_id, "refused", None)

@@ -8,7 +8,7 @@ import pytest
 from orchestration.catalog.operations import Operation, OperationKind, OperationStore
 from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import AudienceName, JobId, Version, new_job_id
@@ -50,7 +50,7 @@ def ask(deployment: Deployment, of: Audience, kind: OperationKind, /, **request:
 
 
 def carry_out(deployment: Deployment) -> bool:
-    return wiring.lake_operations(deployment.context).tick(now_ms())
+    return control_plane.lake_operations(deployment.context).tick(now_ms())
 
 
 def outcome(deployment: Deployment, operation_id: JobId) -> Operation:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.kinds.materialised import from_row
 from schemas.codec import CODEC
@@ -53,11 +53,11 @@ def waiting(deployment: Deployment) -> Job:
 
 def look(deployment: Deployment, position: Position, *minutes: float) -> None:
     """Run the control plane's check at these minutes from now, then its answers."""
-    markers = wiring.lost_markers(deployment.context, position)
+    markers = control_plane.lost_markers(deployment.context, position)
     for minute in minutes:
         markers.tick(deployment.context.jobs.live(), deployment.later(minutes=minute))
     for job in deployment.context.jobs.live():
-        wiring.answers(deployment.context, Alive(), Alive()).answer(job, deployment.later(minutes=minutes[-1]))
+        control_plane.answers(deployment.context, Alive(), Alive()).answer(job, deployment.later(minutes=minutes[-1]))
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import NewRule, Segment
+from orchestration.composition.control_lanes import other_lanes
 from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.segment_checks import SegmentChecks
-from orchestration.control.table import other_lanes
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.operations.segment_check import Checked
 from schemas.errors import RetriableError

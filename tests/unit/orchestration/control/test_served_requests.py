@@ -8,7 +8,7 @@ import pytest
 from orchestration.catalog.idempotency import KEPT_MS, KeyedRequest
 from orchestration.catalog.records import NewExport
 from orchestration.catalog.uploads import Upload
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.control.gc.served_requests import DAY_MS
 from orchestration.platform.clock import fresh_id
 from schemas.ids import JobId
@@ -20,7 +20,7 @@ STAGING = "staging"
 
 
 def sweep(deployment: Deployment, now_ms: int) -> None:
-    wiring.served_requests(deployment.context).tick(now_ms)
+    control_plane.served_requests(deployment.context).tick(now_ms)
 
 
 def upload(deployment: Deployment, **changes: Any) -> Upload:

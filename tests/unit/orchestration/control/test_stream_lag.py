@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from orchestration.catalog.records import Job
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.control.stream_lag import durable_and_waiting, lag_record
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.operations.follow import without_worker_s
@@ -89,7 +89,7 @@ def groups(imports: object, activity: object) -> WorkerGroups:
 
 def test_the_relay_writes_the_lag_of_moving_jobs(context: Context) -> None:
     group = GroupAt()
-    lag = wiring.stream_lag(context, groups(group, group))
+    lag = control_plane.stream_lag(context, groups(group, group))
     moving = job(state="AWAITING", attempt=Attempt(1), small=True)
     context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
 
@@ -109,7 +109,7 @@ def test_kafka_outage_costs_only_the_progress(context: Context) -> None:
     group = GroupAt()
     group.away = True
     context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
-    wiring.stream_lag(context, groups(group, group)).tick([job(state="AWAITING", attempt=Attempt(1))], 1)
+    control_plane.stream_lag(context, groups(group, group)).tick([job(state="AWAITING", attempt=Attempt(1))], 1)
     assert "materialise" not in context.progress.stages(JOB.job_id)
 
 
@@ -127,7 +127,7 @@ class GroupServing:
 
 def test_waiting_job_shows_how_long_its_partitions_lack_a_worker(context: Context) -> None:
     group, of_segments = GroupServing(), GroupServing()
-    absence = wiring.worker_absence(context, groups(group, of_segments))
+    absence = control_plane.worker_absence(context, groups(group, of_segments))
     waiting, at_ms = job(state="AWAITING", attempt=Attempt(1)), 100_000
 
     def reported(after_s: int) -> float | None:

@@ -17,14 +17,12 @@ from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.control.job_events import job_event
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.task_answers import TaskAnswers
-from orchestration.kinds.wiring import specs
 from orchestration.notifications.mail import wording
 from orchestration.operations import audiences as operations
-from orchestration.operations import wiring as operations_wiring
 from orchestration.operations.activity_dry_run import ActivityDryRun
 from orchestration.platform.clock import fresh_id
 from schemas.errors import UserError
@@ -164,7 +162,7 @@ def test_time_without_an_offset_fails_the_import_at_line_and_column(deployment: 
 
 def dry(deployment: Deployment, path: Path, content: str, **overrides: Any) -> ActivityDryRun:
     path.write_bytes(content.encode())
-    return operations_wiring.activity_dry_runs(deployment.context).run(
+    return deployment.context.activity_dry_runs.run(
         path, tenant=ACME, kind="events", overrides=overrides, on_progress=lambda _: None
     )
 
@@ -183,7 +181,7 @@ def test_dry_run_reports_the_plan_and_sends_nothing(deployment: Deployment, tmp_
 def test_dry_run_of_an_unreadable_file_reports_the_reason(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b""))
     with pytest.raises(UserError, match="EMPTY_FILE"):
-        operations_wiring.activity_dry_runs(deployment.context).run(
+        deployment.context.activity_dry_runs.run(
             tmp_path / "a.csv.gz",
             tenant=ACME,
             kind="events",
@@ -298,7 +296,7 @@ def test_failed_imports_and_their_retries_save_no_types(deployment: Deployment) 
     deployment.objects.put("inbox", "acme/_profiles/2.csv", b"user_id,name,score,plan\na,Al,x,gold\n")
     request = deployment.request("_profiles", key="acme/_profiles/2.csv", overrides={"other_columns": True})
     job = deployment.run(deployment.register(request), until="IMPORTING")
-    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
+    deployment.context.import_jobs.cancel(job.job_id)
     again = deployment.retry(job)
     assert (again.spec, again.spec.known_columns) == (job.spec, ())
     assert deployment.context.audiences.activity_spec(ACME, "profiles") is None
@@ -309,7 +307,7 @@ def test_settings_of_a_kind_apply_to_all_its_files(deployment: Deployment) -> No
 
     def configure(*columns: dict[str, Any], **changes: Any) -> ImportSpec:
         given = {"columns": list(columns), **changes} if columns else changes
-        return operations.configure_activity(ACME, "events", given, audiences=context.audiences, specs=specs(context))
+        return operations.configure_activity(ACME, "events", given, audiences=context.audiences, specs=context.specs)
 
     configure(TOTAL, {"name": "occurred_at", "type": "string", "source": "ts"}, timezone="Asia/Tokyo")
     configure({"name": "rush", "type": "boolean", "source": None})
@@ -332,7 +330,7 @@ def test_retry_of_a_refused_event_import_repeats_its_request(deployment: Deploym
 
 def test_retry_of_a_cancelled_job_keeps_spec_and_verification(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="IMPORTING")
-    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
+    deployment.context.import_jobs.cancel(job.job_id)
     again = deployment.retry(job)
     assert (again.spec, again.state, deployment.scans) == (job.spec, "IMPORTING", 1)
 
@@ -347,7 +345,7 @@ def test_an_audience_cannot_have_a_reserved_name() -> None:
 
 def test_ended_event_import_sends_no_markers(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="AWAITING")
-    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
+    deployment.context.import_jobs.cancel(job.job_id)
     before = deployment.sent()
     sweep(deployment.context, deployment.later(minutes=1))
     assert deployment.context.jobs.to_sweep(deployment.later(minutes=2)) == []
@@ -355,7 +353,7 @@ def test_ended_event_import_sends_no_markers(deployment: Deployment) -> None:
 
 
 def answers(deployment: Deployment, activity: WorkerLiveness | None = None) -> TaskAnswers:
-    return wiring.answers(deployment.context, Dead(), activity or Alive())
+    return control_plane.answers(deployment.context, Dead(), activity or Alive())
 
 
 class Dead(WorkerLiveness):
@@ -484,7 +482,7 @@ def test_rows_of_an_earlier_attempt_count_once(deployment: Deployment) -> None:
 def test_manual_retry_counts_rows_sent_by_the_earlier_job(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
-    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
+    deployment.context.import_jobs.cancel(job.job_id)
     again = deployment.run(deployment.retry(job), until="AWAITING")
     archive(deployment).take(EVENTS)
     assert settled(deployment, again).outcome == {"stored": 2, "duplicates": 1, "attempt": 1}
@@ -526,7 +524,7 @@ def test_next_try_writes_the_receipt_after_a_crash(deployment: Deployment, monke
 def test_job_cancelled_while_waiting_is_not_settled(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
-    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
+    deployment.context.import_jobs.cancel(job.job_id)
     assert settled(deployment, job).state == "CANCELLED"
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from orchestration.kinds.events import ImportRequest, read_event
 from orchestration.local.engine.s3_events import ObjectCreated
-from orchestration.operations import wiring
 from orchestration.operations.inspection import inspect_object
 from orchestration.operations.schedules import schedule_import
 from orchestration.platform.settings import Secret
@@ -148,12 +147,12 @@ def test_internal_objects_are_refused_as_import_sources(deployment: Deployment, 
     assert job.error is not None
     assert (job.state, job.error.code, job.audience_id) == ("FAILED", "BAD_SOURCE", None)
     for ask in (
-        lambda: wiring.submission(deployment.context).submit_object(uri, tenant="acme", audience="vip", overrides={}),
+        lambda: deployment.context.submission.submit_object(uri, tenant="acme", audience="vip", overrides={}),
         lambda: inspect_object(
             uri,
             kind="audience",
             format_=None,
-            limits=deployment.context.parse_limits(),
+            limits=deployment.context.parse_limits,
             store=deployment.context.objects,
             settings=deployment.context.settings,
         ),

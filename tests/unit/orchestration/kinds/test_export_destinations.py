@@ -7,7 +7,7 @@ import pytest
 from connectors.sinks.destinations import Destination
 from orchestration.answers import versions
 from orchestration.catalog.records import Audience, Retention
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.kinds.export.destinations import destination_of
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.platform.settings import Settings

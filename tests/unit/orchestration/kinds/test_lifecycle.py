@@ -9,7 +9,6 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.catalog.references import ref_of
-from orchestration.operations import wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Version
@@ -30,7 +29,7 @@ def in_state(deployment: Deployment, state: str) -> Job:
         deployment.step(job, "mark_failed", failure=TIMED_OUT)
     elif state == "CANCELLED":
         job = deployment.at("AWAITING")
-        wiring.import_jobs(deployment.context).cancel(job.job_id)
+        deployment.context.import_jobs.cancel(job.job_id)
     elif state == "SUPERSEDED":
         job = deployment.at("PUBLISHING")
         deployment.context.jobs.move(job.job_id, "SUPERSEDED", now_ms=now_ms(), outcome={"version": 1})
@@ -95,12 +94,12 @@ def test_no_handler_moves_a_job_that_has_ended(deployment: Deployment, state: st
 def test_ended_job_cannot_be_cancelled(deployment: Deployment, state: str) -> None:
     job = in_state(deployment, state)
     with pytest.raises(UserError, match="TOO_LATE"):
-        wiring.import_jobs(deployment.context).cancel(job.job_id)
+        deployment.context.import_jobs.cancel(job.job_id)
 
 
 def test_second_cancel_changes_nothing(deployment: Deployment) -> None:
     job = in_state(deployment, "CANCELLED")
-    assert wiring.import_jobs(deployment.context).cancel(job.job_id).already
+    assert deployment.context.import_jobs.cancel(job.job_id).already
 
 
 @pytest.mark.parametrize("state", [*RUNNING, "READY", "SUPERSEDED"])

@@ -7,7 +7,6 @@ import pytest
 from orchestration.catalog.places import EVERYWHERE
 from orchestration.kinds.export.register import register_export
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.kinds.wiring import export_records
 from orchestration.operations.schedules import schedule_import
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import JobId, TenantName
@@ -127,7 +126,7 @@ def register(deployment: Deployment, event: object) -> Mapping[str, object]:
     return register_export(
         event,
         f"execution-{fresh_id()}",
-        records=export_records(context),
+        records=context.export_records,
         audiences=context.audiences,
         versions=context.versions,
         audit=context.audit,

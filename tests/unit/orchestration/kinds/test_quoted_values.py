@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -20,7 +20,6 @@ from connectors.sinks.folders import folder
 from connectors.sinks.pieces import pieces
 from connectors.sources.child import report_bug
 from connectors.sources.completion import complete_spec
-from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
@@ -162,7 +161,8 @@ def test_values_appear_in_rejects_but_not_in_errors(
 
     job, history = context.jobs.get(job.job_id), context.jobs.history(job.job_id)
     assert (job.state, error["code"]) == ("FAILED", code)
-    services = Services.of(context.settings, objects=cast(ObjectStore, deployment.objects))
+    services = Services(context.settings)
+    vars(services)["objects"] = deployment.objects
     notices = [one.body for one in context.outbox.by_subject(job.job_id)]
     seen = [
         str(raised.value),

@@ -15,7 +15,7 @@ from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.tables import partition_progress
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_lines
-from orchestration.control import wiring
+from orchestration.composition import administration, control_plane
 from orchestration.control.periodic import Lane
 from orchestration.kinds.scheduled import event_of
 from orchestration.kinds.segment_meaning import Outside
@@ -23,7 +23,6 @@ from orchestration.kinds.snapshot.cuts import put_cuts
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.notifications.mail import wording
 from orchestration.notifications.notices import body_of
-from orchestration.operations import wiring as operations_wiring
 from orchestration.operations.job_records import job_record, view_record
 from orchestration.operations.schedules import registered, schedule_snapshot
 from orchestration.operations.snapshots import snapshot
@@ -72,7 +71,7 @@ def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def relay(deployment: Deployment) -> Lane:
-    return wiring.activations(deployment.context).lane()
+    return control_plane.activations(deployment.context).lane()
 
 
 def request(**given: Any) -> SnapshotRequest:
@@ -134,7 +133,7 @@ def answered(deployment: Deployment, *members: tuple[str, ...], **given: Any) ->
 
 def answer(deployment: Deployment, **later: float) -> None:
     for job in deployment.context.jobs.live():
-        wiring.answers(deployment.context, Alive(), Alive()).answer(job, deployment.later(**later))
+        control_plane.answers(deployment.context, Alive(), Alive()).answer(job, deployment.later(**later))
 
 
 def published(deployment: Deployment, **given: Any) -> Job:
@@ -282,7 +281,7 @@ def test_missing_partition_is_asked_again_before_building(deployment: Deployment
     again.tick(deployment.later(minutes=2))
     first, *copies = asked(deployment)
     assert copies == [first, first]
-    wiring.lost_markers(deployment.context, None).tick([], now_ms())  # type: ignore[arg-type]  # it looks at no snapshot
+    control_plane.lost_markers(deployment.context, None).tick([], now_ms())  # type: ignore[arg-type]  # it looks at no snapshot
     with pytest.raises(Exception, match="NOT_COMPLETE"):
         deployment.step(job, "build_version")
     assert deployment.versions(job) == []
@@ -290,7 +289,7 @@ def test_missing_partition_is_asked_again_before_building(deployment: Deployment
 
 def test_snapshots_do_not_look_for_end_markers(deployment: Deployment) -> None:
     awaiting(deployment)
-    wiring.lost_markers(deployment.context, None).tick(deployment.context.jobs.live(), now_ms())  # type: ignore[arg-type]
+    control_plane.lost_markers(deployment.context, None).tick(deployment.context.jobs.live(), now_ms())  # type: ignore[arg-type]
 
 
 def test_cut_by_another_rule_version_ends_the_attempt(
@@ -549,7 +548,7 @@ def test_later_snapshot_is_not_replaced_by_an_earlier_one(deployment: Deployment
 
 def test_a_cancelled_snapshot_is_retried_for_the_same_segment(deployment: Deployment) -> None:
     job = awaiting(deployment, audience="fans", allow_shrink=True)
-    assert operations_wiring.import_jobs(deployment.context).cancel(job.job_id).warnings == ()
+    assert deployment.context.import_jobs.cancel(job.job_id).warnings == ()
     again = deployment.retry(job)
     assert (again.retry_of, again.segment, again.audience, again.state) == (job.job_id, BUYERS, "fans", "VERIFYING")
     assert again.spec.max_shrink_percent is None
@@ -576,7 +575,7 @@ def test_staged_members_are_removed_when_the_job_has_ended(deployment: Deploymen
     sweep(deployment.context, deployment.later(minutes=1))
     assert deployment.objects.keys(bucket, "segments/") == [anothers]
     assert not any("ImportAborted" in log.kinds(0) for log in deployment.logs.values())
-    wiring.orphans(deployment.context).tick(deployment.later(days=300))
+    control_plane.orphans(deployment.context).tick(deployment.later(days=300))
     assert deployment.objects.keys(bucket, "segments/") == []
 
 
@@ -598,7 +597,7 @@ def test_snapshot_is_followed_like_an_import(deployment: Deployment) -> None:
     job = awaiting(deployment)
 
     def seen() -> str:
-        found = operations_wiring.job_progress(deployment.context).view(job.job_id, now_ms())
+        found = deployment.context.job_progress.view(job.job_id, now_ms())
         assert found is not None
         return "\n".join(job_lines(view_record(found, [], {})))
 
@@ -623,5 +622,5 @@ def test_lost_snapshot_receipt_is_restored_unchanged(deployment: Deployment) -> 
     deployment.context.jobs.put_receipt(job.job_id, {**receipt, "members": 1})
     info = deployment.context.versions.current(audience_ref(job))
     assert info is not None
-    operations_wiring.job_repair(deployment.context).repair(job, info)
+    administration.job_repair(deployment.context).repair(job, info)
     assert deployment.context.jobs.receipt(job.job_id) == receipt

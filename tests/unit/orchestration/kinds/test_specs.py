@@ -11,10 +11,8 @@ from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Audience, Job, JobError
 from orchestration.catalog.references import audience_ref, ref_of
-from orchestration.kinds import wiring
-from orchestration.kinds.wiring import specs
+from orchestration.composition import administration
 from orchestration.operations import audiences as operations
-from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import now_ms
 from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
@@ -103,7 +101,7 @@ def test_settings_drop_a_column_once_for_unattended_files(deployment: Deployment
             changes,
             {},
             audiences=deployment.context.audiences,
-            specs=wiring.specs(deployment.context),
+            specs=deployment.context.specs,
             versions=lambda: deployment.context.versions,
         ).spec
 
@@ -128,7 +126,7 @@ def test_file_can_lack_a_column_declared_optional(deployment: Deployment) -> Non
             changes,
             {},
             audiences=deployment.context.audiences,
-            specs=wiring.specs(deployment.context),
+            specs=deployment.context.specs,
             versions=lambda: deployment.context.versions,
         ).spec
 
@@ -187,7 +185,7 @@ def test_settings_changed_during_an_import_are_kept(deployment: Deployment) -> N
         {"columns": columns(AGE, SEEN), "timezone": "UTC"},
         {},
         audiences=deployment.context.audiences,
-        specs=wiring.specs(deployment.context),
+        specs=deployment.context.specs,
         versions=lambda: deployment.context.versions,
     )
     assert deployment.run(running).state == "READY"
@@ -212,7 +210,7 @@ def test_version_unknown_to_its_job_creates_its_audience(deployment: Deployment)
     context, ref = deployment.context, audience_ref(job)
     context.audiences.delete(ref.audience_id)
     context.audiences.for_import(ACME, VIP, new_id=ref.audience_id, now_ms=now_ms())  # as before the commit
-    operations_wiring.job_repair(context).repair(job, context.versions.version(ref, Version(1)))
+    administration.job_repair(context).repair(job, context.versions.version(ref, Version(1)))
     assert vip(deployment).spec.columns == (AGE,)
 
 
@@ -226,14 +224,14 @@ def test_older_audience_takes_columns_from_its_newest_version(deployment: Deploy
             connection.exec_driver_sql("UPDATE audiences SET state = 'before'")
 
     from_before(ImportSpec(timezone="UTC"))
-    assert specs(context).stored(vip(deployment)) == ImportSpec(columns=(AGE, SEEN), timezone="UTC")
+    assert context.specs.stored(vip(deployment)) == ImportSpec(columns=(AGE, SEEN), timezone="UTC")
     operations.configure(
         ACME,
         VIP,
         {"max_reject_share": 0.1},
         {},
         audiences=context.audiences,
-        specs=wiring.specs(context),
+        specs=context.specs,
         versions=lambda: context.versions,
     )
     assert vip(deployment).state == "before"  # its columns were not given
@@ -247,7 +245,7 @@ def test_older_audience_takes_columns_from_its_newest_version(deployment: Deploy
         {"drop_columns": ["seen"]},
         {},
         audiences=context.audiences,
-        specs=wiring.specs(context),
+        specs=context.specs,
         versions=lambda: context.versions,
     ).spec.columns == (AGE, CITY)
 
@@ -273,7 +271,7 @@ def test_retry_uses_the_current_audience_settings(deployment: Deployment) -> Non
         {"max_reject_share": 0.1},
         {},
         audiences=context.audiences,
-        specs=wiring.specs(context),
+        specs=context.specs,
         versions=lambda: context.versions,
     )
     with pytest.raises(

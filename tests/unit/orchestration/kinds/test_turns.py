@@ -5,10 +5,9 @@ import threading
 import pytest
 
 from orchestration.catalog.tables import jobs
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.kinds.compute_target import COMPARED, MEMBER_BYTES
 from orchestration.kinds.timeouts import LONGEST_S, group_timeout_s, timeouts
-from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.settings import MIB, Settings
 from orchestration.workflow.resources import function_specs
 from schemas.errors import UserError
@@ -31,7 +30,7 @@ def test_job_beyond_the_limit_is_notified_of_its_turn_until_it_starts(deployment
     second = deployment.register(deployment.request("second"))
     assert (second.state, context.jobs.queue_position(second.job_id)) == ("REGISTERED", 1)
     deployment.begin_await(second, TOKEN)
-    answers = wiring.answers(context, Alive(), Alive())
+    answers = control_plane.answers(context, Alive(), Alive())
     answers.answer(context.jobs.get(second.job_id), deployment.later(minutes=1))
     assert deployment.workflow.said() == []
 
@@ -81,7 +80,7 @@ def test_cancelled_waiting_job_gives_its_place_to_the_next(deployment: Deploymen
     deployment.register()
     second, third = (deployment.register(deployment.request(name)) for name in ("second", "third"))
     assert context.jobs.queue_position(third.job_id) == 2
-    operations_wiring.import_jobs(context).cancel(second.job_id)
+    context.import_jobs.cancel(second.job_id)
     assert context.jobs.queue_position(second.job_id) is None
     assert context.jobs.queue_position(third.job_id) == 1
 
@@ -133,7 +132,7 @@ def test_a_retry_of_a_job_that_failed_in_verification_verifies(deployment: Deplo
 
 def test_retry_of_a_deleted_object_fails(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
-    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
+    deployment.context.import_jobs.cancel(job.job_id)
     deployment.objects.put(str(job.source["bucket"]), str(job.source["key"]), b"user_id\nother\n")
     again = deployment.retry(job)
     assert again.error is not None
@@ -142,7 +141,7 @@ def test_retry_of_a_deleted_object_fails(deployment: Deployment) -> None:
 
 def test_retry_waits_for_its_turn(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
-    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
+    deployment.context.import_jobs.cancel(job.job_id)
     with deployment.full():
         again = deployment.retry(job)
     assert again.state == "REGISTERED"

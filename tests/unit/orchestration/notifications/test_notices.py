@@ -13,10 +13,9 @@ import pytest
 from orchestration.catalog import migrate
 from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import JobError
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import control_plane
+from orchestration.composition.context import Context
 from orchestration.kinds.unregistered import notify_unregistered
-from orchestration.kinds.wiring import import_records
 from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.notices import outcome_of
 from orchestration.notifications.signing import signing_key
@@ -110,7 +109,7 @@ def test_version_notifies_recipients_of_audience_and_tenant(tmp_path: Path) -> N
             settings=context.settings,
         )
         job_id = ended(context, None)
-        import_records(context).notify(context.notices, job_id, "ready")
+        context.import_records.notify(context.notices, job_id, "ready")
         assert {mail["To"] for mail in mailbox.mails()} == {"vip@example.com", "acme@example.com"}
         [request] = hook.requests
         message = CHECK.verify(
@@ -125,7 +124,7 @@ def test_version_notifies_recipients_of_audience_and_tenant(tmp_path: Path) -> N
             7,
         )
         assert {state for state, _ in states(context, job_id).values()} == {"delivered"}
-        import_records(context).notify(context.notices, job_id, "ready")  # the step again, after a crash
+        context.import_records.notify(context.notices, job_id, "ready")  # the step again, after a crash
         assert (len(mailbox.mails()), len(hook.requests)) == (2, 1)
         context.database.close()
 
@@ -134,7 +133,7 @@ def test_system_error_notifies_operators_not_the_customer(tmp_path: Path) -> Non
     with receiver() as customer, receiver() as operator:
         context = make_context(tmp_path, operator_webhooks=operator.url)
         add_recipients(context, webhooks=(customer.url,))
-        import_records(context).notify(context.notices, ended(context, OUTAGE), "system-error")
+        context.import_records.notify(context.notices, ended(context, OUTAGE), "system-error")
         notify_unregistered(
             context.notices,
             {"detail": {"bucket": {"name": "inbox"}, "object": {"key": "x"}}},
@@ -155,7 +154,7 @@ def test_file_error_notifies_the_customer_not_operators(tmp_path: Path) -> None:
     with receiver() as customer, receiver() as operator:
         context = make_context(tmp_path, operator_webhooks=operator.url)
         add_recipients(context, webhooks=(customer.url,))
-        import_records(context).notify(context.notices, ended(context, FAULT), "user-error")
+        context.import_records.notify(context.notices, ended(context, FAULT), "user-error")
         assert (len(customer.requests), operator.requests) == (1, [])
         context.database.close()
 
@@ -168,13 +167,13 @@ def test_hanging_mail_server_does_not_delay_the_step(tmp_path: Path, monkeypatch
         add_recipients(context, emails=("a@b", "c@d"), webhooks=(hook.url,))
         job_id = ended(context)
         began = time.monotonic()
-        assert import_records(context).notify(context.notices, job_id, "user-error")["state"] == "FAILED"
+        assert context.import_records.notify(context.notices, job_id, "user-error")["state"] == "FAILED"
         assert time.monotonic() - began < 60  # 5 s by design; the server would never end
         assert states(context, job_id)["email c@d"] == ("waiting", 0)
         # The channel is known to be blocked by now: the next job does not try it at all.
         monkeypatch.setattr(Courier.deliver_at_once, "__defaults__", (60.0,))
         other = ended(context, number=2)
-        import_records(context).notify(context.notices, other, "user-error")
+        context.import_records.notify(context.notices, other, "user-error")
         assert states(context, other)["email a@b"] == ("waiting", 0)
         assert states(context, other)[f"webhook {hook.url}"] == ("delivered", 1)
         context.database.close()
@@ -185,7 +184,7 @@ def test_failed_delivery_is_retried_later(context: Context) -> None:
         add_recipients(context, webhooks=(hook.url,))
         job_id = ended(context)
         hook.answers = [503]
-        import_records(context).notify(context.notices, job_id, "user-error")
+        context.import_records.notify(context.notices, job_id, "user-error")
         assert states(context, job_id)[f"webhook {hook.url}"] == ("waiting", 1)
         [row] = [row for row in context.outbox.by_subject(job_id) if row.channel == "webhook"]
         assert row.last_error == "WEBHOOK_FAILED: 127.0.0.1 answered 503"
@@ -261,7 +260,7 @@ def test_relay_notifies_about_a_silently_ended_workflow(context: Context) -> Non
         cancelled = job_number(2)
         context.jobs.register(new_job(2, "2" * 64))
         context.jobs.move(cancelled, "CANCELLED", now_ms=1_000_000)
-        notifier = wiring.delivery(context)
+        notifier = control_plane.delivery(context)
         notifier.tick(1_059_000)
         assert hook.requests == []  # the job's own workflow has a minute
         for _ in range(2):
@@ -314,7 +313,7 @@ def test_invalid_recipients_are_refused_without_changes(context: Context) -> Non
 def test_failure_is_logged_despite_invalid_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     context = make_context(tmp_path, operator_emails="not an address")
     with caplog.at_level(logging.INFO):
-        import_records(context).notify(context.notices, ended(context, OUTAGE), "system-error")
+        context.import_records.notify(context.notices, ended(context, OUTAGE), "system-error")
     assert "BAD_RECIPIENT" in caplog.text
     assert "NOT_RECONCILED" in caplog.text
     context.database.close()
@@ -326,7 +325,7 @@ def test_secrets_and_urls_are_not_logged(tmp_path: Path, caplog: pytest.LogCaptu
         add_recipients(context, webhooks=(hook.url + "?token=hush",))
         hook.answers = [500]
         with caplog.at_level(logging.DEBUG):
-            import_records(context).notify(context.notices, ended(context), "user-error")
+            context.import_records.notify(context.notices, ended(context), "user-error")
         assert len(hook.requests) == 1
         context.database.close()
     assert "WEBHOOK_FAILED" in caplog.text
@@ -380,7 +379,7 @@ def test_test_notification_is_sent_once_and_its_operation_reports_the_outcome(tm
             smtp_security="none",
             smtp_from="muster@example.com",
         )
-        tests = wiring.recipient_tests(context)
+        tests = control_plane.recipient_tests(context)
         asked = [
             ask_for_test(context, "email", "vip@example.com"),
             *(ask_for_test(context, "webhook", f"{hook.url}?key=hush") for _ in range(2)),
@@ -412,6 +411,6 @@ def test_test_notification_is_sent_once_and_its_operation_reports_the_outcome(tm
 def test_test_notification_names_missing_settings(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     asked = ask_for_test(context, "email", "vip@example.com")
-    wiring.recipient_tests(context).tick(0)
+    control_plane.recipient_tests(context).tick(0)
     assert (context.operations.get(ACME, asked).error or {})["code"] == "NO_MAIL_SERVER"
     context.database.close()

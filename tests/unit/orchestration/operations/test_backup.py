@@ -6,7 +6,7 @@ import pytest
 
 from orchestration.catalog import copying
 from orchestration.catalog.engine import Database
-from orchestration.operations import wiring
+from orchestration.composition import administration
 from orchestration.operations.backup import MANIFEST
 from orchestration.operations.backup_location import DirectoryLocation
 from orchestration.platform.settings import Secret
@@ -41,7 +41,7 @@ def test_restored_running_jobs_fail_by_name(tmp_path: Path) -> None:
     context.exports.register(new_export(2, execution="e2"))
     for state in ("WRITING", "FINISHING"):
         context.exports.move(new_export(2).job_id, state, now_ms=1, cause="")
-    assert wiring.backups(context)._end_live() == (new_job().job_id, new_export().job_id)
+    assert administration.backups(context)._end_live() == (new_job().job_id, new_export().job_id)
     for job in (context.jobs.get(new_job().job_id), context.exports.get(new_export().job_id)):
         assert job.error is not None
         assert (job.state, job.error.code) == ("FAILED", "RESTORED")
@@ -61,7 +61,7 @@ def test_incompatible_backup_is_refused(tmp_path: Path, manifest: str, code: str
     (tmp_path / "place").mkdir()
     (tmp_path / "place" / MANIFEST).write_text(manifest)
     with pytest.raises(UserError, match=code):
-        wiring.backups(context).restore(str(tmp_path / "place"))
+        administration.backups(context).restore(str(tmp_path / "place"))
     context.database.close()
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from orchestration.catalog.segment_records import NewRule
-from orchestration.context import Context
+from orchestration.composition import administration
+from orchestration.composition.context import Context
 from orchestration.operations import rebase as operations
-from orchestration.operations import wiring
 from orchestration.operations.rebase import Found
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId
@@ -43,11 +43,11 @@ def announce(context: Context) -> list[tuple[str, str]]:
 
 def test_rebase_announces_every_segment_again_first(context: Context) -> None:
     announced: list[tuple[str, str]] = []
-    assert wiring.rebase(context).run(NOTHING, sleep=lambda _: announced.extend(announce(context))) == 3
+    assert administration.rebase(context).run(NOTHING, sleep=lambda _: announced.extend(announce(context))) == 3
     assert announced == [("a", "activate"), ("b", "activate"), ("b", "pause"), ("c", "delete")]
 
 
 def test_rebase_waits_until_rules_are_announced(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "RESENT_WITHIN_S", 0.0)
     with pytest.raises(RetriableError, match="NOT_TOLD"):
-        wiring.rebase(context).run(NOTHING, sleep=lambda _: None)
+        administration.rebase(context).run(NOTHING, sleep=lambda _: None)

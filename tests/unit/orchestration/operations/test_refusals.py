@@ -13,14 +13,13 @@ from botocore.stub import Stubber
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.references import audience_ref
 from orchestration.cli.import_target import written_by
-from orchestration.context import Context
+from orchestration.composition.context import Context
 from orchestration.entrypoints import demo
 from orchestration.kinds.events import ImportRequest
 from orchestration.kinds.failures import MAX_RETRIES, retry_import
 from orchestration.kinds.records import MAX_ATTEMPTS
 from orchestration.kinds.register import _refused_job
-from orchestration.kinds.wiring import import_records, kind_of
-from orchestration.operations import audiences, wiring
+from orchestration.operations import audiences
 from orchestration.operations.availability import require_services
 from orchestration.operations.submit import start
 from orchestration.platform.clock import fresh_id
@@ -46,7 +45,7 @@ AUDIENCE_ID, JOB, TWIN = (JobId(f"01m87b5fjxy5p23eqzcwh67tr{n}") for n in range(
 def stage(context: Context, name: str) -> dict[str, object]:
     """Run a stage of the job, as a task does."""
     job = context.jobs.get(JOB)
-    view: dict[str, object] = getattr(kind_of(context, job), name)(job)
+    view: dict[str, object] = getattr(context.kind_of(job), name)(job)
     return view
 
 
@@ -132,9 +131,9 @@ def test_unreconciled_stream_is_retried_a_bounded_number_of_times(context: Conte
         context.jobs.start_attempt(JOB, after=Attempt(attempt), now_ms=3)
         come_to(context, "AWAITING")
         if attempt < MAX_RETRIES:
-            assert retry_import(import_records(context), JOB, failure)["state"] == "IMPORTING"
+            assert retry_import(context.import_records, JOB, failure)["state"] == "IMPORTING"
     with pytest.raises(FatalError, match="after 3 attempts: partition 1 lacks chunk 3") as caught:
-        retry_import(import_records(context), JOB, failure)
+        retry_import(context.import_records, JOB, failure)
     assert caught.value.code == "NOT_RECONCILED"
     assert context.jobs.get(JOB).state == "AWAITING"
 
@@ -173,13 +172,13 @@ def test_repair_does_not_complete_a_running_job(context: Context) -> None:
 def test_cancelling_a_duplicate_does_not_cancel_its_original(context: Context) -> None:
     register(context)
     assert register(context, TWIN) == JOB
-    assert code_of(UserError, lambda: wiring.import_jobs(context).cancel(TWIN)) == "IS_DUPLICATE"
+    assert code_of(UserError, lambda: context.import_jobs.cancel(TWIN)) == "IS_DUPLICATE"
     assert context.jobs.get(JOB).state == "REGISTERED"
 
 
 def test_only_failed_jobs_are_retried(context: Context) -> None:
     register(context)
-    assert code_of(UserError, lambda: wiring.submission(context).resubmit(context.jobs.get(JOB))) == "NOT_RETRIABLE"
+    assert code_of(UserError, lambda: context.submission.resubmit(context.jobs.get(JOB))) == "NOT_RETRIABLE"
 
 
 def test_unknown_job_is_reported_as_unknown(context: Context) -> None:
@@ -271,7 +270,7 @@ def test_retry_of_a_refused_request_repeats_it(context: Context, monkeypatch: py
     refused = request(overrides={"mode": "append", "id_column": "email"}, version_id="v7", sequencer="0A")
     error = JobError(kind="user", code="BAD_SPEC", message="why", detail={})
     context.jobs.register(_refused_job(refused, "execution", context.settings.partitions), refused=error)
-    wiring.submission(context).resubmit(context.jobs.get(JOB), force=True)
+    context.submission.resubmit(context.jobs.get(JOB), force=True)
     [again] = started
     assert again.retry_of == JOB
     assert replace(again, job_id=JOB, retry_of=None) == refused
@@ -289,7 +288,7 @@ def test_an_intended_shrink_is_allowed_for_one_run(
     register(context, spec=ImportSpec(max_reject_share=0.1))
     error = JobError(kind="user", code=code, message="why", detail={})
     context.jobs.fail(JOB, error, now_ms=2)
-    resubmit = partial(wiring.submission(context).resubmit, context.jobs.get(JOB), allow_shrink=allow_shrink)
+    resubmit = partial(context.submission.resubmit, context.jobs.get(JOB), allow_shrink=allow_shrink)
     if refused:
         assert code_of(UserError, resubmit) == "FILE_AT_FAULT"
         return

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.schedules import Schedule
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.control.schedules import RETRY_AFTER_MS, SOON_MS
 from orchestration.kinds.scheduled import event_of, resolve, run_id
 from orchestration.operations.schedule_records import last_run, schedule_record
@@ -73,7 +73,7 @@ def register(deployment: Deployment, execution: str, event: Any) -> dict[str, An
 
 def test_due_schedule_starts_its_import_once_and_continues(deployment: Deployment) -> None:
     made = make(deployment)
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     relay.tick(SIX_MS - 1)
     assert deployment.workflow.started == []
     for second in range(5):
@@ -85,7 +85,7 @@ def test_due_schedule_starts_its_import_once_and_continues(deployment: Deploymen
 
 def test_control_plane_stays_awake_around_a_run(deployment: Deployment) -> None:
     make(deployment)
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     ticks = (SIX_MS - MINUTE_MS, SIX_MS - SOON_MS, SIX_MS, SIX_MS + MINUTE_MS)
     assert [relay.tick(now) for now in ticks] == [False, True, True, True]
     [(execution, event)] = deployment.workflow.inputs.items()
@@ -95,7 +95,7 @@ def test_control_plane_stays_awake_around_a_run(deployment: Deployment) -> None:
 
 def test_concurrent_relays_start_one_import(deployment: Deployment) -> None:
     make(deployment)
-    relays = [wiring.schedules(deployment.context), wiring.schedules(deployment.context)]
+    relays = [control_plane.schedules(deployment.context), control_plane.schedules(deployment.context)]
     [seen] = deployment.context.schedules.due(SIX_MS)
     for relay in relays:
         relay._run(seen, SIX_MS)  # both have read the schedule before either has recorded the run
@@ -114,17 +114,17 @@ def test_relay_death_after_a_start_starts_nothing_twice(
     with monkeypatch.context() as patch:
         patch.setattr(type(deployment.context.schedules), "record_run", dies)
         with pytest.raises(RetriableError):
-            wiring.schedules(deployment.context).tick(SIX_MS)
+            control_plane.schedules(deployment.context).tick(SIX_MS)
     [(execution, event)] = deployment.workflow.inputs.items()
     deployment.workflow.statuses[execution] = "SUCCEEDED"  # and it has ended by the next tick
-    wiring.schedules(deployment.context).tick(SIX_MS + MINUTE_MS)
+    control_plane.schedules(deployment.context).tick(SIX_MS + MINUTE_MS)
     assert (len(deployment.workflow.started), json.loads(event)["schedule"]["due"]) == (1, "2026-11-26T06:00:00Z")
     assert kept(deployment).last_due_ms == SIX_MS
 
 
 def test_only_the_latest_missed_time_is_run(deployment: Deployment) -> None:
     make(deployment, expression="rate(1 minute)")
-    wiring.schedules(deployment.context).tick(MADE_MS + DAY_MS + 30_000)
+    control_plane.schedules(deployment.context).tick(MADE_MS + DAY_MS + 30_000)
     assert due_times(deployment) == ["2026-11-26T09:00:00Z"]
     assert kept(deployment).next_due_ms == MADE_MS + DAY_MS + MINUTE_MS
 
@@ -132,7 +132,7 @@ def test_only_the_latest_missed_time_is_run(deployment: Deployment) -> None:
 def test_paused_schedule_skips_its_due_times(deployment: Deployment) -> None:
     make(deployment)
     pause(deployment)
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     relay.tick(SIX_MS + DAY_MS)
     assert deployment.workflow.started == []
     resume(deployment, SIX_MS + DAY_MS + 1)
@@ -145,7 +145,7 @@ def test_paused_schedule_skips_its_due_times(deployment: Deployment) -> None:
 
 def test_one_time_schedule_ends_after_its_run(deployment: Deployment) -> None:
     make(deployment, expression="at(2026-11-25T09:00:05)")
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     relay.tick(MADE_MS + 5_000)
     relay.tick(MADE_MS + DAY_MS)
     assert due_times(deployment) == ["2026-11-25T09:00:05Z"]
@@ -158,7 +158,7 @@ def test_one_time_schedule_ends_after_its_run(deployment: Deployment) -> None:
 def test_failed_start_is_retried_and_shown_on_the_schedule(deployment: Deployment) -> None:
     make(deployment)
     deployment.workflow.away = True
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     relay.tick(SIX_MS)
     trouble = kept(deployment).trouble
     assert (trouble or {})["code"] == "ENGINE_UNAVAILABLE"
@@ -180,7 +180,7 @@ def test_refusal_by_the_engine_is_shown_on_the_schedule(
         raise FatalError("ENGINE_REFUSED", "StateMachineDoesNotExist")
 
     monkeypatch.setattr("orchestration.control.schedules.start_run", refuses)
-    wiring.schedules(deployment.context).tick(SIX_MS)
+    control_plane.schedules(deployment.context).tick(SIX_MS)
     record = schedule_record(deployment.context.jobs, deployment.context.exports, kept(deployment))
     assert (record["trouble"]["code"], record["last"]) == ("ENGINE_REFUSED", None)
 
@@ -190,7 +190,7 @@ def test_failing_schedule_does_not_block_others(deployment: Deployment) -> None:
     make(deployment, name="other")
     with deployment.context.database.write() as connection:  # by hand, or by a version with another syntax
         connection.exec_driver_sql("UPDATE schedules SET expression = 'cron(0 6 ? * ? *)' WHERE name = 'nightly'")
-    wiring.schedules(deployment.context).tick(SIX_MS)
+    control_plane.schedules(deployment.context).tick(SIX_MS)
     assert len(deployment.workflow.started) == 1
     assert (kept(deployment).trouble or {})["code"] == "BAD_SCHEDULE"
 
@@ -199,7 +199,7 @@ def test_schedule_is_not_run_before_its_recorded_time(deployment: Deployment) ->
     make(deployment)
     with deployment.context.database.write() as connection:
         connection.exec_driver_sql("UPDATE schedules SET expression = 'cron(0 6 * * ? 2100)'")
-    wiring.schedules(deployment.context).tick(SIX_MS)
+    control_plane.schedules(deployment.context).tick(SIX_MS)
     assert (kept(deployment).trouble or {})["code"] == "SCHEDULE_DAMAGED"
 
 
@@ -207,7 +207,7 @@ def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment
     made = make(deployment, timezone="Asia/Tokyo")
     due = MADE_MS + 12 * HOUR_MS  # six o'clock in Tokyo
     deployment.objects.put("crm", "vip-2026-11-26.csv", b"user_id\n1\n")
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     relay.tick(due)
     [(execution, event)] = deployment.workflow.inputs.items()
     assert outcome(deployment)["state"] == "STARTED"
@@ -253,7 +253,7 @@ def test_the_same_run_delivered_twice_is_one_job(deployment: Deployment) -> None
 def test_unchanged_object_is_not_imported_again(deployment: Deployment) -> None:
     made = make(deployment, uri="s3://crm/vip.csv", expression="rate(1 hour)")
     deployment.objects.put("crm", "vip.csv", b"user_id\n1\n")
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     for run in range(2):
         relay.tick(MADE_MS + run * HOUR_MS)
         execution = f"{EXECUTION}{made.schedule_id}-{MADE_MS + run * HOUR_MS}"
@@ -268,7 +268,7 @@ def test_unchanged_object_is_not_imported_again(deployment: Deployment) -> None:
 
 def test_missing_object_fails_the_job_not_the_schedule(deployment: Deployment) -> None:
     make(deployment)
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     relay.tick(SIX_MS)
     [(execution, event)] = deployment.workflow.inputs.items()
     register(deployment, execution, json.loads(event))
@@ -280,7 +280,7 @@ def test_missing_object_fails_the_job_not_the_schedule(deployment: Deployment) -
 
 def test_run_lost_by_the_engine_is_started_again(deployment: Deployment) -> None:
     make(deployment)
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     relay.tick(SIX_MS)
     deployment.workflow.statuses.clear()  # the engine died with everything that ran in it
     deployment.workflow.inputs.clear()
@@ -292,7 +292,7 @@ def test_run_lost_by_the_engine_is_started_again(deployment: Deployment) -> None
 
 def test_refused_run_shows_the_reason(deployment: Deployment) -> None:
     made = make(deployment)
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     relay.tick(SIX_MS)
     execution = f"{EXECUTION}{made.schedule_id}-{SIX_MS}"
     failure = {"Error": "UserError", "Cause": json.dumps({"errorMessage": "..."})}
@@ -306,7 +306,7 @@ def test_refused_run_shows_the_reason(deployment: Deployment) -> None:
 
 def test_silently_ended_run_counts_as_refused(deployment: Deployment) -> None:
     make(deployment)
-    relay = wiring.schedules(deployment.context)
+    relay = control_plane.schedules(deployment.context)
     relay.tick(SIX_MS)
     [execution] = deployment.workflow.inputs
     deployment.workflow.away = True

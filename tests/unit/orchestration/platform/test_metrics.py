@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestration.catalog.segment_records import NewRule
-from orchestration.control import wiring
+from orchestration.composition import control_plane
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.platform.metrics import serve_metrics
 from orchestration.platform.settings import Secret, Settings
@@ -100,7 +100,7 @@ def test_relay_exports_jobs_and_notifications_and_kafka_outages(tmp_path: Path) 
     context.segments.put_statuses([SegmentStatus(**status)])
     counters = Counters()
     counters.add(ARCHIVE_RANGES, 2, topic="muster.events", result="known")
-    metrics = wiring.control_plane_metrics(context, WorkerGroups.of(context.settings), counters)
+    metrics = control_plane.control_plane_metrics(context, WorkerGroups.of(context.settings), counters)
     found = {(str(s.metric.name), s.labels): s.value for s in metrics.samples()}
     assert (found["muster_jobs", ("FAILED",)], found["muster_jobs", ("READY",)]) == (2, 1)
     assert found["muster_jobs", ("AWAITING",)] == 0

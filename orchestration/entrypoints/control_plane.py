@@ -1,4 +1,4 @@
-"""`python -m orchestration.control`: threads consume what workers report; the main thread runs what jobs wait for."""
+"""The control plane: threads consume what workers report; the main thread runs what jobs wait for."""
 
 import logging
 import signal
@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 
 from connectors.loading import hide_pandas
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import control_plane as parts
+from orchestration.composition.context import Context
+from orchestration.composition.control_lanes import jobs_lane, other_lanes
 from orchestration.control.catalog_watch import CatalogWatch
-from orchestration.control.table import jobs_lane, other_lanes
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
@@ -19,7 +19,7 @@ from schemas.errors import MusterError
 from schemas.metrics import Sample
 from streams.counters import Counters
 
-_log = logging.getLogger("orchestration.control")
+_log = logging.getLogger("orchestration.entrypoints.control_plane")
 
 
 def main() -> int:
@@ -60,18 +60,18 @@ def run(settings: Settings) -> int:
             changed.set()
 
     consumers = {
-        "progress": wiring.progress(context, stop, changed).run,
-        "status": wiring.segment_status(context, stop, changed).run,
-        "archive": wiring.archive_consumer(context, stop, counters).run,
+        "progress": parts.progress(context, stop, changed).run,
+        "status": parts.segment_status(context, stop, changed).run,
+        "archive": parts.archive_consumer(context, stop, counters).run,
     }
     threads = [
         threading.Thread(target=consume, args=consumer, name=consumer[0], daemon=True) for consumer in consumers.items()
     ]
     for thread in threads:
         thread.start()
-    checks, foreign_logs = wiring.segment_checks(context, counters), wiring.foreign_logs(context)
+    checks, foreign_logs = parts.segment_checks(context, counters), parts.foreign_logs(context)
     groups = WorkerGroups.of(settings)
-    metrics = wiring.control_plane_metrics(context, groups, counters)
+    metrics = parts.control_plane_metrics(context, groups, counters)
 
     def samples() -> list[Sample]:
         return [*metrics.samples(), *checks.samples(), *foreign_logs.samples()]

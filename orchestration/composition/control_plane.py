@@ -1,38 +1,31 @@
-"""The parts of the control plane, made of the stores of a process."""
+"""The parts of the control plane; `control_lanes` says when they run."""
 
 import threading
-from collections.abc import Callable
 
 from connectors.kafka.topic_ids import TopicIds
 from connectors.publishing.activations import ActivationSender
 from connectors.storage.multipart import Parts
-from orchestration.catalog.api_tokens import TokenStore
-from orchestration.catalog.one_time_codes import OneTimeCodes
-from orchestration.catalog.samples import SampleStore
 from orchestration.catalog.segment_records import Segment
-from orchestration.catalog.sessions import SessionStore
-from orchestration.context import Context
+from orchestration.composition.administration import rebase
+from orchestration.composition.context import Context
 from orchestration.control.activations import Activations
 from orchestration.control.archive_consumer import ArchiveConsumer
 from orchestration.control.archive_maintenance import ArchiveMaintenance
 from orchestration.control.archive_watch import ArchiveWatch
 from orchestration.control.delivery import Delivery
 from orchestration.control.foreign_logs import ForeignLogs
-from orchestration.control.gc.access import EndedAccess
 from orchestration.control.gc.exports import EndedExports
 from orchestration.control.gc.jobs import EndedJobs
 from orchestration.control.gc.orphans import Orphans
 from orchestration.control.gc.served_requests import ServedRequests
 from orchestration.control.gc.versions import ExpiredVersions
 from orchestration.control.import_progress import ImportProgress
-from orchestration.control.job_events import JobEvents
 from orchestration.control.lake_operations import LakeOperations
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.lost_markers import LostMarkers, Offsets
 from orchestration.control.metrics import ControlPlaneMetrics
 from orchestration.control.recipient_tests import RecipientTests
 from orchestration.control.reconciler import ExportReconciler, JobReconciler
-from orchestration.control.sampling import Sampling
 from orchestration.control.schedules import Schedules
 from orchestration.control.segment_checks import TIMEOUT_S, SegmentChecks
 from orchestration.control.segment_status import status_fold
@@ -41,10 +34,7 @@ from orchestration.control.task_answers import TaskAnswers
 from orchestration.control.topic_fold import TopicFold
 from orchestration.control.worker_absence import WorkerAbsence
 from orchestration.control.worker_groups import WorkerGroups
-from orchestration.kinds.wiring import import_records
-from orchestration.operations import wiring as operations
 from orchestration.operations.segment_check import Checked
-from orchestration.operations.workers import running_workers
 from schemas.ids import Partition
 from schemas.topics import IMPORT_PROGRESS, RELAY_GROUP
 from streams.counters import Counters
@@ -93,7 +83,7 @@ def activations(context: Context) -> Activations:
 def answers(context: Context, liveness: WorkerLiveness, activity_liveness: WorkerLiveness) -> TaskAnswers:
     """Answers to the task tokens of jobs that wait."""
     archive = ArchiveWatch(lambda: context.archive, context.jobs, context.settings.kafka_bootstrap)
-    return TaskAnswers(import_records(context), context.engine, archive, liveness, activity_liveness)
+    return TaskAnswers(context.import_records, context.engine, archive, liveness, activity_liveness)
 
 
 def archive_consumer(context: Context, stop: threading.Event, counters: Counters) -> ArchiveConsumer:
@@ -111,12 +101,6 @@ def expired_versions(context: Context) -> ExpiredVersions:
     return ExpiredVersions(context.audiences, context.jobs, context.versions, context.audit)
 
 
-def ended_access(context: Context) -> EndedAccess:
-    """What forgets tokens and sessions that ended long ago."""
-    database = context.database
-    return EndedAccess(TokenStore(database), SessionStore(database), OneTimeCodes(database))
-
-
 def ended_exports(context: Context) -> EndedExports:
     """What removes what ended exports leave."""
     c = context
@@ -128,14 +112,9 @@ def export_reconciler(context: Context) -> ExportReconciler:
     return ExportReconciler(context.exports, context.engine, context.audit)
 
 
-def job_events(context: Context) -> JobEvents:
-    """State changes on their way to their topic."""
-    return JobEvents(context.jobs, context.settings.kafka_bootstrap)
-
-
 def job_reconciler(context: Context) -> JobReconciler:
     """What keeps the executions of jobs going."""
-    return JobReconciler(import_records(context), context.engine, context.audit)
+    return JobReconciler(context.import_records, context.engine, context.audit)
 
 
 def lost_markers(context: Context, offsets: Offsets) -> LostMarkers:
@@ -158,7 +137,7 @@ def orphans(context: Context) -> Orphans:
 def foreign_logs(context: Context) -> ForeignLogs:
     """What notices checkpoints of another Kafka."""
     return ForeignLogs(
-        TopicIds(context.settings.kafka_bootstrap).topic_id, lambda: operations.rebase(context).foreign_checkpoints()
+        TopicIds(context.settings.kafka_bootstrap).topic_id, lambda: rebase(context).foreign_checkpoints()
     )
 
 
@@ -179,12 +158,6 @@ def control_plane_metrics(context: Context, groups: WorkerGroups, counters: Coun
     return ControlPlaneMetrics(context.database, context.settings, groups, counters)
 
 
-def sampling(context: Context, groups: WorkerGroups, write: Callable[[Callable[[], None]], None]) -> Sampling:
-    """What measures the groups. `write`: as `CatalogWatch.unnoticed`."""
-    sampled = (groups.imports, groups.activity, groups.archive)
-    return Sampling(SampleStore(context.database), sampled, lambda: running_workers(context.settings), write)
-
-
 def schedules(context: Context) -> Schedules:
     """What starts recurring jobs."""
     c = context
@@ -195,7 +168,7 @@ def segment_checks(context: Context, counters: Counters) -> SegmentChecks:
     """What compares segments with their rules."""
 
     def one_partition(segment: Segment, only: Partition) -> Checked:
-        return operations.segment_check(context).run(segment.tenant, segment.name, TIMEOUT_S, only=only)
+        return context.segment_check.run(segment.tenant, segment.name, TIMEOUT_S, only=only)
 
     return SegmentChecks(context.segments, context.settings, counters, one_partition)
 

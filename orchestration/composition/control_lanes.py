@@ -4,18 +4,20 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from orchestration.catalog.admission import WAITING_STATE
-from orchestration.catalog.records import Job
-from orchestration.context import Context
-from orchestration.control import wiring
+from orchestration.composition import control_plane as parts
+from orchestration.composition.context import Context
 from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.foreign_logs import ForeignLogs
+from orchestration.control.gc.access import EndedAccess
+from orchestration.control.job_events import JobEvents
+from orchestration.control.job_loop import JobLoop
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.periodic import REST_S, Lane, PeriodicTask
+from orchestration.control.sampling import Sampling
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.summary import log_summary
 from orchestration.control.worker_groups import WorkerGroups
-from schemas.log_ids import bound
+from orchestration.operations.workers import running_workers
 from schemas.metrics import Sample
 
 MINUTE_S: Final = 60.0
@@ -26,9 +28,13 @@ ARCHIVE_S: Final = 300.0
 
 def jobs_lane(context: Context, groups: WorkerGroups, quiet: Callable[[int], bool] = lambda _: False) -> Lane:
     """Tasks that jobs wait for. None of them may take long."""
-    loop = JobLoop(context, groups)
-    lag, absence = wiring.stream_lag(context, groups), wiring.worker_absence(context, groups)
-    markers, events = wiring.lost_markers(context, groups.imports), wiring.job_events(context)
+    answers = parts.answers(context, WorkerLiveness(groups.imports), WorkerLiveness(groups.activity))
+    loop = JobLoop(context.jobs, context.lanes, answers)
+    lag, absence = parts.stream_lag(context, groups), parts.worker_absence(context, groups)
+    markers, events = (
+        parts.lost_markers(context, groups.imports),
+        JobEvents(context.jobs, context.settings.kafka_bootstrap),
+    )
 
     def task(
         name: str, every_s: float, run: Callable[[int], object], *, rest_s: float | None = None, on_wake: bool = False
@@ -45,13 +51,13 @@ def jobs_lane(context: Context, groups: WorkerGroups, quiet: Callable[[int], boo
             task("absence", 1, lambda now: absence.tick(loop.live, now), rest_s=REST_S),
             task("lost markers", 10, lambda now: markers.tick(loop.live, now)),
             task("job events", 0.5, lambda _: events.announce(), rest_s=REST_S, on_wake=True),
-            task("schedules", 1, wiring.schedules(context).tick, rest_s=REST_S),
-            task("executions", 5, wiring.job_reconciler(context).tick),
-            task("sweeper", 5, wiring.ended_jobs(context).tick),
-            task("exports", 5, wiring.export_reconciler(context).tick),
-            task("expiry", 5, wiring.expired_versions(context).tick),
-            task("orphans", HOUR_S, wiring.orphans(context).tick),
-            task("ended access", HOUR_S, wiring.ended_access(context).tick),
+            task("schedules", 1, parts.schedules(context).tick, rest_s=REST_S),
+            task("executions", 5, parts.job_reconciler(context).tick),
+            task("sweeper", 5, parts.ended_jobs(context).tick),
+            task("exports", 5, parts.export_reconciler(context).tick),
+            task("expiry", 5, parts.expired_versions(context).tick),
+            task("orphans", HOUR_S, parts.orphans(context).tick),
+            task("ended access", HOUR_S, EndedAccess(context.tokens, context.sessions, context.codes).tick),
         ),
     )
 
@@ -66,7 +72,9 @@ def other_lanes(
     watch: CatalogWatch,
 ) -> Sequence[Lane]:
     """Tasks that may take long, each in its own lane."""
-    maintenance, notifier = wiring.archive_maintenance(context, stop), wiring.delivery(context)
+    sampled = (groups.imports, groups.activity, groups.archive)
+    sampling = Sampling(context.samples, sampled, lambda: running_workers(context.settings), watch.unnoticed)
+    maintenance, notifier = parts.archive_maintenance(context, stop), parts.delivery(context)
     checked_s = context.settings.segment_check_minutes * MINUTE_S
 
     def lane(*tasks: PeriodicTask) -> Lane:
@@ -84,42 +92,21 @@ def other_lanes(
         return PeriodicTask(name=name, every_s=every_s, run=run, first_s=first_s, rest_s=rest_s, on_wake=on_wake)
 
     return (
-        wiring.activations(context).lane(watch.quiet),
+        parts.activations(context).lane(watch.quiet),
         lane(
             task("notifier", 1, notifier.tick, rest_s=REST_S),
             task("old notifications", HOUR_S, notifier.forget, first_s=MINUTE_S),
         ),
-        lane(task("operations", 1, wiring.lake_operations(context).tick, rest_s=REST_S, on_wake=True)),
-        lane(task("recipient tests", 1, wiring.recipient_tests(context).tick, rest_s=REST_S, on_wake=True)),
-        lane(task("served requests", HOUR_S, wiring.served_requests(context).tick, first_s=MINUTE_S)),
-        lane(task("export-cleaner", 5, wiring.ended_exports(context).tick)),
+        lane(task("operations", 1, parts.lake_operations(context).tick, rest_s=REST_S, on_wake=True)),
+        lane(task("recipient tests", 1, parts.recipient_tests(context).tick, rest_s=REST_S, on_wake=True)),
+        lane(task("served requests", HOUR_S, parts.served_requests(context).tick, first_s=MINUTE_S)),
+        lane(task("export-cleaner", 5, parts.ended_exports(context).tick)),
         lane(
             task("archive", ARCHIVE_S, maintenance.maintain),
             task("archive garbage", HOUR_S, maintenance.remove_garbage, first_s=ARCHIVE_S),
         ),
         *([lane(task("segment-checks", checked_s, lambda _: checks.tick()))] if checked_s > 0 else []),
         lane(task("other-logs", MINUTE_S, lambda _: foreign_logs.tick(), first_s=0)),
-        lane(task("samples", 1, wiring.sampling(context, groups, watch.unnoticed).tick, first_s=0)),
+        lane(task("samples", 1, sampling.tick, first_s=0)),
         lane(task("summary", MINUTE_S, lambda _: log_summary(samples()), first_s=0)),
     )
-
-
-class JobLoop:
-    """Admits jobs and answers those that wait. `live`: the live jobs as of the last round."""
-
-    def __init__(self, context: Context, groups: WorkerGroups) -> None:
-        self.live: Sequence[Job] = ()
-        self._context = context
-        self._answers = wiring.answers(context, WorkerLiveness(groups.imports), WorkerLiveness(groups.activity))
-
-    def tick(self, now: int) -> bool:
-        """Admit waiting jobs and answer every live job; returns True if there are any. Raises as the catalog does."""
-        jobs = self._context.jobs
-        self.live = jobs.live()
-        if any(job.state == WAITING_STATE for job in self.live) and jobs.admit(self._context.lanes, now_ms=now):
-            self.live = jobs.live()
-        for job in self.live:
-            with bound(**job.log_ids):
-                self._answers.answer(job, now)
-        self._answers.forget_all_but(self.live)
-        return bool(self.live)
