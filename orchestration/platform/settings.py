@@ -1,7 +1,5 @@
 """Settings: read once, at the entry point, and passed down. Nothing else reads the environment.
 
-(The exception: variables that a destination profile names. They are not ours, and are read when they are used.)
-
 Order of precedence: environment (`MUSTER_<FIELD>`), then
 `<home>/settings.toml` (written by `muster up`), then defaults.
 """
@@ -11,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self, TypedDict
 
@@ -159,6 +157,8 @@ class Settings:
     operator_webhooks: str = ""
     notify_tries: int = 12
     notify_first_retry_s: int = 30
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """No setting: all variables of the process, to which profiles of destinations refer. Children read their own."""
 
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -172,7 +172,7 @@ class Settings:
                 values |= tomllib.loads(path.read_text(encoding="utf-8"))
             except tomllib.TOMLDecodeError as exc:
                 raise UserError("BAD_SETTINGS", f"{path} is not valid TOML: {exc}", path=str(path)) from exc
-        known = {f.name: f for f in fields(cls)}
+        known = cls._known()
         values |= _given(env, known)
         if unknown := sorted(values.keys() - known.keys()):
             raise UserError("BAD_SETTINGS", f"{path}: unknown setting(s) {', '.join(unknown)}", names=unknown)
@@ -185,22 +185,26 @@ class Settings:
             settings = replace(settings, catalog_url=Secret(f"sqlite:///{home / 'catalog.db'}"))
         if settings.destinations_file == Path():
             settings = replace(settings, destinations_file=home / DESTINATIONS_FILE)
-        return settings
+        return replace(settings, variables=env)
 
     @classmethod
     def of_environment(cls, env: Mapping[str, str]) -> Self:
         """Inverse of `environment`; no file is read. Raises `UserError` BAD_SETTINGS."""
-        known = {f.name: f for f in fields(cls)}
+        known = cls._known()
         values: dict[str, Any] = {n: _convert(n, text, known[n].type) for n, text in _given(env, known).items()}
         return cls(**values | {"home": Path(env[ENV_PREFIX + "HOME"])})
 
     def environment(self) -> dict[str, str]:
         """The settings as environment variables, for a child process. Holds secrets: never print it."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {name: getattr(self, name) for name in self._known()}
         return {
             ENV_PREFIX + name.upper(): value.reveal() if isinstance(value, Secret) else str(value)
             for name, value in values.items()
         }
+
+    @classmethod
+    def _known(cls) -> dict[str, Field[Any]]:
+        return {one.name: one for one in fields(cls) if one.compare}
 
     def engine_keys(self) -> EngineKeys:
         """Keys for a client of the embedded workflow engine, which checks signatures.

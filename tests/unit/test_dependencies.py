@@ -28,6 +28,76 @@ NEVER_IMPORTED: Final = {
     "tzdata": "zoneinfo reads it",
 }
 
+OWNERS: Final = {
+    "aiokafka": {"connectors/kafka", "orchestration/operations/rebase.py", "streams"},
+    "alembic": {"orchestration/catalog"},
+    "boto3": {
+        "connectors/storage",
+        "orchestration/answers/server.py",
+        "orchestration/deploy",
+        "orchestration/entrypoints",
+        "orchestration/local/engine",
+        "orchestration/workflow/engine.py",
+    },
+    "botocore": {
+        "connectors/lake/file_io.py",
+        "connectors/storage",
+        "orchestration/deploy",
+        "orchestration/entrypoints",
+        "orchestration/local",
+        "orchestration/operations/doctor.py",
+        "orchestration/workflow/engine.py",
+    },
+    "confluent_kafka": {
+        "connectors/kafka",
+        "connectors/publishing",
+        "orchestration/answers",
+        "orchestration/control",
+        "orchestration/entrypoints/demo_seed.py",
+        "orchestration/local/kafka",
+        "orchestration/operations",
+    },
+    "duckdb": {
+        "connectors/lake",
+        "connectors/storage",
+        "orchestration/answers/reading.py",
+        "orchestration/entrypoints/warm.py",
+        "orchestration/operations/dry_run.py",
+    },
+    "fastapi": {"orchestration/api"},
+    "fastavro": {"connectors/lake/bounds.py", "schemas/codec.py"},
+    "faust": {"streams"},
+    "jinja2": {"orchestration/console/rendering.py"},
+    "joserfc": {"orchestration/access/oidc"},
+    "mode": {"orchestration/entrypoints/faust_process.py", "streams/faust_app.py"},
+    "msgspec": {"schemas/records.py"},
+    "numba": {"schemas", "segmentation"},
+    "prometheus_client": {"orchestration/platform/metrics.py"},
+    "pyarrow": {
+        "connectors",
+        "orchestration/answers/rejects.py",
+        "orchestration/cli/downloads.py",
+        "orchestration/operations/dry_run.py",
+        "schemas",
+        "segmentation",
+        "streams",
+    },
+    "pydantic": {"orchestration/api", "orchestration/console"},
+    "pyiceberg": {"connectors/lake", "orchestration/answers/server.py", "orchestration/control/__main__.py"},
+    "rich": {"orchestration/cli"},
+    "sqlalchemy": {
+        "connectors/lake",
+        "orchestration/catalog",
+        "orchestration/control/metrics.py",
+        "orchestration/notifications",
+        "orchestration/operations/connecting.py",
+    },
+    "starlette": {"orchestration/api", "orchestration/console"},
+    "typer": {"orchestration/cli"},
+    "uvicorn": {"orchestration/api/server.py"},
+}
+"""Files and folders that import a library; the rest of the product knows it through them."""
+
 
 def _declared(requirements: Iterable[str]) -> set[str]:
     return {_normal(re.split(r"[^\w.-]", requirement)[0]) for requirement in requirements}
@@ -58,6 +128,16 @@ def imported() -> dict[Path, set[str]]:
     """Modules of other distributions imported by each product file that has any."""
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
     return {file.relative_to(ROOT): found for file in files if (found := set(_imported(file)))}
+
+
+@pytest.mark.parametrize(("library", "owners"), OWNERS.items(), ids=OWNERS)
+def test_libraries_are_imported_by_their_owners_alone(
+    library: str, owners: set[str], imported: dict[Path, set[str]]
+) -> None:
+    files = [file for file, found in imported.items() if library in found]
+    owner_of = {file: {str(one) for one in (file, *file.parents)} & owners for file in files}
+    assert [str(file) for file, found in owner_of.items() if not found] == []
+    assert set().union(*owner_of.values()) == owners
 
 
 def test_every_import_is_declared_by_its_package(imported: dict[Path, set[str]]) -> None:

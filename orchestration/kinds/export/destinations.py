@@ -1,6 +1,5 @@
 """Destination of a workflow's export, and the order that its steps carry out."""
 
-import os
 from urllib.parse import urlsplit
 
 from connectors.sinks.addresses import S3
@@ -41,7 +40,7 @@ def _store(access: S3Access) -> str:
 
 def profile_of(settings: Settings, name: str) -> DestinationProfile:
     """Load a profile by name; its secrets are read when it is used, and never stored. Raises as `load_profile`."""
-    return load_profile(settings.destinations_file, name, os.environ)
+    return load_profile(settings.destinations_file, name, settings.variables)
 
 
 def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> ExportOrder:

@@ -110,9 +110,7 @@ def test_export_prefixes_and_foreign_buckets_accept_exports(context: Context, to
     assert place(context, request(to)).uri("x") == f"{to}/x"
 
 
-def test_a_profile_is_read_from_the_home_when_it_is_used(
-    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_profile_is_read_from_the_home_when_it_is_used(context: Context, tmp_path: Path) -> None:
     wanted = ExportRequest.from_record(request("s3://inbox/on-a-server-of-theirs", "partner").as_record())
     assert wanted.profile == "partner"
     with pytest.raises(UserError, match="UNKNOWN_PROFILE"):
@@ -121,7 +119,7 @@ def test_a_profile_is_read_from_the_home_when_it_is_used(
     (tmp_path / "destinations.toml").write_text(f'[partner]\nregion = "r"\n{keys}prefix = "s3://inbox/on"\n')
     with pytest.raises(UserError, match="BAD_PROFILES"):
         place(context, wanted)
-    monkeypatch.setenv("PARTNER_KEY", "hush")
+    context = Context(Settings.load({"MUSTER_HOME": str(tmp_path), "PARTNER_KEY": "hush"}))
     with pytest.raises(UserError, match="OUTSIDE_PROFILE"):
         place(context, wanted)
     assert place(context, request("s3://inbox/on", "partner")).uri("x") == "s3://inbox/on/x"
