@@ -82,7 +82,7 @@ OWNERS: Final = {
         "segmentation",
         "streams",
     },
-    "pydantic": {"orchestration/api", "orchestration/console"},
+    "pydantic": {"orchestration/access/bodies", "orchestration/api", "orchestration/console"},
     "pyiceberg": {"connectors/lake", "orchestration/answers/server.py", "orchestration/control/__main__.py"},
     "rich": {"orchestration/cli"},
     "sqlalchemy": {
