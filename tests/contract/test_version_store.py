@@ -171,7 +171,7 @@ def test_replace_and_rollback_count_changes_to_the_previous_version(bench: Bench
     ]
 
 
-def test_a_version_counts_the_members_that_changed_and_those_without_a_value(bench: Bench) -> None:
+def test_version_counts_changed_members_and_members_without_a_value(bench: Bench) -> None:
     ref, columns = audience(), RowSchema(columns=(Column(name="age", type="long"), Column(name="city")))
     first = [{"user_id": f"user-{n}", "age": n, "city": "Osaka" if n else None} for n in range(4)]
     then = [{**row, "age": 9 if number == 2 else row["age"], "city": None} for number, row in enumerate(first[1:])]

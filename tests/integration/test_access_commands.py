@@ -60,7 +60,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -
 
 
 @pytest.mark.usefixtures("url")
-def test_a_token_is_made_shown_once_listed_and_revoked(capsys: pytest.CaptureFixture[str], world: World) -> None:
+def test_token_is_created_shown_once_listed_and_revoked(capsys: pytest.CaptureFixture[str], world: World) -> None:
     capsys.readouterr()
     assert main(["tokens", "create", "laptop", "--role", "viewer", "--days", "3"]) == 0
     printed = capsys.readouterr()
@@ -96,7 +96,7 @@ def test_a_token_for_a_service_account_and_its_roles_come_from_an_administrator(
 
 
 @pytest.mark.usefixtures("url")
-def test_who_may_not_is_told_which_roles_may(
+def test_refused_caller_learns_which_roles_suffice(
     capsys: pytest.CaptureFixture[str], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be(world, "acme-viewer", monkeypatch)
@@ -108,7 +108,7 @@ def test_who_may_not_is_told_which_roles_may(
 
 
 @pytest.mark.usefixtures("url")
-def test_the_tenant_must_be_named_by_one_who_has_several(
+def test_tenant_is_required_with_several_tenants(
     capsys: pytest.CaptureFixture[str], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be(world, "deployment-admin", monkeypatch)
@@ -119,7 +119,7 @@ def test_the_tenant_must_be_named_by_one_who_has_several(
     assert (made["kind"], made["name"]) == ("service", "loader")
 
 
-def test_a_login_keeps_a_token_that_works_for_its_service(
+def test_login_saves_a_valid_token(
     url: str, world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = world.tokens["acme-viewer"].text.reveal()
@@ -141,7 +141,7 @@ def test_a_login_keeps_a_token_that_works_for_its_service(
     assert main(["login", "http://muster.example"]) == ExitCode.USER_ERROR
 
 
-def test_a_command_that_reaches_no_service_says_what_to_do(
+def test_command_without_a_service_explains_the_remedy(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
@@ -152,7 +152,7 @@ def test_a_command_that_reaches_no_service_says_what_to_do(
     assert "muster up" in refused["message"]
 
 
-def test_a_command_of_the_service_loads_no_catalog_and_no_forms(url: str, world: World, tmp_path: Path) -> None:
+def test_service_command_loads_no_catalog_or_forms(url: str, world: World, tmp_path: Path) -> None:
     script = (
         "import sys; from orchestration.cli.main import main; code = main(['tokens', 'list', '--json']); "
         "print([m for m in ('sqlalchemy', 'boto3', 'fastapi', 'numpy', 'rich') if m in sys.modules], file=sys.stderr); "
@@ -196,7 +196,7 @@ def ok(body: bytes = b"{}") -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
-def test_a_read_goes_out_again_when_the_idle_connection_was_closed() -> None:
+def test_read_is_repeated_after_an_idle_connection_closed() -> None:
     server = OneAnswer(ok(), ok(b'{"a": 1}'))
     transport = HttpTransport(server.url)
     assert transport.send("GET", "/a", {}, None)[2] == b"{}"
@@ -205,7 +205,7 @@ def test_a_read_goes_out_again_when_the_idle_connection_was_closed() -> None:
     server.close()
 
 
-def test_a_change_does_not_go_out_again() -> None:
+def test_change_is_not_repeated() -> None:
     server = OneAnswer(b"")
     transport = HttpTransport(server.url)
     with pytest.raises(ApiError) as lost:
@@ -216,7 +216,7 @@ def test_a_change_does_not_go_out_again() -> None:
     assert len(server.requests) == 1
 
 
-def test_a_change_opens_a_connection_when_the_idle_one_was_closed() -> None:
+def test_change_opens_a_new_connection_after_an_idle_one_closed() -> None:
     server = OneAnswer(ok(), ok(b'{"a": 1}'))
     transport = HttpTransport(server.url)
     transport.send("GET", "/a", {}, None)
@@ -238,7 +238,7 @@ def test_a_redirect_is_not_followed() -> None:
 
 
 @pytest.mark.usefixtures("url")
-def test_the_python_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_documented_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     example, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)  # the other one runs in `whole/test_service`
     exec(example.replace('"default"', '"acme"'), {})  # our own documentation

@@ -84,7 +84,7 @@ def running(home: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[byte
         process.wait()
 
 
-def test_the_embedded_stack_has_the_service_with_a_token_for_its_owner(start_stack: StartStack) -> None:
+def test_embedded_stack_runs_the_service_with_an_owner_token(start_stack: StartStack) -> None:
     settings = start_stack(parts=("catalog", "api"))
     home = Home(path=settings.home)
     status = read_status(home)
@@ -112,7 +112,7 @@ def test_the_embedded_stack_has_the_service_with_a_token_for_its_owner(start_sta
     assert token not in home.log_file("api").read_text()
 
 
-def test_a_home_of_the_release_before_the_service_keeps_its_jobs(tmp_path: Path) -> None:
+def test_home_older_than_the_service_keeps_its_jobs(tmp_path: Path) -> None:
     url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
     migrate.upgrade(url)
     database = Database(url)
@@ -126,7 +126,7 @@ def test_a_home_of_the_release_before_the_service_keeps_its_jobs(tmp_path: Path)
     assert (code, [job["job"] for job in page["items"]]) == (200, [new_job().job_id])
 
 
-def test_a_stop_answers_what_was_begun_and_takes_nothing_new(tmp_path: Path) -> None:
+def test_stop_finishes_started_requests_and_accepts_no_new_ones(tmp_path: Path) -> None:
     with running(tmp_path) as (process, port):
         token = (tmp_path / "api" / "token").read_text().strip()
         assert call(port, "GET", "/v1/tenants", token)[0] == 200  # what it loads now does not delay it below
@@ -148,7 +148,7 @@ def test_a_stop_answers_what_was_begun_and_takes_nothing_new(tmp_path: Path) -> 
         assert process.wait(120) == 0
 
 
-def test_a_stop_ends_open_streams_at_once(tmp_path: Path) -> None:
+def test_stop_ends_open_streams_immediately(tmp_path: Path) -> None:
     with running(tmp_path) as (process, port):
         token = (tmp_path / "api" / "token").read_text().strip()
         assert call(port, "POST", "/v1/tenants", token, {"tenant": "acme"})[0] == 201
@@ -162,7 +162,7 @@ def test_a_stop_ends_open_streams_at_once(tmp_path: Path) -> None:
             assert [next(stream)["kind"] for stream in streams] == ["lost"] * 3
 
 
-def test_a_change_by_another_process_is_on_a_stream(tmp_path: Path) -> None:
+def test_change_by_another_process_reaches_a_stream(tmp_path: Path) -> None:
     with running(tmp_path) as (_, port):
         token = (tmp_path / "api" / "token").read_text().strip()
         assert call(port, "POST", "/v1/tenants", token, {"tenant": "acme"})[0] == 201
@@ -175,7 +175,7 @@ def test_a_change_by_another_process_is_on_a_stream(tmp_path: Path) -> None:
     assert Pace().poll_s <= 0.5  # the service asks the catalog at this pace
 
 
-def test_a_service_without_a_catalog_says_so_and_ends(tmp_path: Path) -> None:
+def test_service_without_a_catalog_ends_with_the_reason(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": "sqlite:////nowhere/c.db"}
     done = subprocess.run(
         [sys.executable, "-m", "orchestration.entrypoints.service"],
@@ -218,7 +218,7 @@ def in_this_process(tmp_path: Path, protocol: type[ImpatientProtocol]) -> Iterat
     service.close()
 
 
-def test_a_client_that_does_not_send_a_whole_head_in_time_is_disconnected(tmp_path: Path) -> None:
+def test_client_with_a_slow_request_head_is_disconnected(tmp_path: Path) -> None:
     with in_this_process(tmp_path, NoTime) as (_, port):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
             assert slow.recv(100) == b""
@@ -227,7 +227,7 @@ def test_a_client_that_does_not_send_a_whole_head_in_time_is_disconnected(tmp_pa
             assert slow.recv(100) == b""
 
 
-def test_a_client_that_does_not_take_its_answer_is_disconnected(tmp_path: Path) -> None:
+def test_client_that_does_not_read_its_answer_is_disconnected(tmp_path: Path) -> None:
     with in_this_process(tmp_path, NoStall) as (made, port):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
             # 100 answers of 0.2 MB are more than the buffers on the way take.

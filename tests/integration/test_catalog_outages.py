@@ -70,7 +70,7 @@ def await_more(what: str, count: Callable[[], int], than: int) -> None:
         pytest.param(-1, id="tasks"),
     ],
 )
-def test_a_catalog_server_that_crashes_at_any_step_costs_time_and_nothing_else(
+def test_catalog_crash_at_any_step_costs_only_time(
     server: Postgres,
     start_stack: Callable[..., Settings],
     tmp_path: Path,

@@ -57,7 +57,7 @@ def importer_or_later(context: Context, job: Job) -> None:
 
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("seed", range(20_261_124, 20_261_128))
-def test_importers_and_workers_killed_at_random_moments_lose_and_double_nothing(
+def test_importers_and_workers_killed_at_random_lose_and_duplicate_nothing(
     context: Context, tmp_path: Path, seed: int
 ) -> None:
     dice = random.Random(seed)

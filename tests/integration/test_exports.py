@@ -36,7 +36,7 @@ def context(start_module_stack: Callable[..., Settings], tmp_path_factory: pytes
     return context
 
 
-def test_writers_that_are_killed_are_repeated_one_by_one(context: Context) -> None:
+def test_killed_writers_are_repeated_individually(context: Context) -> None:
     dice, killed = random.Random(5), 0
     request = start(context, "vip")
 

@@ -170,14 +170,14 @@ def deployment(s3: S3Access, tmp_path: Path) -> Iterator[Deployment]:
     context.database.close()
 
 
-def test_a_deployment_without_a_fault_has_no_finding(deployment: Deployment) -> None:
+def test_intact_deployment_has_no_finding(deployment: Deployment) -> None:
     deployment.published("ann", "bob")
     deployment.published("ann", "bob", "cid")
     report = administration.fsck(deployment.context).run()
     assert (report.audiences, report.versions, report.jobs, report.findings) == (1, 2, 2, ())
 
 
-def test_objects_that_muster_cannot_have_written_are_a_note(deployment: Deployment) -> None:
+def test_foreign_objects_are_a_note(deployment: Deployment) -> None:
     foreign = {BUCKET: "audiences/acme/x.parquet", "staging": "segments/checkpoints/00000/zone=a/part-0.parquet"}
     for bucket, key in foreign.items():
         deployment.context.objects.put(bucket, key, b"x")
@@ -196,7 +196,7 @@ def test_objects_that_muster_cannot_have_written_are_a_note(deployment: Deployme
     assert all(key in " ".join(finding.message for finding in found) for key in foreign.values())
 
 
-def test_a_file_of_a_version_that_is_gone_is_named(deployment: Deployment) -> None:
+def test_missing_file_of_a_version_is_named(deployment: Deployment) -> None:
     deployment.published("ann", "bob", "cid")
     [key, *_] = deployment.keys_of(1)
     deployment.context.objects.delete(BUCKET, key)
@@ -216,7 +216,7 @@ def test_a_file_of_a_version_with_another_size_is_named(deployment: Deployment) 
     assert "has 12 bytes, not " in found["FILE_CHANGED"].message
 
 
-def test_files_that_no_version_has_are_a_note_but_not_those_of_a_live_import(deployment: Deployment) -> None:
+def test_orphaned_files_are_a_note_except_of_a_live_import(deployment: Deployment) -> None:
     deployment.published("ann")
     deployment.verified("ann", "bob")
     assert deployment.found() == {}
@@ -229,7 +229,7 @@ def test_files_that_no_version_has_are_a_note_but_not_those_of_a_live_import(dep
     assert deployment.context.objects.get(BUCKET, stray) == b"12345"
 
 
-def test_a_ready_job_whose_version_is_not_in_the_lake_is_named(deployment: Deployment) -> None:
+def test_ready_job_without_its_version_is_named(deployment: Deployment) -> None:
     deployment.published("ann")
     lost = deployment.verified("ann", "bob")
     deployment.rewrite(lost, state="READY", outcome={"version": 2}, finished_at_ms=now_ms())
@@ -238,7 +238,7 @@ def test_a_ready_job_whose_version_is_not_in_the_lake_is_named(deployment: Deplo
     assert found["VERSION_MISSING"].repaired is False
 
 
-def test_versions_that_have_expired_are_not_missing(deployment: Deployment) -> None:
+def test_expired_versions_are_not_missing(deployment: Deployment) -> None:
     for members in (("ann",), ("ann", "bob"), ("bob",)):
         deployment.published(*members)
     gone = operations.expire(
@@ -271,7 +271,7 @@ def test_a_pinned_version_survives_retention_until_it_is_unpinned(deployment: De
     ).versions == (1,)
 
 
-def test_a_version_that_is_not_there_cannot_be_pinned(deployment: Deployment) -> None:
+def test_missing_version_cannot_be_pinned(deployment: Deployment) -> None:
     deployment.published("ann")
     with pytest.raises(UserError, match="NO_SUCH_VERSION"):
         operations.pin(
@@ -280,7 +280,7 @@ def test_a_version_that_is_not_there_cannot_be_pinned(deployment: Deployment) ->
     assert deployment.context.audiences.pins(deployment.audience.audience_id) == frozenset()
 
 
-def test_a_pinned_version_that_is_gone_is_named(deployment: Deployment) -> None:
+def test_missing_pinned_version_is_named(deployment: Deployment) -> None:
     deployment.published("ann")
     deployment.context.audiences.pin(deployment.audience.audience_id, Version(7), now_ms())
     assert deployment.found()["PINNED_VERSION_MISSING"].subject == "acme/vip v7"
@@ -299,7 +299,7 @@ def test_an_audience_with_pins_can_be_deleted(deployment: Deployment) -> None:
     assert deployment.context.audiences.all() == []
 
 
-def test_a_receipt_that_is_missing_is_written_again_from_the_snapshot(deployment: Deployment) -> None:
+def test_missing_receipt_is_rewritten_from_the_snapshot(deployment: Deployment) -> None:
     job = deployment.published("ann", "bob")
     before = deployment.context.jobs.receipt(job.job_id)
     with deployment.context.database.write() as connection:
@@ -311,7 +311,7 @@ def test_a_receipt_that_is_missing_is_written_again_from_the_snapshot(deployment
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "SUPERSEDED"])
-def test_a_published_version_makes_its_job_ready_whatever_the_catalog_says(deployment: Deployment, state: str) -> None:
+def test_published_version_makes_its_job_ready_in_any_state(deployment: Deployment, state: str) -> None:
     context = deployment.context
     job = deployment.published("ann", "bob")
     before = context.jobs.receipt(job.job_id)
@@ -338,7 +338,7 @@ def test_a_published_version_makes_its_job_ready_whatever_the_catalog_says(deplo
     assert deployment.found() == {}
 
 
-def test_a_job_whose_announcements_are_lost_cannot_be_mended_and_stays_as_it_is(deployment: Deployment) -> None:
+def test_job_without_announcements_cannot_be_repaired_and_is_unchanged(deployment: Deployment) -> None:
     context = deployment.context
     job = deployment.published("ann", "bob")
     deployment.rewrite(job.job_id, state="FAILED")
@@ -350,7 +350,7 @@ def test_a_job_whose_announcements_are_lost_cannot_be_mended_and_stays_as_it_is(
     assert context.jobs.get(job.job_id).state == "FAILED"
 
 
-def test_a_version_of_a_job_that_still_publishes_is_left_to_the_workflow(deployment: Deployment) -> None:
+def test_version_of_a_publishing_job_is_left_to_the_workflow(deployment: Deployment) -> None:
     job = deployment.published("ann")
     deployment.rewrite(job.job_id, state="PUBLISHING", outcome=None, finished_at_ms=None)
     [finding] = deployment.found(repair=True).values()
@@ -358,7 +358,7 @@ def test_a_version_of_a_job_that_still_publishes_is_left_to_the_workflow(deploym
     assert deployment.context.jobs.get(job.job_id).state == "PUBLISHING"
 
 
-def test_what_is_staged_for_an_ended_job_is_removed_and_nothing_else(deployment: Deployment) -> None:
+def test_only_staged_data_of_ended_jobs_is_removed(deployment: Deployment) -> None:
     context = deployment.context
     ended, live = deployment.published("ann").job_id, deployment.verified("ann", "bob")
     deployment.rewrite(ended, finished_at_ms=now_ms() - GRACE_MS - 1)
@@ -370,7 +370,7 @@ def test_what_is_staged_for_an_ended_job_is_removed_and_nothing_else(deployment:
     assert [entry.key for entry in context.objects.list("staging", "imports/")] == [keys[live], "imports/unknown/x"]
 
 
-def test_retention_of_the_audience_is_the_default_of_expiry(deployment: Deployment) -> None:
+def test_expiry_defaults_to_the_retention_of_the_audience(deployment: Deployment) -> None:
     for members in (("ann",), ("ann", "bob"), ("bob",)):
         deployment.published(*members)
     context, audience = deployment.context, deployment.audience
@@ -389,13 +389,13 @@ def archived(deployment: Deployment, s3: S3Access) -> tuple[Bucket, list[str]]:
     return bucket, [split_s3_uri(uri)[1] for written in ranges for uri in written.files]
 
 
-def test_an_archive_without_a_fault_has_no_finding(deployment: Deployment, s3: S3Access) -> None:
+def test_intact_archive_has_no_finding(deployment: Deployment, s3: S3Access) -> None:
     bucket, _ = archived(deployment, s3)
     bucket.write(20, 30, [event(21)])  # not appended yet
     assert deployment.found() == {}
 
 
-def test_records_of_a_tenant_that_does_not_exist_are_noted(deployment: Deployment, s3: S3Access) -> None:
+def test_records_of_an_unknown_tenant_are_a_note(deployment: Deployment, s3: S3Access) -> None:
     bucket, _ = archived(deployment, s3)
     deployment.context.archive.append(EVENTS, [bucket.write(20, 30, [{**event(21), "tenant": TenantName("ghost")}])])
     found = deployment.found()
@@ -403,7 +403,7 @@ def test_records_of_a_tenant_that_does_not_exist_are_noted(deployment: Deploymen
     assert "records of tenant ghost are stored, but the tenant does not exist" in found["TENANT_MISSING"].message
 
 
-def test_files_of_the_archive_that_are_gone_or_changed_are_named(deployment: Deployment, s3: S3Access) -> None:
+def test_missing_and_changed_archive_files_are_named(deployment: Deployment, s3: S3Access) -> None:
     _, keys = archived(deployment, s3)
     deployment.context.objects.delete(BUCKET, keys[0])
     deployment.context.objects.put(BUCKET, keys[1], b"another file")
@@ -414,7 +414,7 @@ def test_files_of_the_archive_that_are_gone_or_changed_are_named(deployment: Dep
     assert f"{keys[1]} has 12 bytes, not " in found["FILE_CHANGED"].message
 
 
-def test_records_that_the_archive_has_twice_are_named(deployment: Deployment, s3: S3Access) -> None:
+def test_duplicate_archive_records_are_named(deployment: Deployment, s3: S3Access) -> None:
     bucket, _ = archived(deployment, s3)
     table = deployment.context.archive._tables.find(EVENTS)
     assert table is not None
@@ -452,7 +452,7 @@ def damaged(parquet: bytes) -> bytes:
     return parquet[: -8 - footer] + b"\xff" * footer + parquet[-8:]
 
 
-def test_lists_of_users_that_are_right_have_no_finding(
+def test_correct_user_lists_have_no_finding(
     deployment: Deployment, s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = listed(deployment, s3, tmp_path, monkeypatch)
@@ -473,7 +473,7 @@ def test_lists_of_users_that_are_right_have_no_finding(
         (users_file("u0", "u1", "u1", "u2"), "it has 4 users, 0 of them not in the file, and lacks 0 of 3", True),
     ],
 )
-def test_a_list_of_users_that_is_not_that_of_its_file_is_named_removed_and_written_again(
+def test_wrong_user_list_is_named_removed_and_rewritten(
     deployment: Deployment,
     s3: S3Access,
     tmp_path: Path,
@@ -495,7 +495,7 @@ def test_a_list_of_users_that_is_not_that_of_its_file_is_named_removed_and_writt
     assert deployment.found(deep=True) == {}
 
 
-def test_the_list_of_another_file_is_named_without_reading_either(
+def test_user_list_of_another_file_is_named_without_reading(
     deployment: Deployment, s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = listed(deployment, s3, tmp_path, monkeypatch)

@@ -75,7 +75,7 @@ def post(port: int, home: Path, path: str, body: Any, key: str) -> tuple[int, An
         pytest.param(True, id="after the start"),
     ],
 )
-def test_a_service_that_dies_while_it_starts_a_job_starts_it_once(tmp_path: Path, *, count_first: bool) -> None:
+def test_service_death_while_starting_a_job_starts_it_once(tmp_path: Path, *, count_first: bool) -> None:
     with engine(count_first=count_first) as (found, url):
         settings = {"engine_url": url, "s3_secret_key": "x" * 32}
         with running(tmp_path, **settings) as (process, port):

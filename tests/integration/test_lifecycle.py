@@ -37,7 +37,7 @@ def context(start_module_stack: Callable[..., Settings]) -> Context:
 
 
 @pytest.mark.timeout(600)
-def test_fifty_imports_uploaded_at_once_all_finish_in_turn_and_small_ones_pass_large_ones(
+def test_fifty_concurrent_imports_finish_in_turn_and_small_ones_pass_large_ones(
     context: Context, tmp_path: Path
 ) -> None:
     for number in range(3):  # one of them runs at a time

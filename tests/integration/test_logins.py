@@ -106,7 +106,7 @@ def me(client: AsgiClient, answer: Answer) -> dict[str, object]:
     return dict(found.json)
 
 
-def test_a_login_is_a_session_with_the_rights_of_the_groups(client: AsgiClient, provider: IdentityProvider) -> None:
+def test_login_makes_a_session_with_group_rights(client: AsgiClient, provider: IdentityProvider) -> None:
     provider.put_groups({"ana": ["acme analysts", "others"]})
     answer = log_in(client, provider, "ana", return_to="/jobs?x=1")
     assert (answer.status, answer.headers["location"]) == (303, "/jobs?x=1")
@@ -122,7 +122,7 @@ def test_every_allowed_algorithm_is_checked(world: World, provider: IdentityProv
         assert me(client, log_in(client, provider, "bob"))["name"] == "bob@acme"
 
 
-def test_the_first_administrators_come_by_a_group(client: AsgiClient, provider: IdentityProvider, world: World) -> None:
+def test_group_grants_the_first_administrators(client: AsgiClient, provider: IdentityProvider, world: World) -> None:
     provider.put_groups({"eve": ["admins"]})
     rights = me(client, log_in(client, provider, "eve"))["rights"]
     assert "manage_deployment" in rights["deployment"]  # type: ignore[index]
@@ -131,7 +131,7 @@ def test_the_first_administrators_come_by_a_group(client: AsgiClient, provider: 
     assert (shown["roles"], shown["group_roles"]) == ([], ["admin"])
 
 
-def test_a_group_that_is_left_takes_its_roles_at_the_next_login_and_those_by_hand_stay(
+def test_leaving_a_group_removes_its_roles_at_the_next_login_and_keeps_manual_ones(
     client: AsgiClient, provider: IdentityProvider, world: World
 ) -> None:
     provider.put_groups({"ana": ["acme analysts"]})
@@ -149,7 +149,7 @@ def test_a_group_that_is_left_takes_its_roles_at_the_next_login_and_those_by_han
     assert again["rights"]["tenants"] == {"acme": ["own_account", "read", "read_jobs"]}  # type: ignore[index]
 
 
-def test_an_identity_is_issuer_and_subject_whatever_the_name(
+def test_identity_is_issuer_and_subject_not_the_name(
     client: AsgiClient, provider: IdentityProvider, world: World
 ) -> None:
     owner = world.caller("acme-admin").principal
@@ -164,9 +164,7 @@ def test_an_identity_is_issuer_and_subject_whatever_the_name(
     assert found["rights"]["tenants"] == {}  # type: ignore[index]
 
 
-def test_an_answer_is_taken_once_from_the_browser_that_asked_for_it(
-    client: AsgiClient, provider: IdentityProvider
-) -> None:
+def test_provider_answer_is_accepted_once_from_its_browser(client: AsgiClient, provider: IdentityProvider) -> None:
     first, other = begun(client), begun(client)
     url, cookie = provider.log_in(first.headers["location"], "ana"), cookies(first)[0]
     for refused in (
@@ -194,7 +192,7 @@ def test_an_answer_is_taken_once_from_the_browser_that_asked_for_it(
         ({"error": "<script>", "code": None}, "it denies the login"),
     ],
 )
-def test_an_answer_that_is_not_that_of_the_provider_is_refused(
+def test_foreign_provider_answer_is_refused(
     client: AsgiClient, provider: IdentityProvider, changes: dict[str, str | None], why: str
 ) -> None:
     first = begun(client)
@@ -214,13 +212,13 @@ def test_a_code_of_another_login_is_refused(client: AsgiClient, provider: Identi
     assert (answer.status, answer.json["code"]) == (401, "LOGIN_REFUSED")
 
 
-def test_credentials_that_the_provider_refuses_are_said_to_be(world: World, provider: IdentityProvider) -> None:
+def test_credentials_refused_by_the_provider_are_reported(world: World, provider: IdentityProvider) -> None:
     with serving(world, provider, secret="wrong") as client:
         answer = log_in(client, provider, "ana")
     assert "Muster's credentials" in answer.json["detail"]
 
 
-def test_the_request_to_the_provider_has_pkce_state_and_nonce(client: AsgiClient, provider: IdentityProvider) -> None:
+def test_provider_request_has_pkce_state_and_nonce(client: AsgiClient, provider: IdentityProvider) -> None:
     first = begun(client)
     query = parse_qs(urlsplit(first.headers["location"]).query)
     assert first.headers["location"].startswith(provider.issuer)
@@ -230,12 +228,12 @@ def test_the_request_to_the_provider_has_pkce_state_and_nonce(client: AsgiClient
     assert cookies(first) == [f"muster-18480-login={query['state'][0]}"]
 
 
-def test_an_address_elsewhere_is_refused_before_the_login(client: AsgiClient) -> None:
+def test_foreign_return_address_is_refused_before_the_login(client: AsgiClient) -> None:
     for path in ("//evil.example", "https://evil.example", "/\\evil"):
         assert client.get("/login", query={"return_to": path}).json["code"] == "BAD_RETURN"
 
 
-def test_without_a_provider_there_is_no_login(world: World) -> None:
+def test_login_requires_a_provider(world: World) -> None:
     service = Service(services=world.services, hosts=frozenset({"127.0.0.1"}))
     client = AsgiClient(application(service))
     for path in ("/login", "/login/callback"):
@@ -244,9 +242,7 @@ def test_without_a_provider_there_is_no_login(world: World) -> None:
     service.close()
 
 
-def test_a_program_gets_a_token_for_twelve_hours_by_a_code_that_only_it_can_use(
-    client: AsgiClient, provider: IdentityProvider
-) -> None:
+def test_program_redeems_its_code_for_a_twelve_hour_token(client: AsgiClient, provider: IdentityProvider) -> None:
     provider.put_groups({"ana": ["acme analysts"]})
     asked = {"port": "9999", "challenge": challenge_of(VERIFIER), "state": "s" * 43}
     answer = log_in(client, provider, "ana", **asked)
@@ -264,7 +260,7 @@ def test_a_program_gets_a_token_for_twelve_hours_by_a_code_that_only_it_can_use(
     assert (again.status, again.json["code"]) == (401, "CODE_REFUSED")
 
 
-def test_a_code_of_another_program_is_no_good(client: AsgiClient, provider: IdentityProvider) -> None:
+def test_code_of_another_program_is_refused(client: AsgiClient, provider: IdentityProvider) -> None:
     provider.put_groups({"ana": ["acme analysts"]})
     asked = {"port": "9999", "challenge": challenge_of(VERIFIER), "state": "s" * 43}
     answer = log_in(client, provider, "ana", **asked)
@@ -276,7 +272,7 @@ def test_a_code_of_another_program_is_no_good(client: AsgiClient, provider: Iden
     assert console.json["code"] == "CODE_REFUSED"
 
 
-def test_a_page_of_others_cannot_ask_for_a_token(client: AsgiClient) -> None:
+def test_foreign_page_cannot_request_a_token(client: AsgiClient) -> None:
     asked = {"port": "9999", "challenge": challenge_of(VERIFIER), "state": "s" * 43}
     answer = client.get("/login", query=asked, headers={"Sec-Fetch-Site": "cross-site"})
     assert (answer.status, answer.json["code"]) == (403, "CROSS_ORIGIN")
@@ -285,14 +281,14 @@ def test_a_page_of_others_cannot_ask_for_a_token(client: AsgiClient) -> None:
         assert client.get("/login", query={**asked, **wrong}).json["code"] == "INVALID_REQUEST"
 
 
-def test_a_provider_that_is_away_is_a_503(world: World, provider: IdentityProvider) -> None:
+def test_provider_outage_is_a_503(world: World, provider: IdentityProvider) -> None:
     gone = IdentityProvider("http://127.0.0.1:9", BACK, provider.groups_file)
     with serving(world, gone) as client:
         answer = client.get("/login")
     assert (answer.status, answer.json["code"]) == (503, "IDENTITY_PROVIDER_FAILED")
 
 
-def test_neither_codes_nor_tokens_are_in_the_log(
+def test_codes_and_tokens_are_not_logged(
     client: AsgiClient, provider: IdentityProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = begun(client)
@@ -350,7 +346,7 @@ def test_the_command_line_logs_in_through_the_browser(client: AsgiClient, provid
     assert client.get(ME, token=access.token).json["name"] == "ana@acme"
 
 
-def test_a_login_that_nobody_makes_ends() -> None:
+def test_unused_login_expires() -> None:
     with pytest.raises(ApiError) as refused:
         browser_login("http://127.0.0.1:18480", lambda _: None, patience_s=0)
     assert refused.value.code == "LOGIN_TIMEOUT"

@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 
-def test_workers_are_restarted_one_by_one_while_imports_run_and_nothing_is_lost(start_stack: StartStack) -> None:
+def test_rolling_restart_of_workers_during_imports_loses_nothing(start_stack: StartStack) -> None:
     settings = start_stack(parts=None, workers=2)
     context = Context(settings)
     context.audiences.add_tenant(TenantName("default"), 1)

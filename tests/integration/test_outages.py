@@ -59,7 +59,7 @@ def context(start_module_stack: Callable[..., Settings]) -> Context:
 @pytest.mark.parametrize(
     ("server", "steps"), [("s3", STEPS[:3]), ("kafka", STEPS), ("s3", STEPS[3:])], ids=["s3-1", "kafka", "s3-2"]
 )
-def test_a_server_that_dies_at_any_step_costs_time_and_nothing_else(
+def test_server_death_at_any_step_costs_only_time(
     context: Context, tmp_path: Path, server: str, steps: tuple[JobState, ...]
 ) -> None:
     job, users = start_append(context, tmp_path, f"{server}-{steps[0].lower()}", rows=400_000)
@@ -71,7 +71,7 @@ def test_a_server_that_dies_at_any_step_costs_time_and_nothing_else(
 
 
 @pytest.mark.timeout(600)
-def test_a_catalog_that_is_locked_at_any_step_is_waited_for(context: Context, tmp_path: Path) -> None:
+def test_catalog_locked_at_any_step_is_awaited(context: Context, tmp_path: Path) -> None:
     job, users = start_append(context, tmp_path, "locked", rows=400_000)
     for step in STEPS:
         await_state(context, job, step)
@@ -85,7 +85,7 @@ def test_a_catalog_that_is_locked_at_any_step_is_waited_for(context: Context, tm
 
 
 @pytest.mark.timeout(600)
-def test_servers_that_are_away_for_long_cost_time_and_nothing_else(context: Context, tmp_path: Path) -> None:
+def test_long_server_outages_cost_only_time(context: Context, tmp_path: Path) -> None:
     job, users = start_append(context, tmp_path, "away")
     await_state(context, job, "IMPORTING")
     with nothing_started_again(context):
@@ -117,9 +117,7 @@ def fill(ballast: Path) -> None:
 
 
 @pytest.mark.timeout(1200)
-def test_the_s3_server_takes_everything_again_once_a_full_disk_has_room(
-    small_disk: Path, start_stack: Callable[..., Settings]
-) -> None:
+def test_s3_server_recovers_from_a_full_disk(small_disk: Path, start_stack: Callable[..., Settings]) -> None:
     """A failed write breaks one of eight parts of its index until it is restarted: PART_ILL."""
     settings = start_stack(parts=("s3",), name=str(small_disk / "home"))
     objects = Context(settings).objects
@@ -151,7 +149,7 @@ def test_the_s3_server_takes_everything_again_once_a_full_disk_has_room(
 
 
 @pytest.mark.timeout(1200)
-def test_a_full_disk_never_makes_half_a_version_and_work_goes_on_when_there_is_room(
+def test_full_disk_never_makes_a_partial_version_and_work_resumes_with_space(
     small_disk: Path, start_stack: Callable[..., Settings], tmp_path: Path
 ) -> None:
     settings = start_stack(parts=None, partitions=4, name=str(small_disk / "home"), worker_session_timeout_s=6)

@@ -154,7 +154,7 @@ def shop(start_module_stack: StartStack) -> Iterator[Shop]:
     made.context.close()
 
 
-def test_a_rule_is_counted_with_its_parts_and_names_that_nobody_has(shop: Shop) -> None:
+def test_rule_is_counted_with_its_parts_and_unknown_names(shop: Shop) -> None:
     rule = "(count(purchase, 30d) >= 2 or ever(purchse)) and age >= 18"
     found = shop.owner.count("acme", rule, users=5, notes=True)
     both = {"members": 1, "interval": [1, 1]}
@@ -178,7 +178,7 @@ def test_a_rule_is_counted_with_its_parts_and_names_that_nobody_has(shop: Shop) 
     )
 
 
-def test_the_largest_rule_is_counted_and_deep_json_is_refused(shop: Shop) -> None:
+def test_largest_rule_is_counted_and_deep_json_refused(shop: Shop) -> None:
     rule = " or ".join(f"count(purchase where amount >= {n}, 30d) >= 1" for n in range(500))
     found = shop.owner.count("acme", rule)
     assert (found["members"], [one["members"] for one in found["groups"][0]["conditions"][119:122]]) == (1, [1, 1, 0])
@@ -187,7 +187,7 @@ def test_the_largest_rule_is_counted_and_deep_json_is_refused(shop: Shop) -> Non
     assert refused(shop.owner.count, "acme", "ever(" + "(" * 50_000) == "BAD_RULE"
 
 
-def test_queries_have_columns_with_types_and_end_at_their_limits(shop: Shop) -> None:
+def test_queries_return_typed_columns_within_their_limits(shop: Shop) -> None:
     found = shop.owner.query("acme", "select user_id, age from audience('vip') order by 1")
     assert found == {
         "columns": [{"name": "user_id", "type": "VARCHAR"}, {"name": "age", "type": "BIGINT"}],
@@ -219,7 +219,7 @@ def refused(call: Any, *given: Any, **named: Any) -> str:
     return refusal(call, *given, **named).code
 
 
-def test_what_is_known_of_a_user(shop: Shop) -> None:
+def test_user_lookup_shows_profile_and_events(shop: Shop) -> None:
     found = shop.owner.user("acme", "ann")
     assert (found["attributes"], found["audiences"], found["segments"]) == ({"age": 30.0}, ["vip"], ["buyers"])
     assert shop.owner.user("acme", "bob")["segments"] == []
@@ -233,7 +233,7 @@ def test_what_is_known_of_a_user(shop: Shop) -> None:
     assert refused(shop.owner.user, "acme", "\ud800") == "INVALID_REQUEST"
 
 
-def test_names_are_those_of_the_tenant(shop: Shop) -> None:
+def test_names_are_limited_to_the_tenant(shop: Shop) -> None:
     assert shop.owner.names("acme") == {
         "events": [{"event": "purchase", "properties": [{"name": "amount", "types": ["double"]}]}],
         "attributes": [{"name": "age", "types": ["double"]}],
@@ -244,7 +244,7 @@ def test_names_are_those_of_the_tenant(shop: Shop) -> None:
     assert [one["event"] for one in shop.owner.names("beta")["events"]] == ["secret-event"]
 
 
-def test_nothing_of_another_tenant_can_be_asked_for(shop: Shop) -> None:
+def test_data_of_another_tenant_cannot_be_queried(shop: Shop) -> None:
     with shop.of("acme", "analyst") as ann:
         assert refused(ann.count, "acme", "in audience hidden") == "UNKNOWN_AUDIENCE"
         assert refused(ann.count, "beta", "ever(a)") == "UNKNOWN_TENANT"
@@ -262,7 +262,7 @@ def test_nothing_of_another_tenant_can_be_asked_for(shop: Shop) -> None:
         assert refused(bob.query, "acme", "select 1") == "FORBIDDEN"
 
 
-def test_what_harms_as_a_query_is_refused_at_the_door(shop: Shop) -> None:
+def test_harmful_query_is_refused_by_the_service(shop: Shop) -> None:
     """Some of each kind, for each takes a reader; all of them are refused in lake/test_sql.py."""
     for text in (
         *STATEMENTS[::12],
@@ -294,7 +294,7 @@ def finished(shop: Shop, begun: Any) -> Any:
     return shop.owner.operation("acme", begun["operation"])
 
 
-def test_two_versions_are_compared_by_an_operation_of_whoever_began_it(shop: Shop) -> None:
+def test_versions_are_compared_by_an_operation_of_the_caller(shop: Shop) -> None:
     begun = shop.owner.begin_difference("acme", "vip", 1, 2, sample=5)
     found = finished(shop, begun)["result"]
     assert {kind: found[kind] for kind in ("added", "removed", "changed", "kept")} == {
@@ -310,13 +310,13 @@ def test_two_versions_are_compared_by_an_operation_of_whoever_began_it(shop: Sho
     assert (wrong["state"], wrong["error"]["code"]) == ("failed", "NO_SUCH_VERSION")
 
 
-def test_a_segment_that_workers_do_not_know_cannot_be_checked_yet(shop: Shop) -> None:
+def test_segment_unknown_to_workers_cannot_be_checked(shop: Shop) -> None:
     found = finished(shop, shop.owner.begin_segment_check("acme", "buyers", timeout_s=1))
     assert (found["state"], found["error"]["code"]) == ("failed", "SEGMENT_NOT_READY")
     assert shop.owner.segment_coverage("acme", "buyers") == {"behind": 0, "outside": [], "trouble": None}
 
 
-def test_a_file_of_the_tenant_is_looked_at_before_it_is_imported(shop: Shop) -> None:
+def test_tenant_file_is_inspected_before_its_import(shop: Shop) -> None:
     inbox = shop.settings.inbox_bucket
     for key in ("acme/vip/people.csv", "beta/hidden/secret.csv"):
         shop.context.objects.put(inbox, key, b"user_id,age\nann,31\n,7\nzed,9\n")
@@ -332,7 +332,7 @@ def test_a_file_of_the_tenant_is_looked_at_before_it_is_imported(shop: Shop) -> 
     assert refused(shop.owner.begin_dry_run, "acme", "vip", source=foreign[0]) == "BAD_SOURCE"
 
 
-def test_rejected_rows_come_in_the_order_of_the_file_by_code_and_page(shop: Shop) -> None:
+def test_rejected_rows_are_listed_in_file_order_by_code_and_page(shop: Shop) -> None:
     rows = [
         {"ordinal": n, "line": n + 2, "code": "id_empty" if n % 2 else "bad_value", "reason": "x"} for n in range(7)
     ]
@@ -376,7 +376,7 @@ def with_rejects(context: Context, tenant: TenantName, rows: list[dict[str, Any]
     return job
 
 
-def test_dead_letters_lag_and_workers_are_for_those_who_run_the_deployment(shop: Shop) -> None:
+def test_dead_letters_lag_and_workers_require_a_deployment_operator(shop: Shop) -> None:
     bootstrap = shop.settings.kafka_bootstrap
     producer = Producer(librdkafka_config(bootstrap))
     for partition in (3, 4):
@@ -422,7 +422,7 @@ def frozen_store(shop: Shop) -> Iterator[None]:
         until(lambda: _counts(shop), "counts are answered again")
 
 
-def test_while_the_object_store_hangs_only_its_questions_wait_and_can_be_given_up(shop: Shop) -> None:
+def test_hanging_object_store_blocks_only_its_questions(shop: Shop) -> None:
     until(lambda: _counts(shop), "a reader runs")
     with frozen_store(shop), running(shop, lambda own: hanging(own, 1)) as first:
         until(lambda: busy(shop), "the question is asked")
@@ -445,7 +445,7 @@ def busy(shop: Shop) -> bool:
     return any(c.raddr[1:] == (port,) for reader in shop.readers() for c in reader.net_connections())
 
 
-def test_without_a_catalog_a_reader_says_so(tmp_path: Path) -> None:
+def test_reader_without_a_catalog_reports_it(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, catalog_url=Secret("sqlite:////nowhere/catalog.db"), s3_access_key="x")
     readers = readers_of(settings)
     question = CountUsers(tenant=ACME, rule="ever(a)", timezone=None, exact=True, users=0, notes=False)
@@ -463,7 +463,7 @@ def _counts(shop: Shop) -> bool:
         return False
 
 
-def test_a_reader_that_dies_costs_nothing_while_idle_and_is_replaced(shop: Shop) -> None:
+def test_dead_idle_reader_is_replaced(shop: Shop) -> None:
     shop.owner.count("acme", "ever(purchase)")
     before = shop.readers()
     for reader in before:
@@ -472,7 +472,7 @@ def test_a_reader_that_dies_costs_nothing_while_idle_and_is_replaced(shop: Shop)
     assert shop.owner.count("acme", "ever(purchase)")["members"] == 3
 
 
-def test_a_second_query_of_a_tenant_is_refused_while_one_runs(shop: Shop) -> None:
+def test_second_query_of_a_tenant_is_refused_while_one_runs(shop: Shop) -> None:
     with running(shop, lambda own: own.query("acme", NEVER_ENDS, timeout_s=50)) as first:
         until(lambda: bool(queries_of(shop)), "the query runs")
         assert refused(shop.owner.query, "acme", "select 1") == "QUERY_RUNNING"
@@ -489,7 +489,7 @@ def queries_of(shop: Shop) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("path", ["queries", "query-streams"])
-def test_a_client_that_goes_ends_its_query(shop: Shop, path: str) -> None:
+def test_disconnected_client_ends_its_query(shop: Shop, path: str) -> None:
     token = shop.token
     body = b'{"sql": "%s"}' % NEVER_ENDS.encode()
     head = f"POST /v1/tenants/acme/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
@@ -502,7 +502,7 @@ def test_a_client_that_goes_ends_its_query(shop: Shop, path: str) -> None:
     assert shop.owner.query("acme", "select 1")["rows"] == [[1]]
 
 
-def test_readers_hold_no_secret_that_they_do_not_need_and_may_start_no_program(shop: Shop) -> None:
+def test_readers_hold_only_required_secrets_and_cannot_start_programs(shop: Shop) -> None:
     shop.owner.count("acme", "ever(purchase)")
     for reader in shop.readers():
         environment = reader.environ()
@@ -516,7 +516,7 @@ def test_readers_hold_no_secret_that_they_do_not_need_and_may_start_no_program(s
     assert not [name for name in ("duckdb", "pyarrow", "numpy", "rdkafka", "llvmlite") if name in loaded]
 
 
-def test_readers_end_with_the_service_however_it_ends(shop: Shop) -> None:
+def test_readers_end_with_the_service(shop: Shop) -> None:
     before = shop.readers()
     shop.api.kill()
     until(lambda: all(map(ended, before)), "readers end")

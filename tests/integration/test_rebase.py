@@ -85,9 +85,7 @@ def assert_equal(settings: Settings, shop: Shop, expected: Members) -> None:
         assert (checked["equal"], checked["by_rule"]) == (True, len(users))
 
 
-def test_topics_that_were_made_anew_are_refused_until_it_is_begun_anew_and_then_nothing_is_lost_or_double(
-    settings: Settings, workers: Workers
-) -> None:
+def test_recreated_topics_are_refused_until_a_rebase_and_nothing_is_lost(settings: Settings, workers: Workers) -> None:
     shop = Shop(settings)
     shop.create("buyers", "count(order, 30d) >= 2")
     shop.create("calm", "never(refund)")
@@ -111,9 +109,7 @@ def test_topics_that_were_made_anew_are_refused_until_it_is_begun_anew_and_then_
     assert entry.error is None
 
 
-def test_a_checkpoint_of_another_log_of_changes_goes_on_after_a_new_beginning(
-    settings: Settings, workers: Workers
-) -> None:
+def test_checkpoint_of_another_log_of_changes_continues_after_a_rebase(settings: Settings, workers: Workers) -> None:
     shop = Shop(settings)
     shop.create("buyers", "count(order, 30d) >= 2")
     shop.send(600)
@@ -128,7 +124,7 @@ def test_a_checkpoint_of_another_log_of_changes_goes_on_after_a_new_beginning(
     assert_goes_on(settings, shop, before)
 
 
-def test_all_of_kafka_may_be_made_anew_beside_a_lake_that_stands(settings: Settings, workers: Workers) -> None:
+def test_whole_kafka_can_be_recreated_beside_an_intact_lake(settings: Settings, workers: Workers) -> None:
     shop = Shop(settings)
     shop.create("buyers", "count(order, 30d) >= 2")
     shop.create("calm", "never(refund)")

@@ -53,7 +53,7 @@ def assert_archived_once(settings: Settings) -> None:
 
 @pytest.mark.faults("kills at random", seconds=150)
 @pytest.mark.timeout(600)
-def test_workers_killed_at_random_moments_lose_and_double_no_change(settings: Settings, workers: Workers) -> None:
+def test_segment_workers_killed_at_random_lose_and_duplicate_no_change(settings: Settings, workers: Workers) -> None:
     shop = Shop(settings)
     shop.create("buyers", "count(order, 30d) >= 9")
     shop.create("calm", "never(refund)")
@@ -80,9 +80,7 @@ def test_workers_killed_at_random_moments_lose_and_double_no_change(settings: Se
 
 
 @pytest.mark.timeout(600)
-def test_a_worker_that_sleeps_past_its_session_contradicts_nobody_when_it_wakes_up(
-    settings: Settings, workers: Workers
-) -> None:
+def test_segment_worker_frozen_past_its_session_contradicts_no_owner(settings: Settings, workers: Workers) -> None:
     shop = Shop(settings)
     shop.create("buyers", "count(order, 30d) >= 2")
     workers.start("a")
@@ -101,7 +99,7 @@ def test_a_worker_that_sleeps_past_its_session_contradicts_nobody_when_it_wakes_
 
 
 @pytest.mark.timeout(600)
-def test_a_worker_goes_on_from_its_checkpoint(settings: Settings, workers: Workers) -> None:
+def test_worker_resumes_from_its_checkpoint(settings: Settings, workers: Workers) -> None:
     shop = Shop(settings)
     shop.create("buyers", "count(order, 30d) >= 2")
     workers.start("a", MUSTER_SEGMENT_CHECKPOINT_S="1")

@@ -95,7 +95,7 @@ def start(settings: Settings, workers: Workers, **extra: str) -> None:
 
 
 @pytest.mark.slow("a worker is killed, and its successor waits until the session is over")
-def test_a_worker_that_is_killed_goes_on_from_its_checkpoint_and_loses_and_doubles_no_change(
+def test_killed_worker_resumes_from_its_checkpoint_without_loss_or_duplicates(
     settings: Settings, stopped: Workers
 ) -> None:
     shop, workers = Shop(settings), stopped
@@ -123,9 +123,7 @@ def test_a_worker_that_is_killed_goes_on_from_its_checkpoint_and_loses_and_doubl
     assert workers.restarts == restarts + 1
 
 
-def test_records_in_the_wrong_partition_or_with_the_key_of_somebody_else_count_where_they_belong_or_are_refused(
-    settings: Settings, workers: Workers
-) -> None:
+def test_misplaced_and_miskeyed_records_are_forwarded_or_refused(settings: Settings, workers: Workers) -> None:
     shop, letters = PlacingShop(settings), len(dead_letters(settings))
     before = Counter(results(workers.home("a")))
     for n, user in enumerate(PLACED):
@@ -163,9 +161,7 @@ def code_of(letter: DeadLetter) -> str:
 
 
 @pytest.mark.slow("each of many harmful records is met by a worker that must take the good ones beside it")
-def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
-    settings: Settings, workers: Workers
-) -> None:
+def test_malicious_records_become_dead_letters_among_good_ones(settings: Settings, workers: Workers) -> None:
     context, tenant = Context(settings), TenantName(f"t{fresh_id()}")
     earlier, restarts = len(dead_letters(settings)), workers.restarts
     context.audiences.add_tenant(tenant, now_ms())
@@ -213,9 +209,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
 
 
 @pytest.mark.slow("three transactions of real producers, one of which stays open")
-def test_what_transactions_have_committed_counts_what_they_have_aborted_does_not_and_what_is_open_waits(
-    settings: Settings, workers: Workers
-) -> None:
+def test_only_committed_transactions_count_and_open_ones_delay(settings: Settings, workers: Workers) -> None:
     shop, restarts = TransactionalShop(settings), workers.restarts
     one, two = shop.producer("one"), shop.producer("two")
     shop.order(shop.plain, USERS[:30])
@@ -246,7 +240,7 @@ def muster(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 @pytest.mark.slow("topics are made again, and the worker starts three times")
-def test_topics_that_were_lost_are_refused_until_it_is_begun_anew_and_then_nothing_is_lost_or_double(
+def test_lost_topics_are_refused_until_a_rebase_and_nothing_is_lost(
     settings: Settings, workers: Workers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in settings.with_(engine_url="").environment().items():
@@ -282,7 +276,7 @@ def test_topics_that_were_lost_are_refused_until_it_is_begun_anew_and_then_nothi
     assert entry.error is None
 
 
-def test_nothing_is_begun_anew_while_workers_run(
+def test_rebase_is_refused_while_workers_run(
     settings: Settings, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = Context(settings)

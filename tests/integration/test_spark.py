@@ -16,7 +16,7 @@ ROWS = "print(json.dumps([list(row) for row in {}.collect()]))\n"
 
 
 @pytest.mark.timeout(600)
-def test_the_examples_of_the_document_answer_on_spark(tmp_path: Path) -> None:
+def test_documented_examples_run_on_spark(tmp_path: Path) -> None:
     (tmp_path / "weed").mkdir()
     url = f"sqlite:///{tmp_path / 'catalog.db'}"
     with object_server(tmp_path / "weed") as s3:

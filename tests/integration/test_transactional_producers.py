@@ -37,9 +37,7 @@ def shop(settings: Settings) -> TransactionalShop:
 
 
 @pytest.mark.timeout(600)
-def test_what_transactions_have_committed_counts_and_what_they_have_aborted_does_not(
-    settings: Settings, workers: Workers, shop: TransactionalShop
-) -> None:
+def test_only_committed_transactions_count(settings: Settings, workers: Workers, shop: TransactionalShop) -> None:
     one, two = shop.producer("one"), shop.producer("two")
     shop.order(shop.plain, USERS[:30])
     assert shop.plain.flush(30) == 0
@@ -59,7 +57,7 @@ def test_what_transactions_have_committed_counts_and_what_they_have_aborted_does
 
 
 @pytest.mark.timeout(600)
-def test_workers_that_end_between_transactions_lose_and_double_nothing(
+def test_workers_ending_between_transactions_lose_and_duplicate_nothing(
     settings: Settings, workers: Workers, shop: TransactionalShop
 ) -> None:
     one = shop.producer("one")
@@ -87,7 +85,7 @@ def test_workers_that_end_between_transactions_lose_and_double_nothing(
 
 
 @pytest.mark.timeout(600)
-def test_what_lies_behind_a_transaction_that_is_open_waits_for_its_end(
+def test_records_after_an_open_transaction_wait_for_its_end(
     settings: Settings, workers: Workers, shop: TransactionalShop
 ) -> None:
     one = shop.producer("one")

@@ -67,7 +67,7 @@ def send(
         return answer.status
 
 
-def test_a_presigned_request_stores_the_file_once_as_it_was_announced(muster: Client) -> None:
+def test_presigned_request_stores_the_announced_file_once(muster: Client) -> None:
     upload = muster.create_upload(TENANT, "people.csv", len(CONTENT), content_type="text/csv")
     request = upload["put"]
     longer = CONTENT + b"eve\n"
@@ -87,14 +87,14 @@ def test_a_presigned_request_stores_the_file_once_as_it_was_announced(muster: Cl
     assert muster.complete_upload(TENANT, upload["upload"])["state"] == "stored"
 
 
-def test_a_request_that_is_too_old_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_presigned_request_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     signed_at = datetime.now(UTC) - timedelta(seconds=PUT_S + 1)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: signed_at.replace(tzinfo=None))
     request = Services(settings).presigner.put("staging", "uploads/late", size=len(CONTENT), content_type="text/csv")
     assert send({"url": request.url, "headers": request.headers}) == 403
 
 
-def test_a_repeat_of_the_same_request_gets_the_same_upload_with_a_fresh_url(muster: Client) -> None:
+def test_repeated_upload_request_gets_a_fresh_url(muster: Client) -> None:
     first = muster.create_upload(TENANT, "a.csv", len(CONTENT), key="same")
     second = muster.create_upload(TENANT, "a.csv", len(CONTENT), key="same")
     assert first["upload"] == second["upload"]
@@ -102,13 +102,13 @@ def test_a_repeat_of_the_same_request_gets_the_same_upload_with_a_fresh_url(must
     assert send(first["put"]) == 412
 
 
-def test_the_client_sends_a_file_once_under_a_key(muster: Client, file: Path) -> None:
+def test_client_sends_a_file_once_per_key(muster: Client, file: Path) -> None:
     stored = muster.send_file(TENANT, file, key="once")
     assert (stored["state"], stored["size"]) == ("stored", len(CONTENT))
     assert muster.send_file(TENANT, file, key="once") == stored
 
 
-def test_a_file_in_parts_is_joined_when_all_have_arrived(
+def test_parts_are_joined_when_complete(
     settings: Settings, muster: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service in this process, with small parts: files above 5 GiB are sent in parts of 64 MiB and more."""
@@ -136,14 +136,14 @@ def test_a_file_in_parts_is_joined_when_all_have_arrived(
     services.close()
 
 
-def test_requests_are_signed_for_the_address_that_clients_reach(settings: Settings, muster: Client) -> None:
+def test_requests_are_signed_for_the_public_address(settings: Settings, muster: Client) -> None:
     elsewhere = replace(settings, s3_public_endpoint="https://files.example:8443")
     signed = Services(elsewhere).presigner.get("staging", "download/x", name="x y.csv").url
     assert signed.startswith("https://files.example:8443/staging/download/x?")
     assert public_s3_access(settings) == s3_access(settings)
 
 
-def test_a_deleted_upload_leaves_nothing_behind(settings: Settings, muster: Client, file: Path) -> None:
+def test_deleted_upload_leaves_no_objects(settings: Settings, muster: Client, file: Path) -> None:
     upload = muster.send_file(TENANT, file)["upload"]
     muster.delete_upload(TENANT, upload)
     with pytest.raises(ApiError, match="UNKNOWN_UPLOAD"):
@@ -166,7 +166,7 @@ def preflight(request: Mapping[str, Any], origin: str) -> tuple[int, str | None]
         return answer.status, answer.getheader("Access-Control-Allow-Origin")
 
 
-def test_pages_of_the_service_may_send_uploads_and_no_others(settings: Settings, muster: Client) -> None:
+def test_only_pages_of_the_service_can_upload(settings: Settings, muster: Client) -> None:
     put = muster.create_upload(TENANT, "people.csv", len(CONTENT))["put"]
     console = urlsplit(muster.console_url())
     for own in (settings.api_url, f"{console.scheme}://{console.netloc}"):
@@ -174,6 +174,6 @@ def test_pages_of_the_service_may_send_uploads_and_no_others(settings: Settings,
     assert preflight(put, "http://evil.example") == (403, None)
 
 
-def test_parts_of_an_upload_that_was_given_up_go_after_a_week(settings: Settings) -> None:
+def test_parts_of_an_abandoned_upload_are_removed_after_a_week(settings: Settings) -> None:
     found = s3_client(settings).get_bucket_lifecycle_configuration(Bucket=settings.staging_bucket)
     assert [rule["AbortIncompleteMultipartUpload"] for rule in found["Rules"]] == [{"DaysAfterInitiation": 7}]

@@ -23,7 +23,7 @@ SLEPT_THROUGH_A_ROLLBACK: Final = (
     "tests/contract/test_version_store.py::test_late_writer_does_not_undo_a_rollback[sqlite]"
 )
 NOT_TOO_OLD: Final = "tests/unit/orchestration/control/test_gc.py::test_job_does_not_expire_before_three_days"
-RACE_LOST: Final = "tests/integration/lake/test_iceberg_store.py::test_an_append_that_loses_the_race_is_told_so"
+RACE_LOST: Final = "tests/integration/lake/test_iceberg_store.py::test_append_that_loses_a_race_is_refused"
 PROTOCOL: Final = "tests/property/test_import_protocol.py"
 HOSTILE_CSV: Final = "tests/hostile/test_csv.py"
 HOSTILE_JSON: Final = "tests/hostile/test_jsonl.py"

@@ -33,7 +33,7 @@ def test_a_name_is_written_once(
     assert s3.client().head_object(Bucket=BUCKET, Key=key)["ContentLength"] == 6 * 2**20
 
 
-def test_more_objects_than_a_page_are_listed_and_deleted(s3: S3Access, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_beyond_a_page_are_listed_and_deleted(s3: S3Access, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "DELETE_BATCH", 3)
     prefix = f"many/{new_id()}/"
     for n in range(8):
@@ -45,7 +45,7 @@ def test_more_objects_than_a_page_are_listed_and_deleted(s3: S3Access, monkeypat
     assert [o.key for o in list_objects(s3.client(), BUCKET, prefix)] == [f"{prefix}7"]
 
 
-def test_only_the_very_key_exists(s3: S3Access) -> None:
+def test_only_the_exact_key_exists(s3: S3Access) -> None:
     key = f"exists/{new_id()}"
     s3.client().put_object(Bucket=BUCKET, Key=key + "-longer", Body=b"")
     assert not exists(s3.client(), BUCKET, key)
@@ -69,7 +69,7 @@ def test_duckdb_gets_the_keys_of_the_credential_chain(monkeypatch: pytest.Monkey
     assert set_to == [("aws_access_key_id",), ("aws_secret_access_key",), ("aws_session_token",), ("eu-west-1",)]
 
 
-def test_no_extension_but_that_of_the_wheel_is_loaded_without_a_signature(tmp_path: Path) -> None:
+def test_only_the_wheels_own_extension_loads_unsigned(tmp_path: Path) -> None:
     forged = tmp_path / "forged.duckdb_extension"
     content = bytearray(extension_path("httpfs").read_bytes())
     content[len(content) // 2] ^= 1
@@ -85,7 +85,7 @@ def test_no_extension_but_that_of_the_wheel_is_loaded_without_a_signature(tmp_pa
 
 
 @pytest.mark.parametrize("how", ["bytes", "file", "pieces"])
-def test_an_empty_object_is_replaced_once_where_it_counts_as_absent(
+def test_empty_object_is_replaced_once_if_it_counts_as_absent(
     s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     if how == "pieces":
@@ -105,7 +105,7 @@ def test_an_empty_object_is_replaced_once_where_it_counts_as_absent(
     [(DEFAULT_OPTIONS, True, False), (OPTIONS, False, False), (ClientOptions(checksums=True), True, True)],
     ids=["ordinary", "staging", "lake"],
 )
-def test_a_client_names_signs_and_checks_what_it_sends_as_its_options_say(
+def test_client_options_control_addressing_signing_and_checksums(
     s3: S3Access, options: ClientOptions, *, signed: bool, checksums: bool
 ) -> None:
     with faulty_proxy(s3.endpoint) as proxy:

@@ -54,21 +54,21 @@ def names(arrays: Iterable[pa.StringArray]) -> list[str]:
     return sorted(name for array in arrays for name in array.to_pylist())
 
 
-def test_there_is_no_past_before_the_first_commit(history: ActivityHistory, archive: ActivityArchive) -> None:
+def test_history_is_empty_before_the_first_commit(history: ActivityHistory, archive: ActivityArchive) -> None:
     assert archive.archived_to(EVENTS) == {}
     assert list(history.known_users(ACME, HERE, events=9, profiles=9)) == []
     assert list(history.events(ACME, HERE, before=9)) == []
     assert list(history.profiles(ACME, HERE, before=9)) == []
 
 
-def test_the_end_of_a_partition_is_its_own(archive: ActivityArchive, bucket: Bucket) -> None:
+def test_partitions_have_separate_ends(archive: ActivityArchive, bucket: Bucket) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)]), bucket.write(0, 3, partition=OTHER)])
     archive.append(PROFILES, [bucket.write(0, 7, [change(2, tenant=SHOP)], topic=PROFILES)])
     assert archive.archived_to(EVENTS) == {HERE: 10, OTHER: 3}
     assert archive.archived_to(PROFILES) == {HERE: 7}
 
 
-def test_events_come_back_as_they_were_written(
+def test_events_round_trip_through_the_archive(
     history: ActivityHistory, archive: ActivityArchive, bucket: Bucket
 ) -> None:
     written = [
@@ -81,7 +81,7 @@ def test_events_come_back_as_they_were_written(
     assert rows_of(history.events(ACME, HERE, before=10), EVENT_ROWS) == batch.to_pylist()
 
 
-def test_events_are_those_of_the_tenant_the_partition_and_the_offsets(
+def test_events_are_limited_to_tenant_partition_and_offsets(
     history: ActivityHistory, archive: ActivityArchive, bucket: Bucket
 ) -> None:
     archive.append(
@@ -101,7 +101,7 @@ def test_events_are_those_of_the_tenant_the_partition_and_the_offsets(
     assert offsets(history.events(ACME, HERE, first=10, before=10)) == []
 
 
-def test_events_of_other_names_and_older_ones_are_left_out(
+def test_events_with_other_names_and_older_events_are_skipped(
     history: ActivityHistory, archive: ActivityArchive, bucket: Bucket
 ) -> None:
     noon_us = int(NOON.timestamp()) * 1_000_000
@@ -120,7 +120,7 @@ def test_events_of_other_names_and_older_ones_are_left_out(
     assert offsets(history.events(ACME, HERE, before=30, names=[])) == []
 
 
-def test_files_of_events_that_are_all_too_old_are_not_read(
+def test_files_with_only_older_events_are_not_read(
     history: ActivityHistory, archive: ActivityArchive, bucket: Bucket
 ) -> None:
     old = bucket.write(0, 10, [event(1, occurred_at=later(-60))])
@@ -131,7 +131,7 @@ def test_files_of_events_that_are_all_too_old_are_not_read(
         list(history.events(ACME, HERE, before=20))
 
 
-def test_profiles_come_in_the_order_in_which_they_apply(
+def test_profiles_are_read_in_order_of_application(
     history: ActivityHistory, archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if a chunk, which is one record, spans several batches."""
@@ -152,7 +152,7 @@ def test_profiles_come_in_the_order_in_which_they_apply(
     assert rows_of(history.profiles(ACME, HERE, first=3, before=61), PROFILE_ROWS) == expected[1:52]
 
 
-def test_known_users_are_those_of_events_and_profiles_below_the_offsets(
+def test_known_users_have_events_or_profiles_below_the_offsets(
     history: ActivityHistory, archive: ActivityArchive, bucket: Bucket
 ) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1), event(2), event(3, "bob"), event(4, "eve", tenant=SHOP)])])
@@ -162,7 +162,9 @@ def test_known_users_are_those_of_events_and_profiles_below_the_offsets(
     assert names(history.known_users(SHOP, HERE, events=10, profiles=10)) == ["eve"]
 
 
-def test_an_outage_is_told_as_such(archive: ActivityArchive, bucket: Bucket, store: IcebergVersionStore) -> None:
+def test_history_outage_is_reported_as_an_outage(
+    archive: ActivityArchive, bucket: Bucket, store: IcebergVersionStore
+) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)])])
     nowhere = replace(bucket.s3, endpoint="http://127.0.0.1:1", timeout_s=1.0)
     history = ActivityHistory(archive=archive, versions=store, find_audience=unknown, s3=nowhere)
@@ -191,7 +193,7 @@ def expected_members(partitions: int) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("cut_into", [PARTITIONS, 2], ids=["as it is asked for", "otherwise"])
-def test_members_are_those_of_the_version_in_the_partition_however_it_was_cut(
+def test_members_of_a_partition_are_found_in_any_layout(
     store: IcebergVersionStore, archive: ActivityArchive, s3: S3Access, cut_into: int
 ) -> None:
     ref = audience()
@@ -212,7 +214,7 @@ def test_members_of_a_compacted_version_are_found_in_files_of_all_partitions(
     assert members_of(store, archive, s3, ref, 2, PARTITIONS) == expected_members(PARTITIONS)
 
 
-def test_a_version_or_an_audience_that_is_not_there_has_no_members(
+def test_missing_version_or_audience_has_no_members(
     store: IcebergVersionStore, archive: ActivityArchive, s3: S3Access
 ) -> None:
     ref = audience()
@@ -224,7 +226,7 @@ def test_a_version_or_an_audience_that_is_not_there_has_no_members(
     assert list(history.members(ref.tenant, ref.audience, Version(1), HERE, PARTITIONS)) == []
 
 
-def test_an_audience_that_is_deleted_while_its_members_are_read_can_be_asked_for_again(
+def test_audience_deleted_during_a_read_can_be_requested_again(
     store: IcebergVersionStore, archive: ActivityArchive, s3: S3Access
 ) -> None:
     ref = audience()
@@ -239,7 +241,7 @@ def test_an_audience_that_is_deleted_while_its_members_are_read_can_be_asked_for
     assert list(history.members(ref.tenant, ref.audience, Version(1), OTHER, PARTITIONS)) == []
 
 
-def test_a_file_of_a_version_that_is_there_and_cannot_be_found_is_a_fault(
+def test_missing_file_of_an_existing_version_is_a_fault(
     store: IcebergVersionStore, archive: ActivityArchive, s3: S3Access
 ) -> None:
     ref = audience()

@@ -42,9 +42,7 @@ def counts(rows: int, ordinals: int, new: int) -> StoredRows:
     return StoredRows(rows=rows, ordinals=ordinals, new=new)
 
 
-def test_a_source_that_nobody_has_sent_is_nowhere(
-    receipts: ActivityReceipts, archive: ActivityArchive, bucket: Bucket
-) -> None:
+def test_unsent_source_has_no_rows(receipts: ActivityReceipts, archive: ActivityArchive, bucket: Bucket) -> None:
     assert stored(receipts) == {}
     archive.append(EVENTS, [bucket.write(0, 10, [event(1), row(2, 0, source="s3://in/another.csv")])])
     assert stored(receipts) == {}
@@ -64,14 +62,14 @@ def test_rows_are_counted_in_each_partition_of_the_tenant(
     assert stored(receipts) == {HERE: counts(3, 3, 3), OTHER: counts(1, 1, 1)}
 
 
-def test_rows_that_an_attempt_has_sent_again_are_the_same_rows(
+def test_rows_resent_by_an_attempt_count_once(
     receipts: ActivityReceipts, archive: ActivityArchive, bucket: Bucket
 ) -> None:
     archive.append(EVENTS, [bucket.write(0, 9, [row(1, 0), row(1, 1)]), bucket.write(9, 19, [row(10, 0), row(10, 2)])])
     assert stored(receipts) == {HERE: counts(4, 3, 3)}
 
 
-def test_an_event_is_new_where_its_first_record_is_of_the_source(
+def test_event_is_new_if_its_first_record_has_the_source(
     receipts: ActivityReceipts, archive: ActivityArchive, bucket: Bucket
 ) -> None:
     single = event(1, event_id="a", identity=hash("a"))
@@ -86,7 +84,7 @@ def test_an_event_is_new_where_its_first_record_is_of_the_source(
     assert stored(receipts) == {HERE: counts(5, 5, 2)}
 
 
-def test_events_that_differ_in_user_name_or_time_are_others(
+def test_events_differing_in_user_name_or_time_are_distinct(
     receipts: ActivityReceipts, archive: ActivityArchive, bucket: Bucket
 ) -> None:
     def single(offset: int, user: str = "alice", **given: Any) -> dict[str, Any]:
@@ -98,7 +96,7 @@ def test_events_that_differ_in_user_name_or_time_are_others(
 
 
 @pytest.mark.parametrize("ids", [["a", "b"], [None, None]], ids=["with ids", "without ids"])
-def test_a_source_that_is_sent_once_more_has_nothing_new_from_there_on(
+def test_resent_source_adds_nothing_new(
     receipts: ActivityReceipts, archive: ActivityArchive, bucket: Bucket, ids: Sequence[str | None]
 ) -> None:
     first = bucket.write(0, 10, [row(1, 0, ids[0])])
@@ -120,7 +118,7 @@ def test_changes_of_profiles_are_all_new(receipts: ActivityReceipts, archive: Ac
     assert stored(receipts, PROFILES) == {HERE: counts(3, 2, 2)}
 
 
-def test_a_file_that_is_gone_is_named(receipts: ActivityReceipts, archive: ActivityArchive, bucket: Bucket) -> None:
+def test_missing_file_is_named(receipts: ActivityReceipts, archive: ActivityArchive, bucket: Bucket) -> None:
     written = bucket.write(0, 10, [row(1, 0)])
     archive.append(EVENTS, [written])
     delete_objects(bucket.s3.client(), bucket.name, [split_s3_uri(uri)[1] for uri in written.files])
@@ -141,7 +139,7 @@ Row = tuple[int, int, str | None, int]
     cut=st.integers(0, 12),
     since=st.integers(0, 12),
 )
-def test_counts_are_those_of_a_reader_who_keeps_all_of_it_in_mind(
+def test_counts_match_an_in_memory_reader(
     receipts: ActivityReceipts, archive: ActivityArchive, bucket: Bucket, rows: Iterable[Row], cut: int, since: int
 ) -> None:
     start = archive.archived_to(EVENTS).get(HERE, 0)

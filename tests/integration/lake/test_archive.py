@@ -38,12 +38,12 @@ def became(appended: Appended) -> list[Verdict]:
     return list(appended.verdicts)
 
 
-def test_there_is_nothing_before_the_first_commit(archive: ActivityArchive) -> None:
+def test_archive_is_empty_before_the_first_commit(archive: ActivityArchive) -> None:
     assert archive.archived_to(EVENTS) == {}
     assert archive.files(EVENTS) == []
 
 
-def test_a_range_is_there_with_its_rows_and_its_end(archive: ActivityArchive, bucket: Bucket) -> None:
+def test_appended_range_has_its_rows_and_end(archive: ActivityArchive, bucket: Bucket) -> None:
     appended = archive.append(EVENTS, [bucket.write(5, 10, [event(5), event(8)])])
     assert (became(appended), appended.archived_to, appended.files) == ([Verdict.APPEND], {HERE: 10}, 1)
     assert archive.archived_to(EVENTS) == {HERE: 10}
@@ -52,7 +52,7 @@ def test_a_range_is_there_with_its_rows_and_its_end(archive: ActivityArchive, bu
     assert (file.key.tenant, file.key.partition, file.key.first_offset, file.key.end_offset) == (ACME, HERE, 5, 10)
 
 
-def test_a_range_that_comes_again_changes_nothing(archive: ActivityArchive, bucket: Bucket) -> None:
+def test_repeated_range_changes_nothing(archive: ActivityArchive, bucket: Bucket) -> None:
     first = bucket.write(0, 10, [event(1)])
     archive.append(EVENTS, [first, first])
     again = archive.append(EVENTS, [first])
@@ -60,7 +60,7 @@ def test_a_range_that_comes_again_changes_nothing(archive: ActivityArchive, buck
     assert offsets(archive, bucket) == [1]
 
 
-def test_ranges_that_overlap_or_leave_a_gap_are_refused(archive: ActivityArchive, bucket: Bucket) -> None:
+def test_overlapping_and_gapped_ranges_are_refused(archive: ActivityArchive, bucket: Bucket) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)])])
     overlapping, behind_a_gap = bucket.write(5, 20, [event(11)]), bucket.write(11, 20, [event(12)])
     refused = archive.append(EVENTS, [overlapping, behind_a_gap])
@@ -90,7 +90,7 @@ def snapshots(archive: ActivityArchive, topic: str) -> list[Any]:
     return list(table.metadata.snapshots)
 
 
-def test_tenants_of_one_range_are_read_apart(archive: ActivityArchive, bucket: Bucket) -> None:
+def test_tenants_of_one_range_are_read_separately(archive: ActivityArchive, bucket: Bucket) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1), event(2, tenant=SHOP), event(3)])])
     assert offsets(archive, bucket, tenant=ACME) == [1, 3]
     assert offsets(archive, bucket, tenant=SHOP) == [2]
@@ -98,9 +98,7 @@ def test_tenants_of_one_range_are_read_apart(archive: ActivityArchive, bucket: B
     assert archive.archived_to(EVENTS) == {HERE: 10}
 
 
-def test_a_tenant_whose_name_is_longer_than_statistics_keep_has_a_partition_of_its_own(
-    archive: ActivityArchive, bucket: Bucket
-) -> None:
+def test_long_tenant_name_has_its_own_partition(archive: ActivityArchive, bucket: Bucket) -> None:
     long, longer = TenantName("t" * 62), TenantName("t" * 63)
     archive.append(EVENTS, [bucket.write(0, 10, [event(1, tenant=long), event(2, tenant=longer)])])
     assert offsets(archive, bucket, tenant=long) == [1]
@@ -113,7 +111,7 @@ def test_a_range_without_rows_moves_the_end(archive: ActivityArchive, bucket: Bu
     assert (archive.archived_to(EVENTS), offsets(archive, bucket)) == ({HERE: 20}, [15])
 
 
-def test_events_and_profiles_are_tables_of_their_own(archive: ActivityArchive, bucket: Bucket) -> None:
+def test_events_and_profiles_have_separate_tables(archive: ActivityArchive, bucket: Bucket) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)])])
     archive.append(PROFILES, [bucket.write(0, 7, [change(2)], topic=PROFILES)])
     assert (archive.archived_to(EVENTS), archive.archived_to(PROFILES)) == ({HERE: 10}, {HERE: 7})
@@ -121,7 +119,7 @@ def test_events_and_profiles_are_tables_of_their_own(archive: ActivityArchive, b
 
 
 @pytest.mark.parametrize("topic", ACTIVITY_TOPICS)
-def test_a_table_numbers_its_fields_as_its_files_do(archive: ActivityArchive, bucket: Bucket, topic: str) -> None:
+def test_table_and_files_share_field_ids(archive: ActivityArchive, bucket: Bucket, topic: str) -> None:
     archive.append(topic, [bucket.write(0, 1, topic=topic)])
     table = archive._tables.find(topic)
     assert table is not None
@@ -129,7 +127,7 @@ def test_a_table_numbers_its_fields_as_its_files_do(archive: ActivityArchive, bu
     assert [field.name for field in table.schema().fields] == ARCHIVE_SCHEMAS[topic].names
 
 
-def test_an_iceberg_reader_finds_what_was_written(archive: ActivityArchive, bucket: Bucket) -> None:
+def test_iceberg_reader_finds_the_written_rows(archive: ActivityArchive, bucket: Bucket) -> None:
     row = event(1, event_id="o-1", source="s", ordinal=7, properties=values({"a'\"b": 1.5, "日本": "x", "gift": True}))
     archive.append(EVENTS, [bucket.write(0, 10, [row, event(2, tenant=SHOP)])])
     table = archive._tables.find(EVENTS)
@@ -139,9 +137,7 @@ def test_an_iceberg_reader_finds_what_was_written(archive: ActivityArchive, buck
     assert [read] == whole
 
 
-def test_a_topic_that_was_made_anew_is_refused_until_it_is_the_old_one_again(
-    archive: ActivityArchive, bucket: Bucket
-) -> None:
+def test_recreated_topic_is_refused_until_the_old_one_returns(archive: ActivityArchive, bucket: Bucket) -> None:
     """Offsets of the new topic begin at 0, so the archive would take its records for those it has."""
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")
     with pytest.raises(RetriableError, match="TOPIC_REPLACED"):
@@ -156,9 +152,7 @@ def test_a_topic_that_was_made_anew_is_refused_until_it_is_the_old_one_again(
 # Ranges that no worker writes.
 
 
-def test_a_range_with_a_file_that_is_not_what_it_says_is_never_appended(
-    archive: ActivityArchive, bucket: Bucket
-) -> None:
+def test_range_with_a_mismatched_file_is_never_appended(archive: ActivityArchive, bucket: Bucket) -> None:
     good = bucket.write(0, 10, [event(1)])
     outside = bucket.write(0, 10, [event(11)])
     elsewhere = bucket.write(0, 10, [event(1)], partition=OTHER)
@@ -203,7 +197,7 @@ class Died(BaseException):
     """The process ends here."""
 
 
-def test_a_committer_that_dies_before_its_commit_has_changed_nothing(
+def test_committer_death_before_the_commit_changes_nothing(
     archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
@@ -222,7 +216,7 @@ def test_a_committer_that_dies_before_its_commit_has_changed_nothing(
     assert offsets(archive, bucket) == [1]
 
 
-def test_a_commit_whose_answer_is_lost_is_found_to_be_there(
+def test_archive_commit_with_a_lost_answer_is_found(
     archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
@@ -241,7 +235,7 @@ def test_a_commit_whose_answer_is_lost_is_found_to_be_there(
 
 
 @pytest.mark.parametrize("rows", [[event(1)], []], ids=["rows", "no rows"])
-def test_a_commit_that_another_one_has_overtaken_is_planned_anew(
+def test_overtaken_archive_commit_is_planned_again(
     archive: ActivityArchive, bucket: Bucket, catalog_url: str, monkeypatch: pytest.MonkeyPatch, rows: list[Any]
 ) -> None:
     """Even if neither has files: an end never goes back."""
@@ -263,7 +257,7 @@ def test_a_commit_that_another_one_has_overtaken_is_planned_anew(
     other.close()
 
 
-def test_committers_that_append_the_same_ranges_at_once_append_each_once(
+def test_concurrent_committers_append_each_range_once(
     archive: ActivityArchive, bucket: Bucket, catalog_url: str
 ) -> None:
     ranges = [bucket.write(10 * n, 10 * n + 10, [event(10 * n)]) for n in range(4)]
@@ -293,7 +287,7 @@ def test_committers_that_append_the_same_ranges_at_once_append_each_once(
     assert offsets(archive, bucket) == [0, 10, 20, 30]
 
 
-def test_a_committer_that_always_loses_says_so(
+def test_constantly_losing_committer_reports_a_conflict(
     bucket: Bucket, catalog_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
@@ -311,16 +305,14 @@ def test_a_committer_that_always_loses_says_so(
     archive.close()
 
 
-def test_a_catalog_that_is_away_is_told_as_such(bucket: Bucket) -> None:
+def test_catalog_outage_is_reported_as_an_outage(bucket: Bucket) -> None:
     away = "postgresql+psycopg://nobody@127.0.0.1:1/none"
     archive = ActivityArchive(catalog_url=away, s3=bucket.s3, bucket=bucket.name)
     with pytest.raises(RetriableError, match="CATALOG_UNAVAILABLE"):
         archive.append(EVENTS, [bucket.write(0, 1)])
 
 
-def test_a_topic_that_is_begun_anew_goes_on_behind_what_the_archive_has(
-    archive: ActivityArchive, bucket: Bucket
-) -> None:
+def test_rebased_topic_continues_after_the_archive(archive: ActivityArchive, bucket: Bucket) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")
     for _ in range(2):  # a second rebase moves nothing
         begun = archive.rebase(EVENTS, topic_id="b", starts={HERE: 4, OTHER: 0}, log_epoch=1)
@@ -335,7 +327,7 @@ def test_a_topic_that_is_begun_anew_goes_on_behind_what_the_archive_has(
     assert offsets(archive, bucket) == [1, 11]
 
 
-def test_a_topic_whose_begin_has_no_answer_is_found_to_have_begun(
+def test_rebase_with_a_lost_answer_is_found(
     archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")
@@ -353,14 +345,14 @@ def test_a_topic_whose_begin_has_no_answer_is_found_to_have_begun(
     assert archive.log(EVENTS, topic_id="b") == begun
 
 
-def test_a_table_that_has_nothing_can_begin_anew_too(archive: ActivityArchive, bucket: Bucket) -> None:
+def test_empty_table_can_be_rebased(archive: ActivityArchive, bucket: Bucket) -> None:
     archive.rebase(PROFILES, topic_id="b", starts={HERE: 0}, log_epoch=3)
     assert (archive.log(PROFILES, topic_id="b").epoch, archive.archived_to(PROFILES)) == (3, {})
     written = replace(bucket.write(0, 5, [change(2)], topic=PROFILES), era=3)
     assert became(archive.append(PROFILES, [written], topic_id="b")) == [Verdict.APPEND]
 
 
-def test_an_append_that_began_before_a_topic_was_begun_anew_does_not_hold(
+def test_append_started_before_a_rebase_is_refused(
     archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")

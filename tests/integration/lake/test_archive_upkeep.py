@@ -66,12 +66,12 @@ def grouped(*some: Sequence[ArchivedFile]) -> list[list[int]]:
     return [[file.bytes for file in group] for group in merge_groups([file for one in some for file in one])]
 
 
-def test_few_small_files_are_left_alone_and_many_become_one() -> None:
+def test_only_many_small_files_are_merged() -> None:
     assert grouped(files(*[SMALL] * (MIN_FAN_IN - 1))) == []
     assert grouped(files(*[SMALL] * MIN_FAN_IN)) == [[SMALL] * MIN_FAN_IN]
 
 
-def test_files_of_other_tenants_and_partitions_are_no_neighbours() -> None:
+def test_files_of_other_tenants_and_partitions_are_not_merged_together() -> None:
     seven = [SMALL] * (MIN_FAN_IN - 1)
     assert grouped(files(*seven), files(*seven, tenant=SHOP), files(*seven, partition=OTHER)) == []
     assert grouped(files(*seven), files(*[SMALL] * 9, tenant=SHOP)) == [[SMALL] * 9]
@@ -81,7 +81,7 @@ def test_a_large_file_separates_its_neighbours() -> None:
     assert grouped(files(*[SMALL] * 5, LARGE, *[SMALL] * 5)) == []
 
 
-def test_files_of_the_middle_are_merged_when_they_are_many_and_the_smallest_are_not() -> None:
+def test_many_medium_files_are_merged_without_small_ones() -> None:
     assert grouped(files(*[MIDDLE] * 7, *[SMALL] * 9)) == [[SMALL] * 9]
     assert grouped(files(*[MIDDLE] * 7, *[SMALL] * 2)) == [[MIDDLE] * 7 + [SMALL] * 2]
 
@@ -91,7 +91,7 @@ def test_most_files_come_first() -> None:
 
 
 @given(sizes=st.lists(st.sampled_from([1, SMALL, MIB - 1, MIB, 5 * MIB, 8 * MIB - 1, 8 * MIB, 60 * MIB]), max_size=120))
-def test_groups_are_many_neighbours_that_are_small(sizes: list[int]) -> None:
+def test_groups_consist_of_many_small_neighbours(sizes: list[int]) -> None:
     all_files = files(*sizes)
     groups = merge_groups(all_files)
     for group in groups:
@@ -137,7 +137,7 @@ def temp(tmp_path: Path) -> Path:
     return tmp_path / "temp"
 
 
-def test_small_files_become_one_with_the_same_rows_in_the_same_order(
+def test_merged_file_keeps_rows_and_order(
     archive: ActivityArchive, bucket: Bucket, temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive_compaction, "ROW_GROUP_ROWS", 5)
@@ -156,7 +156,7 @@ def test_small_files_become_one_with_the_same_rows_in_the_same_order(
 @pytest.mark.parametrize(
     ("limits", "sizes"), [({"ROW_GROUP_ROWS": 6}, [6, 6, 6, 2]), ({"ROW_GROUP_BYTES": 1}, [2] * 10)]
 )
-def test_row_groups_of_a_merged_file_are_full_and_have_each_user_once(
+def test_merged_file_has_full_row_groups_with_distinct_users(
     archive: ActivityArchive,
     bucket: Bucket,
     temp: Path,
@@ -196,7 +196,7 @@ def test_all_columns_survive(archive: ActivityArchive, bucket: Bucket, temp: Pat
 NOON_DATE = datetime(2026, 11, 25, tzinfo=UTC).date()
 
 
-def test_appends_go_on_behind_what_was_merged(archive: ActivityArchive, bucket: Bucket, temp: Path) -> None:
+def test_appends_continue_after_a_merge(archive: ActivityArchive, bucket: Bucket, temp: Path) -> None:
     fill(archive, bucket, 8)
     archive.compact(EVENTS, temp_directory=temp)
     fill(archive, bucket, 8, first=8)
@@ -205,7 +205,7 @@ def test_appends_go_on_behind_what_was_merged(archive: ActivityArchive, bucket: 
     assert offsets(archive, bucket) == expected(16)
 
 
-def test_a_range_that_is_appended_while_files_are_exchanged_is_kept(
+def test_range_appended_during_an_exchange_is_kept(
     archive: ActivityArchive, bucket: Bucket, catalog_url: str, temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(archive, bucket, 8)
@@ -224,7 +224,7 @@ def test_a_range_that_is_appended_while_files_are_exchanged_is_kept(
     other.close()
 
 
-def test_files_that_another_one_has_exchanged_meanwhile_are_left_to_it(
+def test_files_exchanged_by_another_process_are_skipped(
     archive: ActivityArchive, bucket: Bucket, catalog_url: str, temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(archive, bucket, 8)
@@ -254,7 +254,7 @@ def lose_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Transaction, "commit_transaction", commit_and_lose)
 
 
-def test_an_exchange_whose_answer_is_lost_is_found_to_be_there(
+def test_exchange_with_a_lost_answer_is_found(
     archive: ActivityArchive, bucket: Bucket, temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(archive, bucket, 8)
@@ -265,7 +265,7 @@ def test_an_exchange_whose_answer_is_lost_is_found_to_be_there(
 
 
 @pytest.mark.faults("races three writers until it has met their conflicts")
-def test_appends_compactions_and_expiry_at_once_lose_and_double_nothing(
+def test_concurrent_appends_compactions_and_expiry_lose_and_duplicate_nothing(
     bucket: Bucket, catalog_url: str, temp: Path
 ) -> None:
     done = threading.Event()
@@ -302,9 +302,7 @@ def test_appends_compactions_and_expiry_at_once_lose_and_double_nothing(
     archive.close()
 
 
-def test_a_file_that_has_other_rows_than_the_table_says_is_not_merged(
-    archive: ActivityArchive, bucket: Bucket, temp: Path
-) -> None:
+def test_file_that_contradicts_the_table_is_not_merged(archive: ActivityArchive, bucket: Bucket, temp: Path) -> None:
     fill(archive, bucket, 8)
     first, second = (split_s3_uri(file.uri)[1] for file in archive.files(EVENTS)[:2])
     one_row = bucket.write(100, 110, [event(101)]).files[0]
@@ -318,9 +316,7 @@ def test_a_file_that_has_other_rows_than_the_table_says_is_not_merged(
         archive.compact(EVENTS, temp_directory=temp)
 
 
-def test_a_group_that_cannot_be_merged_does_not_keep_another_from_it(
-    archive: ActivityArchive, bucket: Bucket, temp: Path
-) -> None:
+def test_unmergeable_group_does_not_block_others(archive: ActivityArchive, bucket: Bucket, temp: Path) -> None:
     fill(archive, bucket, 9)
     fill(archive, bucket, 8, partition=OTHER)
     delete_objects(bucket.s3.client(), bucket.name, [split_s3_uri(archive.files(EVENTS, partition=HERE)[0].uri)[1]])
@@ -329,7 +325,7 @@ def test_a_group_that_cannot_be_merged_does_not_keep_another_from_it(
         archive.compact(EVENTS, temp_directory=temp)
 
 
-def test_an_exchange_that_always_loses_says_so(
+def test_constantly_losing_exchange_reports_a_conflict(
     bucket: Bucket, catalog_url: str, temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
@@ -355,7 +351,7 @@ def snapshots(archive: ActivityArchive) -> int:
     return len(table.metadata.snapshots)
 
 
-def test_snapshots_of_appends_are_forgotten_at_once_and_those_of_an_exchange_after_the_grace(
+def test_append_snapshots_expire_at_once_and_exchange_snapshots_after_the_grace(
     archive: ActivityArchive, bucket: Bucket, temp: Path
 ) -> None:
     for n in range(8):
@@ -371,7 +367,7 @@ def test_snapshots_of_appends_are_forgotten_at_once_and_those_of_an_exchange_aft
     assert offsets(archive, bucket) == expected(10)
 
 
-def test_an_expiry_whose_answer_is_lost_says_how_many_snapshots_it_has_forgotten(
+def test_archive_expiry_with_a_lost_answer_reports_its_snapshots(
     archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(archive, bucket, 1)
@@ -381,7 +377,7 @@ def test_an_expiry_whose_answer_is_lost_says_how_many_snapshots_it_has_forgotten
     assert snapshots(archive) == 1
 
 
-def test_an_expiry_that_an_append_has_overtaken_forgets_what_is_over_by_then(
+def test_overtaken_archive_expiry_is_planned_again(
     archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(archive, bucket, 1)
@@ -399,9 +395,7 @@ def test_an_expiry_that_an_append_has_overtaken_forgets_what_is_over_by_then(
     assert offsets(archive, bucket) == expected(3)
 
 
-def test_what_a_reader_has_found_stays_for_the_grace_and_goes_after_it(
-    archive: ActivityArchive, bucket: Bucket, temp: Path
-) -> None:
+def test_replaced_files_are_kept_for_the_grace_of_readers(archive: ActivityArchive, bucket: Bucket, temp: Path) -> None:
     """Even old files: their age counts from the exchange."""
     fill(archive, bucket, 8)
     found = archive.files(EVENTS)
@@ -420,9 +414,7 @@ def test_what_a_reader_has_found_stays_for_the_grace_and_goes_after_it(
     assert archive.remove_garbage(EVENTS, now=when_over()) == Removed(files=0, bytes=0)
 
 
-def test_a_file_that_may_still_be_appended_is_kept_and_one_that_came_too_late_is_not(
-    archive: ActivityArchive, bucket: Bucket
-) -> None:
+def test_appendable_files_are_kept_and_late_ones_removed(archive: ActivityArchive, bucket: Bucket) -> None:
     ahead, late = bucket.write(20, 30, [event(21)]), bucket.write(0, 5, [event(1)])
     unknown = bucket.write(0, 5, [event(1)], partition=OTHER)
     assert archive.remove_garbage(EVENTS, now=when_over()) == Removed(files=0, bytes=0)  # no table exists yet
@@ -437,7 +429,7 @@ def test_a_file_that_may_still_be_appended_is_kept_and_one_that_came_too_late_is
     assert offsets(archive, bucket) == [*expected(2), 21]
 
 
-def test_what_a_compaction_that_died_has_written_goes_after_the_grace(
+def test_files_of_a_dead_compaction_are_removed_after_the_grace(
     archive: ActivityArchive, bucket: Bucket, temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(archive, bucket, 8)
@@ -460,7 +452,7 @@ def test_what_a_compaction_that_died_has_written_goes_after_the_grace(
     assert archive.compact(EVENTS, temp_directory=temp) == Compacted(before=8, after=1)
 
 
-def test_objects_of_the_other_table_and_unknown_ones_are_left_alone(archive: ActivityArchive, bucket: Bucket) -> None:
+def test_foreign_and_unknown_objects_are_kept(archive: ActivityArchive, bucket: Bucket) -> None:
     fill(archive, bucket, 1)
     fill(archive, bucket, 1, topic=PROFILES)
     kept = ["activity/events/README", "activity/events/data/acme/x.parquet", "audiences/acme/x"]
@@ -472,7 +464,7 @@ def test_objects_of_the_other_table_and_unknown_ones_are_left_alone(archive: Act
     assert set(kept) < bucket.keys("")
 
 
-def test_before_the_first_commit_there_is_nothing_to_keep_up(archive: ActivityArchive, temp: Path) -> None:
+def test_maintenance_before_the_first_commit_does_nothing(archive: ActivityArchive, temp: Path) -> None:
     assert archive.compact(EVENTS, temp_directory=temp) == Compacted(before=0, after=0)
     assert archive.expire(EVENTS, now=when_over()) == 0
     assert archive.remove_garbage(EVENTS, now=when_over()) == Removed(files=0, bytes=0)
@@ -481,7 +473,7 @@ def test_before_the_first_commit_there_is_nothing_to_keep_up(archive: ActivityAr
 # The control plane's thread.
 
 
-def test_the_relay_keeps_both_tables_up(context: Context, bucket: Bucket) -> None:
+def test_relay_maintains_both_tables(context: Context, bucket: Bucket) -> None:
     keeper = control_plane.archive_maintenance(context, threading.Event())
     for topic in ACTIVITY_TOPICS:
         fill(context.archive, bucket, 9, topic=topic)
@@ -496,7 +488,7 @@ def test_the_relay_keeps_both_tables_up(context: Context, bucket: Bucket) -> Non
     assert snapshots(context.archive) == 1
 
 
-def test_a_table_that_cannot_be_kept_up_does_not_keep_the_other_from_it(
+def test_failed_maintenance_of_a_table_does_not_block_the_other(
     context: Context, bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     for topic in ACTIVITY_TOPICS:

@@ -57,7 +57,7 @@ def listed(files: Sequence[ArchivedFile]) -> list[bool]:
     return [file.users is not None for file in files]
 
 
-def test_the_users_of_a_file_are_written_each_once(archive: ActivityArchive, bucket: Bucket, temp: Path) -> None:
+def test_user_list_of_a_file_is_distinct(archive: ActivityArchive, bucket: Bucket, temp: Path) -> None:
     rows = [event(n, user) for n, user in enumerate(["bob", "ann", "bob", "cid", "ann"])]
     archive.append(EVENTS, [bucket.write(0, 9, [*rows, event(5, "eve", tenant=SHOP)])])
     archive.append(PROFILES, [bucket.write(0, 2, [change(0, "dan"), change(1, "dan")], topic=PROFILES)])
@@ -69,7 +69,7 @@ def test_the_users_of_a_file_are_written_each_once(archive: ActivityArchive, buc
     assert list(temp.iterdir()) == []
 
 
-def test_small_files_have_no_list_of_users(
+def test_small_files_have_no_user_list(
     archive: ActivityArchive, bucket: Bucket, temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = [bucket.write(0, 9, [event(n, f"u{n}") for n in range(2)])]
@@ -83,7 +83,7 @@ def test_small_files_have_no_list_of_users(
     assert listed(archive.files(EVENTS, tenant=ACME, partition=HERE, with_users=True)) == [False]
 
 
-def test_they_are_written_once_and_looked_for_only_when_asked(
+def test_user_lists_are_written_once_and_checked_on_request(
     archive: ActivityArchive, bucket: Bucket, temp: Path
 ) -> None:
     assert archive.write_users(EVENTS, temp_directory=temp) == 0
@@ -98,7 +98,7 @@ def test_they_are_written_once_and_looked_for_only_when_asked(
         assert listed(archive.files(EVENTS, with_users=True, **where)) == [True, True]
 
 
-def test_they_are_written_some_at_a_time(
+def test_user_lists_are_written_in_batches(
     archive: ActivityArchive, bucket: Bucket, temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive.append(EVENTS, [bucket.write(9 * n, 9 * n + 9, [event(9 * n)]) for n in range(3)])
@@ -106,7 +106,7 @@ def test_they_are_written_some_at_a_time(
     assert [archive.write_users(EVENTS, temp_directory=temp) for _ in range(4)] == [1, 1, 1, 0]
 
 
-def test_whoever_dies_in_between_leaves_what_the_next_one_goes_on_from(
+def test_interrupted_listing_is_continued(
     archive: ActivityArchive, bucket: Bucket, temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive.append(EVENTS, [bucket.write(9 * n, 9 * n + 9, [event(9 * n, f"u{n}")]) for n in range(3)])
@@ -132,7 +132,7 @@ def test_whoever_dies_in_between_leaves_what_the_next_one_goes_on_from(
     assert [users_of(bucket.s3, file) for file in files] == [["u0"], ["u1"], ["u2"]]
 
 
-def test_a_file_that_is_not_what_the_table_says_has_no_list_and_keeps_no_other_from_it(
+def test_file_that_contradicts_the_table_has_no_list_and_blocks_no_other(
     archive: ActivityArchive, bucket: Bucket, temp: Path
 ) -> None:
     archive.append(EVENTS, [bucket.write(9 * n, 9 * n + 9, [event(9 * n), event(9 * n + 1)]) for n in range(3)])
@@ -146,7 +146,7 @@ def test_a_file_that_is_not_what_the_table_says_has_no_list_and_keeps_no_other_f
         archive.write_users(EVENTS, temp_directory=temp)
 
 
-def test_they_stay_as_long_as_their_file_and_go_with_it(archive: ActivityArchive, bucket: Bucket, temp: Path) -> None:
+def test_user_lists_live_as_long_as_their_files(archive: ActivityArchive, bucket: Bucket, temp: Path) -> None:
     archive.append(EVENTS, [bucket.write(9 * n, 9 * n + 9, [event(9 * n, f"u{n}")]) for n in range(8)])
     archive.write_users(EVENTS, temp_directory=temp)
     before = archive.files(EVENTS, with_users=True)
@@ -163,7 +163,7 @@ def test_they_stay_as_long_as_their_file_and_go_with_it(archive: ActivityArchive
     assert bucket.keys(USERS) == {file.key.users_key for file in now}
 
 
-def test_the_relay_lists_the_users_of_what_it_has_merged(context: Context, bucket: Bucket) -> None:
+def test_relay_writes_user_lists_of_merged_files(context: Context, bucket: Bucket) -> None:
     rows = {EVENTS: event, PROFILES: change}
     for topic, row in rows.items():
         ranges = [bucket.write(n, n + 1, [row(n, f"u{n % 2}")], topic=topic) for n in range(8)]

@@ -76,7 +76,7 @@ def fixtures(request: pytest.FixtureRequest) -> pytest.FixtureRequest:  # `reque
         pytest.param("bucket", "sqlite", "postgresql", marks=POSTGRESQL),
     ],
 )
-def test_an_audience_comes_back_with_all_its_versions_and_its_order(
+def test_audience_is_restored_with_versions_and_order(
     tmp_path: Path, fixtures: pytest.FixtureRequest, kind: str, source: str, target: str
 ) -> None:
     (tmp_path / "weed").mkdir()
@@ -137,7 +137,7 @@ def test_an_audience_comes_back_with_all_its_versions_and_its_order(
 
 @pytest.mark.integration
 @pytest.mark.parametrize("overtaken", [1, 99], ids=["once", "always"])
-def test_a_backup_of_an_archive_that_is_committed_to_meanwhile_has_what_its_catalog_names(
+def test_backup_during_archive_commits_matches_its_catalog(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, overtaken: int
 ) -> None:
     monkeypatch.setitem(archive_tables.PROPERTIES, "write.metadata.previous-versions-max", "1")

@@ -110,20 +110,20 @@ def test_an_append_adds_the_new_members(lake: Lake) -> None:
     assert built.base_version == 4
 
 
-def test_a_remove_takes_members_away_and_ignores_strangers(lake: Lake) -> None:
+def test_remove_drops_members_and_ignores_unknown_users(lake: Lake) -> None:
     base = lake.base(users("ann", "bob", "cy"))
     built = lake.build(lake.imported("remove", users("bob", "zoe")), base)
     assert [row["user_id"] for row in lake.rows(built)] == ["ann", "cy"]
     assert built.counts == _counts(base=3, added=0, removed=1, kept=2)
 
 
-def test_removing_everybody_leaves_an_empty_version(lake: Lake) -> None:
+def test_removing_all_members_leaves_an_empty_version(lake: Lake) -> None:
     built = lake.build(lake.imported("remove", users("ann", "bob")), lake.base(users("ann", "bob")))
     assert built.parts == ()
     assert built.counts == _counts(base=2, added=0, removed=2, kept=0)
 
 
-def test_rows_of_an_append_win_over_the_base_also_with_null(lake: Lake) -> None:
+def test_appended_rows_replace_the_base_including_nulls(lake: Lake) -> None:
     base = lake.base([{"user_id": "ann", "age": 30}, {"user_id": "bob", "age": 40}, {"user_id": "cy", "age": 50}], AGE)
     appended: Rows = [{"user_id": "ann", "age": 31}, {"user_id": "bob"}, {"user_id": "dan", "age": 1}]
     built = lake.build(lake.imported("append", appended, AGE), base)
@@ -136,7 +136,7 @@ def test_rows_of_an_append_win_over_the_base_also_with_null(lake: Lake) -> None:
     assert built.counts == _counts(base=3, added=1, removed=0, kept=3, updated=2)
 
 
-def test_columns_that_an_append_does_not_have_keep_their_value(lake: Lake) -> None:
+def test_columns_absent_from_an_append_keep_their_values(lake: Lake) -> None:
     base = lake.base([{"user_id": "ann", "age": 30}], AGE)
     city = RowSchema(columns=(Column(name="city"),))
     built = lake.build(lake.imported("append", [{"user_id": "ann", "city": "Oslo"}, {"user_id": "bob"}], city), base)
@@ -198,7 +198,7 @@ def test_a_repeated_build_makes_the_same_parts(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("mode", ["append", "remove"])
-def test_a_base_with_other_partitions_is_cut_anew(lake: Lake, mode: ImportMode) -> None:
+def test_base_with_another_partition_count_is_repartitioned(lake: Lake, mode: ImportMode) -> None:
     names = [f"user-{n}" for n in range(60)]
     base = lake.base(users(*names), partitions=3)
     built = lake.build(lake.imported(mode, users("user-1", "zoe"), partitions=8), base)
@@ -207,7 +207,7 @@ def test_a_base_with_other_partitions_is_cut_anew(lake: Lake, mode: ImportMode) 
     assert len(built.parts) == 8
 
 
-def test_a_compacted_base_is_cut_anew(lake: Lake) -> None:
+def test_compacted_base_is_repartitioned(lake: Lake) -> None:
     base = lake.base(users(*(f"user-{n}" for n in range(60))), partitions=1)
     compacted = BaseVersion(
         info=dataclasses.replace(base.info, partitions=0, partitioner=""),
@@ -226,7 +226,7 @@ def test_the_first_append_is_the_import_itself(lake: Lake) -> None:
     assert built.base_version is None
 
 
-def test_nobody_can_be_removed_from_nothing(lake: Lake) -> None:
+def test_removal_from_an_empty_audience_is_refused(lake: Lake) -> None:
     with pytest.raises(UserError) as caught:
         lake.build(lake.imported("remove", users("ann")), None)
     assert caught.value.code == "NOTHING_TO_REMOVE_FROM"
@@ -249,7 +249,7 @@ def test_an_append_cannot_change_the_type_of_a_column(lake: Lake) -> None:
         ("remove", _counts(base=3, added=0, removed=2, kept=1)),
     ],
 )
-def test_a_comparison_tells_exactly_what_would_change(
+def test_comparison_reports_exactly_the_changes(
     lake: Lake,
     mode: ImportMode,
     expected: MembershipCounts,
@@ -272,7 +272,7 @@ def test_a_comparison_tells_exactly_what_would_change(
     ("body", "code"),
     [(None, "LAKE_FILE_MISSING"), (b"", "LAKE_UNREADABLE"), (b"PAR1 this is no Parquet PAR1", "LAKE_UNREADABLE")],
 )
-def test_a_part_that_is_gone_or_broken_is_fatal(lake: Lake, body: bytes | None, code: str) -> None:
+def test_missing_or_broken_part_is_fatal(lake: Lake, body: bytes | None, code: str) -> None:
     base, imported = lake.base(users("ann", "bob", "cy", "dan")), lake.imported("append", users("ann", "zoe"))
     part = next(p for p in imported.parts if p.rows)
     key = part.uri.removeprefix(f"s3://{BUCKET}/")
@@ -285,7 +285,7 @@ def test_a_part_that_is_gone_or_broken_is_fatal(lake: Lake, body: bytes | None, 
     assert caught.value.code == code
 
 
-def test_nothing_is_left_on_local_disk(lake: Lake) -> None:
+def test_build_leaves_no_local_files(lake: Lake) -> None:
     lake.build(lake.imported("append", users("zoe"), partitions=8), lake.base(users("ann"), partitions=3))
     left: Sequence[Path] = [path for path in lake.directory.rglob("*") if path.is_file()]
     assert left == []

@@ -36,7 +36,7 @@ def _collect(report: Any, count: int) -> list[Any]:
     return [report.get(timeout=120) for _ in range(count)]
 
 
-def test_replaces_from_many_processes_end_with_the_newest_and_readers_see_whole_versions(
+def test_concurrent_replaces_end_with_the_newest_and_readers_see_whole_versions(
     s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path
 ) -> None:
     ref, parts, orders = audience(), Parts(s3), random.Random(7)
@@ -72,7 +72,7 @@ def test_replaces_from_many_processes_end_with_the_newest_and_readers_see_whole_
     assert reads > 0
 
 
-def test_appends_from_many_processes_lose_nobody(
+def test_concurrent_appends_lose_no_members(
     s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path
 ) -> None:
     ref, report = audience(), processes.Queue()
@@ -99,7 +99,7 @@ def test_appends_from_many_processes_lose_nobody(
 
 @pytest.mark.parametrize("first", [True, False], ids=["first version", "second version"])
 @pytest.mark.parametrize("crash", CRASH_POINTS)
-def test_a_publisher_that_dies_and_is_repeated_makes_one_version(
+def test_repeated_publisher_makes_one_version_after_a_death(
     s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path, crash: CrashPoint, *, first: bool
 ) -> None:
     ref, parts = audience(), Parts(s3)
@@ -121,7 +121,7 @@ def test_a_publisher_that_dies_and_is_repeated_makes_one_version(
 
 
 @pytest.mark.faults("kills at random moments", seconds=15)
-def test_publishers_killed_at_random_moments_and_repeated_make_one_version_each(
+def test_publishers_killed_at_random_and_repeated_make_one_version_each(
     s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path
 ) -> None:
     ref, parts, moments = audience(), Parts(s3), random.Random(11)

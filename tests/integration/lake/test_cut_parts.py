@@ -53,7 +53,7 @@ def build(s3: S3Access, tmp_path: Path) -> Callable[..., tuple[Part, ...]]:
     return build_it
 
 
-def test_what_workers_have_written_down_is_published_with_the_rule_that_it_was_found_by(
+def test_cut_parts_are_published_with_their_rule(
     s3: S3Access, store: IcebergVersionStore, build: Callable[..., tuple[Part, ...]]
 ) -> None:
     ref, import_id = audience(), new_id()
@@ -69,7 +69,7 @@ def test_what_workers_have_written_down_is_published_with_the_rule_that_it_was_f
     assert sorted(pa.Table.from_batches(found).column("user_id").to_pylist()) == sorted(USERS)
 
 
-def test_a_file_that_is_not_what_its_cut_says_is_named(s3: S3Access, build: Callable[..., tuple[Part, ...]]) -> None:
+def test_file_that_contradicts_its_cut_is_named(s3: S3Access, build: Callable[..., tuple[Part, ...]]) -> None:
     whole, less = cut_by_a_worker(s3, 0), cut_by_a_worker(s3, 0, USERS[20:])
     with pytest.raises(FatalError, match=rf"PART_MISMATCH.*{less.uri} \(partition 0\)"):
         build(replace(less, digest=whole.digest), import_id=new_id(), ref=audience())
@@ -84,7 +84,7 @@ def test_members_of_another_partition_are_not_published(
         store.publish(request(ref, (part,), "1", import_id=import_id))
 
 
-def test_a_file_that_is_gone_is_said(s3: S3Access, build: Callable[..., tuple[Part, ...]]) -> None:
+def test_missing_cut_file_is_reported(s3: S3Access, build: Callable[..., tuple[Part, ...]]) -> None:
     gone = replace(cut_by_a_worker(s3, 0), uri=s3_uri(BUCKET, "segments/cuts/none.parquet"))
     with pytest.raises(FatalError, match="LAKE_FILE_MISSING"):
         build(gone, import_id=new_id(), ref=audience())

@@ -130,9 +130,7 @@ def whole(case: Case, manifest: Manifest) -> None:
     assert case.lake.check(case.uri) == (manifest, None)
 
 
-def test_a_bucket_of_others_is_written_with_their_credentials_and_the_lake_read_with_ours(
-    case: Case, proxy: FaultyProxy
-) -> None:
+def test_foreign_bucket_uses_its_credentials_and_the_lake_ours(case: Case, proxy: FaultyProxy) -> None:
     manifest = case.export(S3Prefix(case.access(endpoint=proxy.endpoint), case.uri))
     assert len(manifest.files) == 2
     whole(case, manifest)
@@ -142,7 +140,7 @@ def test_a_bucket_of_others_is_written_with_their_credentials_and_the_lake_read_
 
 
 @pytest.mark.parametrize("single_put_bytes", [2**30, 0], ids=["one request", "pieces"])
-def test_every_object_is_encrypted_and_kept_as_the_profile_says(
+def test_objects_follow_encryption_and_storage_class_of_the_profile(
     case: Case, monkeypatch: pytest.MonkeyPatch, single_put_bytes: int, proxy: FaultyProxy
 ) -> None:
     monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", single_put_bytes)
@@ -157,9 +155,7 @@ def test_every_object_is_encrypted_and_kept_as_the_profile_says(
     assert case.uploads() == []
 
 
-def test_a_key_of_kms_is_asked_for_with_every_object_and_a_token_is_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kms_key_and_session_token_are_sent_with_every_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On moto, which remembers the key and accepts any token: SeaweedFS supports neither."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -195,7 +191,7 @@ def test_a_key_of_kms_is_asked_for_with_every_object_and_a_token_is_sent(
         ("nobody", PARTNER, "InvalidAccessKeyId", "the store does not know the credentials of profile them"),
     ],
 )
-def test_a_destination_that_cannot_be_written_is_refused_before_anything_is_read(
+def test_unwritable_destination_is_refused_before_reading(
     case: Case, key: str, bucket: str, refusal: str, advice: str
 ) -> None:
     to = S3Prefix(case.access(key), f"s3://{bucket}/{case.prefix}", profile="them")
@@ -207,7 +203,7 @@ def test_a_destination_that_cannot_be_written_is_refused_before_anything_is_read
     assert "there-is-none" not in buckets
 
 
-def test_a_wrong_secret_is_told_and_not_shown(case: Case) -> None:
+def test_wrong_secret_is_reported_but_not_shown(case: Case) -> None:
     wrong = dataclasses.replace(case.access(), secret_key="very-wrong", session_token="")
     error = fault_of(UserError, lambda: case.export(S3Prefix(wrong, case.uri), version=case.unread()))
     assert (error.code, error.detail["refusal"]) == ("DESTINATION_NOT_WRITABLE", "SignatureDoesNotMatch")
@@ -229,7 +225,7 @@ def test_a_wrong_secret_is_told_and_not_shown(case: Case) -> None:
     ],
     ids=lambda value: value.code if isinstance(value, Answer) else "",
 )
-def test_what_is_wrong_with_a_profile_is_said(case: Case, proxy: FaultyProxy, answer: Answer, advice: str) -> None:
+def test_fault_of_a_profile_is_reported(case: Case, proxy: FaultyProxy, answer: Answer, advice: str) -> None:
     proxy.fault = lambda _: answer
     to = S3Prefix(case.access(endpoint=proxy.endpoint), case.uri)
     error = fault_of(UserError, to.check)
@@ -237,12 +233,12 @@ def test_what_is_wrong_with_a_profile_is_said(case: Case, proxy: FaultyProxy, an
     assert advice in error.message
 
 
-def test_the_check_of_a_destination_leaves_nothing_there(case: Case) -> None:
+def test_destination_check_leaves_no_objects(case: Case) -> None:
     S3Prefix(case.access(), case.uri).check()
     assert (case.there(), case.uploads()) == ({}, [])
 
 
-def test_who_may_only_write_can_be_written_for_and_is_still_never_replaced(case: Case) -> None:
+def test_write_only_destination_works_and_is_never_overwritten(case: Case) -> None:
     to = S3Prefix(case.access("writer"), case.uri)
     manifest = case.export(to)
     whole(case, manifest)
@@ -256,7 +252,7 @@ def test_who_may_only_write_can_be_written_for_and_is_still_never_replaced(case:
 
 
 @pytest.mark.parametrize("foreign", [b"x" * 9, b"somebody's"], ids=["as long", "longer"])
-def test_an_object_of_others_that_has_a_name_of_ours_is_never_overwritten(case: Case, foreign: bytes) -> None:
+def test_foreign_object_is_never_overwritten(case: Case, foreign: bytes) -> None:
     identity = export_id()
     second = case.export(S3Prefix(case.access(), f"{case.uri}/elsewhere"), identity).files[1]
     for name in case.there():
@@ -268,7 +264,7 @@ def test_an_object_of_others_that_has_a_name_of_ours_is_never_overwritten(case: 
     assert case.there() == {second.key: foreign}
 
 
-def test_two_exports_to_one_prefix_do_not_touch_each_others_files(case: Case) -> None:
+def test_exports_to_one_prefix_keep_each_others_files(case: Case) -> None:
     to = S3Prefix(case.access(), case.uri)
     first = case.export(S3Prefix(case.access(), f"{case.uri}/other"))
     manifest = case.export(to)
@@ -287,7 +283,7 @@ def since(number: int, answer: Answer) -> Fault:
 
 @pytest.mark.parametrize("single_put_bytes", [2**30, 0], ids=["one request", "pieces"])
 @pytest.mark.parametrize("code", ["SlowDown", "ServiceUnavailable"])
-def test_a_store_that_fails_every_third_request_gets_the_whole_export(
+def test_intermittently_failing_store_gets_the_whole_export(
     case: Case, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, single_put_bytes: int, code: str
 ) -> None:
     monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", single_put_bytes)
@@ -307,7 +303,7 @@ def test_a_store_that_fails_every_third_request_gets_the_whole_export(
     ],
     ids=["credentials expire", "overloaded", "permission withdrawn"],
 )
-def test_a_store_that_fails_from_some_request_on_has_no_manifest_and_a_repeat_completes_it(
+def test_store_failing_midway_has_no_manifest_until_a_repeat(
     case: Case, proxy: FaultyProxy, answer: Answer, error: type[MusterError], code: str
 ) -> None:
     through = case.access(endpoint=proxy.endpoint)
@@ -329,7 +325,7 @@ def test_a_store_that_fails_from_some_request_on_has_no_manifest_and_a_repeat_co
             case.lake.s3.client().delete_object(Bucket=PARTNER, Key=f"{case.prefix}/{name}")
 
 
-def test_expired_credentials_are_told_with_what_to_do(case: Case, proxy: FaultyProxy) -> None:
+def test_expired_credentials_are_reported_with_the_remedy(case: Case, proxy: FaultyProxy) -> None:
     proxy.fault = since(4, Answer(status=400, code="ExpiredToken"))
     to = S3Prefix(case.access(endpoint=proxy.endpoint), case.uri, profile="them")
     error = fault_of(UserError, lambda: case.export(to))
@@ -337,7 +333,7 @@ def test_expired_credentials_are_told_with_what_to_do(case: Case, proxy: FaultyP
     assert secret_of("partner") not in f"{error} {error.as_record()}"
 
 
-def test_an_answer_that_is_lost_after_the_store_has_done_it_is_no_fault(case: Case, proxy: FaultyProxy) -> None:
+def test_lost_answer_of_a_completed_request_is_no_fault(case: Case, proxy: FaultyProxy) -> None:
     """The request is sent again, and then finds our own object."""
     through = case.access(endpoint=proxy.endpoint)
     case.export(S3Prefix(through, f"{case.uri}-clean"))
@@ -352,7 +348,7 @@ def test_an_answer_that_is_lost_after_the_store_has_done_it_is_no_fault(case: Ca
         assert listed == {f"{step}/{name}" for name in ("manifest.json", *(file.key for file in manifest.files))}
 
 
-def test_an_upload_that_the_store_knows_no_more_is_made_again_by_a_repeat(
+def test_multipart_upload_forgotten_by_the_store_is_repeated(
     case: Case, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The file distinguishes a completed upload with a lost answer from a cleaned up one."""
@@ -372,7 +368,7 @@ def test_an_upload_that_the_store_knows_no_more_is_made_again_by_a_repeat(
     assert case.there() == {"file-True": b"content", "file-False": b"content"}
 
 
-def test_a_store_that_is_not_there_or_says_nothing_is_an_outage(case: Case, proxy: FaultyProxy) -> None:
+def test_absent_or_silent_store_is_an_outage(case: Case, proxy: FaultyProxy) -> None:
     away = case.access(endpoint=f"http://127.0.0.1:{free_port()}")
     error = fault_of(RetriableError, lambda: case.export(S3Prefix(away, case.uri), version=case.unread()))
     assert error.code == "DESTINATION_UNAVAILABLE"
@@ -390,7 +386,7 @@ def test_a_store_that_is_not_there_or_says_nothing_is_an_outage(case: Case, prox
     assert case.there() == {}
 
 
-def test_without_any_credentials_there_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -401,7 +397,7 @@ def test_without_any_credentials_there_is_an_error_that_says_so(monkeypatch: pyt
     assert "the credentials of profile them were not found" in error.message
 
 
-def test_an_upload_in_pieces_that_fails_is_given_up(
+def test_failed_multipart_upload_is_aborted(
     case: Case, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", 0)
@@ -421,7 +417,7 @@ def test_an_upload_in_pieces_that_fails_is_given_up(
     assert case.uploads() == []
 
 
-def test_who_may_not_read_an_export_cannot_verify_it_and_is_told_why(case: Case, proxy: FaultyProxy) -> None:
+def test_verification_without_read_permission_names_the_cause(case: Case, proxy: FaultyProxy) -> None:
     case.export(S3Prefix(case.access(), case.uri))
     address = f"{case.uri}/manifest.json"
     for reached, error, code in (
@@ -443,7 +439,7 @@ def test_who_may_not_read_an_export_cannot_verify_it_and_is_told_why(case: Case,
         pass
 
 
-def test_the_server_of_these_tests_tells_its_users_apart(case: Case) -> None:
+def test_fake_store_distinguishes_users(case: Case) -> None:
     with pytest.raises(ClientError, match="AccessDenied"):
         case.access("partner").client().list_objects_v2(Bucket=BUCKET)
     client = boto3.client(

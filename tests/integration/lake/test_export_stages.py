@@ -52,7 +52,7 @@ def order_of(version: PinnedVersion, format_: ExportFormat = PARQUET) -> ExportO
     )
 
 
-def test_a_file_is_put_into_its_place_while_the_next_one_is_written(lake: Lake, version: PinnedVersion) -> None:  # noqa: F811
+def test_file_is_uploaded_while_the_next_is_written(lake: Lake, version: PinnedVersion) -> None:  # noqa: F811
     reported: list[int] = []
     changed = threading.Condition()
 
@@ -78,7 +78,7 @@ def test_a_file_is_put_into_its_place_while_the_next_one_is_written(lake: Lake, 
 
 
 @pytest.mark.parametrize("where", ["reading", "shaping", "writing", "putting", "interrupted"])
-def test_what_fails_in_a_stage_reaches_the_caller_and_leaves_neither_files_nor_threads(
+def test_stage_failure_reaches_the_caller_without_leaking_files_or_threads(
     lake: Lake,  # noqa: F811
     version: PinnedVersion,
     where: str,

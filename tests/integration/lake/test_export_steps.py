@@ -64,7 +64,7 @@ def sweep(exports: Exports, *, since: int | None = None, **later: float) -> None
     control_plane.ended_exports(exports.context).tick(now)
 
 
-def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Exports) -> None:
+def test_export_holds_its_version_until_the_manifest_exists(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     assert exports.held()
@@ -80,7 +80,7 @@ def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Export
     assert [t.state for t in history] == ["REGISTERED", "WRITING", "FINISHING", "READY"]
 
 
-def test_the_version_that_was_asked_for_is_exported_though_expiry_forgets_it(exports: Exports) -> None:
+def test_requested_version_is_exported_despite_expiry(exports: Exports) -> None:
     exports.publish("old", order="1")
     export = exports.at("WRITING", version=1)
     exports.publish("new", order="2")
@@ -90,7 +90,7 @@ def test_the_version_that_was_asked_for_is_exported_though_expiry_forgets_it(exp
     assert exports.expire(exports.vip, versions=1, days=0).versions == (1,)
 
 
-def test_a_version_that_expires_before_it_is_held_is_a_user_error(exports: Exports) -> None:
+def test_version_expired_before_its_hold_is_a_user_error(exports: Exports) -> None:
     exports.publish("old", order="1")
     export = exports.register(version=1)
     exports.publish("new", order="2")
@@ -98,7 +98,7 @@ def test_a_version_that_expires_before_it_is_held_is_a_user_error(exports: Expor
     assert error_of(exports.run(export)) == "NO_SUCH_VERSION"
 
 
-def test_the_current_version_is_the_one_at_registration_and_as_of_finds_older_ones(exports: Exports) -> None:
+def test_current_version_is_fixed_at_registration_and_as_of_finds_older_ones(exports: Exports) -> None:
     exports.publish("first", order="1")
     export = exports.register()
     exports.publish("second", order="2")
@@ -109,7 +109,7 @@ def test_the_current_version_is_the_one_at_registration_and_as_of_finds_older_on
     assert error_of(exports.register(as_of="yesterday")) == "BAD_TIME"
 
 
-def test_a_version_that_was_current_and_is_forgotten_is_not_taken_for_an_older_one_that_is_held(
+def test_expired_current_version_is_not_replaced_by_an_older_held_one(
     exports: Exports,
 ) -> None:
     for day in (1, 2, 3, 4):
@@ -132,14 +132,14 @@ def test_a_delta_holds_both_versions(exports: Exports) -> None:
     assert error_of(exports.run(exports.register(delta_from=7))) == "NO_SUCH_VERSION"
 
 
-def test_an_audience_without_members_is_a_manifest_without_files(exports: Exports) -> None:
+def test_empty_audience_exports_a_manifest_without_files(exports: Exports) -> None:
     exports.publish()
     export = exports.run(exports.register())
     assert (export.state, exports.files(str(export.request["to"]))) == ("READY", ["manifest.json"])
 
 
 @pytest.mark.parametrize("state", LIVE)
-def test_a_step_that_runs_twice_changes_nothing(exports: Exports, state: str) -> None:
+def test_repeated_export_step_changes_nothing(exports: Exports, state: str) -> None:
     exports.publish(*USERS)
     export = exports.at(state)
     handler = {"REGISTERED": "plan_export", "WRITING": "write_export_group", "FINISHING": "finish_export"}[state]
@@ -153,7 +153,7 @@ def test_a_step_that_runs_twice_changes_nothing(exports: Exports, state: str) ->
 
 
 @pytest.mark.parametrize("when", ["before the first file", "after the first file", "at the end"])
-def test_a_group_whose_writer_dies_is_written_again_with_the_same_bytes(
+def test_group_of_a_dead_writer_is_rewritten_with_equal_bytes(
     exports: Exports, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exports.publish(*USERS)
@@ -183,7 +183,7 @@ def test_a_group_whose_writer_dies_is_written_again_with_the_same_bytes(
     assert [g.attempt for g in exports.context.exports.groups(export.job_id)] == [2, 1, 1, 1]
 
 
-def test_a_group_that_is_given_up_fails_the_export_with_its_cause_and_leaves_nothing(exports: Exports) -> None:
+def test_abandoned_group_fails_the_export_and_leaves_no_files(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     exports.step(export, "write_export_group", number="0")
@@ -198,7 +198,7 @@ def test_a_group_that_is_given_up_fails_the_export_with_its_cause_and_leaves_not
     assert (exports.files(str(export.request["to"])), exports.held()) == ([], False)
 
 
-def test_a_group_that_nobody_wrote_is_not_passed_over(exports: Exports) -> None:
+def test_unwritten_group_is_not_skipped(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     for number in "013":
@@ -207,7 +207,7 @@ def test_a_group_that_nobody_wrote_is_not_passed_over(exports: Exports) -> None:
         exports.step(export, "finish_export")
 
 
-def test_a_user_error_of_one_group_spares_the_others_the_work(exports: Exports) -> None:
+def test_user_error_of_a_group_stops_the_others(exports: Exports) -> None:
     exports.publish(*USERS, "=1+1")
     refuse = {"name": "csv", "null_token": "", "formulas": "refuse"}
     export = exports.at("WRITING", format=exports.request().format.from_record(refuse))
@@ -219,7 +219,7 @@ def test_a_user_error_of_one_group_spares_the_others_the_work(exports: Exports) 
     assert exports.files(str(export.request["to"])) == []
 
 
-def test_files_that_lost_a_member_get_no_manifest(exports: Exports) -> None:
+def test_files_without_a_member_get_no_manifest(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     exports.write(export)
@@ -233,7 +233,7 @@ def test_files_that_lost_a_member_get_no_manifest(exports: Exports) -> None:
 
 
 @pytest.mark.parametrize("state", LIVE)
-def test_an_execution_that_the_export_does_not_belong_to_is_sent_to_its_end(exports: Exports, state: str) -> None:
+def test_execution_of_another_export_ends(exports: Exports, state: str) -> None:
     exports.publish(*USERS)
     export = exports.at(state)
     other = exports.context.engine.execution_arn("other", EXPORT_MACHINE)
@@ -281,7 +281,7 @@ def test_cancel_at_every_step(exports: Exports, state: str) -> None:
     assert code_of(lambda: exports.context.export_jobs.retry(again)) == "NOT_RETRIABLE"
 
 
-def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_superfluous_writer_stops(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     monkeypatch.setattr("orchestration.kinds.export.heartbeat.HEARTBEAT_S", 0.01)
@@ -301,7 +301,7 @@ def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatc
 
 
 @pytest.mark.parametrize("state", ["WRITING", "FINISHING"])
-def test_an_audience_that_is_deleted_meanwhile_ends_the_export(exports: Exports, state: str) -> None:
+def test_deleted_audience_ends_the_export(exports: Exports, state: str) -> None:
     exports.publish(*USERS)
     export = exports.at(state)
     exports.context.versions.drop(ref_of(exports.vip))
@@ -311,9 +311,7 @@ def test_an_audience_that_is_deleted_meanwhile_ends_the_export(exports: Exports,
     assert exports.files(str(export.request["to"])) == []
 
 
-def test_an_audience_that_is_deleted_under_its_writer_is_no_fault_of_the_lake(
-    exports: Exports, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_audience_deleted_during_writing_is_not_a_lake_fault(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     write = write_files
@@ -327,7 +325,7 @@ def test_an_audience_that_is_deleted_under_its_writer_is_no_fault_of_the_lake(
     assert (export.state, error_of(export)) == ("FAILED", "AUDIENCE_DELETED")
 
 
-def test_of_two_exports_to_one_place_the_later_is_refused_while_the_earlier_writes(exports: Exports) -> None:
+def test_later_export_to_one_destination_is_refused_while_the_earlier_writes(exports: Exports) -> None:
     exports.publish(*USERS)
     first = exports.at("WRITING")
     to = str(first.request["to"])
@@ -339,9 +337,7 @@ def test_of_two_exports_to_one_place_the_later_is_refused_while_the_earlier_writ
     assert exports.users(to) == sorted(USERS)
 
 
-def test_of_two_exports_that_raced_to_one_place_one_has_the_manifest_and_the_other_leaves_nothing(
-    exports: Exports, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_of_two_racing_exports_has_the_manifest(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     exports.publish(*USERS)
     monkeypatch.setattr(plan, "_require_alone", lambda *_: None)
     first, place = exports.at("WRITING"), {}
@@ -355,7 +351,7 @@ def test_of_two_exports_that_raced_to_one_place_one_has_the_manifest_and_the_oth
     assert exports.manifest(to)["export"] == second.job_id
 
 
-def test_a_manifest_whose_answer_was_lost_is_found_again(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manifest_with_a_lost_answer_is_found(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     exports.publish(*USERS)
     export = exports.at("FINISHING")
     move = exports.context.exports.move
@@ -386,7 +382,7 @@ def with_manifest(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> Export:
     return export
 
 
-def test_an_export_whose_manifest_is_there_is_ready_though_its_audience_is_deleted_before_that_is_said(
+def test_export_with_a_manifest_is_ready_despite_a_deleted_audience(
     exports: Exports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exports.publish(*USERS)
@@ -399,7 +395,7 @@ def test_an_export_whose_manifest_is_there_is_ready_though_its_audience_is_delet
 
 
 @pytest.mark.parametrize("readable", [True, False])
-def test_files_of_a_manifest_that_is_there_stay_whatever_the_export_ended_with(
+def test_files_of_an_existing_manifest_are_kept_in_any_final_state(
     exports: Exports, *, readable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exports.publish(*USERS)
@@ -413,7 +409,7 @@ def test_files_of_a_manifest_that_is_there_stay_whatever_the_export_ended_with(
     assert not exports.held()
 
 
-def test_files_of_an_export_that_a_restored_catalog_takes_for_unfinished_stay(exports: Exports) -> None:
+def test_files_of_an_export_unfinished_in_a_restored_catalog_are_kept(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     exports.run(export)
@@ -430,9 +426,7 @@ def test_files_of_an_export_that_a_restored_catalog_takes_for_unfinished_stay(ex
     ("state", "status"),
     [*((state, None) for state in LIVE), *(("WRITING", status) for status in ("FAILED", "TIMED_OUT", "SUCCEEDED"))],
 )
-def test_an_export_whose_execution_was_lost_goes_on_in_a_new_one(
-    exports: Exports, state: str, status: str | None
-) -> None:
+def test_lost_export_execution_is_replaced(exports: Exports, state: str, status: str | None) -> None:
     exports.publish(*USERS)
     export = exports.at(state)
     if status is None:
@@ -446,9 +440,7 @@ def test_an_export_whose_execution_was_lost_goes_on_in_a_new_one(
 
 
 @pytest.mark.parametrize("state", LIVE)
-def test_an_export_whose_execution_was_stopped_is_cancelled_unless_its_manifest_may_be_there(
-    exports: Exports, state: str
-) -> None:
+def test_stopped_export_execution_cancels_unless_a_manifest_is_possible(exports: Exports, state: str) -> None:
     exports.publish(*USERS)
     export = exports.at(state)
     exports.workflow.stop_execution(executionArn=str(export.execution), error="Ops", cause="why")
@@ -462,7 +454,7 @@ def test_an_export_whose_execution_was_stopped_is_cancelled_unless_its_manifest_
         assert "EXECUTION_STOPPED" in str(exports.context.exports.history(export.job_id)[-1].cause)
 
 
-def test_a_group_without_a_heartbeat_gets_the_export_a_new_execution(exports: Exports) -> None:
+def test_group_without_a_heartbeat_replaces_the_execution(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     begun = now_ms()
@@ -479,7 +471,7 @@ def test_a_group_without_a_heartbeat_gets_the_export_a_new_execution(exports: Ex
 
 
 @pytest.mark.parametrize("late", ["its writer", "its execution"])
-def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
+def test_failure_reported_by_an_older_execution_is_ignored(
     exports: Exports, late: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exports.publish(*USERS)
@@ -502,7 +494,7 @@ def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
     assert exports.users(str(export.request["to"])) == sorted(USERS)
 
 
-def test_a_file_that_a_frozen_writer_brings_after_the_sweep_is_removed_an_hour_later(exports: Exports) -> None:
+def test_file_of_a_frozen_writer_is_removed_by_the_second_sweep(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     exports.step(export, "write_export_group", number="0")
@@ -521,7 +513,7 @@ def test_a_file_that_a_frozen_writer_brings_after_the_sweep_is_removed_an_hour_l
     assert exports.context.exports.to_sweep(now_ms() + 9 * HOUR_MS, after_ms=5_000, again_after_ms=HOUR_MS) == []
 
 
-def test_exports_whose_destination_is_away_are_in_nobodys_way(
+def test_exports_with_an_unreachable_destination_block_no_others(
     exports: Exports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exports.publish(*USERS)
@@ -543,7 +535,7 @@ def test_exports_whose_destination_is_away_are_in_nobodys_way(
     assert [tried.count(export.job_id) for export in (*away, here)] == [2, 2, 1]
 
 
-def test_the_sweeper_waits_for_no_destination(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweeper_does_not_wait_for_destinations(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     """It shares a thread with the answers to task tokens, and a silent destination takes minutes."""
     exports.publish(*USERS)
     export = exports.at("WRITING")
@@ -556,9 +548,7 @@ def test_the_sweeper_waits_for_no_destination(exports: Exports, monkeypatch: pyt
     sweep_jobs(exports.context, now_ms() + 60_000)
 
 
-def test_a_version_that_is_held_for_nobody_is_found_and_released(
-    exports: Exports, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_orphaned_hold_is_found_and_released(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     exports.publish(*USERS)
     monkeypatch.setattr(type(exports.context.objects), "list", lambda *_: [])
     live = exports.at("WRITING")
@@ -574,7 +564,7 @@ def test_a_version_that_is_held_for_nobody_is_found_and_released(
     assert exports.context.versions.leaseholders(ref_of(exports.vip)) == {live.job_id}
 
 
-def test_an_export_that_never_ends_is_ended(exports: Exports) -> None:
+def test_endless_export_is_ended(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     sweep(exports, seconds=MAX_JOB_AGE_S + 60)
@@ -594,7 +584,7 @@ def test_an_export_that_never_ends_is_ended(exports: Exports) -> None:
         ({"to": "kafka://topic", "profile": "partner"}, "BAD_DESTINATION"),
     ],
 )
-def test_what_cannot_be_exported_is_a_failed_export_that_its_customer_sees(
+def test_impossible_export_is_a_failed_export_visible_to_its_customer(
     exports: Exports, changes: dict[str, Any], code: str
 ) -> None:
     exports.publish(*USERS)
@@ -625,7 +615,7 @@ def test_what_cannot_be_exported_is_a_failed_export_that_its_customer_sees(
     ],
     ids=json.dumps,
 )
-def test_rubbish_as_an_input_is_refused(exports: Exports, rubbish: Any) -> None:
+def test_malformed_export_input_is_refused(exports: Exports, rubbish: Any) -> None:
     if isinstance(rubbish, dict) and isinstance(rubbish.get("export"), dict):
         record = {**exports.request().as_record(), **rubbish["export"]}
         rubbish = {"export": record}
@@ -634,7 +624,7 @@ def test_rubbish_as_an_input_is_refused(exports: Exports, rubbish: Any) -> None:
     assert exports.context.exports.search() == []
 
 
-def test_more_groups_than_a_state_may_be_given_are_refused(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_beyond_the_state_limit_are_refused(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     exports.publish(*USERS)
     monkeypatch.setattr(plan, "GROUPS_MAX", 3)
     assert error_of(exports.run(exports.register())) == "TOO_MANY_GROUPS"
@@ -642,7 +632,7 @@ def test_more_groups_than_a_state_may_be_given_are_refused(exports: Exports, mon
     assert len(json.dumps([item] * records.GROUPS_MAX)) < 256 * 1024
 
 
-def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_name(exports: Exports) -> None:
+def test_submission_checks_names_and_starts_one_execution(exports: Exports) -> None:
     request = exports.request()
     exports.context.export_jobs.submit(request)
     assert json.loads(exports.workflow.started[-1]) == {"export": request.as_record()}
@@ -661,7 +651,7 @@ def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_n
     assert code_of(lambda: exports.context.export_jobs.cancel(JobId("0" * 26))) == "UNKNOWN_EXPORT"
 
 
-def test_an_export_that_holds_nothing_cannot_be_carried_out(exports: Exports) -> None:
+def test_export_without_a_hold_is_refused(exports: Exports) -> None:
     export = exports.register(version=9)
     with pytest.raises(MusterError, match="NOTHING_HELD"):
         order_of(exports.context.versions, export, request_of(export))
@@ -681,9 +671,7 @@ def received(topic: InMemoryTopicLog) -> dict[str, list[str]]:
     return {export_id: sorted(row[0] for _, row in changes) for export_id, changes in done.items()}
 
 
-def test_a_topic_gets_the_version_between_markers_whatever_is_repeated(
-    exports: Exports, topic: InMemoryTopicLog
-) -> None:
+def test_topic_gets_the_version_between_markers_despite_repetitions(exports: Exports, topic: InMemoryTopicLog) -> None:
     exports.publish(*USERS)
     export = exports.at("REGISTERED", to="kafka://members")
     for handler in ("plan_export", "plan_export"):
@@ -709,7 +697,7 @@ def test_a_topic_gets_a_delta(exports: Exports, topic: InMemoryTopicLog) -> None
     assert received(topic) == {export.job_id: sorted([*USERS[:10], "new"])}
 
 
-def test_chunks_that_lost_a_member_get_no_end(exports: Exports, topic: InMemoryTopicLog) -> None:
+def test_chunks_without_a_member_get_no_end_marker(exports: Exports, topic: InMemoryTopicLog) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING", to="kafka://members")
     exports.write(export)
@@ -721,7 +709,7 @@ def test_chunks_that_lost_a_member_get_no_end(exports: Exports, topic: InMemoryT
     assert received(topic) == {}
 
 
-def test_receivers_of_a_topic_are_told_that_an_export_was_cancelled(exports: Exports, topic: InMemoryTopicLog) -> None:
+def test_cancelled_topic_export_sends_an_abort(exports: Exports, topic: InMemoryTopicLog) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING", to="kafka://members")
     exports.step(export, "write_export_group", number="0")
@@ -748,14 +736,14 @@ def test_receivers_of_a_topic_are_told_that_an_export_was_cancelled(exports: Exp
         ({"to": "kafka://members", "shape": ExportShape(partition_by=("country",))}, "BAD_FORMAT"),
     ],
 )
-def test_what_no_topic_is_sent_is_refused_first(exports: Exports, changes: dict[str, Any], code: str) -> None:
+def test_export_impossible_on_a_topic_is_refused_first(exports: Exports, changes: dict[str, Any], code: str) -> None:
     exports.publish(*USERS)
     given = {"format": ExportFormat(format="parquet"), **changes}
     assert error_of(exports.register(**given)) == code
     assert code_of(lambda: exports.context.export_jobs.submit(exports.request(**given))) == code
 
 
-def test_a_group_that_is_sent_without_a_plan_is_a_fault_of_ours(exports: Exports, topic: InMemoryTopicLog) -> None:
+def test_unplanned_group_is_an_internal_error(exports: Exports, topic: InMemoryTopicLog) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING", to="kafka://members")
     exports.context.exports.put(export.job_id, topic_partitions=None)

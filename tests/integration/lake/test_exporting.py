@@ -149,9 +149,7 @@ def lake(s3: S3Access, tmp_path: Path) -> Lake:
 
 @pytest.mark.parametrize("format_", FORMATS, ids=name_of)
 @pytest.mark.parametrize("where", ["local", "s3"])
-def test_an_export_of_naughty_values_verifies_and_reads_back_as_the_version(
-    lake: Lake, format_: ExportFormat, where: str
-) -> None:
+def test_export_of_unusual_values_verifies_and_round_trips(lake: Lake, format_: ExportFormat, where: str) -> None:
     version = lake.publish(naughty_rows(), KINDS, "1")
     to = str(lake.folder / "out") if where == "local" else f"s3://{BUCKET}/exports/{new_id()}"
     made = lake.export(version, format_, to)
@@ -166,7 +164,7 @@ def test_an_export_of_naughty_values_verifies_and_reads_back_as_the_version(
         assert (found.rejects, len(found.rows)) == ([], len(NAUGHTY))
 
 
-def test_the_manifest_of_a_snapshot_has_the_hash_of_its_rule(lake: Lake) -> None:
+def test_snapshot_manifest_contains_the_rule_hash(lake: Lake) -> None:
     version = lake.publish([{"user_id": "ann"}], RowSchema(), "1")
     to = str(lake.folder / "out")
     rule = SegmentRule(segment=AudienceName("buyers"), rule_version=2, rule_hash="ab" * 32, as_of=AT)
@@ -176,7 +174,7 @@ def test_the_manifest_of_a_snapshot_has_the_hash_of_its_rule(lake: Lake) -> None
     assert lake.export(version, FORMATS[0], to + "-of-a-file").rule_hash is None
 
 
-def test_a_large_version_becomes_files_of_about_the_target_size_that_duckdb_reads(lake: Lake) -> None:
+def test_large_version_is_split_near_the_target_size(lake: Lake) -> None:
     rows = [{"user_id": f"user-{n:07d}"} for n in range(200_000)]
     version = lake.publish(rows, RowSchema(), "1")
     to = lake.folder / "out"
@@ -188,7 +186,7 @@ def test_a_large_version_becomes_files_of_about_the_target_size_that_duckdb_read
     assert counted == (200_000,)
 
 
-def test_a_delta_leads_from_its_base_to_its_version(lake: Lake) -> None:
+def test_delta_turns_its_base_into_its_version(lake: Lake) -> None:
     kept = [{"user_id": f"k{n}", "share": 0.5} for n in range(50)]
     schema = RowSchema(columns=(Column(name="share", type="double"),))
     base = lake.publish([*kept, {"user_id": "gone", "share": None}, {"user_id": "zero", "share": 0.0}], schema, "1")
@@ -205,7 +203,7 @@ def test_a_delta_leads_from_its_base_to_its_version(lake: Lake) -> None:
     assert manifest.delta.digest - manifest.total("removed") + manifest.total("added") == new.info.digest
 
 
-def test_a_delta_between_equal_versions_and_an_export_of_nobody_have_no_files(lake: Lake) -> None:
+def test_empty_delta_and_empty_export_have_no_files(lake: Lake) -> None:
     first = lake.publish([{"user_id": "u"}], RowSchema(), "1")
     second = lake.publish([{"user_id": "u"}], RowSchema(), "2")
     assert lake.export(second, FORMATS[0], str(lake.folder / "d"), base=first).files == ()
@@ -233,7 +231,7 @@ def test_two_versions_are_compared_value_by_value(lake: Lake) -> None:
     assert repr(rest.changes[0].columns) == "{'share': (0.0, -0.0)}"
 
 
-def test_changed_members_are_named_with_their_earlier_and_later_values(lake: Lake) -> None:
+def test_changed_members_are_listed_with_both_values(lake: Lake) -> None:
     schema = RowSchema(columns=tuple(Column(name=f"a_{kind}", type=kind) for kind in get_args(ColumnType)))
     seen, born = datetime(2026, 11, 25, 9, 0, 0, 1, tzinfo=UTC), date(1990, 2, 28)
     full = {"string": "x" * 300, "long": 2**60, "double": math.nan, "boolean": True, "date": born, "timestamp": seen}
@@ -251,7 +249,7 @@ def test_changed_members_are_named_with_their_earlier_and_later_values(lake: Lak
     assert change.columns == {column.name: (None, shown[column.type]) for column in schema.columns}
 
 
-def test_readers_side_by_side_spill_into_folders_of_their_own(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_readers_spill_into_separate_folders(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """DuckDB gives its files fixed names: two connections with one folder would overwrite each other's."""
     version = lake.publish([{"user_id": f"user-{n}"} for n in range(100)], RowSchema(), "1")
     given: list[Path] = []
@@ -273,7 +271,7 @@ def test_readers_side_by_side_spill_into_folders_of_their_own(lake: Lake, monkey
     assert list(bounds.temp_directory.iterdir()) == []
 
 
-def test_a_delta_between_versions_with_other_columns_is_refused(lake: Lake) -> None:
+def test_delta_between_versions_with_different_columns_is_refused(lake: Lake) -> None:
     base = lake.publish([{"user_id": "u"}], RowSchema(), "1")
     other = dataclasses.replace(base, info=dataclasses.replace(base.info, row_schema=KINDS))
     assert code_of(UserError, lambda: lake.export(base, FORMATS[0], str(lake.folder / "x"), base=other)) == (
@@ -282,7 +280,7 @@ def test_a_delta_between_versions_with_other_columns_is_refused(lake: Lake) -> N
 
 
 @pytest.mark.parametrize("format_", FORMATS, ids=name_of)
-def test_the_same_export_twice_has_the_same_bytes(lake: Lake, format_: ExportFormat) -> None:
+def test_repeated_export_has_equal_bytes(lake: Lake, format_: ExportFormat) -> None:
     version = lake.publish(naughty_rows(), KINDS, "1")
     identity = new_id()
     for to in ("a", "b"):
@@ -299,7 +297,7 @@ def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
 
 
 @pytest.mark.parametrize("where", ["local", "s3"])
-def test_an_export_is_never_replaced_and_the_loser_of_a_race_takes_its_files_back(
+def test_export_is_never_replaced_and_the_losing_racer_removes_its_files(
     lake: Lake, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = lake.publish(naughty_rows(), KINDS, "1")
@@ -319,7 +317,7 @@ def test_an_export_is_never_replaced_and_the_loser_of_a_race_takes_its_files_bac
     assert names == {"manifest.json", first.files[0].key}
 
 
-def test_files_that_do_not_come_to_the_digest_of_the_version_get_no_manifest(lake: Lake) -> None:
+def test_files_with_another_digest_get_no_manifest(lake: Lake) -> None:
     version = lake.publish(naughty_rows(), KINDS, "1")
     lying = dataclasses.replace(
         version,
@@ -329,7 +327,7 @@ def test_files_that_do_not_come_to_the_digest_of_the_version_get_no_manifest(lak
     assert list((lake.folder / "out").iterdir()) == []
 
 
-def test_a_manifest_that_no_receiver_would_read_is_not_written(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_manifest_is_not_written(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     version = lake.publish([{"user_id": f"u{n}"} for n in range(20)], RowSchema(), "1")
     monkeypatch.setattr("connectors.sinks.exporting.MAX_MANIFEST_BYTES", 1_000)
     act = lambda: lake.export(version, FORMATS[0], str(lake.folder / "out"), target_bytes=1)  # noqa: E731
@@ -337,7 +335,7 @@ def test_a_manifest_that_no_receiver_would_read_is_not_written(lake: Lake, monke
     assert list((lake.folder / "out").iterdir()) == []
 
 
-def test_a_receiver_without_room_is_told_where(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_destination_disk_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     version = lake.publish([{"user_id": "u"}], RowSchema(), "1")
     to = f"s3://{BUCKET}/exports/{new_id()}"
     lake.export(version, FORMATS[0], to)
@@ -351,7 +349,7 @@ def test_a_receiver_without_room_is_told_where(lake: Lake, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RetriableError("LAKE_UNAVAILABLE", "gone")], ids=repr)
 @pytest.mark.parametrize("whole", [False, True])
-def test_an_export_that_is_interrupted_takes_its_files_back_unless_its_manifest_is_there(
+def test_interrupted_export_removes_its_files_unless_its_manifest_exists(
     lake: Lake, error: BaseException, *, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = lake.publish([{"user_id": f"u{n}"} for n in range(20)], RowSchema(), "1")
@@ -370,7 +368,7 @@ def test_an_export_that_is_interrupted_takes_its_files_back_unless_its_manifest_
     assert not whole or lake.check(str(lake.folder / "out"))[1] is None
 
 
-def test_values_that_a_format_cannot_hold_are_refused(lake: Lake) -> None:
+def test_values_unsupported_by_a_format_are_refused(lake: Lake) -> None:
     version = lake.publish(
         [{"user_id": "u", "note": "\\N"}, {"user_id": "=1", "note": ""}], RowSchema(columns=(Column(name="note"),)), "1"
     )
@@ -397,9 +395,7 @@ def test_values_that_a_format_cannot_hold_are_refused(lake: Lake) -> None:
         ("timestamp", datetime(2026, 11, 25, tzinfo=UTC), "2026-11-25T00:00:00.000000Z"),
     ],
 )
-def test_a_value_of_any_type_that_is_written_as_the_null_token_is_refused(
-    lake: Lake, type_: ColumnType, value: object, token: str
-) -> None:
+def test_value_written_as_the_null_token_is_refused(lake: Lake, type_: ColumnType, value: object, token: str) -> None:
     schema = RowSchema(columns=(Column(name="value", type=type_),))
     version = lake.publish([{"user_id": "u", "value": value}, {"user_id": "v", "value": None}], schema, "1")
     taken = ExportFormat(format="csv", null_token=token)
@@ -412,7 +408,7 @@ def test_an_id_without_room_for_an_apostrophe_is_refused(lake: Lake) -> None:
     assert code_of(UserError, lambda: lake.export(version, escaping, str(lake.folder / "out"))) == "ID_TOO_LONG"
 
 
-def test_a_row_that_no_import_would_take_is_named(lake: Lake) -> None:
+def test_row_that_no_import_accepts_is_named(lake: Lake) -> None:
     version = lake.publish([{"user_id": "u1"}, {"user_id": "u2"}], RowSchema(), "1")
     manifest = lake.export(version, ExportFormat(format="csv", null_token=""), str(lake.folder / "out"))
     file, path = lake.folder / "out" / manifest.files[0].key, lake.folder / "out" / "manifest.json"
@@ -433,9 +429,7 @@ def test_a_row_that_no_import_would_take_is_named(lake: Lake) -> None:
     ],
     ids=["changed", "added", "lost"],
 )
-def test_a_file_that_was_changed_is_named_with_what_differs(
-    lake: Lake, damage: Callable[[str], str], what: str
-) -> None:
+def test_changed_file_is_named_with_the_difference(lake: Lake, damage: Callable[[str], str], what: str) -> None:
     schema = RowSchema(columns=(Column(name="n", type="long"),))
     version = lake.publish([{"user_id": f"u{n}", "n": n} for n in range(5)], schema, "1")
     manifest = lake.export(version, ExportFormat(format="csv", null_token=""), str(lake.folder / "out"))
@@ -446,7 +440,7 @@ def test_a_file_that_was_changed_is_named_with_what_differs(
     assert (difference.key, difference.what) == (file.name, what)
 
 
-def test_a_forged_manifest_is_found_out_by_the_rows(lake: Lake) -> None:
+def test_forged_manifest_is_detected_by_the_rows(lake: Lake) -> None:
     """Bytes and hash are forged to match, but the rows still differ from their digest."""
     schema = RowSchema(columns=(Column(name="n", type="long"),))
     version = lake.publish([{"user_id": f"u{n}", "n": n} for n in range(5)], schema, "1")
@@ -465,7 +459,7 @@ def test_a_forged_manifest_is_found_out_by_the_rows(lake: Lake) -> None:
     ("field", "value"),
     [("rows", 4), ("bytes", 1), ("min", "a"), ("max", "z"), ("sha256", "0" * 64)],
 )
-def test_a_line_of_a_forged_manifest_is_found_out_by_receivers_too(lake: Lake, field: str, value: object) -> None:
+def test_forged_manifest_line_is_detected_by_receivers(lake: Lake, field: str, value: object) -> None:
     version = lake.publish([{"user_id": f"u{n}"} for n in range(5)], RowSchema(), "1")
     lake.export(version, ExportFormat(format="csv", null_token=""), str(lake.folder / "out"))
     path = lake.folder / "out" / "manifest.json"
@@ -476,13 +470,13 @@ def test_a_line_of_a_forged_manifest_is_found_out_by_receivers_too(lake: Lake, f
     assert "differ" in str(receivers_check()(str(path)))
 
 
-def test_a_long_text_is_no_fault_to_receivers(lake: Lake) -> None:
+def test_long_text_is_accepted_by_receivers(lake: Lake) -> None:
     version = lake.publish([{"user_id": "u", "note": "x" * 200_000}], RowSchema(columns=(Column(name="note"),)), "1")
     lake.export(version, ExportFormat(format="csv", null_token=""), str(lake.folder / "out"))
     assert receivers_check()(str(lake.folder / "out" / "manifest.json")) is None
 
 
-def test_a_file_that_is_gone_is_named(lake: Lake) -> None:
+def test_missing_file_is_named(lake: Lake) -> None:
     version = lake.publish([{"user_id": "u"}], RowSchema(), "1")
     manifest = lake.export(version, FORMATS[0], str(lake.folder / "out"))
     (lake.folder / "out" / manifest.files[0].key).unlink()
@@ -491,7 +485,7 @@ def test_a_file_that_is_gone_is_named(lake: Lake) -> None:
     assert (difference.key, difference.what) == (manifest.files[0].key, "file")
 
 
-def test_a_finished_export_can_be_finished_again_and_one_of_another_id_cannot(lake: Lake) -> None:
+def test_finished_export_can_be_finished_again_only_under_its_id(lake: Lake) -> None:
     """The end was written, but the job died before it could record that."""
     version = lake.publish([{"user_id": "u"}, {"user_id": "v"}], RowSchema(), "1")
     order = ExportOrder(
@@ -513,7 +507,7 @@ def test_a_finished_export_can_be_finished_again_and_one_of_another_id_cannot(la
     assert code_of(UserError, lambda: require_free(other, to)) == "DESTINATION_EXISTS"
 
 
-def test_a_delta_that_does_not_fit_into_memory_is_made_in_slices_with_the_same_rows(lake: Lake) -> None:
+def test_delta_beyond_memory_is_computed_in_slices(lake: Lake) -> None:
     rows = [{"user_id": f"user-{n}", "share": n / 3} for n in range(3_000)]
     schema = RowSchema(columns=(Column(name="share", type="double"),))
     base = lake.publish(rows[:2_000], schema, "1")
@@ -537,7 +531,7 @@ def test_a_delta_that_does_not_fit_into_memory_is_made_in_slices_with_the_same_r
     assert [len(change) for change in found[0]] == [1_000 + changed, 1_000 + changed]
 
 
-def test_a_delta_of_versions_that_were_cut_alike_is_made_partition_by_partition(lake: Lake) -> None:
+def test_delta_of_equally_partitioned_versions_is_computed_by_partition(lake: Lake) -> None:
     rows = [{"user_id": f"user-{n}"} for n in range(3_000)]
     base = lake.publish(rows[:2_000], RowSchema(), "1")
     new = lake.publish(rows[1_000:], RowSchema(), "2")

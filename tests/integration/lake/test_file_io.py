@@ -33,9 +33,7 @@ def without_collector() -> Iterator[None]:
     gc.enable()
 
 
-def test_tables_that_are_loaded_again_and_again_open_no_more_connections(
-    catalog: LakeCatalog, without_collector: None
-) -> None:
+def test_repeatedly_loaded_tables_reuse_connections(catalog: LakeCatalog, without_collector: None) -> None:
     namespace = new_id()
     catalog.ensure_namespace(namespace)
     table = catalog.sql_catalog.create_table((namespace, "t"), pa.schema([("n", pa.int64())]))
@@ -47,7 +45,7 @@ def test_tables_that_are_loaded_again_and_again_open_no_more_connections(
     assert sql_catalog[-1] - sql_catalog[0] < TIMES / 2, sql_catalog
 
 
-def test_a_file_that_is_deleted_leaves_no_folder_behind(catalog: LakeCatalog, s3: S3Access) -> None:
+def test_deleted_file_leaves_no_folder(catalog: LakeCatalog, s3: S3Access) -> None:
     prefix = f"deleted/{new_id()}/metadata"
     files: Any = catalog.sql_catalog._load_file_io()
     for name in ("a", "b"):
@@ -59,7 +57,7 @@ def test_a_file_that_is_deleted_leaves_no_folder_behind(catalog: LakeCatalog, s3
     assert list(list_objects(s3.client(), BUCKET, prefix)) == []
 
 
-def test_a_store_that_is_away_is_an_error_of_files(catalog: LakeCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_store_is_an_os_error(catalog: LakeCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """pyiceberg deletes after a commit, and ignores file errors there: any other error would fail the commit."""
     monkeypatch.setattr("connectors.lake.file_io.delete_objects", refuse)
     with pytest.raises(OSError, match="was not deleted"):
@@ -70,7 +68,7 @@ def refuse(*_: object) -> None:
     raise EndpointConnectionError(endpoint_url="http://away")
 
 
-def test_tables_of_other_stores_have_file_systems_of_their_own(catalog: LakeCatalog) -> None:
+def test_tables_of_other_stores_have_separate_file_systems(catalog: LakeCatalog) -> None:
     here = {"s3.endpoint": "http://127.0.0.1:1", "s3.region": "us-east-1"}
     there = here | {"s3.region": "eu-west-1"}
     found: list[Any] = [

@@ -80,7 +80,7 @@ def _lose_connection() -> None:
 
 
 @pytest.mark.parametrize("carried_over", [False, True])
-def test_what_earlier_versions_removed_is_not_listed_again(
+def test_files_removed_by_earlier_versions_are_not_listed(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch, *, carried_over: bool
 ) -> None:
     """Also in a table whose manifests pyiceberg has carried over, as releases before did."""
@@ -97,7 +97,7 @@ def test_what_earlier_versions_removed_is_not_listed_again(
     assert sorted(members_of(store, s3, ref, Version(5))) == ["ann", "bob"]
 
 
-def test_a_commit_whose_answer_is_lost_is_found_again(
+def test_commit_with_a_lost_answer_is_found(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = audience()
@@ -109,7 +109,7 @@ def test_a_commit_whose_answer_is_lost_is_found_again(
     assert [v.version for v in store.versions(ref)] == [1, 2]
 
 
-def test_a_commit_that_did_not_reach_the_catalog_is_made_again(
+def test_commit_that_missed_the_catalog_is_repeated(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = audience()
@@ -121,7 +121,7 @@ def test_a_commit_that_did_not_reach_the_catalog_is_made_again(
     assert members_of(store, s3, ref, outcome.version) == ["ann"]
 
 
-def test_a_catalog_that_stays_away_is_a_retriable_error(
+def test_lasting_catalog_outage_is_a_retriable_error(
     s3: S3Access, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
@@ -140,7 +140,7 @@ def test_a_catalog_that_stays_away_is_a_retriable_error(
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [("2", "3"), ("3", "2")])
-def test_a_replace_that_loses_the_race_asks_for_the_order_again(
+def test_replace_that_loses_a_race_checks_the_order_again(
     s3: S3Access,
     store: IcebergVersionStore,
     catalog_url: str,
@@ -162,7 +162,7 @@ def test_a_replace_that_loses_the_race_asks_for_the_order_again(
     other.close()
 
 
-def test_counting_that_takes_more_than_the_limits_allow_stops_no_version(
+def test_counting_beyond_the_limits_does_not_stop_a_version(
     s3: S3Access, catalog_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ref, names = audience(), [f"user-{n}" for n in range(5_000)]
@@ -175,7 +175,7 @@ def test_counting_that_takes_more_than_the_limits_allow_stops_no_version(
     assert "without counts" in caplog.text
 
 
-def test_two_attempts_of_one_import_at_once_make_one_version(
+def test_concurrent_attempts_of_one_import_make_one_version(
     s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = audience()
@@ -189,14 +189,14 @@ def test_two_attempts_of_one_import_at_once_make_one_version(
     other.close()
 
 
-def test_threads_that_share_a_store_publish_one_version_each(s3: S3Access, store: IcebergVersionStore) -> None:
+def test_threads_sharing_a_store_publish_one_version_each(s3: S3Access, store: IcebergVersionStore) -> None:
     made = [_replace(s3, audience(), "1", f"user-{n}") for n in range(6)]
     with ThreadPoolExecutor(6) as pool:
         outcomes = list(pool.map(store.publish, made))
     assert [(type(o), getattr(o, "version", None)) for o in outcomes] == [(Published, 1)] * 6
 
 
-def test_an_append_that_loses_the_race_is_told_so(
+def test_append_that_loses_a_race_is_refused(
     s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = audience()
@@ -259,7 +259,7 @@ def test_an_expiry_during_a_hold_never_takes_its_files(
             lease()
 
 
-def test_a_hold_and_its_release_whose_answers_are_lost_have_taken_place(
+def test_hold_and_release_with_lost_answers_took_effect(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref, leaseholder = audience(), new_id()
@@ -272,7 +272,7 @@ def test_a_hold_and_its_release_whose_answers_are_lost_have_taken_place(
     assert store.leaseholders(ref) == set()
 
 
-def test_an_expiry_whose_answer_is_lost_says_what_has_expired(
+def test_expiry_with_a_lost_answer_reports_expired_versions(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = audience()
@@ -284,9 +284,7 @@ def test_an_expiry_whose_answer_is_lost_says_what_has_expired(
     assert [v.version for v in store.versions(ref)] == [2]
 
 
-def test_an_expiry_that_another_one_has_overtaken_goes_on(
-    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_overtaken_expiry_continues(s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other expiry removes the snapshots that this one has just found to be untagged."""
     ref = audience()
     for order in ("1", "2"):
@@ -306,7 +304,7 @@ def _none(versions: tuple[Version, ...]) -> None:
     assert versions == ()
 
 
-def test_expiry_deletes_the_files_of_expired_versions_and_no_others(s3: S3Access, store: IcebergVersionStore) -> None:
+def test_expiry_deletes_only_files_of_expired_versions(s3: S3Access, store: IcebergVersionStore) -> None:
     ref = audience()
     made = [_replace(s3, ref, str(n), f"user-{n}") for n in range(1, 5)]
     for each in made:
@@ -324,9 +322,7 @@ def test_expiry_deletes_the_files_of_expired_versions_and_no_others(s3: S3Access
     assert expired.bytes > 0
 
 
-def test_metadata_that_nothing_refers_to_goes_and_the_table_still_works(
-    s3: S3Access, store: IcebergVersionStore
-) -> None:
+def test_unreferenced_metadata_is_removed_and_the_table_still_works(s3: S3Access, store: IcebergVersionStore) -> None:
     ref = audience()
     for n in range(1, 9):
         store.publish(_replace(s3, ref, str(n), f"user-{n}"))
@@ -349,7 +345,7 @@ def _bounds(manifests: Mapping[str, bytes]) -> set[bytes]:
     return {bound["value"] for bounds in named for bound in bounds}
 
 
-def test_no_manifest_holds_an_id_as_the_bound_of_a_file(s3: S3Access, store: IcebergVersionStore) -> None:
+def test_manifests_contain_no_ids_as_bounds(s3: S3Access, store: IcebergVersionStore) -> None:
     ref = audience()
     for order, names in enumerate((("ann", "bob"), ("bob", "cid"), ("cid", "dan"))):
         store.publish(_replace(s3, ref, str(order), *names))
@@ -357,7 +353,7 @@ def test_no_manifest_holds_an_id_as_the_bound_of_a_file(s3: S3Access, store: Ice
     assert _bounds(manifests) == set()
 
 
-def test_manifests_of_an_earlier_release_lose_the_ids_that_they_hold_and_every_version_is_read_as_before(
+def test_ids_are_removed_from_manifests_of_earlier_releases(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ref = audience()
@@ -403,9 +399,7 @@ def test_manifests_of_an_earlier_release_lose_the_ids_that_they_hold_and_every_v
             assert connection.execute(scan).fetchall() == [(rows,)]
 
 
-def test_files_of_an_unfinished_publish_survive_expiry_while_young_or_alive(
-    s3: S3Access, store: IcebergVersionStore
-) -> None:
+def test_files_of_a_young_or_live_publish_survive_expiry(s3: S3Access, store: IcebergVersionStore) -> None:
     ref = audience()
     store.publish(_replace(s3, ref, "1", "ann"))
     unfinished = _replace(s3, ref, "2", "bob")
@@ -426,14 +420,14 @@ def test_files_of_an_unfinished_publish_survive_expiry_while_young_or_alive(
     assert caught.value.code == "LAKE_FILE_MISSING"
 
 
-def test_a_drop_deletes_every_object_but_its_tombstone(s3: S3Access, store: IcebergVersionStore) -> None:
+def test_drop_deletes_every_object_except_its_tombstone(s3: S3Access, store: IcebergVersionStore) -> None:
     ref = audience()
     store.publish(_replace(s3, ref, "1", "ann"))
     store.drop(ref)
     assert _keys(s3, ref) == {audience_prefix(ref.tenant, ref.audience_id) + "dropped"}
 
 
-def test_a_first_publish_that_meets_a_drop_leaves_no_table_and_no_name_taken(
+def test_first_publish_racing_a_drop_leaves_no_table_or_name(
     s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = audience()
@@ -447,7 +441,7 @@ def test_a_first_publish_that_meets_a_drop_leaves_no_table_and_no_name_taken(
     other.close()
 
 
-def test_a_part_that_is_no_parquet_is_named(s3: S3Access, store: IcebergVersionStore) -> None:
+def test_non_parquet_part_is_named(s3: S3Access, store: IcebergVersionStore) -> None:
     ref = audience()
     made = _replace(s3, ref, "1", "ann", "bob", "cy", "dan")
     part = made.parts[1]
@@ -466,7 +460,7 @@ def test_a_part_with_other_columns_is_named(s3: S3Access, store: IcebergVersionS
     assert caught.value.code == "PART_MISMATCH"
 
 
-def test_summary_and_manifests_that_disagree_are_noticed(
+def test_disagreement_of_summary_and_manifests_is_detected(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = audience()
@@ -497,9 +491,7 @@ def test_a_publish_is_one_snapshot_with_one_tag(s3: S3Access, store: IcebergVers
     } <= summary.additional_properties.keys()  # fmt: skip
 
 
-def test_other_engines_read_the_same_members_also_across_a_schema_change(
-    s3: S3Access, store: IcebergVersionStore
-) -> None:
+def test_other_engines_read_equal_members_across_a_schema_change(s3: S3Access, store: IcebergVersionStore) -> None:
     ref = audience()
     store.publish(_replace(s3, ref, "1", "ann", "bob", "cy"))
     aged = Parts(s3).write(ref, new_id(), [{"user_id": "ann", "age": 30}, {"user_id": "dan"}], AGE)
@@ -544,7 +536,7 @@ def test_a_version_survives_the_replacement_of_the_library_objects(
     other.close()
 
 
-def test_compaction_of_files_that_lost_a_member_is_refused(
+def test_compaction_of_files_without_a_member_is_refused(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = audience()
@@ -555,7 +547,7 @@ def test_compaction_of_files_that_lost_a_member_is_refused(
         store.compact(ref, operation_id=new_id(), at=AT, target_bytes=2**20)
 
 
-def test_an_object_store_that_is_away_is_a_retriable_error(catalog_url: str, tmp_path: Path) -> None:
+def test_unreachable_object_store_is_a_retriable_error(catalog_url: str, tmp_path: Path) -> None:
     away = S3Access(endpoint="http://127.0.0.1:9", region="us-east-1", access_key="a", secret_key="b")
     store = IcebergVersionStore(catalog_url=catalog_url, s3=away, bucket=BUCKET, limits=limits(tmp_path))
     part = Parts().write(audience(), new_id(), users("ann"))
@@ -565,7 +557,7 @@ def test_an_object_store_that_is_away_is_a_retriable_error(catalog_url: str, tmp
     store.close()
 
 
-def test_a_catalog_that_cannot_be_opened_is_a_retriable_error(s3: S3Access, tmp_path: Path) -> None:
+def test_unopenable_catalog_is_a_retriable_error(s3: S3Access, tmp_path: Path) -> None:
     url = "postgresql+psycopg://nobody:secret@127.0.0.1:9/none"
     store = IcebergVersionStore(catalog_url=url, s3=s3, bucket=BUCKET, limits=limits(tmp_path), sleep=lambda _: None)
     with pytest.raises(RetriableError) as caught:

@@ -80,7 +80,7 @@ def put(folder: Path, name: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "deeper/still"])
-def test_a_file_is_no_folder(tmp_path: Path, below: str) -> None:
+def test_file_is_refused_as_a_folder(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("kept")
     error = fault_of(UserError, LocalFolder(tmp_path / "file" / below).check)
     assert error.code == "DESTINATION_NOT_WRITABLE"
@@ -88,7 +88,7 @@ def test_a_file_is_no_folder(tmp_path: Path, below: str) -> None:
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
+def test_unwritable_folder_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
     with without_rights(folder):
@@ -98,12 +98,12 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
             assert "Permission denied; choose a writable folder" in error.message
 
 
-def test_the_check_of_a_folder_makes_it_and_leaves_nothing_in_it(tmp_path: Path) -> None:
+def test_folder_check_creates_an_empty_folder(tmp_path: Path) -> None:
     LocalFolder(tmp_path / "a" / "b").check()
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
-def test_a_link_to_a_folder_is_followed_and_a_link_in_place_of_a_file_is_not(tmp_path: Path) -> None:
+def test_links_to_folders_are_followed_but_not_links_to_files(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     content = b"c" * len(str(tmp_path / "secret"))  # the size of a link to it
     (tmp_path / "secret").write_bytes(content)
@@ -120,7 +120,7 @@ def test_a_link_to_a_folder_is_followed_and_a_link_in_place_of_a_file_is_not(tmp
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_file_of_others_that_has_a_name_of_ours_stays(tmp_path: Path) -> None:
+def test_foreign_file_with_an_export_name_is_kept(tmp_path: Path) -> None:
     put(tmp_path, "one", b"ours")
     put(tmp_path, "one", b"ours")
     for other in (b"else", b"longer than ours", b""):
@@ -131,7 +131,7 @@ def test_a_file_of_others_that_has_a_name_of_ours_stays(tmp_path: Path) -> None:
     assert fault_of(UserError, lambda: put(tmp_path, "folder", b"")).code == "DESTINATION_KEY_TAKEN"
 
 
-def test_what_a_dead_export_has_left_is_removed_and_what_one_that_lives_has_is_not(tmp_path: Path) -> None:
+def test_leftovers_of_dead_exports_are_removed_but_not_of_live_ones(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; from connectors.sinks.local_folder import LocalFolder\n"
         "with LocalFolder(Path(sys.argv[1])).scratch(Path()) as scratch:\n"
@@ -146,9 +146,7 @@ def test_what_a_dead_export_has_left_is_removed_and_what_one_that_lives_has_is_n
     assert list(tmp_path.iterdir()) == [tmp_path / "one"]
 
 
-def test_a_folder_that_cannot_be_locked_is_written_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unlockable_folder_is_still_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on some network file systems."""
 
     def no_locks(*_: object) -> None:
@@ -159,7 +157,7 @@ def test_a_folder_that_cannot_be_locked_is_written_all_the_same(
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
-def test_a_disk_without_room_for_the_manifest_has_none(tmp_path: Path) -> None:
+def test_full_disk_leaves_no_manifest(tmp_path: Path) -> None:
     with full_disk() as fill:
         fill(10)
         error = fault_of(UserError, lambda: LocalFolder(tmp_path).put_manifest(b"{" + b" " * 100 + b"}"))
@@ -169,7 +167,7 @@ def test_a_disk_without_room_for_the_manifest_has_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("most_bytes", [1_000, 300_000], ids=["at once", "midway"])
 @pytest.mark.parametrize("format_", FORMATS, ids=name_of)
-def test_a_file_without_room_is_closed_and_removed(tmp_path: Path, format_: ExportFormat, most_bytes: int) -> None:
+def test_file_on_a_full_disk_is_closed_and_removed(tmp_path: Path, format_: ExportFormat, most_bytes: int) -> None:
     """A file left open would keep the disk full."""
     rows = pa.table({"user_id": [os.urandom(90).hex() for _ in range(20_000)]})
     with full_disk() as fill:
@@ -205,7 +203,7 @@ def version(published: Lake) -> PinnedVersion:
 
 @pytest.mark.parametrize("format_", FORMATS, ids=name_of)
 @pytest.mark.parametrize("where", ["local", "s3"])
-def test_a_disk_that_is_full_ends_an_export_with_its_path_and_leaves_nothing(
+def test_full_disk_ends_an_export_by_path_and_leaves_no_files(
     lake: Lake, version: PinnedVersion, format_: ExportFormat, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk fills up once the first file is in place; that file is removed, unless a repeat needs it."""
@@ -275,7 +273,7 @@ def test_a_disk_that_is_full_ends_an_export_with_its_path_and_leaves_nothing(
         "file:///etc",
     ],
 )
-def test_an_address_that_would_lie_elsewhere_than_it_reads_is_refused(uri: str) -> None:
+def test_address_with_a_misleading_path_is_refused(uri: str) -> None:
     error = fault_of(UserError, lambda: destination(uri, NOWHERE))
     assert error.code == "BAD_URI"
     assert not any(ord(char) < 32 for char in error.message)
@@ -294,11 +292,11 @@ def test_an_address_that_would_lie_elsewhere_than_it_reads_is_refused(uri: str) 
         ("s3://bucket/" + "x" * 768, "x" * 768 + "/"),
     ],
 )
-def test_a_prefix_is_what_stands_there(uri: str, prefix: str) -> None:
+def test_prefix_is_taken_literally(uri: str, prefix: str) -> None:
     assert s3_prefix(uri) == ("bucket", prefix)
 
 
-def test_an_object_has_a_name() -> None:
+def test_object_address_requires_a_name() -> None:
     assert s3_object("s3://bucket/" + "x" * 1024) == ("bucket", "x" * 1024)
     for uri in (
         "s3://bucket",
@@ -311,10 +309,10 @@ def test_an_object_has_a_name() -> None:
 
 
 @pytest.mark.parametrize("path", ["", " ", "s3:/bucket/a", "S3:/bucket", "kafka:/topic", "out\nput", "a\x00b"])
-def test_a_path_that_is_none_or_an_uri_with_a_slash_too_few_is_refused(path: str) -> None:
+def test_invalid_path_or_uri_is_refused(path: str) -> None:
     assert fault_of(UserError, lambda: destination(path, NOWHERE)).code == "BAD_URI"
 
 
-def test_other_paths_are_taken_as_they_are() -> None:
+def test_valid_paths_are_accepted_unchanged() -> None:
     for path in ("out", "../out", "/srv/a:b/c", "C:/x", "\u65e5\u672c \U0001f642", "a\\b"):
         assert local_path(path) == Path(path)

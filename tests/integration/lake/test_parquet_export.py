@@ -70,7 +70,7 @@ def test_an_export_is_one_sorted_object_with_the_digest_of_the_version(exports: 
     assert (rows, size, sha256) == (100, len(body), hashlib.sha256(body).hexdigest())
 
 
-def test_what_exists_is_not_overwritten_unless_asked(exports: Exports) -> None:
+def test_existing_object_is_overwritten_only_on_request(exports: Exports) -> None:
     destination = f"s3://{BUCKET}/exports/{new_id()}.parquet"
     _export(exports, destination)
     with pytest.raises(UserError) as caught:
@@ -79,7 +79,7 @@ def test_what_exists_is_not_overwritten_unless_asked(exports: Exports) -> None:
     _export(exports, destination, overwrite=True)
 
 
-def test_an_export_that_lost_a_member_never_becomes_visible(exports: Exports) -> None:
+def test_export_without_a_member_never_becomes_visible(exports: Exports) -> None:
     prefix = f"exports/{new_id()}/"
     exports.files.pop()
     with pytest.raises(FatalError) as caught:
@@ -92,7 +92,7 @@ def test_an_export_that_lost_a_member_never_becomes_visible(exports: Exports) ->
     "destination",
     ["s3://bucket-only", "ftp://host/file", "s3://bucket/../vip.parquet", "s3:/bucket/vip.parquet", "vip.parquet"],
 )
-def test_a_destination_that_names_no_object_is_a_user_error(exports: Exports, destination: str) -> None:
+def test_destination_without_an_object_is_a_user_error(exports: Exports, destination: str) -> None:
     with pytest.raises(UserError) as caught:
         _export(exports, destination)
     assert caught.value.code == "BAD_URI"
@@ -100,7 +100,7 @@ def test_a_destination_that_names_no_object_is_a_user_error(exports: Exports, de
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("key", ["reader", "nobody"])
-def test_a_store_that_refuses_the_file_is_no_outage(
+def test_refusal_by_the_store_is_not_an_outage(
     exports: Exports, key: str, monkeypatch: pytest.MonkeyPatch, *, overwrite: bool
 ) -> None:
     # As when the thread of an upload ends after its manager, which then raises the refusal again.
@@ -111,7 +111,7 @@ def test_a_store_that_refuses_the_file_is_no_outage(
     assert caught.value.code == "DESTINATION_NOT_WRITABLE"
 
 
-def test_an_export_without_room_for_its_scratch_file_is_tried_again(exports: Exports) -> None:
+def test_export_without_scratch_space_is_retried(exports: Exports) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:

@@ -63,14 +63,14 @@ def here(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     return place
 
 
-def test_every_block_of_the_document_is_run() -> None:
+def test_every_documented_block_runs() -> None:
     known = {RUN_BY_DUCKDB, *IN_PYTHON, *PARSED, *ELSEWHERE}
     assert {block.engine for block in BLOCKS} == known
     fences = re.findall(r"^ *(?:```|~~~)", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(fences) == 2 * len(BLOCKS)
 
 
-def test_every_word_in_capitals_is_explained_and_used(place: Place) -> None:
+def test_every_placeholder_is_explained_and_used(place: Place) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     code = "".join(block.text for block in BLOCKS)
     for word in place.words:
@@ -118,9 +118,7 @@ def _snippet(kind: str, **given: Any) -> str:
 
 
 @pytest.mark.parametrize("text", [*(block.text for block in BLOCKS if block.engine == "glue"), _snippet("athena")])
-def test_the_table_is_registered_in_glue_and_again(
-    here: Place, text: str, s3: S3Access, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_glue_registration_is_repeatable(here: Place, text: str, s3: S3Access, monkeypatch: pytest.MonkeyPatch) -> None:
     def audience(*_: Any, **__: Any) -> Any:
         return {"table": {"metadata": here.words["TABLE_METADATA"]}}
 
@@ -173,7 +171,7 @@ def test_trino(here: Place, block: Block) -> None:
         assert properties["iceberg.security"] == "read_only"
 
 
-def test_the_snippet_for_trino_has_the_properties_of_the_document() -> None:
+def test_trino_snippet_has_the_documented_properties() -> None:
     url = Secret("postgresql+psycopg://muster:hush@db/muster")
     text = _snippet("trino", s3_endpoint="http://S3_ENDPOINT", catalog_url=url)
     lines = [line for line in text.splitlines() if not line.startswith("#")]
@@ -189,7 +187,7 @@ def test_the_snippet_for_trino_has_the_properties_of_the_document() -> None:
     )
 
 
-def test_the_snippet_of_exported_files_reads_the_files_of_the_manifest(here: Place) -> None:
+def test_export_snippet_reads_the_files_of_the_manifest(here: Place) -> None:
     [text] = [
         one.text for one in snippets_of("http://api", "acme", frozenset({Action.RUN_JOBS})) if one.name == "files"
     ]
@@ -200,7 +198,7 @@ def test_the_snippet_of_exported_files_reads_the_files_of_the_manifest(here: Pla
 
 
 @pytest.mark.parametrize("block", of("spark"))
-def test_spark_is_at_least_well_formed(here: Place, block: Block) -> None:
+def test_spark_snippet_is_well_formed(here: Place, block: Block) -> None:
     if block.text.lstrip().startswith("SELECT"):
         [statement] = sqlglot.parse(here.filled(block.text), read="spark")
         assert statement is not None

@@ -74,7 +74,7 @@ def delta(exports: Exports, export: Export) -> tuple[int, int | None, list[tuple
     return manifest["version"], None if base is None else base["version"], sorted(rows)
 
 
-def test_a_recurring_export_that_is_due_is_started_and_its_end_is_told(exports: Exports) -> None:
+def test_due_recurring_export_is_started_and_its_end_recorded(exports: Exports) -> None:
     exports.publish("a", "b")
     schedule = hourly(exports, since_last=False)
     relay = control_plane.schedules(exports.context)
@@ -98,7 +98,7 @@ def test_a_recurring_export_that_is_due_is_started_and_its_end_is_told(exports: 
     assert (entry.actor, entry.action) == (f"schedule {schedule.schedule_id}", "export")
 
 
-def test_a_recurring_delta_is_whole_once_and_then_what_has_changed_since_the_last_one(exports: Exports) -> None:
+def test_recurring_delta_is_full_once_and_then_incremental(exports: Exports) -> None:
     schedule = hourly(exports)
     exports.publish("a", "b", order="1")
     first = exports.run(registered(exports, schedule, 0))
@@ -111,7 +111,7 @@ def test_a_recurring_delta_is_whole_once_and_then_what_has_changed_since_the_las
     assert delta(exports, third) == (3, 3, [])
 
 
-def test_a_run_that_failed_is_no_base_and_its_retry_is_one(exports: Exports) -> None:
+def test_failed_run_is_no_base_but_its_retry_is(exports: Exports) -> None:
     schedule = hourly(exports)
     exports.publish("a", order="1")
     exports.run(registered(exports, schedule, 0))
@@ -132,7 +132,7 @@ def test_a_run_that_failed_is_no_base_and_its_retry_is_one(exports: Exports) -> 
     assert delta(exports, exports.run(registered(exports, schedule, 2)))[:2] == (4, 3)  # and not the retry's 2
 
 
-def test_a_run_that_begins_before_the_last_one_is_ready_has_the_same_base(exports: Exports) -> None:
+def test_run_started_before_the_last_is_ready_shares_its_base(exports: Exports) -> None:
     schedule = hourly(exports)
     exports.publish("a", order="1")
     exports.run(registered(exports, schedule, 0))
@@ -144,7 +144,7 @@ def test_a_run_that_begins_before_the_last_one_is_ready_has_the_same_base(export
     assert delta(exports, exports.run(slow)) == (2, 1, [("added", "b"), ("removed", "a")])
 
 
-def test_exports_of_others_are_no_base(exports: Exports) -> None:
+def test_other_exports_are_not_a_base(exports: Exports) -> None:
     schedule = hourly(exports)
     exports.publish("a", order="1")
     exports.run(exports.register())
@@ -163,7 +163,7 @@ def test_exports_of_others_are_no_base(exports: Exports) -> None:
     assert delta(exports, exports.run(registered(exports, schedule, 1)))[:2] == (3, None)
 
 
-def test_a_recurring_delta_whose_base_is_not_kept_any_more_is_whole(exports: Exports) -> None:
+def test_recurring_delta_without_its_base_is_full(exports: Exports) -> None:
     schedule = hourly(exports)
     exports.publish("a", order="1")
     exports.run(registered(exports, schedule, 0))
@@ -172,7 +172,7 @@ def test_a_recurring_delta_whose_base_is_not_kept_any_more_is_whole(exports: Exp
     assert delta(exports, exports.run(registered(exports, schedule, 1))) == (2, None, [("None", "b")])
 
 
-def test_a_recurring_delta_between_versions_with_other_columns_is_whole(exports: Exports) -> None:
+def test_recurring_delta_with_changed_columns_is_full(exports: Exports) -> None:
     schedule = hourly(exports)
     exports.publish("a", order="1")
     exports.run(registered(exports, schedule, 0))
@@ -183,7 +183,7 @@ def test_a_recurring_delta_between_versions_with_other_columns_is_whole(exports:
     assert delta(exports, exports.run(registered(exports, schedule, 1))) == (2, None, [("None", "b")])
 
 
-def test_a_run_that_is_delivered_twice_is_one_export(exports: Exports) -> None:
+def test_run_delivered_twice_is_one_export(exports: Exports) -> None:
     schedule = hourly(exports)
     exports.publish("a")
     event = event_of(schedule, MADE_MS)
@@ -192,7 +192,7 @@ def test_a_run_that_is_delivered_twice_is_one_export(exports: Exports) -> None:
     assert len(exports.context.exports.search()) == 1
 
 
-def test_a_run_of_an_audience_that_was_deleted_is_a_failed_export(exports: Exports) -> None:
+def test_run_on_a_deleted_audience_is_a_failed_export(exports: Exports) -> None:
     schedule = hourly(exports)
     exports.context.audiences.delete(exports.vip.audience_id)
     export = registered(exports, schedule, 0)
@@ -200,12 +200,12 @@ def test_a_run_of_an_audience_that_was_deleted_is_a_failed_export(exports: Expor
     assert (export.state, export.error.code) == ("FAILED", "UNKNOWN_AUDIENCE")
 
 
-def test_a_recurring_export_to_a_topic_needs_no_other_address_each_time(exports: Exports) -> None:
+def test_recurring_topic_export_can_reuse_its_address(exports: Exports) -> None:
     made = hourly(exports, to="kafka://crm.vip", format=ExportFormat(format="parquet"))
     assert made.request["to"] == "kafka://crm.vip"
 
 
-def test_an_event_without_a_schedule_is_left_as_it_is(exports: Exports) -> None:
+def test_event_without_a_schedule_is_unchanged(exports: Exports) -> None:
     event, context = {"export": exports.request().as_record()}, exports.context
     assert (
         resolve_scheduled(event, exports=context.exports, audiences=context.audiences, versions=context.versions)
@@ -228,7 +228,7 @@ def test_an_event_without_a_schedule_is_left_as_it_is(exports: Exports) -> None:
         ({"expression": "rate(1 hours ago)"}, "BAD_SCHEDULE"),
     ],
 )
-def test_a_recurring_export_that_cannot_run_is_refused_when_it_is_made(
+def test_impossible_recurring_export_is_refused_at_creation(
     exports: Exports, changes: dict[str, Any], code: str
 ) -> None:
     with pytest.raises(UserError, match=code):

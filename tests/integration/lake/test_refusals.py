@@ -28,7 +28,7 @@ def _lose(*_: Any) -> None:
     raise CommitFailedException("somebody else was quicker")
 
 
-def test_a_publisher_that_always_loses_gives_up_and_changes_nothing(
+def test_constantly_losing_publisher_gives_up_without_changes(
     s3: S3Access, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
@@ -46,7 +46,7 @@ def test_a_publisher_that_always_loses_gives_up_and_changes_nothing(
     store.close()
 
 
-def test_an_expiry_that_always_loses_gives_up_and_deletes_nothing(
+def test_constantly_losing_expiry_gives_up_without_deleting(
     s3: S3Access, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
@@ -69,7 +69,7 @@ def test_an_expiry_that_always_loses_gives_up_and_deletes_nothing(
     store.close()
 
 
-def test_a_hold_that_always_loses_gives_up(
+def test_constantly_losing_hold_gives_up(
     s3: S3Access, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
@@ -87,7 +87,7 @@ def test_a_hold_that_always_loses_gives_up(
     store.close()
 
 
-def test_an_audience_that_is_renamed_again_and_again_is_busy(
+def test_constantly_renamed_audience_is_busy(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = audience()
@@ -102,5 +102,5 @@ def test_an_audience_that_is_renamed_again_and_again_is_busy(
     assert store.current(ref) is not None
 
 
-def test_an_extension_that_is_not_installed_is_named() -> None:
+def test_missing_extension_is_named() -> None:
     assert code_of(FatalError, lambda: extension_path("spatial")) == "DUCKDB_EXTENSION_MISSING"

@@ -72,7 +72,7 @@ def door(s3: S3Access, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
         yield Door(proxy, role)
 
 
-def test_the_client_of_files_follows_the_role(door: Door) -> None:
+def test_file_client_follows_role_credentials(door: Door) -> None:
     objects = ObjectStore(door.s3)
     key = f"role/{new_id()}"
     objects.put(BUCKET, key, b"first")
@@ -82,7 +82,7 @@ def test_the_client_of_files_follows_the_role(door: Door) -> None:
     assert door.seen[-1] == "role"
 
 
-def test_the_client_of_workers_follows_the_role(door: Door) -> None:
+def test_worker_client_follows_role_credentials(door: Door) -> None:
     store = staging_store(door.s3)
     key = f"role/{new_id()}"
     assert store.put_new(BUCKET, key, b"first")
@@ -91,7 +91,7 @@ def test_the_client_of_workers_follows_the_role(door: Door) -> None:
     assert door.seen[-1] == "role"
 
 
-def test_arrow_and_the_client_of_the_lake_follow_the_role(door: Door) -> None:
+def test_arrow_and_lake_client_follow_role_credentials(door: Door) -> None:
     key = f"role/{new_id()}"
     for number in range(2):
         assert put_if_absent(door.s3.client(), BUCKET, f"{key}-{number}", b"bytes")
@@ -101,9 +101,7 @@ def test_arrow_and_the_client_of_the_lake_follow_the_role(door: Door) -> None:
     assert set(door.seen) == {"lake", "role"}
 
 
-def test_a_version_is_published_and_read_with_the_role_before_and_after_its_keys_change(
-    door: Door, catalog_url: str, tmp_path: Path
-) -> None:
+def test_publishing_and_reading_survive_a_change_of_role_keys(door: Door, catalog_url: str, tmp_path: Path) -> None:
     store = IcebergVersionStore(catalog_url=catalog_url, s3=door.s3, bucket=BUCKET, limits=limits(tmp_path))
     ref, parts = audience(), Parts(door.s3)
     for number in (1, 2):
@@ -118,7 +116,7 @@ def test_a_version_is_published_and_read_with_the_role_before_and_after_its_keys
     assert set(door.seen) == {"lake", "role"}
 
 
-def test_a_query_that_outlives_its_keys_goes_on_with_the_next(door: Door, s3: S3Access, tmp_path: Path) -> None:
+def test_query_continues_with_renewed_keys(door: Door, s3: S3Access, tmp_path: Path) -> None:
     prefix = f"role/{new_id()}"
     for number in range(FILES):
         table = pa.table({"user_id": [f"{number}-{row}" for row in range(1000)]})
@@ -147,14 +145,14 @@ def test_a_query_that_outlives_its_keys_goes_on_with_the_next(door: Door, s3: S3
     assert counted == [[(FILES * 1000,)]]
 
 
-def test_nobody_follows_a_connection_that_is_closed(door: Door, tmp_path: Path) -> None:
+def test_closed_connection_stops_renewing_keys(door: Door, tmp_path: Path) -> None:
     connection = connect(limits(tmp_path), door.s3)
     assert len(role_keys._RENEWAL._followed) >= 1
     connection.close()
     until(lambda: connection not in role_keys._RENEWAL._followed and role_keys._RENEWAL._thread is None)
 
 
-def test_a_connection_that_rests_has_the_next_keys_for_its_next_query(
+def test_idle_connection_uses_renewed_keys_in_its_next_query(
     door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = f"role/{new_id()}.parquet"

@@ -102,7 +102,7 @@ class Stream:
         )
 
 
-def test_a_stream_that_is_wrong_in_one_partition_is_found_and_told_until_it_is_right(
+def test_difference_in_one_partition_is_reported_until_fixed(
     context: Context, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     right: dict[int, list[str]] = {p: [f"user-{p}-{n}" for n in range(3)] for p in range(P)}
@@ -131,7 +131,7 @@ def test_a_stream_that_is_wrong_in_one_partition_is_found_and_told_until_it_is_r
     assert bucket.keys("segments/") == set()
 
 
-def test_a_check_of_one_partition_reads_no_other(
+def test_partition_check_reads_only_its_partition(
     context: Context, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for p in range(P):
@@ -143,7 +143,7 @@ def test_a_check_of_one_partition_reads_no_other(
     assert (found.missing, found.missing_users) == (3, ("user-0", "user-2", "user-3"))
 
 
-def test_a_check_waits_until_workers_have_been_told_what_the_catalog_says(
+def test_check_waits_until_workers_know_the_rules(
     context: Context, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
@@ -165,7 +165,7 @@ def test_a_check_waits_until_workers_have_been_told_what_the_catalog_says(
     assert context.segment_check.run(ACME, BUYERS, 10).comparison.equal
 
 
-def test_a_segment_that_another_names_and_that_was_paused_and_resumed_meanwhile_is_to_be_checked_again(
+def test_referenced_segment_paused_and_resumed_during_a_check_needs_another(
     context: Context, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fans = AudienceName("fans")
@@ -184,7 +184,7 @@ def test_a_segment_that_another_names_and_that_was_paused_and_resumed_meanwhile_
         context.segment_check.run(ACME, fans, 10)
 
 
-def test_a_paused_segment_is_refused_at_once_also_while_workers_have_not_been_told(context: Context) -> None:
+def test_check_of_a_paused_segment_is_refused_immediately(context: Context) -> None:
     context.segments.pause(ACME, BUYERS, now_ms=2)
     with pytest.raises(UserError, match="SEGMENT_PAUSED"):
         context.segment_check.run(ACME, BUYERS, 600)

@@ -35,7 +35,7 @@ def error_of(export: Export) -> str:
     return export.error.code
 
 
-def test_a_suppression_list_is_the_version_that_was_current_at_registration(exports: Exports) -> None:
+def test_suppression_list_is_the_version_current_at_registration(exports: Exports) -> None:
     opted_out = exports.audience("opted-out")
     exports.publish(*USERS)
     exports.publish(*USERS[:5], order="1", audience=opted_out)
@@ -56,7 +56,7 @@ def test_a_suppression_list_is_the_version_that_was_current_at_registration(expo
     assert (export.outcome["rows"], export.outcome["rows_filtered"], export.outcome["rows_suppressed"]) == (25, 10, 5)
 
 
-def test_one_audience_may_be_named_twice_and_in_two_versions(exports: Exports) -> None:
+def test_audience_can_be_used_twice_in_two_versions(exports: Exports) -> None:
     opted_out = exports.audience("opted-out")
     exports.publish(*USERS)
     exports.publish(*USERS[:2], order="1", audience=opted_out)
@@ -66,7 +66,7 @@ def test_one_audience_may_be_named_twice_and_in_two_versions(exports: Exports) -
     assert exports.users(str(export.request["to"])) == sorted(USERS[4:])
 
 
-def test_each_run_of_a_schedule_suppresses_who_is_on_the_list_then(exports: Exports) -> None:
+def test_each_scheduled_run_uses_the_current_suppression_list(exports: Exports) -> None:
     opted_out = exports.audience("opted-out")
     exports.publish(*USERS)
     taken = shape(suppress=[{"audience": "opted-out"}])
@@ -88,7 +88,7 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> InMemoryTopicLog:
     return log
 
 
-def test_a_topic_gets_who_is_left_and_the_export_says_who_was_left_out(
+def test_topic_gets_remaining_members_and_the_export_counts_omitted_ones(
     exports: Exports, topic: InMemoryTopicLog
 ) -> None:
     opted_out = exports.audience("opted-out")
@@ -104,7 +104,7 @@ def test_a_topic_gets_who_is_left_and_the_export_says_who_was_left_out(
     assert received(topic)[delta.job_id] == sorted(USERS[:10])
 
 
-def test_chunks_that_lost_a_group_or_its_account_get_no_end(exports: Exports, topic: InMemoryTopicLog) -> None:
+def test_chunks_without_a_group_or_its_counts_get_no_end_marker(exports: Exports, topic: InMemoryTopicLog) -> None:
     exports.publish(*USERS)
     for lost in ("partitions", "accounts"):
         export = exports.at("WRITING", to="kafka://members", shape=shape(where='user_id < "user-030"'))
@@ -117,7 +117,7 @@ def test_chunks_that_lost_a_group_or_its_account_get_no_end(exports: Exports, to
     assert received(topic) == {}
 
 
-def test_a_group_reads_the_files_of_the_same_users_and_counts_their_bytes(exports: Exports) -> None:
+def test_group_reads_and_counts_only_files_of_its_users(exports: Exports) -> None:
     opted_out = exports.audience("opted-out")
     exports.publish(*USERS)
     exports.publish(*USERS, audience=opted_out)
@@ -144,7 +144,7 @@ def test_a_group_reads_the_files_of_the_same_users_and_counts_their_bytes(export
         ({"partition_by": ["user_id"]}, "UNKNOWN_COLUMN"),
     ],
 )
-def test_what_cannot_be_taken_ends_in_a_failed_export_that_says_why(
+def test_invalid_shape_ends_in_a_failed_export_with_the_reason(
     exports: Exports, record: dict[str, object], code: str
 ) -> None:
     exports.audience("empty")
@@ -166,13 +166,13 @@ def test_audiences_of_another_tenant_are_unknown(exports: Exports) -> None:
 
 
 @pytest.mark.parametrize("record", [{"wher": "x"}, {"where": 1}, [], {"suppress": [{"audience": "a", "version": 0}]}])
-def test_an_execution_that_is_started_with_no_shape_is_refused(exports: Exports, record: object) -> None:
+def test_execution_without_a_shape_is_refused(exports: Exports, record: object) -> None:
     asked = {**exports.request().as_record(), "shape": record}
     with pytest.raises(Exception, match=r"BAD_SHAPE|BAD_EVENT"):
         exports.call("register_export", input={"export": asked}, execution=exports.context.engine.execution_arn("x"))
 
 
-def test_a_retry_takes_the_same_versions(exports: Exports) -> None:
+def test_retry_uses_the_same_versions(exports: Exports) -> None:
     opted_out = exports.audience("opted-out")
     exports.publish(*USERS)
     exports.publish(*USERS[:5], audience=opted_out)
@@ -185,7 +185,7 @@ def test_a_retry_takes_the_same_versions(exports: Exports) -> None:
     assert started["export"]["shape"]["suppress"] == [{"audience": "opted-out", "version": 1}]
 
 
-def test_a_request_is_the_same_after_json(exports: Exports) -> None:
+def test_shaped_request_round_trips_through_json(exports: Exports) -> None:
     request = exports.request(shape=shape(where="user_id is set", columns=[]), row_group_rows=None)
     assert type(request).from_record(json.loads(json.dumps(request.as_record()))) == request
     with pytest.raises(UserError, match="BAD_EVENT"):

@@ -87,9 +87,7 @@ def counts(manifest: Manifest) -> tuple[int, int, int, int]:
 
 @pytest.mark.parametrize("format_", FORMATS, ids=name_of)
 @pytest.mark.parametrize("where", ["local", "s3"])
-def test_a_filtered_export_verifies_and_reads_back_as_the_rows_that_match(
-    lake: Lake, where: str, format_: ExportFormat
-) -> None:
+def test_filtered_export_verifies_and_contains_the_matching_rows(lake: Lake, where: str, format_: ExportFormat) -> None:
     version = lake.publish(naughty_rows(), KINDS, "1")
     matching = [row for row in naughty_rows() if row["ok"] is True or (row["n"] is not None and row["n"] < 0)]
     to = str(lake.folder / "out") if where == "local" else f"s3://{BUCKET}/exports/{new_id()}"
@@ -103,7 +101,7 @@ def test_a_filtered_export_verifies_and_reads_back_as_the_rows_that_match(
         assert (found.rejects, len(found.rows)) == ([], len(matching))
 
 
-def test_looked_up_columns_are_null_for_users_that_the_other_audience_has_not(lake: Lake) -> None:
+def test_looked_up_columns_are_null_for_users_absent_from_the_other_audience(lake: Lake) -> None:
     version = lake.publish(people(6), PEOPLE, "1")
     others: list[dict[str, Any]] = [
         {"user_id": "u001", "plan": "gold", "score": -0.0, "note": "a,b"},
@@ -132,7 +130,7 @@ def test_looked_up_columns_are_null_for_users_that_the_other_audience_has_not(la
     assert (found.rejects, len(found.rows)) == ([], 6)
 
 
-def test_a_filter_sees_looked_up_columns_also_those_that_are_not_exported(lake: Lake) -> None:
+def test_filter_sees_looked_up_columns_even_if_not_exported(lake: Lake) -> None:
     version = lake.publish(people(6), PEOPLE, "1")
     profiles = another(lake).publish([{"user_id": "u003", "plan": "gold", "score": 1.0, "note": ""}], PROFILES, "1")
     shape = Shape(
@@ -148,7 +146,7 @@ def test_a_filter_sees_looked_up_columns_also_those_that_are_not_exported(lake: 
 
 @pytest.mark.parametrize("together", [1, 2, 4], ids="{} partitions a group".format)
 @pytest.mark.parametrize("partitions", [4, 3], ids=["cut alike", "cut otherwise"])
-def test_members_of_suppression_lists_are_left_out_and_counted(lake: Lake, partitions: int, together: int) -> None:
+def test_suppressed_members_are_omitted_and_counted(lake: Lake, partitions: int, together: int) -> None:
     version = lake.publish(people(), PEOPLE, "1")
     gone = members(lake, ["u001", "u002", "u003", "stranger"], partitions)
     asked = members(lake, ["u003", "u004", "u059"], partitions)
@@ -171,7 +169,7 @@ def test_members_of_suppression_lists_are_left_out_and_counted(lake: Lake, parti
     ]
 
 
-def test_everybody_may_be_left_out_and_nobody_may_be_there(lake: Lake) -> None:
+def test_export_of_no_remaining_members_is_valid(lake: Lake) -> None:
     version = lake.publish(people(), PEOPLE, "1")
     shape = Shape(version=version, where="age > 1000")
     assert lake.export(version, PARQUET, str(lake.folder / "none"), shape=shape).files == ()
@@ -181,7 +179,7 @@ def test_everybody_may_be_left_out_and_nobody_may_be_there(lake: Lake) -> None:
     assert counts(verified(lake, lake.folder / "empty")) == (0, 0, 0, 0)
 
 
-def test_chosen_columns_are_in_the_order_in_which_they_are_named(lake: Lake) -> None:
+def test_chosen_columns_keep_their_given_order(lake: Lake) -> None:
     version = lake.publish(people(2), PEOPLE, "1")
     manifest = lake.export(
         version, JSONL, str(lake.folder / "out"), shape=Shape(version=version, columns=("age", "country"))
@@ -192,7 +190,7 @@ def test_chosen_columns_are_in_the_order_in_which_they_are_named(lake: Lake) -> 
     assert ids.schema == RowSchema()
 
 
-def test_a_delta_takes_who_begins_to_match_as_added_and_who_ceases_to_as_removed(lake: Lake) -> None:
+def test_filtered_delta_adds_new_matches_and_removes_lost_ones(lake: Lake) -> None:
     def rows(**ages: int) -> list[dict[str, Any]]:
         return [{"user_id": user, "country": "JP", "age": age} for user, age in ages.items()]
 
@@ -216,7 +214,7 @@ def test_a_delta_takes_who_begins_to_match_as_added_and_who_ceases_to_as_removed
     ]
 
 
-def test_what_a_delta_would_not_tell_is_refused(lake: Lake) -> None:
+def test_shape_that_a_delta_cannot_represent_is_refused(lake: Lake) -> None:
     base = lake.publish(people(2), PEOPLE, "1")
     version = lake.publish(people(3), PEOPLE, "2")
     other = another(lake).publish([], PROFILES, "1")
@@ -249,7 +247,7 @@ def _one_changed(selection: Selection) -> Selection:
 
 @pytest.mark.parametrize("kept", [True, False], ids=["of the kept rows", "of those left out"])
 @pytest.mark.parametrize("damage", [_without_one, _one_twice, _one_undecided, _one_changed])
-def test_a_row_that_the_query_loses_doubles_or_changes_is_a_mismatch(
+def test_row_lost_duplicated_or_changed_by_the_query_is_a_mismatch(
     lake: Lake, damage: Callable[[Selection], Selection], *, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = lake.publish([dict(row, age=8) for row in people()], PEOPLE, "1")
@@ -262,9 +260,7 @@ def test_a_row_that_the_query_loses_doubles_or_changes_is_a_mismatch(
     assert list((lake.folder / "o").iterdir()) == []
 
 
-def test_rows_that_are_lost_on_their_way_into_the_files_are_a_mismatch(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_lost_before_the_files_are_a_mismatch(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     version = lake.publish(people(), PEOPLE, "1")
     monkeypatch.setattr(
         exporting, "write_files", lambda rows, *more, **how: write_files((r.slice(1) for r in rows), *more, **how)
@@ -275,7 +271,7 @@ def test_rows_that_are_lost_on_their_way_into_the_files_are_a_mismatch(
         assert code_of(FatalError, lossy) == "EXPORT_MISMATCH"
 
 
-def test_a_user_whom_the_other_audience_has_twice_is_a_mismatch(lake: Lake) -> None:
+def test_duplicate_user_in_the_other_audience_is_a_mismatch(lake: Lake) -> None:
     version = lake.publish(people(3), PEOPLE, "1")
     other = another(lake).publish([{"user_id": "u001", "plan": "a", "score": 0.0, "note": ""}], PROFILES, "1")
     twice = dataclasses.replace(other, parts=other.parts * 2)
@@ -285,7 +281,7 @@ def test_a_user_whom_the_other_audience_has_twice_is_a_mismatch(lake: Lake) -> N
     )
 
 
-def test_a_filter_that_wants_to_be_sql_is_refused_or_matches_nobody(lake: Lake) -> None:
+def test_sql_injection_in_a_filter_is_refused_or_matches_no_user(lake: Lake) -> None:
     version = lake.publish(people(6), PEOPLE, "1")
     accepted = 0
     for number, text in enumerate(INJECTIONS):
@@ -322,7 +318,7 @@ def unread(schema: RowSchema) -> PinnedVersion:
     return PinnedVersion(info=info, parts=())
 
 
-def test_a_value_of_a_filter_is_nothing_but_a_value(lake: Lake) -> None:
+def test_filter_value_is_only_a_value(lake: Lake) -> None:
     values = (
         "'; DROP TABLE x; --", "' OR 1=1 --", '") OR (1=1', "?", "$1", "%", "\\", "';", "''", "日本", "\n", "a\x01",
     )  # fmt: skip
@@ -335,7 +331,7 @@ def test_a_value_of_a_filter_is_nothing_but_a_value(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS, ids=name_of)
-def test_the_same_shaped_export_twice_has_the_same_bytes(lake: Lake, format_: ExportFormat) -> None:
+def test_repeated_shaped_export_has_equal_bytes(lake: Lake, format_: ExportFormat) -> None:
     version = lake.publish(naughty_rows(), KINDS, "1")
     shape = Shape(
         version=version,
@@ -356,7 +352,7 @@ def test_the_same_shaped_export_twice_has_the_same_bytes(lake: Lake, format_: Ex
     verified(lake, lake.folder / "a")
 
 
-def test_a_shape_that_chooses_nothing_changes_no_byte(lake: Lake) -> None:
+def test_empty_shape_changes_no_byte(lake: Lake) -> None:
     version = lake.publish(naughty_rows(), KINDS, "1")
     identity = new_id()
     lake.export(version, PARQUET, str(lake.folder / "a"), export_id=identity)
@@ -366,7 +362,7 @@ def test_a_shape_that_chooses_nothing_changes_no_byte(lake: Lake) -> None:
     assert not {"selection", "partition_by"} & json.loads(a["manifest.json"]).keys()
 
 
-def test_groups_that_were_written_apart_and_kept_as_json_make_the_same_export(lake: Lake) -> None:
+def test_separately_written_groups_make_the_same_export(lake: Lake) -> None:
     version = lake.publish(people(), PEOPLE, "1")
     order = ExportOrder(
         export_id=new_id(),
@@ -407,7 +403,7 @@ def _one_less(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["kept", "filtered", "suppressed", "exported"])
-def test_a_forged_account_is_found_out(lake: Lake, name: str) -> None:
+def test_forged_counts_are_detected(lake: Lake, name: str) -> None:
     version = lake.publish(people(), PEOPLE, "1")
     lake.export(version, JSONL, str(lake.folder / "out"), shape=Shape(version=version, where="age > 30"))
     path = lake.folder / "out" / "manifest.json"
@@ -418,7 +414,7 @@ def test_a_forged_account_is_found_out(lake: Lake, name: str) -> None:
     assert receivers_check()(str(path)) is not None
 
 
-def test_suppressed_rows_cannot_be_moved_to_the_filtered_ones_of_another_count(lake: Lake) -> None:
+def test_suppressed_rows_cannot_be_counted_as_filtered(lake: Lake) -> None:
     version = lake.publish(people(), PEOPLE, "1")
     lake.export(version, JSONL, str(lake.folder / "out"), shape=Shape(version=version, where="age > 30"))
     path = lake.folder / "out" / "manifest.json"
@@ -426,7 +422,7 @@ def test_suppressed_rows_cannot_be_moved_to_the_filtered_ones_of_another_count(l
     assert code_of(UserError, lambda: lake.check(str(lake.folder / "out"))) == "BAD_MANIFEST"
 
 
-def test_row_groups_have_the_chosen_rows(lake: Lake) -> None:
+def test_row_groups_contain_the_chosen_rows(lake: Lake) -> None:
     rows = [{"user_id": f"u{n:05d}", "country": "JP", "age": n} for n in range(10_500)]
     version = lake.publish(rows, PEOPLE, "1")
 
@@ -450,7 +446,7 @@ VALUES = ("JP", "..", ".", "/", "a/b", "\\", "%2F", "日本", "é", "e\u0301", "
 
 @pytest.mark.parametrize("where", ["local", "s3"])
 @pytest.mark.parametrize("format_", FORMATS[:2] + FORMATS[4:5], ids=name_of)
-def test_files_lie_in_folders_by_value_that_never_leave_the_destination(
+def test_files_are_partitioned_into_folders_inside_the_destination(
     lake: Lake, where: str, format_: ExportFormat
 ) -> None:
     rows = [{"user_id": f"u{n:03d}", "country": VALUES[n % len(VALUES)], "age": n % 2} for n in range(100)]
@@ -468,7 +464,7 @@ def test_files_lie_in_folders_by_value_that_never_leave_the_destination(
         assert not list((lake.folder / "out").rglob(".muster*"))
 
 
-def test_duckdb_reads_the_folders_as_columns_and_the_files_as_they_are(lake: Lake) -> None:
+def test_duckdb_reads_folders_as_columns(lake: Lake) -> None:
     rows = [{"user_id": f"u{n:03d}", "country": VALUES[n % len(VALUES)], "age": n} for n in range(100)]
     version = lake.publish(rows, PEOPLE, "1")
     lake.export(version, PARQUET, str(lake.folder / "out"), shape=Shape(version=version, partition_by=("country",)))
@@ -508,7 +504,7 @@ def test_folders_of_several_columns_and_types_hold_sorted_files(lake: Lake) -> N
         assert (ids[0], ids[-1]) == (file.min, file.max)
 
 
-def test_a_file_in_another_folder_than_its_rows_is_named(lake: Lake) -> None:
+def test_file_in_a_wrong_folder_is_named(lake: Lake) -> None:
     version = lake.publish(people(6), PEOPLE, "1")
     manifest = lake.export(
         version, JSONL, str(lake.folder / "out"), shape=Shape(version=version, partition_by=("country",))
@@ -523,7 +519,7 @@ def test_a_file_in_another_folder_than_its_rows_is_named(lake: Lake) -> None:
     assert "IN_ANOTHER_FOLDER: a row belongs to the folder country=JP/" in str(difference)
 
 
-def test_folders_beyond_the_limit_are_refused_and_taken_back(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_beyond_the_limit_are_refused_and_removed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     version = lake.publish(people(), PEOPLE, "1")
     monkeypatch.setattr("connectors.sinks.folders.MAX_FOLDERS", 2)
     shape = Shape(version=version, partition_by=("country",))
@@ -541,7 +537,7 @@ def test_folders_beyond_the_limit_are_refused_and_taken_back(lake: Lake, monkeyp
     assert list((lake.folder / "o").iterdir()) == []
 
 
-def test_shapes_that_cannot_be_are_refused_by_name() -> None:
+def test_impossible_shapes_are_refused_by_name() -> None:
     kinds = RowSchema(columns=(*KINDS.columns, *(Column(name=f"c{n}") for n in range(58))))
     version, other = unread(kinds), unread(PROFILES)
     lookup = Attributes(audience="other", version=other, columns=("plan",))

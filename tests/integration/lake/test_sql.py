@@ -77,7 +77,7 @@ def test_audiences_are_joined_aliased_and_used_in_subqueries(run: Run, calls: li
     assert [call.audience for call in calls] == ["one", "two"]
 
 
-def test_rejects_of_a_job_are_a_table(run: Run, calls: list[Any]) -> None:
+def test_rejects_of_a_job_are_queryable(run: Run, calls: list[Any]) -> None:
     job = "01kav9ft7c60rk4csm6mv3ee1s"
     assert run(f"select count(*) > 0 from rejects('{job}')") == [(True,)]
     assert calls == [RejectsCall(job=job)]  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ def test_rejects_of_a_job_are_a_table(run: Run, calls: list[Any]) -> None:
          [("bob",), ("cy",)]),
     ],
 )  # fmt: skip
-def test_a_query_means_what_it_says_after_the_calls_were_replaced(run: Run, text: str, rows: list[Any]) -> None:
+def test_query_keeps_its_meaning_after_rewriting_calls(run: Run, text: str, rows: list[Any]) -> None:
     assert run(text) == rows
 
 
@@ -110,7 +110,7 @@ def test_an_empty_audience_has_columns_and_no_rows(run: Run) -> None:
     assert run("select user_id, age from audience('nobody')") == []
 
 
-def test_functions_that_make_rows_of_nothing_are_allowed(run: Run) -> None:
+def test_row_generating_functions_are_allowed(run: Run) -> None:
     assert run("select sum(r) from range(4) as t(r)") == [(6,)]
 
 
@@ -129,7 +129,7 @@ def test_functions_that_make_rows_of_nothing_are_allowed(run: Run) -> None:
         ("select ?", "parameters"),
     ],
 )
-def test_a_query_that_cannot_run_is_a_user_error(run: Run, text: str, fault: str) -> None:
+def test_invalid_query_is_a_user_error(run: Run, text: str, fault: str) -> None:
     with pytest.raises(UserError) as caught:
         run(text)
     assert fault.lower() in str(caught.value).lower()
@@ -147,9 +147,7 @@ def test_a_query_that_cannot_run_is_a_user_error(run: Run, text: str, fault: str
         ("select 'é' selec 1", "syntax error", 1, "1"),
     ],
 )
-def test_an_error_shows_its_place_in_the_query_as_it_was_written(
-    run: Run, text: str, said: str, line: int, at: str
-) -> None:
+def test_error_shows_its_position_in_the_original_query(run: Run, text: str, said: str, line: int, at: str) -> None:
     with pytest.raises(UserError) as caught:
         run(text)
     message, _, marked = str(caught.value).rpartition("\n\n")
@@ -256,7 +254,7 @@ CALLS = [
     "text",
     [*STATEMENTS, *(f"select * from {name}" for name in (*TABLE_FUNCTIONS, *TABLES, *CALLS)), *ELSEWHERE],
 )
-def test_nothing_but_audiences_rejects_and_rows_of_nothing_is_named(text: str) -> None:
+def test_query_reads_only_audiences_rejects_and_generated_rows(text: str) -> None:
     with duckdb.connect() as connection, pytest.raises(UserError) as caught:
         _checked(connection, text)
     assert caught.value.code in {"BAD_SQL", "BAD_NAME", "BAD_JOB_ID"}
@@ -268,16 +266,14 @@ def test_nothing_but_audiences_rejects_and_rows_of_nothing_is_named(text: str) -
      "copy (select 1) to '/tmp/muster-was-here'", "attach '/tmp/muster-was-here.db'", "install httpfs",
      "set enable_external_access = true", "set allowed_paths = ['/etc/passwd']", "from glob('/*')"],
 )  # fmt: skip
-def test_even_past_the_parser_only_the_files_of_the_audience_can_be_read(
-    s3: S3Access, tmp_path: Path, text: str
-) -> None:
+def test_query_past_the_parser_reads_only_audience_files(s3: S3Access, tmp_path: Path, text: str) -> None:
     with connect(limits(tmp_path), s3) as connection:
         _make_views(connection, ["_muster_0"], [{"files": [], "schema": None}])
         with pytest.raises(duckdb.Error, match=r"disabled by configuration|locked|Cannot access"):
             connection.execute(text).fetchall()
 
 
-def test_the_credentials_of_the_environment_are_not_there(
+def test_query_sees_no_credentials_of_the_environment(
     s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
@@ -301,12 +297,12 @@ def test_a_query_can_be_described(run: Run) -> None:
     assert [row[:2] for row in run("describe from audience('vip')")] == [("user_id", "VARCHAR"), ("age", "BIGINT")]
 
 
-def test_a_query_that_is_nested_too_deeply_is_a_user_error(run: Run) -> None:
+def test_too_deeply_nested_query_is_a_user_error(run: Run) -> None:
     with pytest.raises(UserError, match="nested too deeply"):
         run("select * from (" * 400 + "select 1" + ")" * 400)
 
 
-def test_a_query_that_runs_too_long_is_interrupted(run: Run) -> None:
+def test_long_query_is_interrupted(run: Run) -> None:
     with pytest.raises(UserError, match=r"longer than 0\.2 s") as caught:
         run("select count(*) from range(10000000000) a where a.range * 7 % 3 = 1", timeout_s=0.2)
     assert caught.value.code == "SQL_TIMEOUT"
@@ -317,7 +313,7 @@ def test_a_query_that_runs_too_long_is_interrupted(run: Run) -> None:
     ["select levenshtein(repeat('a', 200000), repeat('b', 200000))",
      "with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r"],
 )  # fmt: skip
-def test_a_function_that_looks_at_no_clock_is_ended_too(run: Run, text: str) -> None:
+def test_uninterruptible_function_is_ended(run: Run, text: str) -> None:
     with pytest.raises(UserError) as caught:
         run(text, timeout_s=0.2)
     assert caught.value.code == "SQL_TIMEOUT"
@@ -329,16 +325,14 @@ def test_a_function_that_looks_at_no_clock_is_ended_too(run: Run, text: str) -> 
      "select list_transform(range(200000000), x -> x::varchar)", "select format('{:1000000000}', 1)",
      "select repeat('x', 100000000) from range(100)"],
 )  # fmt: skip
-def test_memory_that_duckdb_does_not_count_is_bounded_too(run: Run, text: str) -> None:
+def test_memory_uncounted_by_duckdb_is_bounded(run: Run, text: str) -> None:
     with pytest.raises(UserError) as caught:
         run(text)
     assert caught.value.code == "SQL_TOO_BIG"
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGSEGV, "SQL_CRASHED"), (signal.SIGABRT, "SQL_CRASHED")])
-def test_a_crash_of_duckdb_is_the_fault_of_the_query(
-    s3: S3Access, tmp_path: Path, sent: signal.Signals, code: str
-) -> None:
+def test_duckdb_crash_is_attributed_to_the_query(s3: S3Access, tmp_path: Path, sent: signal.Signals, code: str) -> None:
     def crash(_: object) -> Resolved:
         [child] = queries()
         child.send_signal(sent)
@@ -353,7 +347,7 @@ def test_a_crash_of_duckdb_is_the_fault_of_the_query(
     assert (queries(), list((tmp_path / "duckdb").iterdir())) == ([], [])
 
 
-def test_without_the_server_of_queries_a_query_is_tried_again_later(s3: S3Access, tmp_path: Path) -> None:
+def test_query_without_its_server_is_retriable(s3: S3Access, tmp_path: Path) -> None:
     nothing = Resolved(files=[], schema=AGE)
 
     def run() -> None:
@@ -370,7 +364,7 @@ def test_without_the_server_of_queries_a_query_is_tried_again_later(s3: S3Access
     run()
 
 
-def test_a_query_that_nobody_reads_to_its_end_leaves_no_process_and_no_file(s3: S3Access, tmp_path: Path) -> None:
+def test_abandoned_query_leaves_no_process_or_file(s3: S3Access, tmp_path: Path) -> None:
     nothing = Resolved(files=[], schema=AGE)
     text = "select range from range(100000000)"
     with query(text, lambda _: nothing, s3=s3, limits=limits(tmp_path), timeout_s=60) as answer:
@@ -379,12 +373,12 @@ def test_a_query_that_nobody_reads_to_its_end_leaves_no_process_and_no_file(s3: 
     assert (queries(), list((tmp_path / "duckdb").iterdir())) == ([], [])
 
 
-def test_a_query_larger_than_its_memory_uses_the_disk(s3: S3Access, tmp_path: Path) -> None:
+def test_query_beyond_its_memory_uses_the_disk(s3: S3Access, tmp_path: Path) -> None:
     text = "select count(*) from (select row_number() over (order by range * 7919 % 6000000) from range(6000000))"
     assert _run_in_64_mib(s3, tmp_path, text) == [(6_000_000,)]
 
 
-def test_a_query_that_cannot_use_the_disk_is_a_user_error(s3: S3Access, tmp_path: Path) -> None:
+def test_query_without_disk_space_is_a_user_error(s3: S3Access, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         _run_in_64_mib(s3, tmp_path, "select len(list(range || repeat('x', 40))) from range(6000000)")
     assert caught.value.code == "SQL_TOO_BIG"

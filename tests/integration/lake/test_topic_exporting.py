@@ -56,7 +56,7 @@ def test_a_version_reaches_a_receiver_with_its_digest(lake: Lake) -> None:
     assert sorted(received, key=lambda row: row["user_id"]) == sorted(naughty_rows(), key=lambda row: row["user_id"])
 
 
-def test_a_delta_between_versions_leads_a_receiver_from_one_to_the_other(lake: Lake) -> None:
+def test_topic_delta_turns_one_version_into_the_other(lake: Lake) -> None:
     before = [{"user_id": f"u{n}", "share": n / 7} for n in range(900)]
     after = [{**row, "share": -0.0 if n == 450 else row["share"]} for n, row in enumerate(before)][300:]
     base, version = (lake.publish(rows, SHARES, str(n)) for n, rows in enumerate((before, after), start=1))
@@ -72,7 +72,7 @@ def test_a_delta_between_versions_leads_a_receiver_from_one_to_the_other(lake: L
     assert members == {row["user_id"]: row["share"] for row in after}
 
 
-def test_every_reading_of_a_version_makes_the_same_messages(lake: Lake) -> None:
+def test_every_reading_of_a_version_makes_equal_messages(lake: Lake) -> None:
     version = lake.publish([{"user_id": f"user-{n:07d}", "share": n / 3} for n in range(120_000)], SHARES, "1")
     groups = full_groups(version, group_bytes=1 << 40)
     _, log, _ = sent(lake, of_version(version), groups)

@@ -27,9 +27,7 @@ def record_of(ref: AudienceRef) -> Audience:
     )
 
 
-def test_the_service_reads_the_history_that_pyiceberg_reads(
-    s3: S3Access, store: IcebergVersionStore, catalog_url: str
-) -> None:
+def test_service_and_pyiceberg_read_equal_histories(s3: S3Access, store: IcebergVersionStore, catalog_url: str) -> None:
     ref, other = audience(), audience()
     with closing(Database(Secret(catalog_url))) as database:
         histories = VersionHistories(database=database, bucket=BUCKET, objects=lambda: ObjectStore(s3))

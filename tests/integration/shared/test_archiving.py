@@ -121,7 +121,7 @@ def world(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         world.context.archive.close()
 
 
-def test_ranges_are_appended_and_told_and_what_is_no_range_is_a_dead_letter(world: World) -> None:
+def test_ranges_are_appended_and_announced_and_others_are_dead_letters(world: World) -> None:
     write = world.bucket.write
     with world.committer() as counters:
         world.announce(
@@ -149,7 +149,7 @@ def test_ranges_are_appended_and_told_and_what_is_no_range_is_a_dead_letter(worl
         for point in POINTS
     ],
 )
-def test_a_committer_that_is_killed_appends_nothing_twice_and_leaves_nothing_untold(world: World, point: str) -> None:
+def test_killed_committer_appends_and_announces_each_range_once(world: World, point: str) -> None:
     ranges = [world.bucket.write(10 * n, 10 * n + 10, [event(10 * n + 1)]) for n in range(3)]
     world.announce(*ranges)
     assert world.dies(point) == -signal.SIGKILL
@@ -162,13 +162,13 @@ def test_a_committer_that_is_killed_appends_nothing_twice_and_leaves_nothing_unt
     assert world.announced() == {f"{EVENTS}/3": 40}
 
 
-def test_a_committer_tells_all_ends_when_it_begins(world: World) -> None:
+def test_committer_announces_all_ends_at_its_start(world: World) -> None:
     world.context.archive.append(EVENTS, [world.bucket.write(0, 10, [event(1)])])
     with world.committer():
         assert until(world.announced) == {f"{EVENTS}/3": 10}
 
 
-def test_an_archive_of_a_topic_that_is_no_more_is_left_as_it_is_and_nothing_is_told(
+def test_archive_of_a_lost_topic_is_kept_and_nothing_is_announced(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.context.archive.append(EVENTS, [world.bucket.write(0, 10, [event(1)])], topic_id="another")
@@ -179,7 +179,7 @@ def test_an_archive_of_a_topic_that_is_no_more_is_left_as_it_is_and_nothing_is_t
     assert not world.everything_is_committed()
 
 
-def test_a_topic_that_was_made_anew_has_another_id(stack: Settings) -> None:
+def test_recreated_topic_has_another_id(stack: Settings) -> None:
     spec = TopicSpec(name=f"again-{uuid.uuid4()}", partitions=1)
     ids, admin = TopicIds(stack.kafka_bootstrap), admin_client(stack.kafka_bootstrap)
 

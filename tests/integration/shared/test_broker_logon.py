@@ -122,7 +122,7 @@ def refusal(client: str, bootstrap: str) -> MusterError:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_every_way_to_log_on_is_taken(kafka: SecureKafka, client: str) -> None:
+def test_every_logon_mechanism_is_accepted(kafka: SecureKafka, client: str) -> None:
     plain = kafka.credentials("plain", PLAIN, PLAIN_USER)
     scram = kafka.credentials("scram", PASSWORD)
     ways = [
@@ -153,9 +153,7 @@ OTHERS = pytest.mark.faults("the same of every client of a library", seconds=3)
         for first, (wrong, why) in zip((True, False, False, False), WRONG_LOGONS.items(), strict=True)
     ],
 )
-def test_a_logon_that_is_refused_is_no_outage(
-    kafka: SecureKafka, client: str, mechanism: str, user: str, why: str
-) -> None:
+def test_refused_logon_is_not_an_outage(kafka: SecureKafka, client: str, mechanism: str, user: str, why: str) -> None:
     credentials = kafka.credentials("wrong", WRONG, user)
     refused = refusal(client, kafka.address(credentials, mechanism))
     assert refused.code == "LOGON_REFUSED"
@@ -172,7 +170,7 @@ def test_a_logon_that_is_refused_is_no_outage(
         for host in ("127.0.0.1", "localhost")
     ],
 )
-def test_a_certificate_that_is_not_trusted_or_for_another_host_is_no_outage(
+def test_untrusted_or_mismatched_certificate_is_not_an_outage(
     kafka: SecureKafka, tmp_path: Path, client: str, host: str
 ) -> None:
     ca = kafka.ca if host == "localhost" else _stranger(tmp_path)
@@ -183,9 +181,7 @@ def test_a_certificate_that_is_not_trusted_or_for_another_host_is_no_outage(
 
 
 @pytest.mark.parametrize("client", ["producer", "offsets", "topic ids"])
-def test_a_broker_that_is_not_there_is_an_outage(
-    kafka: SecureKafka, client: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_absent_broker_is_an_outage(kafka: SecureKafka, client: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for waits in (
         "connectors.publishing.producer.METADATA_TIMEOUT_S",
         "connectors.kafka.log_offsets.TIMEOUT_S",
@@ -199,7 +195,7 @@ def test_a_broker_that_is_not_there_is_an_outage(
 
 
 @pytest.mark.faults("a stack of its own; each client of it logs on in a test here")
-def test_a_whole_import_goes_over_tls_with_a_user(whole: Settings, tmp_path: Path) -> None:
+def test_whole_import_runs_over_tls_with_a_user(whole: Settings, tmp_path: Path) -> None:
     context = Context(whole)
     users = write_file(tmp_path / "a.csv", 1, 20_000)
     upload(context, tmp_path / "a.csv", "secure")
@@ -207,7 +203,7 @@ def test_a_whole_import_goes_over_tls_with_a_user(whole: Settings, tmp_path: Pat
 
 
 @pytest.mark.faults("a stack of its own; a unit test shows that each client rereads the file")
-def test_an_importer_with_a_wrong_password_fails_its_job_and_the_next_one_reads_the_new_password(
+def test_wrong_password_fails_the_job_and_the_next_importer_reads_the_new_one(
     whole: Settings, kafka: SecureKafka, logon: Path, tmp_path: Path
 ) -> None:
     context = Context(whole)
@@ -247,7 +243,7 @@ def _joined(settings: Settings, pid: int) -> bool:
     "module",
     ["orchestration.entrypoints.worker", pytest.param("orchestration.entrypoints.segment_worker", marks=AGAIN)],
 )
-def test_a_worker_that_may_log_on_joins_its_group(settings: Settings, tmp_path: Path, module: str) -> None:
+def test_authorised_worker_joins_its_group(settings: Settings, tmp_path: Path, module: str) -> None:
     workers = Workers(settings, tmp_path, module)
     try:
         workers.start("a")
@@ -267,7 +263,7 @@ def test_a_worker_that_may_log_on_joins_its_group(settings: Settings, tmp_path: 
         pytest.param("orchestration.entrypoints.segment_worker", "CREDENTIALS_UNUSABLE", marks=AGAIN),
     ],
 )
-def test_a_worker_that_kafka_refuses_ends_and_says_why(
+def test_worker_refused_by_kafka_ends_with_the_reason(
     settings: Settings, kafka: SecureKafka, tmp_path: Path, module: str, code: str
 ) -> None:
     said = _ends(settings.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path)), tmp_path, module)
@@ -278,7 +274,7 @@ def test_a_worker_that_kafka_refuses_ends_and_says_why(
     "module",
     ["orchestration.entrypoints.worker", pytest.param("orchestration.entrypoints.segment_worker", marks=AGAIN)],
 )
-def test_a_worker_that_its_group_does_not_take_ends_and_says_what_it_needs(
+def test_worker_refused_by_its_group_ends_with_the_remedy(
     settings: Settings, kafka: SecureKafka, tmp_path: Path, module: str
 ) -> None:
     group = WORKERS[module]
@@ -288,7 +284,7 @@ def test_a_worker_that_its_group_does_not_take_ends_and_says_what_it_needs(
 
 
 @pytest.mark.parametrize("code", ["LOGON_REFUSED", pytest.param("CREDENTIALS_UNUSABLE", marks=AGAIN)])
-def test_a_relay_that_kafka_refuses_ends_and_says_why(
+def test_relay_refused_by_kafka_ends_with_the_reason(
     settings: Settings, kafka: SecureKafka, tmp_path: Path, code: str
 ) -> None:
     refused = settings.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path), metrics_port=free_port())
@@ -301,13 +297,13 @@ def test_a_relay_that_kafka_refuses_ends_and_says_why(
 
 
 @pytest.mark.parametrize("code", ["LOGON_REFUSED", "BROKER_NOT_TRUSTED"])
-def test_whoever_kafka_refuses_is_told_why(kafka: SecureKafka, tmp_path: Path, code: str) -> None:
+def test_program_refused_by_kafka_reports_the_reason(kafka: SecureKafka, tmp_path: Path, code: str) -> None:
     with pytest.raises(MusterError, match=f"^{code}: ") as refused:
         DeadLetterLog(_bad_address(kafka, code, tmp_path))
     says_no_secret(str(refused.value.as_record()))
 
 
-def test_an_existing_topic_of_users_is_altered_and_then_lets_go_of_records_within_a_segment_of_their_retention(
+def test_existing_user_topic_is_altered_to_delete_records_near_their_retention(
     kafka: SecureKafka,
 ) -> None:
     settings = Settings(kafka_bootstrap=kafka.plaintext, partitions=PARTITIONS)

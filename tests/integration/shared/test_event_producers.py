@@ -112,7 +112,7 @@ def users(intakes: Sequence[EventIntake]) -> list[str]:
     return [user for intake in intakes for user in intake.rows.column("user_id").to_pylist()]
 
 
-def test_the_events_of_the_documented_producer_lie_where_their_users_belong(stack: Settings) -> None:
+def test_documented_event_producer_uses_the_right_partitions(stack: Settings) -> None:
     log = Log(stack.kafka_bootstrap, EVENTS)
     sent_by_script(log, lines(uuid.uuid4().hex))
     intakes = log.intakes()
@@ -121,7 +121,7 @@ def test_the_events_of_the_documented_producer_lie_where_their_users_belong(stac
     assert min(intake.rows.num_rows for intake in intakes) > 30
 
 
-def test_the_events_of_a_producer_with_another_partitioner_count_once_where_they_belong(stack: Settings) -> None:
+def test_events_of_another_partitioner_count_once_in_the_right_partition(stack: Settings) -> None:
     log = Log(stack.kafka_bootstrap, EVENTS)
     producer = Producer({**librdkafka_config(log.bootstrap)})  # librdkafka's default partitioner
     for user, line in zip(USERS, lines(uuid.uuid4().hex), strict=True):
@@ -143,7 +143,7 @@ def test_the_events_of_a_producer_with_another_partitioner_count_once_where_they
     assert sorted(user for user, *_ in events) == sorted(USERS)
 
 
-def test_the_profiles_of_the_documented_producer_lie_where_their_users_belong(stack: Settings) -> None:
+def test_documented_profile_producer_uses_the_right_partitions(stack: Settings) -> None:
     log = Log(stack.kafka_bootstrap, PROFILES)
     sent_by_script(log, [json.dumps({"user_id": user, "attributes": {"n": n}}) for n, user in enumerate(USERS)])
     intakes = [ingest_profiles(records, P) for records in log.read()]
@@ -151,9 +151,7 @@ def test_the_profiles_of_the_documented_producer_lie_where_their_users_belong(st
     assert sorted(u for intake in intakes for u in intake.rows.column("user_id").to_pylist()) == sorted(USERS)
 
 
-def test_a_file_that_is_sent_twice_and_the_same_events_of_a_producer_are_one_event_each(
-    stack: Settings, tmp_path: Path
-) -> None:
+def test_repeated_file_and_produced_events_deduplicate(stack: Settings, tmp_path: Path) -> None:
     run = uuid.uuid4().hex
     path = tmp_path / "events.csv"
     moment = datetime(2026, 1, 1, tzinfo=UTC)

@@ -39,16 +39,16 @@ def send_all(log: TopicLog, *messages: tuple[int, bytes]) -> list[Delivery]:
     return [*deliveries, *log.poll(0)]
 
 
-def test_the_number_of_partitions_is_known(new_log: NewLog) -> None:
+def test_partition_count_is_known(new_log: NewLog) -> None:
     assert new_log().partitions() == PARTITIONS
 
 
-def test_every_message_is_acknowledged_once_with_its_place_and_size(new_log: NewLog) -> None:
+def test_every_message_is_acknowledged_once_with_offset_and_size(new_log: NewLog) -> None:
     deliveries = send_all(new_log(), (0, b"a"), (2, b"bb"), (0, b"ccc"))
     assert sorted((d.partition, d.offset, d.size) for d in deliveries) == [(0, 0, 1), (0, 1, 3), (2, 0, 2)]
 
 
-def test_a_partition_keeps_the_order_in_which_messages_were_offered(new_log: NewLog) -> None:
+def test_partition_keeps_the_order_of_messages(new_log: NewLog) -> None:
     deliveries = send_all(new_log(), *[(n % PARTITIONS, b"x" * (n + 1)) for n in range(300)])
     for partition in range(PARTITIONS):
         mine = [d for d in deliveries if d.partition == partition]
@@ -56,7 +56,7 @@ def test_a_partition_keeps_the_order_in_which_messages_were_offered(new_log: New
         assert [d.size for d in mine] == [n + 1 for n in range(partition, 300, PARTITIONS)]
 
 
-def test_nothing_is_unacknowledged_before_and_after(new_log: NewLog) -> None:
+def test_unacknowledged_count_is_zero_before_and_after(new_log: NewLog) -> None:
     log = new_log()
     assert log.unacknowledged() == 0
     assert log.offer(Partition(1), b"x")
@@ -66,7 +66,7 @@ def test_nothing_is_unacknowledged_before_and_after(new_log: NewLog) -> None:
     assert log.unacknowledged() == 0
 
 
-def test_an_attempt_after_another_writes_behind_it(new_log: NewLog) -> None:
+def test_later_attempt_writes_after_the_earlier(new_log: NewLog) -> None:
     log = new_log()
     send_all(log, (1, b"first"))
     assert [d.offset for d in send_all(log, (1, b"second"))] == [1]

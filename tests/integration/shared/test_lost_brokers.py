@@ -58,7 +58,7 @@ class FirstClientLost:
     ],
     ids=["ends of logs", "committed offsets", "topic ids"],
 )
-def test_a_question_without_an_answer_costs_the_client(
+def test_unanswered_request_replaces_the_client(
     stack: Settings, monkeypatch: pytest.MonkeyPatch, question: Callable[[str], Callable[[float], object]]
 ) -> None:
     configured = FirstClientLost()
@@ -85,7 +85,7 @@ def test_a_replaced_admin_client_is_freed_with_its_threads(monkeypatch: pytest.M
     assert alive() <= before
 
 
-def test_a_fenced_broker_names_none_and_is_found_again(stack: Settings) -> None:
+def test_fenced_broker_recovers(stack: Settings) -> None:
     address = KafkaAddress.parse(stack.kafka_bootstrap)
     link = Link(name="kafka", protocol="kafka", target=int(address.servers.rpartition(":")[2]))
     with Proxy(link):
@@ -101,7 +101,7 @@ def test_a_fenced_broker_names_none_and_is_found_again(stack: Settings) -> None:
         assert not describe_group(bootstrap, "nobody", 60.0).members
 
 
-def test_a_silent_consumer_is_replaced_if_the_broker_answers_others_but_not_it(
+def test_silent_consumer_is_replaced_if_the_broker_answers_others(
     stack: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configured = FirstClientLost()
@@ -121,7 +121,7 @@ def test_a_silent_consumer_is_replaced_if_the_broker_answers_others_but_not_it(
         consumer.close()
 
 
-def test_in_an_outage_a_consumer_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outage_keeps_the_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
     configured = Mock(wraps=logon.librdkafka_config)
     monkeypatch.setattr(group_consumer, "librdkafka_config", configured)
     monkeypatch.setattr(group_consumer, "SILENCE_S", 0.0)

@@ -96,7 +96,7 @@ def awaiting(context: Context, imported: FakeImport, end_offsets: dict[int, int]
 
 
 @pytest.mark.parametrize("passed", [False, True], ids=["the-log-ends-before-it", "the-workers-are-past-it"])
-def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
+def test_lost_end_marker_is_detected_by_offsets_of_a_real_group(
     stack: Settings, workers: Workers, tmp_path: Path, *, passed: bool
 ) -> None:
     url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")

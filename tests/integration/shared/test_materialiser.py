@@ -95,9 +95,7 @@ def assert_materialised(settings: Settings, imported: FakeImport, rows: pa.Table
     assert rows_of(tables) == last_rows(rows)
 
 
-def test_the_parts_hold_the_last_row_of_each_user_and_staging_keeps_the_result(
-    stack: Settings, workers: Workers
-) -> None:
+def test_parts_hold_the_last_row_of_each_user_and_staging_the_result(stack: Settings, workers: Workers) -> None:
     rows = users(20_000, doubled=3_000)
     imported = make_import(new_id(), rows, partitions=stack.partitions, chunk_rows=700)
     send(stack.kafka_bootstrap, imported.messages)
@@ -106,7 +104,7 @@ def test_the_parts_hold_the_last_row_of_each_user_and_staging_keeps_the_result(
     assert sum(key.endswith("result.avro") for key in staged(stack, imported.import_id)) == stack.partitions
 
 
-def test_a_partition_without_users_is_announced_without_a_part(stack: Settings, workers: Workers) -> None:
+def test_empty_partition_is_announced_without_a_part(stack: Settings, workers: Workers) -> None:
     rows = users(1)
     imported = make_import(new_id(), rows, partitions=stack.partitions)
     send(stack.kafka_bootstrap, imported.messages, IMPORTS_SMALL)
@@ -124,7 +122,7 @@ def test_chunks_sent_twice_and_in_any_order_count_once(stack: Settings, workers:
     assert_materialised(stack, imported, rows)
 
 
-def test_two_attempts_at_the_same_time_never_mix(stack: Settings, workers: Workers) -> None:
+def test_concurrent_attempts_never_mix(stack: Settings, workers: Workers) -> None:
     import_id = new_id()
     rows = users(3_000)
     first = make_import(import_id, rows, partitions=stack.partitions, chunk_rows=100)
@@ -135,7 +133,7 @@ def test_two_attempts_at_the_same_time_never_mix(stack: Settings, workers: Worke
     assert [m for m in announced(stack, import_id) if m.attempt == 1] == []
 
 
-def test_a_missing_chunk_fails_its_partition_by_name_and_no_other(stack: Settings, workers: Workers) -> None:
+def test_missing_chunk_fails_only_its_partition(stack: Settings, workers: Workers) -> None:
     imported = make_import(new_id(), users(4_000), partitions=stack.partitions, chunk_rows=100)
     lossy = imported.without(lambda m: isinstance(m, UserChunk) and m.partition == 1 and m.seq in {2, 5})
     send(stack.kafka_bootstrap, lossy.messages)
@@ -148,9 +146,7 @@ def test_a_missing_chunk_fails_its_partition_by_name_and_no_other(stack: Setting
     assert all(isinstance(message, PartitionMaterialised) for message in found.values())
 
 
-def test_a_chunk_that_lies_about_its_digest_is_a_dead_letter_and_fails_its_partition(
-    stack: Settings, workers: Workers
-) -> None:
+def test_chunk_with_a_wrong_digest_is_a_dead_letter_and_fails_its_partition(stack: Settings, workers: Workers) -> None:
     imported = make_import(new_id(), users(400), partitions=stack.partitions, chunk_rows=50)
 
     true = next(chunk for chunk in imported.chunks() if (chunk.partition, chunk.seq) == (0, 1))
@@ -185,7 +181,7 @@ def test_a_chunk_that_lies_about_its_digest_is_a_dead_letter_and_fails_its_parti
     ],
     ids=["foreign bytes", "empty", "unknown schema", "truncated", "wrong partition", "broken rows"],
 )
-def test_what_cannot_be_read_is_a_dead_letter_and_the_worker_goes_on(
+def test_unreadable_record_is_a_dead_letter_and_the_worker_continues(
     stack: Settings, workers: Workers, value: bytes, reason: str
 ) -> None:
     rows, restarts = users(200), workers.restarts
@@ -200,7 +196,7 @@ def test_what_cannot_be_read_is_a_dead_letter_and_the_worker_goes_on(
     assert workers.restarts == restarts
 
 
-def test_an_aborted_import_leaves_nothing_behind_and_announces_nothing(stack: Settings, workers: Workers) -> None:
+def test_aborted_import_leaves_and_announces_nothing(stack: Settings, workers: Workers) -> None:
     gone = make_import(new_id(), users(5_000), partitions=stack.partitions, chunk_rows=200, attempt=2)
     rows = users(100)
     other = make_import(new_id(), rows, partitions=stack.partitions)
@@ -215,7 +211,7 @@ def test_an_aborted_import_leaves_nothing_behind_and_announces_nothing(stack: Se
     assert announced(stack, gone.import_id) == []
 
 
-def test_a_marker_that_comes_again_is_announced_again(stack: Settings, workers: Workers) -> None:
+def test_repeated_marker_is_announced_again(stack: Settings, workers: Workers) -> None:
     rows = users(500)
     imported = make_import(new_id(), rows, partitions=stack.partitions)
     send(stack.kafka_bootstrap, imported.messages)
@@ -248,7 +244,7 @@ def test_an_intent_without_a_result_is_merged_by_the_next_owner(stack: Settings,
 
 
 @pytest.mark.faults("600,000 users; that memory is bounded is shown in memory")
-def test_a_small_import_is_not_held_up_by_a_big_one_and_memory_is_bounded(stack: Settings, stopped: Workers) -> None:
+def test_small_import_passes_a_large_one_in_bounded_memory(stack: Settings, stopped: Workers) -> None:
     big_rows = users(600_000)
     big = make_import(new_id(), big_rows, partitions=stack.partitions)
     small = [

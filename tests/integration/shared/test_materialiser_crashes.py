@@ -38,7 +38,7 @@ def workers(stack: Settings, tmp_path: Path) -> Iterator[Workers]:
 
 
 @pytest.mark.timeout(600)
-def test_workers_killed_at_random_moments_lose_and_double_nothing(stack: Settings, workers: Workers) -> None:
+def test_workers_killed_at_random_lose_and_duplicate_nothing(stack: Settings, workers: Workers) -> None:
     dice = random.Random(20_261)
     imports = [
         (make_import(new_id(), rows, partitions=stack.partitions, chunk_rows=400), rows)
@@ -68,9 +68,7 @@ def test_workers_killed_at_random_moments_lose_and_double_nothing(stack: Setting
 
 
 @pytest.mark.timeout(600)
-def test_a_worker_that_sleeps_past_its_session_changes_nothing_when_it_wakes_up(
-    stack: Settings, workers: Workers
-) -> None:
+def test_worker_frozen_past_its_session_changes_nothing_on_waking(stack: Settings, workers: Workers) -> None:
     first, second = (users(30_000, doubled=2_000), users(30_000, first=10_000))
     before = make_import(new_id(), first, partitions=stack.partitions, chunk_rows=300)
     after = make_import(new_id(), second, partitions=stack.partitions, chunk_rows=300)
@@ -92,9 +90,7 @@ def test_a_worker_that_sleeps_past_its_session_changes_nothing_when_it_wakes_up(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", ["kafka", "s3"])
-def test_an_outage_in_the_middle_of_an_import_loses_nothing(
-    start_stack: Callable[..., Settings], tmp_path: Path, part: str
-) -> None:
+def test_outage_during_an_import_loses_nothing(start_stack: Callable[..., Settings], tmp_path: Path, part: str) -> None:
     settings = start_stack(partitions=2)
     workers = Workers(settings, tmp_path)
     try:
@@ -118,7 +114,7 @@ def test_an_outage_in_the_middle_of_an_import_loses_nothing(
 
 
 @pytest.mark.timeout(300)
-def test_records_that_expired_before_they_were_read_end_the_worker_with_retention_lost(
+def test_expired_unread_records_end_the_worker_with_retention_lost(
     start_stack: Callable[..., Settings], tmp_path: Path
 ) -> None:
     settings = start_stack(partitions=1)

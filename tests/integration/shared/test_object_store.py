@@ -33,7 +33,7 @@ def prefix() -> str:
     return f"contract/{random.randbytes(8).hex()}/"
 
 
-def test_what_was_put_is_read_back_whole_and_by_its_end(store: StagingStore, prefix: str) -> None:
+def test_stored_object_is_read_whole_and_by_its_tail(store: StagingStore, prefix: str) -> None:
     assert store.put_new(BUCKET, prefix + "a", b"0123456789")
     assert store.get(BUCKET, prefix + "a") == b"0123456789"
     assert store.get_tail(BUCKET, prefix + "a", 3) == b"789"
@@ -48,7 +48,7 @@ def test_a_key_is_written_once(store: StagingStore, prefix: str, tmp_path: Path)
     assert store.get(BUCKET, prefix + "a") == b"first"
 
 
-def test_an_object_without_a_byte_is_none(store: StagingStore, prefix: str, tmp_path: Path) -> None:
+def test_empty_object_counts_as_absent(store: StagingStore, prefix: str, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"second")
     for key in (prefix + "a", prefix + "b"):
         store.put_new(BUCKET, key, b"")
@@ -63,9 +63,7 @@ def test_an_object_without_a_byte_is_none(store: StagingStore, prefix: str, tmp_
 
 @pytest.mark.integration
 @pytest.mark.parametrize("sent", [b"", b"some"])
-def test_a_writer_that_dies_in_the_middle_of_a_put_leaves_nothing_that_counts(
-    stack: Settings, prefix: str, sent: bytes
-) -> None:
+def test_writer_death_during_a_put_leaves_nothing_that_counts(stack: Settings, prefix: str, sent: bytes) -> None:
     store, key = staging_store(s3_access(stack)), prefix + "a"
     url = urlsplit(store._objects._client.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": key}))
     head = f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: 100\r\n\r\n"
@@ -79,34 +77,34 @@ def test_a_writer_that_dies_in_the_middle_of_a_put_leaves_nothing_that_counts(
     assert store.get(BUCKET, key) == b"whole"
 
 
-def test_a_file_is_stored_as_it_is(store: StagingStore, prefix: str, tmp_path: Path) -> None:
+def test_file_is_stored_unchanged(store: StagingStore, prefix: str, tmp_path: Path) -> None:
     body = random.randbytes(3_000_000)
     (tmp_path / "f").write_bytes(body)
     assert store.put_new_file(BUCKET, prefix + "f", tmp_path / "f")
     assert store.get(BUCKET, prefix + "f") == body
 
 
-def test_of_many_writers_one_wins(store: StagingStore, prefix: str) -> None:
+def test_one_of_many_writers_wins(store: StagingStore, prefix: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(lambda n: store.put_new(BUCKET, prefix + "race", bytes([n])), range(8)))
     assert won.count(True) == 1
     assert store.get(BUCKET, prefix + "race") == bytes([won.index(True)])
 
 
-def test_what_is_not_there_is_none(store: StagingStore, prefix: str) -> None:
+def test_missing_staged_object_is_none(store: StagingStore, prefix: str) -> None:
     assert store.get(BUCKET, prefix + "none") is None
     assert store.get_tail(BUCKET, prefix + "none", 5) is None
     assert store.list_keys(BUCKET, prefix) == []
 
 
-def test_a_listing_has_every_key_below_the_prefix_and_no_other(store: StagingStore, prefix: str) -> None:
+def test_listing_has_exactly_the_keys_below_the_prefix(store: StagingStore, prefix: str) -> None:
     keys = [f"{prefix}runs/{n:04d}" for n in range(5)]
     for key in [*keys, prefix + "other"]:
         store.put_new(BUCKET, key, b"x")
     assert store.list_keys(BUCKET, prefix + "runs/") == keys
 
 
-def test_deleting_twice_is_no_error(store: StagingStore, prefix: str) -> None:
+def test_repeated_deletion_succeeds(store: StagingStore, prefix: str) -> None:
     store.put_new(BUCKET, prefix + "a", b"x")
     store.delete(BUCKET, [prefix + "a", prefix + "none"])
     store.delete(BUCKET, [prefix + "a"])
@@ -115,13 +113,13 @@ def test_deleting_twice_is_no_error(store: StagingStore, prefix: str) -> None:
 
 
 @pytest.mark.integration
-def test_wrong_credentials_are_fatal_at_once(stack: Settings, prefix: str) -> None:
+def test_wrong_credentials_are_immediately_fatal(stack: Settings, prefix: str) -> None:
     access = S3Access(endpoint=stack.s3_endpoint, region="us-east-1", access_key="x", secret_key="y")
     with pytest.raises(FatalError, match="STORE_REFUSED"):
         staging_store(access).get(BUCKET, prefix)
 
 
-def test_a_store_that_does_not_answer_is_given_up_after_a_bounded_time() -> None:
+def test_unresponsive_store_times_out() -> None:
     now = iter(range(0, 1000, 20))
     access = S3Access(endpoint="http://127.0.0.1:1", region="us-east-1", access_key="x", secret_key="y")
     objects = ObjectStore(access, options=OPTIONS)

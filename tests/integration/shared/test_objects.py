@@ -108,9 +108,7 @@ def test_an_empty_object_streams_nothing(store: ObjectStore, bucket: str, prefix
     assert content_of(store, store.pin(bucket, prefix + "f")) == b""
 
 
-def test_an_overwritten_object_is_changed_and_a_deleted_one_is_gone(
-    store: ObjectStore, bucket: str, prefix: str
-) -> None:
+def test_overwritten_and_deleted_objects_are_distinguished(store: ObjectStore, bucket: str, prefix: str) -> None:
     store.put(bucket, prefix + "f", b"one")
     source = store.pin(bucket, prefix + "f")
     store.put(bucket, prefix + "f", b"two")
@@ -123,7 +121,7 @@ def test_an_overwritten_object_is_changed_and_a_deleted_one_is_gone(
         store.pin(bucket, prefix + "f")
 
 
-def test_a_version_is_read_after_it_was_overwritten_and_deleted(store: ObjectStore, versioned: str) -> None:
+def test_version_is_readable_after_overwriting_and_deletion(store: ObjectStore, versioned: str) -> None:
     store.put(versioned, "f", b"one")
     source = store.pin(versioned, "f")
     assert source.version_id
@@ -144,7 +142,7 @@ def test_a_large_file_is_uploaded_in_parts(store: ObjectStore, bucket: str, pref
         store.put_file(tmp_path / "nope", bucket, prefix + "f")
 
 
-def test_an_upload_outlasts_a_server_that_does_not_answer(
+def test_upload_survives_an_unresponsive_server(
     stack: Settings, store: ObjectStore, bucket: str, prefix: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "people.csv"
@@ -166,7 +164,7 @@ def test_an_upload_outlasts_a_server_that_does_not_answer(
         off.put_file(path, bucket, prefix + "f")
 
 
-def test_text_is_not_packed_by_the_server(
+def test_server_does_not_compress_text(
     stack: Settings, store: ObjectStore, bucket: str, prefix: str, tmp_path: Path
 ) -> None:
     """Without a type the server would compress it: then every read costs six times as much."""
@@ -182,7 +180,7 @@ def test_text_is_not_packed_by_the_server(
         assert stored() - before >= size
 
 
-def test_a_prefix_is_listed_and_deleted_and_its_neighbours_stay(store: ObjectStore, bucket: str, prefix: str) -> None:
+def test_prefix_is_listed_and_deleted_without_its_neighbours(store: ObjectStore, bucket: str, prefix: str) -> None:
     for name in ("a/1", "a/2", "ab"):
         store.put(bucket, prefix + name, b"x")
     assert [(o.key, o.size) for o in store.list(bucket, prefix + "a/")] == [(prefix + "a/1", 1), (prefix + "a/2", 1)]
@@ -207,7 +205,7 @@ def test_wrong_credentials_and_missing_buckets_are_user_errors(
         store.pin(bucket, "")
 
 
-def test_a_server_that_is_not_there_is_an_outage(stack: Settings, bucket: str) -> None:
+def test_absent_server_is_an_outage(stack: Settings, bucket: str) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         off = store_of(stack, endpoint=f"http://127.0.0.1:{unused.getsockname()[1]}", timeout_s=5)
@@ -275,7 +273,7 @@ def cutting(stack: Settings) -> Iterator[CuttingProxy]:
     proxy.close()
 
 
-def test_a_broken_stream_goes_on_at_the_byte_where_it_broke(
+def test_broken_stream_resumes_at_its_byte(
     stack: Settings, cutting: CuttingProxy, store: ObjectStore, bucket: str, prefix: str
 ) -> None:
     content = random.Random(3).randbytes(6_000_000)
@@ -296,7 +294,7 @@ def large() -> bytes:
     return csv_bytes(1_500_000)
 
 
-def test_an_object_is_parsed_while_it_is_read(store: ObjectStore, bucket: str, prefix: str) -> None:
+def test_object_is_parsed_while_streaming(store: ObjectStore, bucket: str, prefix: str) -> None:
     spec = spec_of("n:long")
     rows = 100_000
     content = csv_bytes(rows)
@@ -324,7 +322,7 @@ def check_ids(batches: Iterator[pa.RecordBatch | RejectBatch]) -> None:
 
 
 @pytest.mark.parametrize("what", ["overwritten", "deleted"])
-def test_an_object_that_changes_while_it_is_parsed_is_never_a_mixture(
+def test_object_changed_during_parsing_is_never_a_mixture(
     store: ObjectStore, bucket: str, prefix: str, large: bytes, what: str
 ) -> None:
     store.put(bucket, prefix + "f.csv", large)
@@ -343,7 +341,7 @@ def test_an_object_that_changes_while_it_is_parsed_is_never_a_mixture(
             _ = parsed.summary
 
 
-def test_an_outage_while_parsing_is_no_end_of_the_file(
+def test_outage_during_parsing_is_not_the_end_of_the_file(
     stack: Settings, store: ObjectStore, bucket: str, prefix: str, large: bytes
 ) -> None:
     store.put(bucket, prefix + "f.csv", large)

@@ -143,9 +143,7 @@ def messages_by_partition(settings: Settings, topic: str) -> dict[int, list[Impo
     return found
 
 
-def test_what_is_on_the_topic_is_the_file_in_chunks_between_markers(
-    stack: Settings, topic: str, tmp_path: Path
-) -> None:
+def test_topic_contains_the_file_in_chunks_between_markers(stack: Settings, topic: str, tmp_path: Path) -> None:
     path = users_csv(tmp_path / "users.csv", 50_000)
     report = publish(path, stack, topic)
 
@@ -172,7 +170,7 @@ def test_what_is_on_the_topic_is_the_file_in_chunks_between_markers(
     assert report.rows == 50_000
 
 
-def test_librdkafkas_murmur2_puts_users_where_we_do(stack: Settings, topic: str) -> None:
+def test_librdkafka_murmur2_agrees_on_partitions(stack: Settings, topic: str) -> None:
     users = [f"user-{n}" for n in range(500)] + ["ユーザー", "🙂", " ", "a" * 191]
     producer = Producer({**librdkafka_config(stack.kafka_bootstrap), "partitioner": "murmur2_random"})
     for user in users:
@@ -194,7 +192,7 @@ class SupersededOnceHeard:
             raise Superseded
 
 
-def test_an_attempt_that_is_superseded_leaves_no_end_marker(stack: Settings, topic: str, tmp_path: Path) -> None:
+def test_superseded_attempt_leaves_no_end_marker(stack: Settings, topic: str, tmp_path: Path) -> None:
     path = users_csv(tmp_path / "users.csv", 30_000)
     with pytest.raises(Superseded):
         publish(path, stack, topic, fence=SupersededOnceHeard(stack, topic))
@@ -203,7 +201,7 @@ def test_an_attempt_that_is_superseded_leaves_no_end_marker(stack: Settings, top
     assert ImportStarted in kinds
 
 
-def test_rows_that_were_not_verified_leave_no_end_marker(stack: Settings, topic: str, tmp_path: Path) -> None:
+def test_unverified_rows_leave_no_end_marker(stack: Settings, topic: str, tmp_path: Path) -> None:
     evidence = verified(users_csv(tmp_path / "users.csv", 1_000))
     other = tmp_path / "other.csv"
     other.write_text((tmp_path / "users.csv").read_text().replace("user-17,", "user-71,"))
@@ -222,9 +220,7 @@ def test_an_abort_reaches_every_partition(stack: Settings, topic: str) -> None:
     }
 
 
-def test_the_backlog_stays_within_its_limit_and_ends_with_the_import(
-    stack: Settings, topic: str, tmp_path: Path
-) -> None:
+def test_backlog_is_bounded_and_ends_with_the_import(stack: Settings, topic: str, tmp_path: Path) -> None:
     path = users_csv(tmp_path / "users.csv", 200_000)  # 10 chunks a partition
     group = uuid.uuid4().hex
     done = threading.Event()
@@ -264,7 +260,7 @@ def take_slowly(settings: Settings, topic: str, group: str, done: threading.Even
     consumer.close()
 
 
-def test_a_group_that_has_committed_nothing_has_taken_nothing(stack: Settings, topic: str) -> None:
+def test_group_without_commits_has_consumed_nothing(stack: Settings, topic: str) -> None:
     assert KafkaBacklog(stack.kafka_bootstrap, topic, PARTITIONS, group=uuid.uuid4().hex).committed() == (0, 0, 0, 0)
 
 
@@ -275,7 +271,7 @@ def test_a_missing_topic_is_named(stack: Settings, tmp_path: Path, monkeypatch: 
     assert error.value.code == "TOPIC_MISSING"
 
 
-def test_a_topic_with_other_partitions_is_refused(stack: Settings, topic: str, tmp_path: Path) -> None:
+def test_topic_with_another_partition_count_is_refused(stack: Settings, topic: str, tmp_path: Path) -> None:
     path = users_csv(tmp_path / "users.csv", 10)
     with open_parsed(path, SPEC, ParseLimits()) as parsed, pytest.raises(FatalError, match="has 4 partitions") as error:
         publish_import(
@@ -290,7 +286,7 @@ def test_a_topic_with_other_partitions_is_refused(stack: Settings, topic: str, t
     assert error.value.code == "TOPIC_PARTITIONS_CHANGED"
 
 
-def test_a_message_that_the_broker_refuses_fails_the_attempt_for_good(stack: Settings, tmp_path: Path) -> None:
+def test_message_refused_by_the_broker_fails_the_attempt_permanently(stack: Settings, tmp_path: Path) -> None:
     narrow = f"publishing.{uuid.uuid4().hex}"
     create_topic(stack, narrow, {"max.message.bytes": "2000"})
     with pytest.raises(FatalError, match="MSG_SIZE_TOO_LARGE") as error:
@@ -311,7 +307,7 @@ def test_unreachable_broker_is_an_outage() -> None:
             log.offer(Partition(0), b"y")
 
 
-def test_a_full_queue_says_no_and_keeps_what_it_has() -> None:
+def test_full_queue_refuses_and_keeps_its_messages() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         log = KafkaTopicLog(f"127.0.0.1:{closed.getsockname()[1]}", "muster.imports")
@@ -324,7 +320,7 @@ def test_a_full_queue_says_no_and_keeps_what_it_has() -> None:
         assert log.unacknowledged() == 0
 
 
-def test_a_message_that_is_too_large_for_the_client_is_refused_at_once(stack: Settings, topic: str) -> None:
+def test_message_too_large_for_the_client_is_refused_immediately(stack: Settings, topic: str) -> None:
     log = KafkaTopicLog(stack.kafka_bootstrap, topic)
     with pytest.raises(FatalError, match="MSG_SIZE_TOO_LARGE") as error:
         log.offer(Partition(0), b"x" * 2_000_000)
@@ -334,9 +330,7 @@ def test_a_message_that_is_too_large_for_the_client_is_refused_at_once(stack: Se
 @pytest.mark.faults(
     "a broker that is killed; that nothing ends before it is acknowledged is shown in memory", seconds=30
 )
-def test_a_broker_that_is_killed_in_the_middle_loses_and_doubles_nothing(
-    start_stack: StartStack, tmp_path: Path
-) -> None:
+def test_broker_killed_midway_loses_and_duplicates_nothing(start_stack: StartStack, tmp_path: Path) -> None:
     settings = start_stack(parts=("kafka",), partitions=PARTITIONS)
     path = users_csv(tmp_path / "users.csv", 400_000)
     killed: list[int] = []

@@ -111,7 +111,7 @@ def status(tenant: TenantName, partition: int, **given: object) -> SegmentStatus
     return SegmentStatus(tenant=tenant, segment=BUYERS, partition=Partition(partition), **values)
 
 
-def test_every_partition_is_told_of_every_change_in_order(context: Context, tenant: TenantName, relay: Lane) -> None:
+def test_every_partition_gets_every_change_in_order(context: Context, tenant: TenantName, relay: Lane) -> None:
     create(context, tenant)
     context.segments.pause(tenant, BUYERS, now_ms=2)
     relay.tick(1_000)
@@ -124,7 +124,7 @@ def test_every_partition_is_told_of_every_change_in_order(context: Context, tena
     assert context.activations.unsent() == []
 
 
-def test_workers_know_the_version_of_an_audience_before_the_first_rule_that_names_it_and_each_that_follows(
+def test_workers_learn_audience_versions_before_rules_that_reference_them(
     context: Context, tenant: TenantName, relay: Lane
 ) -> None:
     audience_id = context.audiences.get(tenant, VIP).audience_id
@@ -147,7 +147,7 @@ def test_workers_know_the_version_of_an_audience_before_the_first_rule_that_name
     assert context.audiences.retained(audience_id) == set()
 
 
-def test_what_was_sent_and_not_noted_is_sent_again(context: Context, tenant: TenantName, relay: Lane) -> None:
+def test_sent_but_unrecorded_change_is_sent_again(context: Context, tenant: TenantName, relay: Lane) -> None:
     create(context, tenant)
     [due] = context.activations.unsent()
     ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions).send(due.message)
@@ -155,7 +155,7 @@ def test_what_was_sent_and_not_noted_is_sent_again(context: Context, tenant: Ten
     assert alike(announced(context, tenant)) == [due.message, due.message]
 
 
-def test_a_late_relay_that_leaves_an_older_version_of_an_audience_behind_a_newer_one_puts_it_right(
+def test_late_relay_repairs_an_outdated_audience_version(
     context: Context, tenant: TenantName, relay: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(context, tenant, "1")
@@ -176,7 +176,7 @@ def test_a_late_relay_that_leaves_an_older_version_of_an_audience_behind_a_newer
     assert versions == [2, 1, 2]
 
 
-def test_a_worker_that_has_a_segment_otherwise_is_told_again_and_less_and_less_often(
+def test_segment_that_differs_at_a_worker_is_announced_with_backoff(
     context: Context, tenant: TenantName, relay: Lane
 ) -> None:
     create(context, tenant)
@@ -195,7 +195,7 @@ def test_a_worker_that_has_a_segment_otherwise_is_told_again_and_less_and_less_o
     assert kinds == [RuleActivated, SegmentPaused, SegmentPaused, SegmentPaused]
 
 
-def test_one_tenant_whose_audience_cannot_be_read_does_not_hold_up_the_others(
+def test_tenant_with_an_unreadable_audience_does_not_block_others(
     context: Context, tenant: TenantName, relay: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = TenantName(f"z{tenant[1:]}")
@@ -215,16 +215,14 @@ def test_one_tenant_whose_audience_cannot_be_read_does_not_hold_up_the_others(
     assert len(alike(announced(context, tenant))) == 1
 
 
-def test_another_number_of_partitions_is_refused(context: Context, tenant: TenantName) -> None:
+def test_changed_partition_count_of_a_topic_is_refused(context: Context, tenant: TenantName) -> None:
     create(context, tenant)
     [due] = context.activations.unsent()
     with pytest.raises(FatalError, match="TOPIC_PARTITIONS_CHANGED"):
         ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions - 1).send(due.message)
 
 
-def test_a_broker_that_is_away_is_tried_again(
-    context: Context, tenant: TenantName, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_broker_is_retried(context: Context, tenant: TenantName, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "METADATA_TIMEOUT_S", 0.5)
     create(context, tenant)
     [due] = context.activations.unsent()
@@ -232,7 +230,7 @@ def test_a_broker_that_is_away_is_tried_again(
         ActivationSender("127.0.0.1:1", 4).send(due.message)
 
 
-def test_what_workers_say_comes_into_the_catalog(context: Context, tenant: TenantName) -> None:
+def test_worker_statuses_reach_the_catalog(context: Context, tenant: TenantName) -> None:
     create(context, tenant)
     segment_id = context.segments.get(tenant, BUYERS).segment_id
     producer = Producer({**librdkafka_config(context.settings.kafka_bootstrap)})

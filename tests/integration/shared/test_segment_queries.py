@@ -179,9 +179,7 @@ def test_a_draft_is_counted(shop: World, capsys: pytest.CaptureFixture[str]) -> 
     assert {rule: answer(shop, capsys, "segments", "preview", rule)["members"] for rule in DRAFTS} == DRAFTS
 
 
-def test_an_estimate_counts_the_users_of_one_partition_and_scales(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_estimate_scales_the_count_of_one_partition(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     named = [f"user-{n}" for n in range(200)]
     world.archive(EVENTS, [purchase(user, 1, n) for n, user in enumerate(named)])
     world.archive(PROFILES, [change(0, user, attributes=values({"age": 30.0})) for user in named[:100]])
@@ -205,7 +203,7 @@ def test_an_estimate_counts_the_users_of_one_partition_and_scales(
     assert (exact["members"], exact["interval"]) == (100, [100, 100])
 
 
-def test_members_of_whom_nothing_else_is_known_are_told_wherever_they_vanish(
+def test_members_without_history_are_reported_where_they_are_excluded(
     shop: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vip = shop.context.audiences.ensure(shop.tenant, VIP, new_id=fresh_id(), now_ms=1)
@@ -246,7 +244,7 @@ def test_members_of_whom_nothing_else_is_known_are_told_wherever_they_vanish(
     assert capsys.readouterr().err.startswith("UNKNOWN_USER: ")
 
 
-def test_names_that_nobody_has_ever_had_are_told(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_names_are_reported(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     rule = "ever(purchase) or ever(purchse) or age >= 18 or height >= 2"
     found = answer(shop, capsys, "segments", "preview", rule)
     assert (found["members"], found["unseen_events"], found["unseen_attributes"]) == (3, ["purchse"], ["height"])
@@ -258,9 +256,7 @@ def test_names_that_nobody_has_ever_had_are_told(shop: World, capsys: pytest.Cap
     assert capsys.readouterr().err == "Note: no user has ever had the event 'purchse'.\n"
 
 
-def test_a_property_compared_as_an_attribute_is_answered_with_the_condition_to_write(
-    shop: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_property_compared_as_an_attribute_gets_a_suggestion(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     note = (
         "Note: no user has ever had the attribute 'amount'.\n"
         "Note: amount is a property of events such as purchase. In place of `amount >= 10`, write "
@@ -282,7 +278,7 @@ def test_a_property_compared_as_an_attribute_is_answered_with_the_condition_to_w
     assert by_id["instead"] == ["in audience chosen-users"]
 
 
-def test_a_comparison_with_a_type_that_no_value_has_is_told(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_comparison_with_an_unused_type_is_reported(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     shop.archive(PROFILES, [change(0, user, attributes=values({"age": "30"})) for user in ("ann", "dan")])
     shop.archive(EVENTS, [purchase("ann", 1, 9, amount="120")])
     rule = 'age >= 25 and age is set and age != "x" and ever(purchase where amount > 1 and amount = true)'
@@ -297,15 +293,13 @@ def test_a_comparison_with_a_type_that_no_value_has_is_told(shop: World, capsys:
     assert "none of the 5 values of amount of purchase has this type: 4 numbers, 1 text" in said
 
 
-def test_before_anything_is_archived_nobody_is_in(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_archive_has_no_members(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(world, capsys, "segments", "preview", "never(purchase) and not age >= 3")["members"] == 0
     assert main(["segments", "preview", "in audience vip", "-t", world.tenant]) == 3
     assert capsys.readouterr().err.startswith("UNKNOWN_AUDIENCE: ")
 
 
-def test_why_a_user_is_in_a_segment_is_said_with_the_events_and_when_that_ends(
-    shop: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_explanation_of_a_member_shows_events_and_expiry(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     shop.create("(count(purchase, 30d) >= 2 or never(purchase)) and age >= 18")
     found = answer(shop, capsys, "explain", "buyers", "ann")
     assert (found["member"], found["attributes"]) == (True, {"age": 30.0})
@@ -397,7 +391,7 @@ class Worker:
         )
 
 
-def test_a_stream_that_agrees_with_the_rule_passes(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stream_that_matches_the_rule_passes(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     shop.create("ever(purchase)")
     with Worker(shop, ["ann", "bob", "cid"]):
         found = answer(shop, capsys, "segments", "check", "buyers")
@@ -407,7 +401,7 @@ def test_a_stream_that_agrees_with_the_rule_passes(shop: World, capsys: pytest.C
     assert "equal" in capsys.readouterr().out
 
 
-def test_what_is_archived_behind_a_cut_does_not_count(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_archived_after_a_cut_do_not_count(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     shop.create("ever(purchase) and age is not set")
     ends = dict(shop.ends)
     shop.archive(EVENTS, [purchase("eve", 1, 9), purchase("bob", 1, 10)])
@@ -417,9 +411,7 @@ def test_what_is_archived_behind_a_cut_does_not_count(shop: World, capsys: pytes
         assert answer(shop, capsys, "segments", "check", "buyers")["equal"]
 
 
-def test_a_stream_that_has_other_members_fails_and_they_are_named(
-    shop: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stream_with_other_members_fails_and_names_them(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     shop.create("ever(purchase)")
     with Worker(shop, ["ann", "dan", "cid"]):
         found = answer(shop, capsys, "segments", "check", "buyers", code=7)
@@ -428,7 +420,7 @@ def test_a_stream_that_has_other_members_fails_and_they_are_named(
     assert found["extra"] == {"users": 1, "some": ["dan"]}
 
 
-def test_the_relay_asks_one_partition_after_the_other_and_counts_who_differs(shop: World) -> None:
+def test_relay_checks_partitions_in_turn_and_counts_differences(shop: World) -> None:
     shop.create("ever(purchase)")
     buyers = ("ann", "bob", "cid")
     checks, lost = control_plane.segment_checks(shop.context, Counters()), partition_of("bob", P)
@@ -446,7 +438,7 @@ def test_the_relay_asks_one_partition_after_the_other_and_counts_who_differs(sho
     [({"rule_version": 0}, "SEGMENT_NOT_READY", "120"), ({"events": 10**6}, "CUT_TIMEOUT", "10")],
     ids=["no-segment-there-yet", "not-archived-yet"],
 )
-def test_a_cut_that_cannot_be_compared_is_told(
+def test_incomparable_cut_is_reported(
     shop: World, given: dict[str, Any], code: str, timeout: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop.create("ever(purchase)")
@@ -455,7 +447,7 @@ def test_a_cut_that_cannot_be_compared_is_told(
     assert capsys.readouterr().err.startswith(f"{code}: ")
 
 
-def test_without_workers_a_check_ends(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_without_workers_ends(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     shop.create("ever(purchase)")
     assert main(["segments", "check", "buyers", "--timeout", "1", "-t", shop.tenant]) == 1
     assert capsys.readouterr().err.startswith(
@@ -470,7 +462,7 @@ def test_a_paused_segment_is_not_checked(shop: World, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.startswith("SEGMENT_PAUSED: ")
 
 
-def test_a_rule_that_is_edited_while_it_is_checked_is_to_be_checked_again(
+def test_rule_edited_during_a_check_needs_another(
     shop: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.create("ever(purchase)")

@@ -107,7 +107,7 @@ def test_a_second_up_changes_nothing(stack: Settings) -> None:
     assert [p.name for p in before.parts] == ["s3", "kafka"]
 
 
-def test_up_with_other_parts_than_those_that_run_is_refused(stack: Settings) -> None:
+def test_up_with_other_parts_is_refused_while_running(stack: Settings) -> None:
     with pytest.raises(UserError, match="is running without engine") as refused:
         local_stack.up(stack.home, parts=["kafka", "engine"])
 
@@ -122,7 +122,7 @@ def test_s3_refuses_a_wrong_secret(stack: Settings) -> None:
 
 
 @pytest.mark.parametrize("listener", ["kafka", "kafka_controller"])
-def test_kafka_answers_nobody_who_has_not_logged_on(stack: Settings, listener: str) -> None:
+def test_kafka_refuses_clients_without_a_logon(stack: Settings, listener: str) -> None:
     port = getattr(Ports.load(Home(path=stack.home).ports_file, stack), listener)
     asks_for_metadata = bytes.fromhex("0003 0000 00000001 ffff 00000000")
     with socket.create_connection((LOOPBACK, port), timeout=30) as connection:
@@ -142,7 +142,7 @@ def as_client(settings: Settings, *, port: int = 0, password: str = "") -> dict[
     return {**config, "group.id": f"outside-{uuid.uuid4().hex}", "auto.offset.reset": "earliest", "log_level": 0}
 
 
-def test_a_program_outside_writes_events_and_reads_what_happened_and_may_do_nothing_else(stack: Settings) -> None:
+def test_external_program_can_only_write_events_and_read_results(stack: Settings) -> None:
     client = {name: value for name, value in as_client(stack).items() if name not in {"group.id", "auto.offset.reset"}}
     producer, reports = Producer({**client, "enable.idempotence": True}), {}
     for topic in (EVENTS, PROFILES, IMPORTS, JOB_EVENTS, "muster.none"):
@@ -175,7 +175,7 @@ def test_a_program_outside_writes_events_and_reads_what_happened_and_may_do_noth
         assert denial.value.args[0].code() in codes
 
 
-def test_only_loopback_is_listened_on(stack: Settings) -> None:
+def test_stack_listens_only_on_loopback(stack: Settings) -> None:
     listening = [
         connection.laddr.ip
         for part in ("kafka", "s3")
@@ -188,7 +188,7 @@ def test_only_loopback_is_listened_on(stack: Settings) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has mapped is known on Linux")
-def test_the_broker_starts_from_the_cache_that_setup_has_made(stack: Settings) -> None:
+def test_broker_starts_from_the_cache_of_setup(stack: Settings) -> None:
     mapped = {m.path for m in psutil.Process(part_of(stack, "kafka").pid).memory_maps()}
 
     assert str(cache_path(classpath())) in mapped
@@ -216,7 +216,7 @@ def secrets_of(settings: Settings) -> list[str]:
     return [key, client, settings.s3_secret_key.reveal(), *passwords]
 
 
-def test_the_key_of_a_tenant_reaches_its_inbox_and_downloads_and_nothing_else(stack: Settings) -> None:
+def test_tenant_key_reaches_only_inbox_and_downloads(stack: Settings) -> None:
     directory, tenant = stack.home / "s3", TenantName("acme")
     held = s3_keys.key_of(directory, stack, tenant)  # made while the server runs
     client = s3_client(stack.with_(s3_access_key=held.access_key, s3_secret_key=Secret(held.secret_key)))
@@ -269,7 +269,7 @@ def test_the_key_of_a_tenant_reaches_its_inbox_and_downloads_and_nothing_else(st
             call()
 
 
-def test_the_key_of_the_lake_reads_the_tables_of_one_tenant(stack: Settings) -> None:
+def test_lake_key_reads_only_tables_of_one_tenant(stack: Settings) -> None:
     held = s3_keys.key_of(stack.home / "s3", stack, TenantName("acme"), lake=True)
     client = s3_client(stack.with_(s3_access_key=held.access_key, s3_secret_key=Secret(held.secret_key)))
     for key in ("audiences/acme/x", "audiences/acme2/x", "rejects/acme/x"):
@@ -286,7 +286,7 @@ def test_the_key_of_the_lake_reads_the_tables_of_one_tenant(stack: Settings) -> 
             call()
 
 
-def test_the_inbox_keeps_versions_and_the_other_buckets_do_not(stack: Settings) -> None:
+def test_only_the_inbox_keeps_versions(stack: Settings) -> None:
     client = s3_client(stack)
 
     states = {b: client.get_bucket_versioning(Bucket=b).get("Status") for b in ("inbox", "staging", "lake")}
@@ -320,7 +320,7 @@ def own(former: Settings) -> Iterator[Settings]:
 
 
 @pytest.mark.slow("starts the servers of the release before, then those of this one")
-def test_up_brings_the_home_of_the_release_before_along_with_its_data(former: Settings, own: Settings) -> None:
+def test_up_migrates_a_home_of_the_previous_release_with_its_data(former: Settings, own: Settings) -> None:
     assert_kept(own, RECORD)
     assert s3_client(own).get_object(Bucket="lake", Key="kept")["Body"].read() == RECORD
     kept = tomllib.loads((own.home / "settings.toml").read_text())
@@ -339,7 +339,7 @@ def test_up_brings_the_home_of_the_release_before_along_with_its_data(former: Se
 
 
 @pytest.mark.parametrize("part", ["kafka", "s3"])
-def test_a_killed_part_comes_back_by_itself_with_its_data(own: Settings, part: str) -> None:
+def test_killed_part_restarts_with_its_data(own: Settings, part: str) -> None:
     before, after = f"before {part}".encode(), f"after {part}".encode()
     produce(own, before)
     put(own, f"before-{part}")
@@ -354,7 +354,7 @@ def test_a_killed_part_comes_back_by_itself_with_its_data(own: Settings, part: s
     assert part_of(own, part).restarts == old.restarts + 1
 
 
-def test_a_killed_supervisor_leaves_nothing_and_up_goes_on_with_its_data_and_takes_new_passwords(
+def test_up_after_a_killed_supervisor_keeps_data_and_accepts_new_passwords(
     own: Settings,
 ) -> None:
     produce(own, b"before the supervisor")
@@ -382,7 +382,7 @@ def test_a_killed_supervisor_leaves_nothing_and_up_goes_on_with_its_data_and_tak
 
 
 @pytest.mark.parametrize("part", ["kafka", "s3"])
-def test_servers_of_others_run_without_our_settings_and_secrets(stack: Settings, part: str) -> None:
+def test_third_party_servers_run_without_settings_and_secrets(stack: Settings, part: str) -> None:
     status = local_stack.status(stack).part(part)
     assert status is not None
     assert status.pid is not None
@@ -400,7 +400,7 @@ def test_two_homes_run_side_by_side(own: Settings, stack: Settings) -> None:
     assert b"of one home" not in read_values(stack, JOB_EVENTS)
 
 
-def test_a_taken_port_is_named_with_the_program_that_has_it_and_nothing_is_left(tmp_path: Path) -> None:
+def test_occupied_port_is_named_with_its_program(tmp_path: Path) -> None:
     settings = initialise(Home(path=tmp_path), stack_environment({}), free_ports=True)
     port = Ports.load(tmp_path / "ports.toml", settings).kafka
     with socket.socket() as listener:
@@ -452,9 +452,7 @@ def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) ->
         ("s3_volume", "/ui/index.html", "GET", 401),
     ],
 )
-def test_the_inner_ports_of_s3_serve_nobody_over_http(
-    stack: Settings, part: str, path: str, method: str, answer: int
-) -> None:
+def test_inner_s3_ports_refuse_http(stack: Settings, part: str, path: str, method: str, answer: int) -> None:
     put(stack, "inner")
     url = f"http://{LOOPBACK}:{getattr(Ports.load(Home(path=stack.home).ports_file, stack), part)}{path}"
 
@@ -466,7 +464,7 @@ def test_the_inner_ports_of_s3_serve_nobody_over_http(
 
 
 @pytest.mark.parametrize("part", ["s3_filer_grpc", "s3_master_grpc", "s3_volume_grpc", "s3_grpc"])
-def test_the_inner_ports_of_s3_speak_to_holders_of_its_certificate_alone(stack: Settings, part: str) -> None:
+def test_inner_s3_ports_require_its_certificate(stack: Settings, part: str) -> None:
     port = getattr(Ports.load(Home(path=stack.home).ports_file, stack), part)
     folder = stack.home / "s3"
 

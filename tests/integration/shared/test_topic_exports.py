@@ -101,7 +101,7 @@ def as_received(rows: list[Row], change: str | None = None) -> list[list[Any]]:
     return [[change, *row] for row in rows]
 
 
-def test_a_version_with_naughty_values_reaches_its_receiver_as_it_is(topic: Topic) -> None:
+def test_version_with_unusual_values_reaches_its_receiver_unchanged(topic: Topic) -> None:
     members = pa.Table.from_pylist(naughty_rows(), schema=arrow_schema(KINDS))
     with duckdb.connect() as connection:
         connection.register("members", members)
@@ -129,7 +129,7 @@ def sending_forever(bootstrap: str, topic: str) -> None:
 
 
 @pytest.mark.faults("whole/test_exports.py kills one in a job", seconds=20)
-def test_a_group_whose_sender_was_killed_is_sent_again_and_reaches_the_receiver_once(topic: Topic) -> None:
+def test_group_of_a_killed_sender_is_resent_and_received_once(topic: Topic) -> None:
     export = topic_export(P)
     start(export, topic.log())
     call = f"from {__name__} import sending_forever; sending_forever({topic.bootstrap!r}, {topic.name!r})"
@@ -147,7 +147,7 @@ def test_a_group_whose_sender_was_killed_is_sent_again_and_reaches_the_receiver_
     assert (sorted(rows), complaints, code) == (as_received(MANY), "", 0)
 
 
-def test_groups_that_are_sent_side_by_side_and_twice_reach_the_receiver_once(topic: Topic) -> None:
+def test_concurrent_and_repeated_groups_are_received_once(topic: Topic) -> None:
     export = topic_export(P)
     groups = [MANY[:20_000], MANY[20_000:], FEW]
     start(export, topic.log())
@@ -163,7 +163,7 @@ def test_groups_that_are_sent_side_by_side_and_twice_reach_the_receiver_once(top
     assert (sorted(rows), complaints, code) == (as_received(MANY + FEW), "", 0)
 
 
-def test_a_chunk_that_the_topic_lost_is_told_by_the_receiver(topic: Topic) -> None:
+def test_receiver_reports_a_lost_chunk(topic: Topic) -> None:
     elsewhere = InMemoryTopicLog(P)
     export_all(topic_export(P), elsewhere, [whole(MANY)])
     for partition, messages in enumerate(elsewhere.messages):
@@ -173,7 +173,7 @@ def test_a_chunk_that_the_topic_lost_is_told_by_the_receiver(topic: Topic) -> No
     assert complaints == f"export {EXPORT} partition 0: chunks (group, seq) [(0, 1)] are missing or too many"
 
 
-def test_a_delta_leads_the_receiver_from_one_version_to_the_next(topic: Topic) -> None:
+def test_delta_moves_the_receiver_to_the_next_version(topic: Topic) -> None:
     changed: list[Row] = [("user-000007", 70, None)]
     groups = [delta([], MANY[20_000:]), delta(changed + FEW, MANY[7:8])]
     export_all(topic_export(P, base=2), topic.log(), groups)
@@ -190,7 +190,7 @@ def test_a_delta_leads_the_receiver_from_one_version_to_the_next(topic: Topic) -
     assert sorted(members.values()) == sorted(kept + changed + FEW)
 
 
-def test_an_aborted_export_is_no_export_and_may_be_begun_anew(topic: Topic) -> None:
+def test_aborted_export_is_ignored_and_can_be_repeated(topic: Topic) -> None:
     first = topic_export(P)
     start(first, topic.log())
     send_group(first, topic.log(), group=0, rows=whole(MANY))
@@ -218,7 +218,7 @@ def refusal(act: Any) -> UserError:
     return caught.value
 
 
-def test_a_topic_that_is_missing_is_refused_and_not_made(unmade: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_topic_is_refused_and_not_created(unmade: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "METADATA_PAUSE_S", 0.1)
     for act in (lambda: partitions_of(unmade.log()), lambda: start(topic_export(P), unmade.log())):
         assert refusal(act).code == "DESTINATION_NOT_WRITABLE"
@@ -226,7 +226,7 @@ def test_a_topic_that_is_missing_is_refused_and_not_made(unmade: Topic, monkeypa
     assert unmade.name not in unmade.admin.list_topics(timeout=10).topics
 
 
-def test_a_topic_that_was_given_more_partitions_meanwhile_is_refused(topic: Topic) -> None:
+def test_topic_with_added_partitions_is_refused(topic: Topic) -> None:
     export = topic_export(P)
     start(export, topic.log())
     sent = send_group(export, topic.log(), group=0, rows=whole(FEW))
@@ -237,7 +237,7 @@ def test_a_topic_that_was_given_more_partitions_meanwhile_is_refused(topic: Topi
     assert topic.received() == ([], "", 0)
 
 
-def test_a_compacted_topic_is_refused_since_it_would_throw_chunks_away(unmade: Topic) -> None:
+def test_compacted_topic_is_refused(unmade: Topic) -> None:
     unmade.create(cleanup_policy="compact")
     error = refusal(lambda: start(topic_export(P), unmade.log()))
     assert (error.code, error.detail["refusal"]) == ("DESTINATION_NOT_WRITABLE", "INVALID_RECORD")
@@ -275,7 +275,7 @@ def job_event(job: str, sequence: int, state: JobState, version: int | None = No
     )
 
 
-def test_job_events_that_come_twice_or_late_are_taken_once(stack: Settings, tmp_path: Path) -> None:
+def test_repeated_and_late_job_events_count_once(stack: Settings, tmp_path: Path) -> None:
     job, group = uuid.uuid4().hex[:26], uuid.uuid4().hex
     topic = Topic(stack.kafka_bootstrap, JOB_EVENTS)
 

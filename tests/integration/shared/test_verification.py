@@ -56,7 +56,7 @@ def verify(
         )
 
 
-def test_the_rejects_of_an_object_can_be_read_with_duckdb_where_the_error_says(
+def test_rejects_are_readable_with_duckdb_at_the_reported_address(
     stack: Settings, store: ObjectStore, tenant: TenantName, tmp_path: Path
 ) -> None:
     source = uploaded(store, stack, tenant, b"user_id,age\nalice,1\n,2\nbob,3,\n")
@@ -70,7 +70,7 @@ def test_the_rejects_of_an_object_can_be_read_with_duckdb_where_the_error_says(
     assert rows == [(3, 20, "id_empty", ",2"), (4, 23, "field_count", "bob,3,")]
 
 
-def test_an_object_and_the_same_local_file_give_the_same_evidence(
+def test_object_and_local_file_give_equal_evidence(
     stack: Settings, store: ObjectStore, tenant: TenantName, tmp_path: Path
 ) -> None:
     content = b"user_id\n" + b"".join(b"user-%d\n" % n for n in range(100_000))
@@ -85,7 +85,7 @@ def test_an_object_and_the_same_local_file_give_the_same_evidence(
     assert local.accepted == 100_000
 
 
-def test_an_object_that_was_overwritten_after_it_was_pinned_is_refused(
+def test_object_overwritten_after_pinning_is_refused(
     stack: Settings, store: ObjectStore, tenant: TenantName, tmp_path: Path
 ) -> None:
     pinned = uploaded(store, stack, tenant, b"user_id\nalice\n")
@@ -97,9 +97,7 @@ def test_an_object_that_was_overwritten_after_it_was_pinned_is_refused(
         verify(pinned, store, stack, tenant, ImportSpec(), tmp_path)
 
 
-def test_an_object_that_is_gone_is_named(
-    stack: Settings, store: ObjectStore, tenant: TenantName, tmp_path: Path
-) -> None:
+def test_missing_object_is_named(stack: Settings, store: ObjectStore, tenant: TenantName, tmp_path: Path) -> None:
     pinned = uploaded(store, stack, tenant, b"user_id\nalice\n")
     gone = SourceObject(
         bucket=pinned.bucket,

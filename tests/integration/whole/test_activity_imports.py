@@ -63,9 +63,7 @@ ORDERS = {
 }
 
 
-def test_every_row_of_a_file_of_events_is_stored_once_however_often_it_is_imported(
-    context: Context, tmp_path: Path
-) -> None:
+def test_every_event_row_is_stored_once_despite_repeated_imports(context: Context, tmp_path: Path) -> None:
     audiences = context.audiences.all(TENANT)
     write_orders(tmp_path / "orders.csv", 200)  # for functions
     context.objects.put_file(tmp_path / "orders.csv", SOURCES, "orders.csv")
@@ -92,9 +90,7 @@ def test_every_row_of_a_file_of_events_is_stored_once_however_often_it_is_import
     assert context.audiences.all(TENANT) == audiences
 
 
-def test_an_upload_of_profiles_into_the_inbox_is_imported_with_all_of_its_members(
-    context: Context, tmp_path: Path
-) -> None:
+def test_profile_upload_into_the_inbox_is_imported_completely(context: Context, tmp_path: Path) -> None:
     lines = [
         '{"user_id": "alice", "age": 30, "plan": "gold"}',
         '{"user_id": "bob", "deleted": true}',
@@ -118,7 +114,7 @@ def test_an_upload_of_profiles_into_the_inbox_is_imported_with_all_of_its_member
 
 
 @pytest.mark.faults("an importer that dies is that of test_activity_importer.py", seconds=20)
-def test_an_importer_that_is_killed_while_it_sends_makes_no_second_events(context: Context, tmp_path: Path) -> None:
+def test_importer_killed_while_sending_duplicates_no_events(context: Context, tmp_path: Path) -> None:
     def sent() -> int:
         return sum(log_ends(context.settings.kafka_bootstrap, EVENTS, PARTITIONS))
 

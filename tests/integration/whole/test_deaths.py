@@ -46,7 +46,7 @@ ELSEWHERE = pytest.mark.faults(
         pytest.param("publisher", "PUBLISHING", ["Runtime.ExitError"], 1, marks=ELSEWHERE),
     ],
 )
-def test_a_part_that_dies_in_the_middle_of_an_import_is_made_up_for(
+def test_part_death_during_an_import_is_recovered(
     context: Context, tmp_path: Path, victim: str, state: JobState, tries: list[str], attempts: int
 ) -> None:
     with hold(context.settings.home, victim) as held:
@@ -62,7 +62,7 @@ def test_a_part_that_dies_in_the_middle_of_an_import_is_made_up_for(
 
 
 @pytest.mark.faults("the simulator rebalances; a worker of segments ends in order in test_segments.py", seconds=10)
-def test_a_worker_that_is_told_to_end_during_an_import_hands_over_in_order(context: Context, tmp_path: Path) -> None:
+def test_stopping_worker_hands_over_during_an_import(context: Context, tmp_path: Path) -> None:
     log = context.settings.home / "logs" / "supervisor.log"
     ends = log.read_text().count("ended with exit code 0")
     with hold(context.settings.home, "importer") as importer:
@@ -79,7 +79,7 @@ def test_a_worker_that_is_told_to_end_during_an_import_hands_over_in_order(conte
 
 
 @pytest.mark.faults("the simulator kills it at any moment", seconds=20)
-def test_a_relay_that_dies_is_missed_by_no_import_and_no_export(context: Context, tmp_path: Path, few: str) -> None:
+def test_relay_death_affects_no_import_or_export(context: Context, tmp_path: Path, few: str) -> None:
     home = context.settings.home
     with hold(home, "relay") as relay, hold(home, "writer") as writer:
         export = start(context, few)
@@ -93,9 +93,7 @@ def test_a_relay_that_dies_is_missed_by_no_import_and_no_export(context: Context
 
 
 @pytest.mark.faults("an engine is started again; lost executions are those of test_gc.py", seconds=30)
-def test_what_an_engine_takes_along_goes_on_and_what_was_uploaded_meanwhile_begins(
-    context: Context, tmp_path: Path, few: str
-) -> None:
+def test_engine_death_resumes_executions_and_starts_new_uploads(context: Context, tmp_path: Path, few: str) -> None:
     late = write_file(tmp_path / "late.csv", 12, ROWS)
     home = context.settings.home
     with hold(home, "importer") as importer, hold(home, "writer") as writer:

@@ -25,9 +25,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.faults("an audience for tasks; dead writers are those of lake/test_export_steps.py", seconds=30)
-def test_each_group_is_written_by_a_task_of_its_own_one_that_dies_is_repeated_and_the_end_is_told(
-    context: Context, grown: Grown
-) -> None:
+def test_each_group_has_its_own_task_and_a_dead_one_is_repeated(context: Context, grown: Grown) -> None:
     largest = max(part.bytes for part in context.versions.files(ref(context, grown.name), Version(3)))
     with hold(context.settings.home, "writer") as writer:
         request = start(context, grown.name, target_bytes=2 * largest)  # two groups of two parts
@@ -43,7 +41,7 @@ def test_each_group_is_written_by_a_task_of_its_own_one_that_dies_is_repeated_an
     assert (row.outcome, row.body["manifest"]) == ("ready", f"{request.to}/manifest.json")
 
 
-def test_a_cancelled_export_ends_its_writers_and_leaves_nothing(context: Context, few: str) -> None:
+def test_cancelled_export_ends_its_writers_and_leaves_no_files(context: Context, few: str) -> None:
     with hold(context.settings.home, "writer") as writer:
         request = start(context, few)
         writer()
@@ -56,7 +54,7 @@ def test_a_cancelled_export_ends_its_writers_and_leaves_nothing(context: Context
 
 
 @pytest.mark.faults("held versions are those of lake/test_export_steps.py", seconds=20)
-def test_an_expiry_while_an_export_runs_leaves_its_version_alone(context: Context, grown: Grown) -> None:
+def test_expiry_during_an_export_keeps_its_version(context: Context, grown: Grown) -> None:
     audience = context.audiences.get(TENANT, AudienceName(grown.name))
     with hold(context.settings.home, "writer") as writer:
         request = start(context, audience.name, version=1)
@@ -72,7 +70,7 @@ def test_an_expiry_while_an_export_runs_leaves_its_version_alone(context: Contex
     "cancelled",
     [False, pytest.param(True, marks=pytest.mark.faults("test_export_steps.py cancels it in memory", seconds=10))],
 )
-def test_receivers_of_a_topic_get_every_member_once_though_a_writer_dies(
+def test_topic_receivers_get_every_member_once_despite_a_dead_writer(
     context: Context, few: str, *, cancelled: bool
 ) -> None:
     topic = f"members-{cancelled}".lower()

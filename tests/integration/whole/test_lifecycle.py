@@ -41,7 +41,7 @@ def write_large(path: Path, name: str) -> set[str]:
 
 
 @pytest.mark.faults("turns are those of kinds/test_turns.py", seconds=25)
-def test_large_imports_run_one_by_one_and_small_ones_pass_them(context: Context, tmp_path: Path) -> None:
+def test_small_imports_pass_sequential_large_ones(context: Context, tmp_path: Path) -> None:
     users = {name: write_large(tmp_path / f"{name}.csv", name) for name in ("large-1", "large-2")}
     users["small"] = write_file(tmp_path / "small.csv", 3, ROWS)
     with hold(context.settings.home, "importer") as importer:
@@ -61,7 +61,7 @@ def test_large_imports_run_one_by_one_and_small_ones_pass_them(context: Context,
     assert [job.small for job in (*large, small)] == [False, False, True]
 
 
-def test_a_cancelled_import_ends_in_an_aborted_execution_with_nothing_staged_and_its_retry_verifies_nothing_again(
+def test_cancelled_import_leaves_no_staged_data_and_its_retry_skips_verification(
     context: Context, tmp_path: Path
 ) -> None:
     users = write_file(tmp_path / "a.csv", 7, ROWS)
@@ -93,7 +93,7 @@ def test_the_staged_data_of_a_finished_import_is_swept(context: Context, tmp_pat
 
 
 @pytest.mark.faults("stopped executions are those of control/test_gc.py", seconds=10)
-def test_an_execution_that_is_stopped_from_outside_ends_its_job(context: Context, tmp_path: Path) -> None:
+def test_externally_stopped_execution_ends_its_job(context: Context, tmp_path: Path) -> None:
     write_file(tmp_path / "a.csv", 8, ROWS)
     with hold(context.settings.home, "importer") as importer:
         upload(context, tmp_path / "a.csv", "stopped")
@@ -106,7 +106,7 @@ def test_an_execution_that_is_stopped_from_outside_ends_its_job(context: Context
     assert "EXECUTION_STOPPED" in str(context.jobs.history(job.job_id)[-1].cause)
 
 
-def test_old_versions_are_expired_by_the_retention_of_their_audience(context: Context, tmp_path: Path) -> None:
+def test_old_versions_expire_by_the_retention_of_their_audience(context: Context, tmp_path: Path) -> None:
     for name in ("a", "b"):
         users = write_file(tmp_path / f"{name}.csv", 6, ROWS)
         upload(context, tmp_path / f"{name}.csv", "kept")

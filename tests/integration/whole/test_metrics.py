@@ -47,7 +47,7 @@ def logged(settings: Settings, part: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def test_metrics_and_logs_of_every_part_tell_of_an_import(context: Context, tmp_path: Path) -> None:
+def test_metrics_and_logs_of_every_part_show_an_import(context: Context, tmp_path: Path) -> None:
     settings = context.settings
     until(lambda: local_stack.status(settings).ready, "a whole stack")
     before, ready = scraped(settings, *WORKERS), len(context.jobs.search(states=["READY"], limit=1000))

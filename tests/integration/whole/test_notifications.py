@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 TENANT = TenantName("notified")
 
 
-def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_at_first(whole: Whole) -> None:
+def test_every_outcome_reaches_its_recipients_despite_an_outage(whole: Whole) -> None:
     context, mailbox, operator = whole.context, whole.mailbox, whole.operator
     with receiver() as customer:
         context.audiences.add_tenant(TENANT, 1)

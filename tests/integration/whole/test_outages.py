@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults("the simulator has out
 ROWS = 200
 
 
-def test_servers_that_die_during_an_import_cost_time_and_nothing_else(context: Context, tmp_path: Path) -> None:
+def test_server_deaths_during_an_import_cost_only_time(context: Context, tmp_path: Path) -> None:
     before = {server: pid_of(context, server) for server in ("s3", "kafka")}
     with hold(context.settings.home, "importer") as importer:
         job, users = start_append(context, tmp_path, "servers-die", rows=ROWS)
@@ -39,7 +39,7 @@ def test_servers_that_die_during_an_import_cost_time_and_nothing_else(context: C
     assert all(pid_of(context, server) not in {None, pid} for server, pid in before.items())
 
 
-def test_a_catalog_that_is_locked_during_an_import_is_waited_for(context: Context, tmp_path: Path) -> None:
+def test_catalog_locked_during_an_import_is_awaited(context: Context, tmp_path: Path) -> None:
     def sent() -> int:
         return sum(log_ends(context.settings.kafka_bootstrap, IMPORTS_SMALL, PARTITIONS))
 

@@ -51,7 +51,7 @@ def done(muster: Client, operation: str) -> dict[str, Any]:
     return dict(muster.operation(TENANT, operation))
 
 
-def test_a_client_imports_a_file_exports_it_and_rolls_it_back(muster: Client, tmp_path: Path) -> None:
+def test_client_imports_exports_and_rolls_back_a_file(muster: Client, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     for number, users in enumerate((b"ann\nbob\n", b"ann\nbob\neve\n"), 1):
         file.write_bytes(b"user_id\n" + users)
@@ -74,7 +74,7 @@ def test_a_client_imports_a_file_exports_it_and_rolls_it_back(muster: Client, tm
     assert next(iter(muster.versions(TENANT, "gold")))["version"] == 3
 
 
-def test_the_upload_in_the_documentation_runs(
+def test_documented_upload_runs(
     muster: Client, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
@@ -92,7 +92,7 @@ def test_the_upload_in_the_documentation_runs(
     assert ended(muster, first, "documented")["state"] == "READY"
 
 
-def test_an_import_is_cancelled_without_kafka_in_the_service(muster: Client, whole: Whole, tmp_path: Path) -> None:
+def test_service_cancels_an_import_without_kafka(muster: Client, whole: Whole, tmp_path: Path) -> None:
     """The control plane sends the abort markers: the job is swept, so the workers have been notified."""
     file = tmp_path / "people.csv"
     file.write_bytes(b"user_id\n" + b"".join(b"u%07d\n" % number for number in range(20_000)))
@@ -105,7 +105,7 @@ def test_an_import_is_cancelled_without_kafka_in_the_service(muster: Client, who
 
 
 @pytest.mark.faults("e2e/test_segments.py is the journey of segments", seconds=20)
-def test_a_segment_whose_events_were_imported_agrees_with_its_rule(muster: Client, tmp_path: Path) -> None:
+def test_segment_of_imported_events_matches_its_rule(muster: Client, tmp_path: Path) -> None:
     muster.create_segment(TENANT, "buyers", 'count("order", 30d) >= 2')
     file, now = tmp_path / "orders.csv", datetime.now(UTC).isoformat(timespec="seconds")
     file.write_text("user_id,event,occurred_at\n" + "".join(f"{user},order,{now}\n" for user in ("ann", "ann", "bob")))

@@ -27,7 +27,7 @@ def workflow_states(context: Context, job: Job) -> list[str]:
     return [work + ends[places[stage]] for work, stage in WORKS.items()]  # type: ignore[index]
 
 
-def test_the_file_and_what_it_is_merged_with_decide_where_each_step_runs(context: Context, grown: Grown) -> None:
+def test_file_and_base_sizes_decide_where_each_step_runs(context: Context, grown: Grown) -> None:
     assert [(job.state, job.error) for job in grown.jobs] == [("READY", None)] * 3
     first, second, third = grown.jobs
     # A file of 3 kB without a base; the next one is merged with its result.

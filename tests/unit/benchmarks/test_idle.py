@@ -10,7 +10,7 @@ def part(name: str, cpu_s: float, rss_mib: int = 100) -> Result:
     return idle_bench.part_result(name, BEFORE, after, 100.0)
 
 
-def test_a_part_is_charged_what_it_spent_while_watched() -> None:
+def test_part_is_charged_only_observed_time() -> None:
     result = part("relay", 1.5)
     assert (result.note, result.met) == ("1.50% of a core, PSS 80 MiB", None)
 

@@ -146,7 +146,7 @@ def test_file_fault_is_shown_not_raised(content: bytes, code: str, rows: int, tm
     assert seen.as_record()["fault"] == seen.fault.as_record()
 
 
-def test_hints_say_what_to_do(tmp_path: Path) -> None:
+def test_hints_name_the_remedy(tmp_path: Path) -> None:
     doubled = inspected(tmp_path, "f.csv", b"user_id,at,x,x\na,2024-01-01 00:00,,\n")
     assert doubled.as_record()["hints"] == ["columns that occur more than once cannot be kept: 'x'. Rename them"]
     assert (doubled.local_times, doubled.spec and doubled.spec.timezone) == (("at",), "UTC")

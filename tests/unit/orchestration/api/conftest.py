@@ -37,7 +37,7 @@ def service(world: World) -> Iterator[Service]:
         services=world.services,
         hosts=frozenset({"127.0.0.1", "muster.example"}),
         budget=Budget(burst=10**6),
-        calls=Calls(limit_s=120),  # a machine may be busy; test_calls.py has those that are out of time
+        calls=Calls(limit_s=120),  # a machine may be busy; test_calls.py has the time-outs
     )
     yield made
     made.close()

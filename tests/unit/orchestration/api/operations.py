@@ -132,7 +132,7 @@ def _seen(call: Call, scope: str) -> Mapping[str, str]:
 class Row:
     """`values`: of the path. `foreign`: values that only beta has, for operations on one thing.
 
-    `recorded`: whether a call leaves an entry in the audit trail; None: those that change something do.
+    `recorded`: whether a call leaves an entry in the audit trail; None: changes do.
     `until`: when the caller leaves a stream.
     """
 

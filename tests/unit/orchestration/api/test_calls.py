@@ -43,7 +43,7 @@ async def test_a_call_returns_its_value_or_raises_its_error() -> None:
     calls.close()
 
 
-async def test_a_call_that_is_out_of_time_keeps_its_thread_until_it_ends(release: threading.Event) -> None:
+async def test_timed_out_call_keeps_its_thread_until_it_ends(release: threading.Event) -> None:
     calls = Calls(threads=1, queue=1, limit_s=0.01)
     for _ in range(2):  # one runs, one waits for its thread
         with pytest.raises(RetriableError) as late:
@@ -59,7 +59,7 @@ async def test_a_call_that_is_out_of_time_keeps_its_thread_until_it_ends(release
     calls.close()
 
 
-async def test_more_calls_than_threads_and_places_in_the_queue_are_refused_at_once(release: threading.Event) -> None:
+async def test_calls_beyond_threads_and_queue_are_refused_immediately(release: threading.Event) -> None:
     calls = Calls(threads=1, queue=1)
     running = [asyncio.create_task(calls.run(release.wait)) for _ in range(2)]
     await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_more_calls_than_threads_and_places_in_the_queue_are_refused_at_on
     calls.close()
 
 
-async def test_hundreds_of_streams_that_begin_at_once_wait_for_their_turn(release: threading.Event) -> None:
+async def test_concurrent_stream_starts_wait_for_their_turn(release: threading.Event) -> None:
     """Each begins with two calls."""
     calls = Calls()
     waiting = [asyncio.create_task(calls.run(release.wait)) for _ in range(400)]

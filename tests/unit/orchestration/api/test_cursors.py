@@ -14,11 +14,11 @@ printable = st.text(st.characters(categories=["L", "N", "P"]), max_size=100)
 
 
 @given(printable, st.dictionaries(st.sampled_from(["kind", "state"]), printable))
-def test_a_cursor_comes_back_for_the_same_list_and_filters(key: str, filters: dict[str, str]) -> None:
+def test_cursor_round_trips_for_its_list_and_filters(key: str, filters: dict[str, str]) -> None:
     assert decode(PATH, filters, encode(PATH, filters, key)) == key
 
 
-def test_a_filter_that_is_not_given_is_no_filter() -> None:
+def test_omitted_filter_does_not_filter() -> None:
     assert decode(PATH, {"kind": None, "state": []}, encode(PATH, {}, "k")) == "k"
     assert len(encode(PATH, {}, "k" * 100)) < MAX_LENGTH
 
@@ -26,14 +26,14 @@ def test_a_filter_that_is_not_given_is_no_filter() -> None:
 @pytest.mark.parametrize(
     ("path", "filters"), [("/v1/tenants/beta/jobs", {"state": "x"}), (PATH, {}), (PATH, {"state": "y"})]
 )
-def test_a_cursor_of_another_list_or_of_other_filters_is_refused(path: str, filters: dict[str, str]) -> None:
+def test_cursor_of_another_list_or_filter_is_refused(path: str, filters: dict[str, str]) -> None:
     with pytest.raises(UserError) as refused:
         decode(path, filters, encode(PATH, {"state": "x"}, "k"))
     assert refused.value.code == "BAD_CURSOR"
 
 
 @given(st.text(max_size=MAX_LENGTH))
-def test_any_other_text_is_refused(text: str) -> None:
+def test_malformed_cursor_is_refused(text: str) -> None:
     with pytest.raises(UserError) as refused:
         decode(PATH, {}, text)
     assert refused.value.code == "BAD_CURSOR"
@@ -44,7 +44,7 @@ def test_a_cursor_with_a_control_character_in_its_key_is_refused() -> None:
         decode(PATH, {}, encode(PATH, {}, "a\0"))
 
 
-def test_an_entity_tag_comes_back_as_it_was_sent() -> None:
+def test_entity_tag_round_trips() -> None:
     assert seen_revision(etag("a1b2")) == "a1b2"
     with pytest.raises(UserError) as missing:
         seen_revision(None)
@@ -52,13 +52,13 @@ def test_an_entity_tag_comes_back_as_it_was_sent() -> None:
 
 
 @pytest.mark.parametrize("given", ["*", "a1b2", 'W/"a1b2"', '"a", "b"', '""', '"a b"', ""])
-def test_any_other_if_match_is_refused(given: str) -> None:
+def test_malformed_if_match_is_refused(given: str) -> None:
     with pytest.raises(UserError) as refused:
         seen_revision(given)
     assert refused.value.code == "BAD_ETAG"
 
 
-def test_a_budget_is_a_burst_that_fills_up_again_for_each_principal() -> None:
+def test_budget_refills_for_each_principal() -> None:
     now = 0.0
     budget = Budget(per_s=2, burst=3, clock=lambda: now)
     for _ in range(3):

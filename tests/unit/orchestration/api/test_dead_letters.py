@@ -1,4 +1,4 @@
-"""A dead letter is sent again once, whoever asks how often, and wherever a process dies."""
+"""A dead letter is replayed once despite repeated requests and dying processes."""
 
 import threading
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def test_a_recreated_topic_inherits_no_marks(
     assert sent(world) == [1, 1]
 
 
-def test_of_replays_at_once_each_letter_belongs_to_one(world: World) -> None:
+def test_concurrent_replays_claim_each_letter_once(world: World) -> None:
     together, taken = threading.Barrier(4), []
 
     def click(who: str) -> None:
@@ -85,7 +85,7 @@ def test_of_replays_at_once_each_letter_belongs_to_one(world: World) -> None:
     assert sorted(taken) == list(range(20))
 
 
-def test_all_leaves_out_what_was_dismissed_meanwhile(
+def test_replay_of_all_skips_letters_dismissed_meanwhile(
     send: Callable[..., Any], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(DISMISSALS, 1)
@@ -104,7 +104,7 @@ def test_all_leaves_out_what_was_dismissed_meanwhile(
         (RetriableError("READERS_BUSY", "busy"), "open"),
     ],
 )
-def test_a_letter_whose_replay_failed_is_open_only_if_nothing_was_sent(
+def test_failed_replay_reopens_a_letter_only_if_nothing_was_sent(
     send: Callable[..., Any], world: World, monkeypatch: pytest.MonkeyPatch, error: MusterError, left: str
 ) -> None:
     def die(*_: object) -> Any:
@@ -120,7 +120,7 @@ def test_a_letter_whose_replay_failed_is_open_only_if_nothing_was_sent(
     assert state(world, 1) == "replayed"
 
 
-def test_letters_that_kafka_did_not_acknowledge_are_interrupted(
+def test_unacknowledged_letters_are_interrupted(
     send: Callable[..., Any], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = {"sent": [{"dead_letter": 1, "topic": "t", "partition": 0, "offset": 5}], "failed": "timed out"}
@@ -129,7 +129,7 @@ def test_letters_that_kafka_did_not_acknowledge_are_interrupted(
     assert (state(world, 1), state(world, 2)) == ("replayed", "interrupted")
 
 
-def test_the_claim_of_a_service_that_died_ends(world: World) -> None:
+def test_claim_of_a_dead_service_expires(world: World) -> None:
     marks: DeadLetterMarks = world.services.dead_letter_marks
     assert marks.take("t", [1], "replaying", principal="ann", now_ms=0, named=True) == [1]
     assert marks.take("t", [1], "replaying", principal="bob", now_ms=LEASE_MS - 1, named=True) == []

@@ -69,7 +69,7 @@ def check(operation: Operation, answer: Any) -> None:
         form.validate(answer.json)
 
 
-def test_the_committed_document_is_that_of_the_routes() -> None:
+def test_committed_document_matches_the_routes() -> None:
     committed = (ROOT / "docs" / "openapi.json").read_text()
     assert committed == text(document(routes())), "run `make openapi`, and review the difference"
 
@@ -79,7 +79,7 @@ def test_the_client_is_that_of_the_operations() -> None:
         assert (CLIENT / name).read_text() == made, "run `make openapi`"
 
 
-def test_the_page_for_people_is_made_from_the_document() -> None:
+def test_human_readable_page_is_generated_from_the_document() -> None:
     page = (ROOT / "docs" / "api.md").read_text()
     assert page == reference(DOCUMENT), "run `make openapi`"
     assert all(f"`{one.method} {one.path}`" in page for one in OPERATIONS.values())
@@ -108,7 +108,7 @@ def test_every_operation_declares_its_action_problems_and_an_example(operation: 
 
 
 @pytest.mark.parametrize("name", [name for name, shape in SHAPES.items() if shape.example])
-def test_every_example_has_the_form_that_it_explains(name: str) -> None:
+def test_every_example_matches_its_schema(name: str) -> None:
     SHAPES[name].model_validate(SHAPES[name].example)
     schema = {"$ref": f"#/components/schemas/{name}"}
     jsonschema_rs.Draft202012Validator(resolved(schema)).validate(SHAPES[name].example)
@@ -116,22 +116,20 @@ def test_every_example_has_the_form_that_it_explains(name: str) -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
 @pytest.mark.parametrize("caller", ["acme-admin", "acme-viewer", "deployment-admin", "stranger"])
-def test_every_answer_has_the_form_that_is_declared(
-    operation: Operation, caller: str, world: World, client: AsgiClient
-) -> None:
+def test_every_answer_matches_its_schema(operation: Operation, caller: str, world: World, client: AsgiClient) -> None:
     call = Call(world=world, caller=caller, tenant=ACME)
     check(operation, send(client, operation, call, token=world.tokens[caller].text.reveal()))
 
 
 @pytest.mark.parametrize("number", [JOB, EXPORT])
-def test_a_job_of_each_kind_has_the_form_that_is_declared(number: int, world: World, client: AsgiClient) -> None:
+def test_job_of_each_kind_matches_its_schema(number: int, world: World, client: AsgiClient) -> None:
     call = Call(world=world, caller="acme-admin", tenant=ACME)
     token = world.tokens["acme-admin"].text.reveal()
     operation = OPERATIONS["get_job"]
     check(operation, send(client, operation, call, token=token, values={"job": id_of(ACME, number)}))
 
 
-def test_headers_without_which_a_request_is_refused_are_required() -> None:
+def test_required_headers_are_declared_as_required() -> None:
     for operation in OPERATIONS.values():
         given = [one for one in operation.record.get("parameters", ()) if one["in"] == "header"]
         required, codes = {one["name"] for one in given if one["required"]}, operation.record["x-problems"]
@@ -139,7 +137,7 @@ def test_headers_without_which_a_request_is_refused_are_required() -> None:
         assert ("idempotency-key" in required) == ("NO_IDEMPOTENCY_KEY" in codes)
 
 
-def test_names_and_ids_carry_their_patterns() -> None:
+def test_names_and_ids_declare_their_patterns() -> None:
     for operation in OPERATIONS.values():
         for given in operation.record.get("parameters", ()):
             if given["in"] == "path" and given["schema"]["type"] == "string":
@@ -154,11 +152,11 @@ def test_names_and_ids_carry_their_patterns() -> None:
         assert members[shape]["properties"][name]["pattern"] == f"^{NAME_PATTERN.pattern}$"
 
 
-def test_the_document_is_public_and_the_same(client: AsgiClient) -> None:
+def test_document_is_served_publicly_and_unchanged(client: AsgiClient) -> None:
     assert client.get("/v1/openapi.json").json == DOCUMENT
 
 
-def test_the_process_of_the_service_loads_neither_duckdb_nor_pyiceberg_nor_arrow(world: World) -> None:
+def test_service_process_does_not_load_duckdb_pyiceberg_or_arrow(world: World) -> None:
     script = f"""
 import sys
 from orchestration.api.application import application

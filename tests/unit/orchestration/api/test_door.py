@@ -28,7 +28,7 @@ def token(world: World) -> str:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:18480", "MUSTER.example:443", "muster.example"])
-def test_a_host_that_names_the_service_is_let_in(client: AsgiClient, host: str) -> None:
+def test_host_of_the_service_is_accepted(client: AsgiClient, host: str) -> None:
     assert client.get("/v1/health", host=host).status == 200
 
 
@@ -37,12 +37,12 @@ def test_a_host_that_names_the_service_is_let_in(client: AsgiClient, host: str) 
     [None, "", "evil.example", "127.0.0.1.evil.example:18480", "127.0.0.1@evil.example", "[::1]", "[", "x:127.0.0.1"],
 )
 @pytest.mark.parametrize("path", [ME, "/v1/health", "/v1/openapi.json", "/"])
-def test_any_other_host_is_refused_before_all_else(client: AsgiClient, token: str, host: str | None, path: str) -> None:
+def test_foreign_host_is_refused_first(client: AsgiClient, token: str, host: str | None, path: str) -> None:
     answer = client.get(path, token=token, host=host)
     assert (answer.status, answer.json["code"]) == (421, "WRONG_HOST")
 
 
-def test_two_hosts_are_none(client: AsgiClient, token: str) -> None:
+def test_duplicate_hosts_are_refused(client: AsgiClient, token: str) -> None:
     assert client.get(ME, token=token, headers={"Host": "127.0.0.1"}).status == 421
 
 
@@ -52,45 +52,45 @@ def test_only_bearer_tokens_are_read(client: AsgiClient, token: str, scheme: str
     assert (answer.status, answer.json["code"]) == (401, "NO_TOKEN")
 
 
-def test_two_tokens_are_none(client: AsgiClient, token: str) -> None:
+def test_duplicate_tokens_are_refused(client: AsgiClient, token: str) -> None:
     assert client.get(ME, token=token, headers={"Authorization": f"Bearer {token}"}).json["code"] == "NO_TOKEN"
     assert client.get(ME, headers={"Authorization": f"bearer  {token} "}).status == 200
 
 
-def test_a_token_in_the_query_or_in_a_cookie_is_not_looked_at(client: AsgiClient, token: str) -> None:
+def test_token_in_query_or_cookie_is_ignored(client: AsgiClient, token: str) -> None:
     assert client.get(ME, query={"access_token": token}).status == 401
     assert client.get(ME, headers={"Cookie": f"token={token}"}).status == 401
 
 
-def test_the_body_of_a_stranger_is_not_read(client: AsgiClient) -> None:
+def test_body_of_an_unauthenticated_request_is_not_read(client: AsgiClient) -> None:
     answer = client.send("POST", "/v1/tokens", raw=[b"x" * MAX_BODY_BYTES, b"x"])
     assert (answer.status, answer.json["code"]) == (401, "NO_TOKEN")
 
 
 @pytest.mark.parametrize("length", [str(MAX_BODY_BYTES + 1), "9" * 30, "-1", "x"])
-def test_a_body_that_is_announced_too_large_is_not_read(client: AsgiClient, token: str, length: str) -> None:
+def test_body_announced_as_too_large_is_not_read(client: AsgiClient, token: str, length: str) -> None:
     answer = client.send("POST", "/v1/tokens", token=token, raw=[b"{}"], headers={"Content-Length": length})
     assert (answer.status, answer.json["code"]) == (413, "BODY_TOO_LARGE")
 
 
-def test_a_body_that_grows_too_large_is_refused_whatever_was_announced(client: AsgiClient, token: str) -> None:
+def test_oversized_body_is_refused_despite_its_announced_length(client: AsgiClient, token: str) -> None:
     answer = client.send("POST", "/v1/tokens", token=token, raw=[b" " * MAX_BODY_BYTES, b"{}"])
     assert answer.status == 413
 
 
-def test_a_body_that_is_cut_off_changes_nothing(client: AsgiClient, token: str, world: World) -> None:
+def test_truncated_body_changes_nothing(client: AsgiClient, token: str, world: World) -> None:
     whole = b'{"name": "x", "roles": ["viewer"]}'
     answer = client.send("POST", "/v1/tenants/acme/tokens", token=token, raw=[whole], cut_off=True)
     assert (answer.status, answer.json["code"]) == (400, "BODY_CUT_OFF")
     assert len(world.services.tokens.page(limit=99)) == len(world.tokens)
 
 
-def test_a_body_of_exactly_the_limit_is_read(client: AsgiClient, token: str) -> None:
+def test_body_of_exactly_the_limit_is_accepted(client: AsgiClient, token: str) -> None:
     answer = client.send("POST", "/v1/tokens", token=token, raw=[b" " * (MAX_BODY_BYTES - 1), b"1"])
     assert answer.json["code"] == "INVALID_REQUEST"
 
 
-def test_a_body_that_does_not_arrive_is_given_up(service: Service, token: str) -> None:
+def test_missing_body_times_out(service: Service, token: str) -> None:
     client = AsgiClient(Door(routes(), service, body_timeout_s=0))
     answer = client.send("POST", "/v1/tokens", token=token, raw=[])
     client.close()
@@ -113,7 +113,7 @@ def test_every_answer_is_private_and_allows_no_other_origin(client: AsgiClient, 
     assert preflight.status in {401, 405}
 
 
-def test_what_is_not_there_and_a_wrong_method_are_problems(client: AsgiClient, token: str) -> None:
+def test_unknown_path_and_wrong_method_are_problems(client: AsgiClient, token: str) -> None:
     assert client.get("/nothing", token=token).json["code"] == "NO_SUCH_PATH"
     assert client.get("/nothing").json["code"] == "NO_TOKEN"
     answer = client.send("POST", ME, token=token)
@@ -126,7 +126,7 @@ def test_allow_names_every_method_of_the_path(client: AsgiClient, token: str) ->
 
 
 @pytest.mark.parametrize("path", ["/v1/login-tokens", "/v1/health", "/v1/openapi.json", "/login", "/login/code"])
-def test_a_stranger_sends_some_kib_and_no_more(client: AsgiClient, path: str) -> None:
+def test_unauthenticated_client_sends_at_most_a_few_kib(client: AsgiClient, path: str) -> None:
     most = MAX_PUBLIC_BODY_BYTES
     declared = client.send("POST", path, raw=[b"x"], cut_off=True, headers={"Content-Length": str(most + 1)})
     sent = client.send("POST", path, raw=[b"x" * 1024] * (most // 1024 + 1), cut_off=True)
@@ -135,7 +135,7 @@ def test_a_stranger_sends_some_kib_and_no_more(client: AsgiClient, path: str) ->
 
 
 @pytest.mark.parametrize("path", [ME, "/v1/login-tokens", "/nothing"])
-def test_two_headers_that_say_where_the_body_ends_are_refused_on_the_wire(world: World, path: str) -> None:
+def test_ambiguous_body_length_is_refused_on_the_wire(world: World, path: str) -> None:
     with serving(world) as url, socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=60) as client:
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
         client.sendall(head.encode() + b"0\r\n\r\nGET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -145,7 +145,7 @@ def test_two_headers_that_say_where_the_body_ends_are_refused_on_the_wire(world:
     assert received.count(b"HTTP/1.1 ") == 1, "the rest is no request of its own"
 
 
-def test_a_bug_is_a_problem_that_says_nothing_and_is_in_the_log_with_the_request_s_id(
+def test_bug_is_an_opaque_problem_logged_with_the_request_id(
     client: AsgiClient, token: str, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -160,7 +160,7 @@ def test_a_bug_is_a_problem_that_says_nothing_and_is_in_the_log_with_the_request
     assert record.levelno == logging.ERROR
 
 
-def test_the_log_has_one_line_for_each_request_and_no_token(
+def test_log_has_one_line_per_request_without_tokens(
     client: AsgiClient, token: str, caplog: pytest.LogCaptureFixture, world: World
 ) -> None:
     with caplog.at_level(logging.INFO, "muster.api"):
@@ -183,7 +183,7 @@ def test_requests_are_counted_by_operation_and_status(client: AsgiClient, token:
     assert samples["muster_api_request_seconds_total", ("list_jobs",)] > 0
 
 
-def test_a_principal_that_sends_too_much_is_told_to_wait(world: World, token: str) -> None:
+def test_principal_beyond_its_rate_gets_retry_after(world: World, token: str) -> None:
     budget = Budget(burst=2, clock=lambda: 0.0)
     service = Service(services=world.services, hosts=frozenset({"127.0.0.1"}), budget=budget)
     client = AsgiClient(application(service))
@@ -198,7 +198,7 @@ def test_a_principal_that_sends_too_much_is_told_to_wait(world: World, token: st
 
 
 @pytest.mark.parametrize(("given", "head_s"), [("", 10), ("75", 75), ("3", 10)])
-def test_behind_a_proxy_an_idle_connection_stays_open_longer_than_the_proxy_keeps_it(
+def test_idle_connection_outlives_the_proxys_timeout(
     given: str, head_s: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))

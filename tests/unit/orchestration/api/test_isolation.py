@@ -53,7 +53,7 @@ def same(first: Answer, second: Answer, first_asked: str, second_asked: str) -> 
     assert first.status == second.status
 
 
-def test_every_operation_has_a_row_and_every_row_an_operation() -> None:
+def test_operations_and_rows_correspond() -> None:
     assert ROWS.keys() == OPERATIONS.keys()
     for operation in ON_ONE_THING:
         assert ROWS[operation.name].foreign.keys() == ROWS[operation.name].values.keys() - {"version"}
@@ -62,7 +62,7 @@ def test_every_operation_has_a_row_and_every_row_an_operation() -> None:
 
 
 @pytest.mark.parametrize("operation", PRIVATE, ids=lambda one: one.name)
-def test_without_a_valid_token_nothing_is_answered(operation: Operation, world: World, client: AsgiClient) -> None:
+def test_every_operation_requires_a_valid_token(operation: Operation, world: World, client: AsgiClient) -> None:
     call = Call(world=world, caller="acme-admin", tenant=ACME)
     own = world.tokens["acme-admin"].text.reveal()
     expired = world.add_token("acme-admin", {(ACME, "admin")}, 1000, expires_at_ms=now_ms() - 1).text.reveal()
@@ -82,7 +82,7 @@ def test_without_a_valid_token_nothing_is_answered(operation: Operation, world: 
 
 
 @pytest.mark.parametrize("operation", PRIVATE, ids=lambda one: one.name)
-def test_each_role_may_do_what_the_policy_says(operation: Operation, world: World, client: AsgiClient) -> None:
+def test_every_role_follows_the_policy(operation: Operation, world: World, client: AsgiClient) -> None:
     for caller in CALLERS:
         check_role(operation, caller, world, client)
         if operation.method != "GET":
@@ -118,9 +118,7 @@ def check_role(operation: Operation, caller: str, world: World, client: AsgiClie
 
 @pytest.mark.parametrize("operation", IN_TENANT, ids=lambda one: one.name)
 @pytest.mark.parametrize("caller", ["acme-admin", "stranger"])
-def test_a_foreign_tenant_is_answered_like_a_missing_one(
-    operation: Operation, caller: str, world: World, client: AsgiClient
-) -> None:
+def test_foreign_tenant_looks_missing(operation: Operation, caller: str, world: World, client: AsgiClient) -> None:
     token = world.tokens[caller].text.reveal()
     call = Call(world=world, caller=caller, tenant=BETA)
     foreign = send(client, operation, call, token=token)
@@ -135,9 +133,7 @@ def ROWS_ASKED(operation: Operation, call: Call) -> list[str]:  # noqa: N802  # 
 
 
 @pytest.mark.parametrize("operation", ON_ONE_THING, ids=lambda one: one.name)
-def test_what_belongs_to_another_tenant_is_answered_like_what_does_not_exist(
-    operation: Operation, world: World, client: AsgiClient
-) -> None:
+def test_object_of_another_tenant_looks_missing(operation: Operation, world: World, client: AsgiClient) -> None:
     token, call = world.tokens["acme-admin"].text.reveal(), Call(world=world, caller="acme-admin", tenant=ACME)
     ((name, value),) = ROWS[operation.name].foreign.items()
     foreign_value = value(world)
@@ -151,7 +147,7 @@ def test_what_belongs_to_another_tenant_is_answered_like_what_does_not_exist(
 
 @pytest.mark.parametrize("number", [JOB, FAILED_JOB, DUPLICATE, EXPORT])
 @pytest.mark.parametrize("name", ["get_job", "get_receipt", "get_rejects"])
-def test_jobs_of_every_kind_and_state_of_another_tenant_are_unknown(
+def test_jobs_of_another_tenant_are_unknown_in_every_kind_and_state(
     name: str, number: int, world: World, client: AsgiClient
 ) -> None:
     call = Call(world=world, caller="acme-admin", tenant=ACME)
@@ -166,9 +162,7 @@ def test_jobs_of_every_kind_and_state_of_another_tenant_are_unknown(
 
 
 @every_operation
-def test_refused_changes_and_reads_of_users_are_in_the_audit_trail(
-    operation: Operation, world: World, client: AsgiClient
-) -> None:
+def test_refused_changes_and_user_reads_are_audited(operation: Operation, world: World, client: AsgiClient) -> None:
     recorded = ROWS[operation.name].recorded
     changes = (operation.method != "GET" and not operation.public) if recorded is None else recorded
     caller = "acme-viewer" if operation.in_tenant else "stranger"
@@ -194,14 +188,14 @@ def test_a_cursor_of_another_tenant_s_list_is_refused(world: World, client: Asgi
         assert (answer.status, answer.json["code"]) == (400, "BAD_CURSOR")
 
 
-def test_a_role_that_is_taken_away_is_gone_with_the_next_request(world: World, client: AsgiClient) -> None:
+def test_revoked_role_is_lost_at_the_next_request(world: World, client: AsgiClient) -> None:
     token = world.tokens["acme-viewer"].text.reveal()
     assert client.get("/v1/tenants/acme/jobs", token=token).status == 200
     world.services.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
     assert client.get("/v1/tenants/acme/jobs", token=token).status == 404
 
 
-def test_the_deployment_s_scope_is_no_tenant(world: World, client: AsgiClient) -> None:
+def test_deployment_scope_is_not_a_tenant(world: World, client: AsgiClient) -> None:
     assert DEPLOYMENT == ""
     token = world.tokens["deployment-admin"].text.reveal()
     assert client.get("/v1/tenants//grants", token=token).status == 404

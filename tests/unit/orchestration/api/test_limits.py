@@ -51,5 +51,5 @@ PACE = Pace()
         ("failure-modes", f"after {STALL_TIMEOUT_S:g} s without reading its connection is closed"),
     ],
 )
-def test_a_page_names_the_limit_of_the_code(page: str, promise: str) -> None:
+def test_documented_limit_matches_the_code(page: str, promise: str) -> None:
     assert promise in " ".join((DOCS / f"{page}.md").read_text(encoding="utf-8").split())

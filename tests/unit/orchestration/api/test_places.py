@@ -46,7 +46,7 @@ def set_places(world: World, *places: str) -> None:
         "s3://elsewhere/a.csv",
     ],
 )
-def test_an_import_of_what_is_in_no_place_is_refused(client: AsgiClient, world: World, token: str, source: str) -> None:
+def test_import_outside_allowed_locations_is_refused(client: AsgiClient, world: World, token: str, source: str) -> None:
     key = source.removeprefix("s3://").partition("/")
     world.objects.put(key[0], key[2], b"x")
     for path, body in (
@@ -62,7 +62,7 @@ def test_an_import_of_what_is_in_no_place_is_refused(client: AsgiClient, world: 
 @pytest.mark.parametrize(
     "source", [f"s3://{CRM}/acme/vip.csv", "s3://inbox/acme/vip/a.csv", f"s3://staging/{upload_of(ACME, UPLOAD).key}"]
 )
-def test_its_places_its_inbox_and_its_uploads_may_be_imported(
+def test_allowed_locations_inbox_and_uploads_can_be_imported(
     client: AsgiClient, world: World, token: str, source: str
 ) -> None:
     world.objects.put("inbox", "acme/vip/a.csv", b"x")
@@ -85,7 +85,7 @@ def test_its_places_its_inbox_and_its_uploads_may_be_imported(
         "kafka://muster.events",
     ],
 )
-def test_an_export_to_what_is_in_no_place_is_refused(client: AsgiClient, world: World, token: str, to: str) -> None:
+def test_export_outside_allowed_locations_is_refused(client: AsgiClient, world: World, token: str, to: str) -> None:
     answer = post(client, token, "exports", {"audience": VIP, "to": to})
     assert (answer.status, answer.json["code"]) == (422, "BAD_DESTINATION")
     assert world.workflow.started == []
@@ -107,7 +107,7 @@ def test_an_export_to_what_is_in_no_place_is_refused(client: AsgiClient, world: 
         ("s3://anywhere/at/all", EVERYWHERE),
     ],
 )
-def test_an_export_goes_to_a_place(client: AsgiClient, world: World, token: str, to: str, place: str) -> None:
+def test_export_goes_to_an_allowed_location(client: AsgiClient, world: World, token: str, to: str, place: str) -> None:
     set_places(world, place)
     answer = post(client, token, "exports", {"audience": VIP, "to": to})
     assert answer.status == 202, answer.body
@@ -127,9 +127,7 @@ def test_an_export_goes_to_a_place(client: AsgiClient, world: World, token: str,
         "s3://inbox/acme/vip",
     ],
 )
-def test_everywhere_ends_where_the_folder_of_another_tenant_begins(
-    client: AsgiClient, world: World, token: str, to: str
-) -> None:
+def test_everywhere_excludes_folders_of_other_tenants(client: AsgiClient, world: World, token: str, to: str) -> None:
     set_places(world, EVERYWHERE)
     for path, body in (
         ("exports", {"audience": VIP, "to": to}),
@@ -141,7 +139,7 @@ def test_everywhere_ends_where_the_folder_of_another_tenant_begins(
     assert world.workflow.started == []
 
 
-def test_credentials_of_a_profile_need_a_place_of_their_own(client: AsgiClient, world: World, token: str) -> None:
+def test_profile_credentials_require_their_own_location(client: AsgiClient, world: World, token: str) -> None:
     body = {"audience": VIP, "to": "s3://theirs/out", "profile": "partner"}
     world.settings.destinations_file.write_text('[partner]\nregion = "r"\nprefix = "s3://theirs/out"\n')
     assert post(client, token, "exports", body).json["code"] == "BAD_DESTINATION"
@@ -151,7 +149,7 @@ def test_credentials_of_a_profile_need_a_place_of_their_own(client: AsgiClient, 
     assert post(client, token, "exports", body).status == 202
 
 
-def test_a_place_that_is_gone_is_closed_to_retries(client: AsgiClient, world: World, token: str) -> None:
+def test_revoked_location_refuses_retries(client: AsgiClient, world: World, token: str) -> None:
     path = f"jobs/{id_of(ACME, FAILED_JOB)}/retries"
     set_places(world)
     assert post(client, token, path, {"force": True}).json["code"] == "BAD_SOURCE"
@@ -205,9 +203,7 @@ def _renamed(value: Any) -> Any:
     return [_renamed(one) for one in value] if isinstance(value, list) else value
 
 
-def test_a_tenant_of_the_service_begins_without_places_and_one_of_local_commands_has_all(
-    client: AsgiClient, world: World
-) -> None:
+def test_new_service_tenant_has_no_locations_and_a_local_one_has_all(client: AsgiClient, world: World) -> None:
     admin = world.tokens["deployment-admin"].text.reveal()
     client.send("POST", "/v1/tenants", token=admin, body={"tenant": "new"})
     world.services.audiences.add_tenant(TenantName("local"), 1)
@@ -226,7 +222,7 @@ def test_a_tenant_of_the_service_begins_without_places_and_one_of_local_commands
         ("*", "*"),
     ],
 )
-def test_a_place_has_one_form(client: AsgiClient, world: World, given: str, kept: str) -> None:
+def test_locations_are_normalised(client: AsgiClient, world: World, given: str, kept: str) -> None:
     answer = put_places(client, world, {"items": [{"tenant": ACME, "places": [given, kept]}]})
     assert answer.status == 200, answer.body
     assert world.services.places.of(ACME) == (kept,)
@@ -241,14 +237,14 @@ def test_a_place_has_one_form(client: AsgiClient, world: World, given: str, kept
         "s3://bucket/" + "x" * 1020,
     ],
 )
-def test_what_is_no_place_is_refused(client: AsgiClient, world: World, place: str) -> None:
+def test_invalid_location_is_refused(client: AsgiClient, world: World, place: str) -> None:
     answer = put_places(client, world, {"items": [{"tenant": ACME, "places": [place]}]})
     assert answer.json["code"] in {"BAD_PLACE", "INVALID_REQUEST"}, place
     assert answer.status == 422
     assert world.services.places.of(ACME) != ()
 
 
-def test_places_of_a_missing_tenant_are_refused_and_stale_ones_too(client: AsgiClient, world: World) -> None:
+def test_locations_of_a_missing_tenant_and_stale_ones_are_refused(client: AsgiClient, world: World) -> None:
     unknown = put_places(client, world, {"items": [{"tenant": "gone", "places": []}]})
     assert (unknown.status, unknown.json["code"]) == (404, "UNKNOWN_TENANT")
     admin = world.tokens["deployment-admin"].text.reveal()
@@ -265,7 +261,7 @@ def put_places(client: AsgiClient, world: World, body: Any) -> Answer:
     return client.send("PUT", "/v1/places", token=admin, body=body, headers={"If-Match": seen})
 
 
-def test_the_tenant_default_begins_with_every_place_whoever_creates_it(client: AsgiClient, world: World) -> None:
+def test_default_tenant_starts_with_every_location(client: AsgiClient, world: World) -> None:
     admin = world.tokens["deployment-admin"].text.reveal()
     for tenant, places in ((DEFAULT_TENANT, (EVERYWHERE,)), (TenantName("new"), ())):
         assert client.send("POST", "/v1/tenants", token=admin, body={"tenant": tenant}).status == 201

@@ -30,7 +30,7 @@ def codes_of_user_errors() -> Iterator[str]:
                     )
 
 
-def test_every_code_of_a_user_error_has_one_status_and_no_other_has() -> None:
+def test_exactly_user_error_codes_have_a_status() -> None:
     listed = Counter(code for codes in CODES.values() for code in codes.split())
     assert set(listed.values()) == {1}
     assert set(listed) == set(codes_of_user_errors())
@@ -53,11 +53,11 @@ def test_each_group_of_codes_is_sorted() -> None:
         (FatalError("LAKE_MISMATCH", "x"), 500),
     ],
 )
-def test_the_class_and_the_code_of_an_error_are_its_status(error: MusterError, status: int) -> None:
+def test_error_class_and_code_determine_the_status(error: MusterError, status: int) -> None:
     assert status_of(error) == status == problem(error, "id")["status"]
 
 
-def test_a_problem_keeps_code_message_and_values() -> None:
+def test_problem_contains_code_message_and_values() -> None:
     assert problem(UserError("BAD_NAME", "no such name", value="x"), "01m") == {
         "type": "/problems/BAD_NAME",
         "title": "Bad name",
@@ -70,7 +70,7 @@ def test_a_problem_keeps_code_message_and_values() -> None:
     }
 
 
-def test_a_fatal_error_keeps_its_message_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_message_of_a_fatal_error_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     shown = problem(FatalError("LAKE_MISMATCH", "s3://lake/secret differs", uri="s3://lake/secret"), "01m")
     assert "secret" not in str(shown)
     assert caplog.messages == ["request 01m: LAKE_MISMATCH: s3://lake/secret differs"]

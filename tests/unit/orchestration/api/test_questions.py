@@ -34,9 +34,7 @@ def post(world: World, client: AsgiClient, path: str, body: Any, caller: str = "
     return client.send("POST", f"/v1/tenants/acme/{path}", token=token, body=body)
 
 
-def test_members_are_named_only_to_those_who_may_see_users_and_that_is_recorded(
-    world: World, client: AsgiClient
-) -> None:
+def test_members_are_shown_only_with_the_right_to_read_users_and_audited(world: World, client: AsgiClient) -> None:
     rule = {"rule": "ever(a)"}
     assert post(world, client, "counts", rule, "acme-viewer").json["users"] is None
     refused = post(world, client, "counts", {**rule, "users": 5}, "acme-viewer")
@@ -49,7 +47,7 @@ def test_members_are_named_only_to_those_who_may_see_users_and_that_is_recorded(
     ]
 
 
-def test_the_trail_keeps_who_looked_for_a_user_but_not_the_user(world: World, client: AsgiClient) -> None:
+def test_lookup_of_a_user_is_audited_without_the_user(world: World, client: AsgiClient) -> None:
     assert post(world, client, "user-lookups", {"user": ANN}).status == 200
     assert post(world, client, "segments/buyers/explanations", {"user": ANN}).status == 200
     first, second = world.services.audit.search()
@@ -57,7 +55,7 @@ def test_the_trail_keeps_who_looked_for_a_user_but_not_the_user(world: World, cl
     assert ANN not in str((first, second))
 
 
-def test_a_query_reads_only_tenants_in_which_the_caller_may_run_it(world: World, client: AsgiClient) -> None:
+def test_query_reads_only_tenants_of_the_callers_rights(world: World, client: AsgiClient) -> None:
     assert post(world, client, "queries", {"sql": f"FROM {VIP}"}).json["rows"] == [["plain"]]
     assert post(world, client, "queries", {"sql": f"FROM acme.{VIP}"}).json["rows"] == [["plain"]]
     foreign = [post(world, client, "queries", {"sql": f"FROM {tenant}.{VIP}"}).json for tenant in (BETA, "gone")]
@@ -83,9 +81,7 @@ def test_a_query_reads_only_tenants_in_which_the_caller_may_run_it(world: World,
     assert [(e.principal, e.error) for e in refused] == [(world.principals["acme-analyst"], "FORBIDDEN")]
 
 
-def test_rejects_of_another_tenant_are_unknown_or_its_trail_says_who_read_them(
-    world: World, client: AsgiClient
-) -> None:
+def test_reads_of_foreign_rejects_are_refused_or_audited_there(world: World, client: AsgiClient) -> None:
     mine, theirs, missing = ({"sql": f"REJECTS {id_}"} for id_ in (id_of(ACME, JOB), id_of(BETA, JOB), id_of(ACME, 77)))
     assert post(world, client, "queries", mine).json["rows"] == [["plain"]]
     foreign, unknown = post(world, client, "queries", theirs), post(world, client, "queries", missing)
@@ -97,7 +93,7 @@ def test_rejects_of_another_tenant_are_unknown_or_its_trail_says_who_read_them(
     assert (read.action, read.object, read.job_id, read.error) == ("sql", f"{BETA}/{VIP}", id_of(BETA, JOB), None)
 
 
-def test_the_rule_goes_to_the_readers_with_the_tenant_of_the_path(
+def test_rule_reaches_the_readers_with_the_tenant_of_the_path(
     world: World, client: AsgiClient, service: Service
 ) -> None:
     post(world, client, "counts", {"rule": "in audience vip", "precision": "exact", "timezone": "UTC"})
@@ -105,7 +101,7 @@ def test_the_rule_goes_to_the_readers_with_the_tenant_of_the_path(
     assert asked == CountUsers(tenant=ACME, rule="in audience vip", timezone="UTC", exact=True, users=0, notes=False)
 
 
-def test_a_viewer_gets_rounded_numbers_which_are_recorded_and_limited(
+def test_viewer_gets_rounded_audited_and_limited_counts(
     world: World, client: AsgiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts, take, waits_s = world.services.count_budget, Budget.take, [0.0]
@@ -144,7 +140,7 @@ def test_a_viewer_gets_rounded_numbers_which_are_recorded_and_limited(
         {"rule": "a", "tenant": "beta"},
     ],
 )
-def test_a_count_that_does_not_fit_is_refused(world: World, client: AsgiClient, body: Any) -> None:
+def test_invalid_count_request_is_refused(world: World, client: AsgiClient, body: Any) -> None:
     answer = post(world, client, "counts", body)
     assert (answer.status, answer.json["code"]) == (422, "INVALID_REQUEST")
 
@@ -169,20 +165,20 @@ def get(world: World, client: AsgiClient, operation_id: str, caller: str = "acme
     return client.get(f"/v1/tenants/acme/operations/{operation_id}", token=world.tokens[caller].text.reveal())
 
 
-def test_an_operation_belongs_to_whoever_began_it(world: World, client: AsgiClient) -> None:
+def test_operation_belongs_to_its_caller(world: World, client: AsgiClient) -> None:
     own = operation(world, "acme-analyst")
     assert get(world, client, own).json["state"] == "running"
     assert get(world, client, own, "acme-admin").json["code"] == "UNKNOWN_OPERATION"
 
 
-def test_a_result_is_not_shown_to_one_who_may_no_longer_ask_for_it(world: World, client: AsgiClient) -> None:
+def test_result_is_hidden_after_the_right_is_lost(world: World, client: AsgiClient) -> None:
     own = operation(world, "acme-viewer", state="done", result={"sample": {"added": [ANN]}})
     answer = get(world, client, own, "acme-viewer")
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
     assert ANN not in answer.body.decode()
 
 
-def test_an_operation_whose_service_has_died_has_failed(world: World, client: AsgiClient) -> None:
+def test_operation_of_a_dead_service_has_failed(world: World, client: AsgiClient) -> None:
     lost = get(world, client, operation(world, "acme-analyst", alive_until_ms=now_ms() - 1)).json
     assert (lost["state"], lost["error"]["code"], lost["error"]["kind"]) == ("failed", "OPERATION_LOST", "retriable")
     done = operation(world, "acme-analyst", alive_until_ms=now_ms() - 1, state="done", result={"added": 1})
@@ -199,7 +195,7 @@ def lines(answer: Answer) -> list[Any]:
     return [json.loads(line) for line in answer.body.splitlines() if line]
 
 
-def test_a_query_is_streamed_to_its_end_or_error_and_recorded(
+def test_query_is_streamed_to_its_end_or_error_and_audited(
     world: World, client: AsgiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     columns = {"columns": [{"name": "user_id", "type": "VARCHAR"}]}
@@ -221,7 +217,7 @@ def test_a_query_is_streamed_to_its_end_or_error_and_recorded(
     assert entries[-1] == ("sql", "late", "SQL_TOO_BIG")
 
 
-def test_a_client_that_leaves_ends_its_query(world: World, client: AsgiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disconnecting_client_ends_its_query(world: World, client: AsgiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     given_up: list[str] = []
 
     def endless(
@@ -252,7 +248,7 @@ def lose_role(world: World) -> None:
 
 @pytest.mark.parametrize(("happens", "code"), [(revoke_token, "TOKEN_REVOKED"), (lose_role, "RIGHTS_CHANGED")])
 @pytest.mark.parametrize("path", ["queries", "query-streams"])
-def test_a_query_ends_once_its_caller_may_no_longer_ask(
+def test_query_ends_when_its_caller_loses_the_right(
     world: World, monkeypatch: pytest.MonkeyPatch, happens: Callable[[World], None], code: str, path: str
 ) -> None:
     def run(_: object, tenant: str, text: str, meaning: object, cancellation: Cancellation, **__: Any) -> None:
@@ -285,7 +281,7 @@ def test_a_query_ends_with_its_session(world: World, monkeypatch: pytest.MonkeyP
         check_again(world.services, caller)
 
 
-def test_a_tenant_leaves_threads_to_the_questions_of_others() -> None:
+def test_tenant_leaves_threads_to_others() -> None:
     async def ask() -> list[str]:
         calls, ends = Calls(threads=4, queue=0), threading.Event()
         asked = [asyncio.ensure_future(calls.run(ends.wait, tenant="acme")) for _ in range(3)]

@@ -49,7 +49,7 @@ def started(world: World) -> list[str]:
     return [json.loads(text)["import"]["job_id"] for text in world.workflow.started]
 
 
-def test_a_repeat_gets_the_same_answer_and_starts_nothing(client: AsgiClient, token: str, world: World) -> None:
+def test_repeated_request_gets_the_stored_answer(client: AsgiClient, token: str, world: World) -> None:
     first, second = start(client, token), start(client, token)
     assert (first.status, first.json["state"]) == (202, "SUBMITTED")
     assert (second.status, second.body) == (first.status, first.body)
@@ -76,7 +76,7 @@ def test_a_request_without_a_usable_key_starts_nothing(
     assert started(world) == []
 
 
-def test_a_key_belongs_to_one_request(client: AsgiClient, token: str, world: World) -> None:
+def test_idempotency_key_belongs_to_one_request(client: AsgiClient, token: str, world: World) -> None:
     start(client, token)
     other_body = start(client, token, body={**BODY, "again": True})
     other_path = start(client, token, path="/v1/tenants/acme/exports", body={"audience": VIP, "to": "download"})
@@ -85,22 +85,20 @@ def test_a_key_belongs_to_one_request(client: AsgiClient, token: str, world: Wor
     assert len(world.workflow.started) == 1
 
 
-def test_members_in_another_order_are_the_same_request(client: AsgiClient, token: str, world: World) -> None:
+def test_member_order_does_not_change_a_request(client: AsgiClient, token: str, world: World) -> None:
     start(client, token)
     assert start(client, token, body=dict(reversed(BODY.items()))).status == 202
     assert len(started(world)) == 1
 
 
-def test_two_principals_may_use_the_same_key_for_their_own_requests(
-    client: AsgiClient, token: str, world: World
-) -> None:
+def test_principals_have_separate_keys(client: AsgiClient, token: str, world: World) -> None:
     first = start(client, token)
     second = start(client, world.tokens["acme-admin"].text.reveal(), body={**BODY, "again": True})
     assert second.status == 202
     assert second.json["job"] != first.json["job"]
 
 
-def test_a_refusal_is_kept_and_given_again(client: AsgiClient, token: str, world: World) -> None:
+def test_refusal_is_stored_and_repeated(client: AsgiClient, token: str, world: World) -> None:
     body = {"audience": VIP, "source": f"s3://{CRM}/acme/new.csv"}
     first = start(client, token, body=body)
     assert (first.status, first.json["code"]) == (422, "SOURCE_GONE")
@@ -110,7 +108,7 @@ def test_a_refusal_is_kept_and_given_again(client: AsgiClient, token: str, world
     assert start(client, token, "k2", body).status == 202
 
 
-def test_an_outage_is_not_kept_and_the_next_request_starts_the_same_job_at_once(
+def test_outage_is_not_stored_and_the_next_request_starts_the_same_job(
     client: AsgiClient, token: str, world: World, now: list[int]
 ) -> None:
     world.workflow.away = True
@@ -123,7 +121,7 @@ def test_an_outage_is_not_kept_and_the_next_request_starts_the_same_job_at_once(
 
 
 @pytest.mark.parametrize("where", ["before the start", "after the start"])
-def test_a_service_that_is_killed_leaves_the_key_to_the_next_which_starts_the_same_job(
+def test_key_of_a_killed_service_is_taken_over_for_the_same_job(
     client: AsgiClient, token: str, world: World, now: list[int], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     claimed: list[str] = []
@@ -154,7 +152,7 @@ def test_a_service_that_is_killed_leaves_the_key_to_the_next_which_starts_the_sa
     assert start(client, token).body == again.body
 
 
-def test_of_two_programs_at_once_one_starts_the_job_and_the_other_waits(
+def test_one_of_two_concurrent_requests_starts_the_job(
     world: World, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are in the service at the same time: the first is held while it starts its job."""
@@ -201,7 +199,7 @@ def test_permission_is_checked_before_an_answer_is_repeated(client: AsgiClient, 
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
 
 
-def test_a_key_used_in_another_tenant_is_another_key(client: AsgiClient, world: World) -> None:
+def test_tenants_have_separate_keys(client: AsgiClient, world: World) -> None:
     admin = world.tokens["deployment-admin"].text.reveal()
     first = start(client, admin)
     body = {"audience": VIP, "source": f"s3://{CRM}/beta/vip.csv"}
@@ -210,9 +208,7 @@ def test_a_key_used_in_another_tenant_is_another_key(client: AsgiClient, world: 
     assert first.json["job"] != second.json["job"]
 
 
-def test_what_was_first_used_before_a_time_is_forgotten(
-    client: AsgiClient, token: str, world: World, now: list[int]
-) -> None:
+def test_old_keys_are_purged(client: AsgiClient, token: str, world: World, now: list[int]) -> None:
     first = start(client, token)
     assert world.services.idempotency.forget(now[0]) == 0
     assert start(client, token).body == first.body
@@ -220,7 +216,7 @@ def test_what_was_first_used_before_a_time_is_forgotten(
     assert start(client, token).json["job"] != first.json["job"]
 
 
-def test_an_answer_that_could_not_be_kept_is_an_outage_and_the_job_stays_one(
+def test_unstored_answer_is_an_outage_without_a_second_job(
     client: AsgiClient, token: str, world: World, now: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(*_: Any) -> None:
@@ -235,12 +231,12 @@ def test_an_answer_that_could_not_be_kept_is_an_outage_and_the_job_stays_one(
     assert started(world) == [again.json["job"]]
 
 
-def test_every_limit_that_is_not_kept_is_a_429_and_the_reverse() -> None:
+def test_exactly_unstored_limits_are_429() -> None:
     of_all_requests = {"TOO_MANY_REQUESTS"}
     assert {code for code, status in STATUS_OF_CODE.items() if status == 429} == LIMITS | of_all_requests
 
 
-def test_a_job_gets_the_id_that_was_kept_before_it_started(client: AsgiClient, token: str, world: World) -> None:
+def test_job_takes_the_id_reserved_before_its_start(client: AsgiClient, token: str, world: World) -> None:
     answer = start(client, token)
     assert job_id(answer.json["job"]) in world.workflow.started[0]
     (entry,) = [one for one in world.services.audit.search() if one.action == "import"]

@@ -27,7 +27,7 @@ def token(world: World) -> str:
     return world.tokens["acme-admin"].text.reveal()
 
 
-def test_a_list_goes_on_at_its_cursor_until_next_is_null(client: AsgiClient, token: str) -> None:
+def test_list_continues_at_its_cursor_until_next_is_null(client: AsgiClient, token: str) -> None:
     ids, query = [], {"limit": 1}
     while True:
         page = client.get(JOBS, token=token, query=query).json
@@ -83,9 +83,7 @@ def test_filters_of_jobs_are_kinds_states_and_an_audience(client: AsgiClient, to
         ({"state": "a\0b"}, "UNKNOWN_STATE"),
     ],
 )
-def test_parameters_that_do_not_fit_are_refused(
-    client: AsgiClient, token: str, query: dict[str, Any], code: str
-) -> None:
+def test_invalid_parameters_are_refused(client: AsgiClient, token: str, query: dict[str, Any], code: str) -> None:
     answer = client.get(JOBS, token=token, query=query)
     assert answer.json["code"] == code
     assert answer.status in {400, 422}
@@ -95,7 +93,7 @@ def test_parameters_that_do_not_fit_are_refused(
     "path",
     ["jobs/x", "jobs/" + "0" * 26, "jobs/a\0b", "jobs/..", "audiences/default ", "segments/😀"],
 )
-def test_ids_and_names_that_cannot_be_are_unknown_or_refused(client: AsgiClient, token: str, path: str) -> None:
+def test_impossible_ids_and_names_are_unknown_or_refused(client: AsgiClient, token: str, path: str) -> None:
     answer = client.get(f"/v1/tenants/acme/{path}", token=token)
     assert answer.status in {404, 422}, answer.body
 
@@ -127,9 +125,7 @@ def test_ids_and_names_that_cannot_be_are_unknown_or_refused(client: AsgiClient,
         b'{"name": "x", "roles": ["viewer"], "\\u006eame": "x"}',
     ],
 )
-def test_a_body_that_does_not_fit_is_refused_without_being_repeated(
-    client: AsgiClient, token: str, world: World, raw: bytes
-) -> None:
+def test_invalid_body_is_refused_without_being_quoted(client: AsgiClient, token: str, world: World, raw: bytes) -> None:
     answer = client.send("POST", "/v1/tenants/acme/tokens", token=token, raw=[raw])
     assert answer.json["code"] in {"INVALID_REQUEST", "BAD_BODY"}, answer.body
     assert answer.status in {400, 422}
@@ -154,13 +150,11 @@ def test_another_media_type_is_refused(client: AsgiClient, token: str) -> None:
         ("GET", "/v1/tenants/acme/operations/x", "an operation; the answer that began it has its id"),
     ],
 )
-def test_what_is_no_id_is_refused_with_where_ids_are(
-    client: AsgiClient, token: str, method: str, path: str, said: str
-) -> None:
+def test_malformed_id_is_refused_with_a_hint(client: AsgiClient, token: str, method: str, path: str, said: str) -> None:
     assert client.send(method, path, token=token).json["detail"] == f"'x' is not the id of {said}"
 
 
-def test_a_new_token_is_shown_once_and_works(client: AsgiClient, token: str) -> None:
+def test_new_token_is_shown_once_and_valid(client: AsgiClient, token: str) -> None:
     made = client.send(
         "POST", "/v1/tenants/acme/tokens", token=token, body={"name": "ci", "roles": ["viewer"], "days": 7}
     )
@@ -181,7 +175,7 @@ def test_a_new_token_is_shown_once_and_works(client: AsgiClient, token: str) -> 
 
 
 @pytest.mark.parametrize("scope", [ACME, DEPLOYMENT])
-def test_grants_change_only_for_one_who_has_seen_them(client: AsgiClient, world: World, scope: str) -> None:
+def test_grants_change_only_with_the_current_etag(client: AsgiClient, world: World, scope: str) -> None:
     path = f"/v1/tenants/{scope}/grants" if scope else "/v1/grants"
     name = f"{scope or 'deployment'}-admin"
     admin = world.tokens[name].text.reveal()
@@ -204,9 +198,7 @@ def test_grants_change_only_for_one_who_has_seen_them(client: AsgiClient, world:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "principals/{}"), ("DELETE", "principals/{}/access")])
-def test_a_principal_in_a_path_that_there_is_not_is_like_any_other_thing(
-    client: AsgiClient, world: World, method: str, path: str
-) -> None:
+def test_unknown_principal_in_a_path_is_not_found(client: AsgiClient, world: World, method: str, path: str) -> None:
     admin = world.tokens["deployment-admin"].text.reveal()
     answer = client.send(method, "/v1/" + path.format(id_of(ACME, 99)), token=admin)
     assert (answer.status, answer.json["code"]) == (404, "UNKNOWN_PRINCIPAL")
@@ -225,7 +217,7 @@ def test_a_time_limit_is_a_number(
     assert (answer.status, answer.json["code"]) == (422, "INVALID_REQUEST")
 
 
-def test_an_outage_of_the_catalog_is_a_503_that_says_when_to_come_back(
+def test_catalog_outage_is_a_503_with_retry_after(
     client: AsgiClient, token: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(*_: object, **__: object) -> None:
@@ -238,12 +230,12 @@ def test_an_outage_of_the_catalog_is_a_503_that_says_when_to_come_back(
         assert int(answer.headers["retry-after"]) > 0
 
 
-def test_health_needs_no_token_and_names_the_version(client: AsgiClient) -> None:
+def test_health_needs_no_token_and_shows_the_version(client: AsgiClient) -> None:
     answer = client.get("/v1/health")
     assert (answer.status, answer.json["status"]) == (200, "ok")
 
 
-def test_a_key_that_comes_twice_is_named(client: AsgiClient, token: str) -> None:
+def test_duplicate_json_key_is_named(client: AsgiClient, token: str) -> None:
     twice = b'{"name": "x", "tenants": {"acme": ["viewer"], "acme": ["admin"]}}'
     answer = client.send("POST", MINE, token=token, raw=[twice])
     assert (answer.status, answer.json["code"]) == (400, "BAD_BODY")
@@ -251,7 +243,7 @@ def test_a_key_that_comes_twice_is_named(client: AsgiClient, token: str) -> None
 
 
 @pytest.mark.parametrize("tenant", ["", "ACME", "../x", "a\0b", "x" * 64, "__proto__"])
-def test_a_token_for_what_cannot_be_a_tenant_is_refused(client: AsgiClient, world: World, tenant: str) -> None:
+def test_token_for_an_invalid_tenant_is_refused(client: AsgiClient, world: World, tenant: str) -> None:
     token = world.tokens["deployment-admin"].text.reveal()
     answer = client.send("POST", MINE, token=token, body={"name": "x", "tenants": {tenant: ["admin"]}})
     assert (answer.status, answer.json["code"]) == (422, "INVALID_REQUEST")

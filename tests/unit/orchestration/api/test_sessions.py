@@ -65,7 +65,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return set_
 
 
-def test_a_code_becomes_a_session_and_leaves_the_address(client: AsgiClient, world: World) -> None:
+def test_code_becomes_a_session_and_leaves_the_url(client: AsgiClient, world: World) -> None:
     answer = log_in(client, world, return_to="/jobs?state=FAILED")
     assert (answer.status, answer.headers["location"]) == (303, "/jobs?state=FAILED")
     flags = answer.headers["set-cookie"].split("; ")[1:]
@@ -79,7 +79,7 @@ def test_a_code_becomes_a_session_and_leaves_the_address(client: AsgiClient, wor
     assert (own["token"], own["session"]["made_by"]) == (None, "login")
 
 
-def test_over_https_the_cookie_is_for_this_host_alone(world: World) -> None:
+def test_https_cookie_is_bound_to_its_host(world: World) -> None:
     site = Site(url="https://muster.example")
     service = Service(services=world.services, hosts=frozenset({"muster.example"}), site=site)
     client = AsgiClient(application(service))
@@ -106,7 +106,7 @@ def test_a_code_is_used_once_within_a_minute(client: AsgiClient, world: World, a
         assert client.get("/login/code", query={"code": wrong}).json["code"] == "CODE_REFUSED"
 
 
-def test_a_refused_address_does_not_use_up_the_code(client: AsgiClient, world: World) -> None:
+def test_refused_address_does_not_consume_the_code(client: AsgiClient, world: World) -> None:
     code = code_of(client, world)
     assert client.get("/login/code", query={"code": code, "return_to": "//evil.example"}).status == 422
     cross = client.get("/login/code", query={"code": code}, headers={"Sec-Fetch-Site": "cross-site"})
@@ -114,7 +114,7 @@ def test_a_refused_address_does_not_use_up_the_code(client: AsgiClient, world: W
     assert client.get("/login/code", query={"code": code}, headers={"Sec-Fetch-Site": "none"}).status == 303
 
 
-def test_a_session_can_do_what_its_token_can_and_no_more(client: AsgiClient, world: World) -> None:
+def test_session_has_exactly_the_rights_of_its_token(client: AsgiClient, world: World) -> None:
     capped = world.add_token("acme-admin", {(ACME, "viewer")}, 1000)
     world.tokens["capped"] = capped
     cookie = {"Cookie": cookie_of(log_in(client, world, "capped"))}
@@ -133,7 +133,7 @@ def test_a_session_cannot_renew_itself_by_a_code(client: AsgiClient, world: Worl
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired", "narrowed", "forgotten"])
-def test_a_session_by_a_token_ends_with_it(
+def test_token_session_ends_with_its_token(
     client: AsgiClient, world: World, at: Callable[[int], None], how: str
 ) -> None:
     token = world.add_token("acme-admin", {(ACME, "admin"), (BETA, "viewer")}, 1000, expires_at_ms=now_ms() + HOUR_MS)
@@ -153,14 +153,14 @@ def test_a_session_by_a_token_ends_with_it(
     assert answer.json["code"] == ("UNKNOWN_TENANT" if how == "narrowed" else "SESSION_ENDED")
 
 
-def test_a_session_loses_a_right_as_soon_as_its_owner_does(client: AsgiClient, world: World) -> None:
+def test_session_loses_rights_with_its_owner(client: AsgiClient, world: World) -> None:
     cookie = {"Cookie": new_session(world)}
     assert client.get("/v1/tenants/acme/grants", headers=cookie).status == 200
     world.services.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
     assert client.get("/v1/tenants/acme/grants", headers=cookie).status == 404
 
 
-def test_a_session_ends_eight_hours_after_its_last_use_and_a_day_after_its_login(
+def test_session_expires_after_eight_idle_hours_or_a_day(
     client: AsgiClient, world: World, at: Callable[[int], None]
 ) -> None:
     idle, used = new_session(world), new_session(world)
@@ -178,7 +178,7 @@ def test_a_session_ends_eight_hours_after_its_last_use_and_a_day_after_its_login
     assert client.get(ME, headers={"Cookie": used}).status == 401
 
 
-def test_a_stream_s_check_is_no_use_of_the_session(client: AsgiClient, world: World, service: Service) -> None:
+def test_stream_check_does_not_extend_the_session(client: AsgiClient, world: World, service: Service) -> None:
     cookie = new_session(world)
     before = stored(world, cookie)
     from orchestration.api.service import Cookie  # noqa: PLC0415
@@ -187,7 +187,7 @@ def test_a_stream_s_check_is_no_use_of_the_session(client: AsgiClient, world: Wo
     assert stored(world, cookie) == before
 
 
-def test_logging_out_ends_the_session_and_takes_the_cookie_away(client: AsgiClient, world: World) -> None:
+def test_logout_ends_the_session_and_clears_the_cookie(client: AsgiClient, world: World) -> None:
     cookie = new_session(world)
     assert client.send("POST", "/logout", headers={"Cookie": cookie}).json["code"] == "CROSS_ORIGIN"
     answer = client.send("POST", "/logout", headers={"Cookie": cookie, **OWN})
@@ -196,14 +196,14 @@ def test_logging_out_ends_the_session_and_takes_the_cookie_away(client: AsgiClie
     assert client.get(ME, headers={"Cookie": cookie}).json["code"] == "SESSION_ENDED"
 
 
-def test_a_login_ends_the_session_that_the_browser_had(client: AsgiClient, world: World) -> None:
+def test_login_ends_the_browsers_previous_session(client: AsgiClient, world: World) -> None:
     before = new_session(world, "acme-viewer")
     answer = client.get("/login/code", query={"code": code_of(client, world)}, headers={"Cookie": before})
     assert cookie_of(answer) != before
     assert client.get(ME, headers={"Cookie": before}).json["code"] == "SESSION_ENDED"
 
 
-def test_one_sees_and_ends_one_s_own_sessions_alone(client: AsgiClient, world: World) -> None:
+def test_principal_manages_only_own_sessions(client: AsgiClient, world: World) -> None:
     own, other = new_session(world), new_session(world, "acme-viewer")
     listed = client.get("/v1/sessions", headers={"Cookie": own}).json["items"]
     assert [one["session"] for one in listed] == [stored(world, own).session_id]
@@ -216,7 +216,7 @@ def test_one_sees_and_ends_one_s_own_sessions_alone(client: AsgiClient, world: W
     assert client.get("/v1/sessions", token=world.tokens["acme-viewer"].text.reveal()).json["items"] == []
 
 
-def test_the_audit_trail_names_the_session(client: AsgiClient, world: World) -> None:
+def test_audit_trail_contains_the_session(client: AsgiClient, world: World) -> None:
     cookie = cookie_of(log_in(client, world))
     client.send(
         "POST", "/v1/tenants/acme/tokens", body={"name": "x", "roles": ["viewer"]}, headers={"Cookie": cookie, **OWN}
@@ -229,7 +229,7 @@ def test_the_audit_trail_names_the_session(client: AsgiClient, world: World) -> 
     assert entry["session"] == session
 
 
-def test_the_catalog_keeps_neither_cookies_nor_codes(client: AsgiClient, world: World) -> None:
+def test_catalog_stores_no_cookies_or_codes(client: AsgiClient, world: World) -> None:
     code, cookie = code_of(client, world), new_session(world)
     with world.services.database.read() as connection:
         dump = "\n".join(connection.connection.driver_connection.iterdump())  # type: ignore[union-attr]
@@ -242,13 +242,13 @@ def test_the_catalog_keeps_neither_cookies_nor_codes(client: AsgiClient, world: 
     "cookies",
     ["", "muster-18480=", "muster-18480=x", "muster-1=VALUE", "x=y", "muster-18480=VALUE; muster-18480=VALUE"],
 )
-def test_any_other_cookie_is_none(client: AsgiClient, world: World, cookies: str) -> None:
+def test_malformed_cookie_is_ignored(client: AsgiClient, world: World, cookies: str) -> None:
     value = new_session(world).partition("=")[2]
     assert client.get(ME, headers={"Cookie": cookies.replace("VALUE", value)}).status == 401
     assert client.get(ME, headers={"Cookie": f'a="b; c]; muster-18480={value}'}).status == 200
 
 
-def test_a_token_goes_before_a_cookie(client: AsgiClient, world: World) -> None:
+def test_token_precedes_cookie(client: AsgiClient, world: World) -> None:
     cookie, token = new_session(world), world.tokens["acme-viewer"].text.reveal()
     assert client.get(ME, token=token, headers={"Cookie": cookie}).json["name"] == "acme-viewer"
     assert client.get(ME, token="x", headers={"Cookie": cookie}).json["code"] == "BAD_TOKEN"
@@ -280,7 +280,7 @@ ORIGINS: list[list[str]] = [
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("site", SITES, ids=str)
 @pytest.mark.parametrize("origin", ORIGINS, ids=str)
-def test_a_change_with_a_cookie_comes_from_a_page_of_ours(method: str, site: list[str], origin: list[str]) -> None:
+def test_change_with_a_cookie_requires_an_own_page(method: str, site: list[str], origin: list[str]) -> None:
     own = "http://127.0.0.1:18480"
     allowed = (
         method in {"GET", "HEAD", "OPTIONS"}
@@ -292,7 +292,7 @@ def test_a_change_with_a_cookie_comes_from_a_page_of_ours(method: str, site: lis
 
 
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}, {}])
-def test_a_page_of_others_changes_nothing(client: AsgiClient, world: World, headers: dict[str, str]) -> None:
+def test_foreign_page_changes_nothing(client: AsgiClient, world: World, headers: dict[str, str]) -> None:
     cookie, before = new_session(world), len(world.services.tokens.page(limit=99))
     sent = {"Cookie": cookie, **headers}
     answer = client.send("POST", "/v1/tenants/acme/tokens", body={"name": "x", "roles": ["viewer"]}, headers=sent)
@@ -317,13 +317,13 @@ def limited(world: World, url: str = "http://127.0.0.1:18480") -> Iterator[AsgiC
     service.close()
 
 
-def test_an_address_has_ten_logins_a_minute(world: World) -> None:
+def test_logins_are_limited_to_ten_a_minute_per_address(world: World) -> None:
     with limited(world) as client:
         answers = [client.get("/login/code", query={"code": "x"}) for _ in range(11)]
     assert [answer.status for answer in answers] == [401] * 10 + [429]
 
 
-def test_behind_a_proxy_the_address_is_what_it_has_added(world: World) -> None:
+def test_proxied_client_address_is_the_one_added_by_the_proxy(world: World) -> None:
     def sent(client: AsgiClient, forwarded: str) -> int:
         return client.get("/login/code", query={"code": "x"}, headers={"X-Forwarded-For": forwarded}).status
 
@@ -335,7 +335,7 @@ def test_behind_a_proxy_the_address_is_what_it_has_added(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/jobs?state=FAILED&x=%2F#a", "/a//b"])
-def test_a_login_returns_to_a_path_of_ours(path: str) -> None:
+def test_login_returns_to_an_own_path(path: str) -> None:
     assert own_path(path) == path
 
 
@@ -357,11 +357,11 @@ def test_a_login_returns_to_a_path_of_ours(path: str) -> None:
         "/\0",
     ],
 )
-def test_a_login_returns_to_no_other_place(path: str) -> None:
+def test_login_prevents_open_redirects(path: str) -> None:
     with pytest.raises(UserError) as refused:
         own_path(path)
     assert refused.value.code == "BAD_RETURN"
 
 
-def test_lifetimes_are_those_of_the_docs() -> None:
+def test_lifetimes_match_the_docs() -> None:
     assert (sessions.IDLE_MS, sessions.LIFE_MS) == (8 * HOUR_MS, 24 * HOUR_MS)

@@ -78,7 +78,7 @@ def states(events: list[Event], kind: str) -> dict[str, Any]:
     return {data["id"]: data["value"] for name, data in events if name == kind}
 
 
-def test_a_stream_begins_with_everything_that_there_is(world: World) -> None:
+def test_stream_starts_with_the_complete_state(world: World) -> None:
     with streaming(world) as (_, client):
         answer = listen(client, world, Script(nothing, lambda _: True))
     events = received(answer.body)
@@ -95,7 +95,7 @@ def test_a_stream_begins_with_everything_that_there_is(world: World) -> None:
     assert events[-1][1]["as_of"].endswith("Z")
 
 
-def test_items_have_the_members_of_lists(world: World) -> None:
+def test_stream_items_match_list_items(world: World) -> None:
     with streaming(world) as (_, client):
         events = received(listen(client, world, Script(nothing, lambda _: True)).body)
         token = world.tokens["acme-admin"].text.reveal()
@@ -106,7 +106,7 @@ def test_items_have_the_members_of_lists(world: World) -> None:
                 assert {name: value for name, value in item.items() if name != "lag_s"}.items() <= shown.items()
 
 
-def test_a_change_comes_as_the_whole_present_state_of_one_thing_and_no_other(world: World) -> None:
+def test_change_sends_the_whole_state_of_the_changed_item_only(world: World) -> None:
     script = Script(lambda: fail(world), bool)
     with streaming(world) as (_, client):
         listen(client, world, script)
@@ -124,9 +124,7 @@ def test_a_job_in_progress_shows_its_stages_until_it_ends(world: World) -> None:
     assert script.after[0][1]["value"]["stages"] is None
 
 
-def test_progress_of_a_job_comes_and_is_read_only_when_there_is_some(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_job_progress_is_read_and_sent_only_when_it_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     progress, views = world.services.job_progress, list[object]()
     known = type(progress).view
 
@@ -154,7 +152,7 @@ def test_progress_of_a_job_comes_and_is_read_only_when_there_is_some(
     assert views == [id_of(ACME, JOB)] * 3
 
 
-def test_what_is_deleted_comes_as_gone(world: World) -> None:
+def test_deleted_item_is_sent_as_gone(world: World) -> None:
     (schedule,) = world.services.schedules.all(ACME)
     script = Script(lambda: world.services.schedules.delete(schedule), bool)
     with streaming(world) as (_, client):
@@ -162,9 +160,7 @@ def test_what_is_deleted_comes_as_gone(world: World) -> None:
     assert script.after == [("schedule", {"kind": "schedule", "id": schedule.schedule_id, "value": None})]
 
 
-def test_a_job_that_ends_when_it_is_no_longer_among_the_newest_is_still_shown(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_end_of_a_job_beyond_the_newest_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.access.topics.NEWEST_JOBS", 1)
     script = Script(lambda: fail(world), bool)
     with streaming(world) as (_, client):
@@ -173,7 +169,7 @@ def test_a_job_that_ends_when_it_is_no_longer_among_the_newest_is_still_shown(
     assert states(script.after, "job")[id_of(ACME, JOB)]["state"] == "FAILED"
 
 
-def test_the_stream_of_one_job_has_its_detail(world: World) -> None:
+def test_job_stream_contains_details(world: World) -> None:
     def progress() -> None:
         record = {"done": 1, "total": 2, "unit": "bytes", "rows": 1, "started_at_ms": 0}
         world.services.job_progress.progress.put_stage(id_of(ACME, JOB), "verify", record, now_ms=1000)
@@ -188,7 +184,7 @@ def test_the_stream_of_one_job_has_its_detail(world: World) -> None:
     assert data["value"]["stages"][0]["done"] == 1
 
 
-def test_the_stream_of_the_deployment_has_workers_their_lag_and_the_jobs_of_all_tenants(world: World) -> None:
+def test_deployment_stream_contains_workers_lag_and_jobs_of_all_tenants(world: World) -> None:
     def sample() -> None:
         at_ms = AT_MS + 20_000
         new = TopicSample(at_ms=at_ms, group=WORKER_GROUP, topic=IMPORTS, members=0, lag=9, acknowledged=20, sent=9)
@@ -211,7 +207,7 @@ def test_the_stream_of_the_deployment_has_workers_their_lag_and_the_jobs_of_all_
     assert after[lag]["as_of"] != was["as_of"]
 
 
-def test_the_stream_of_the_deployment_can_be_limited_to_kinds(world: World) -> None:
+def test_deployment_stream_can_be_limited_to_kinds(world: World) -> None:
     with streaming(world) as (_, client):
         token = world.tokens["deployment-operator"].text.reveal()
         body = client.get("/v1/events", token=token, query={"kind": "lag"}, until=Script(nothing, lambda _: True)).body
@@ -227,12 +223,12 @@ def test_the_stream_of_the_deployment_can_be_limited_to_kinds(world: World) -> N
         ({"kind": "user"}, "INVALID_REQUEST"),
     ],
 )
-def test_filters_that_do_not_fit_are_refused(world: World, query: dict[str, str], code: str) -> None:
+def test_invalid_stream_filters_are_refused(world: World, query: dict[str, str], code: str) -> None:
     with streaming(world) as (_, client):
         assert listen(client, world, Script(nothing, bool), **query).json["code"] == code
 
 
-def test_an_operator_of_the_deployment_sees_jobs_alone(world: World) -> None:
+def test_deployment_operator_sees_only_jobs(world: World) -> None:
     with streaming(world) as (_, client):
         events = received(listen(client, world, Script(nothing, lambda _: True), "deployment-operator").body)
         refused = listen(client, world, Script(nothing, bool), "deployment-operator", kind="audience")
@@ -240,7 +236,7 @@ def test_an_operator_of_the_deployment_sees_jobs_alone(world: World) -> None:
     assert (refused.status, refused.json["code"]) == (403, "FORBIDDEN")
 
 
-def test_nothing_of_another_tenant_comes_whatever_changes_there(world: World) -> None:
+def test_changes_of_another_tenant_are_not_sent(world: World) -> None:
     def change() -> None:
         fail(world, tenant=BETA)
         world.services.audiences.ensure(BETA, AudienceName("new"), new_id=id_of(BETA, 60), now_ms=1)
@@ -272,7 +268,7 @@ def test_a_lost_role_ends_the_stream(world: World) -> None:
     assert [(name, data["code"]) for name, data in script.after] == [("end", "UNKNOWN_TENANT")]
 
 
-def test_a_role_that_shows_less_ends_the_stream_too(world: World) -> None:
+def test_reduced_role_ends_the_stream(world: World) -> None:
     admin = world.principals["deployment-admin"]
     script = Script(
         lambda: world.services.principals.replace_grants("", {admin: {"operator"}}, now_ms=1, check=lambda *_: None),
@@ -284,7 +280,7 @@ def test_a_role_that_shows_less_ends_the_stream_too(world: World) -> None:
     assert [(name, data["code"]) for name, data in script.after] == [("end", "RIGHTS_CHANGED")]
 
 
-def test_a_logout_ends_the_streams_of_the_session(world: World) -> None:
+def test_logout_ends_streams_of_the_session(world: World) -> None:
     owner = world.caller("acme-viewer").principal
     cookie = begin_session(world.services, owner, token_id=None, request_id=id_of(ACME, 99))
     (session,) = world.services.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
@@ -295,7 +291,7 @@ def test_a_logout_ends_the_streams_of_the_session(world: World) -> None:
 
 
 @pytest.mark.parametrize("outage_s", [0.0, 60.0])
-def test_rights_that_cannot_be_checked_end_the_stream_after_a_while(
+def test_uncheckable_rights_eventually_end_the_stream(
     world: World, monkeypatch: pytest.MonkeyPatch, outage_s: float
 ) -> None:
     known, failed = type(world.services.tokens).credentials, list[float]()
@@ -316,14 +312,14 @@ def test_rights_that_cannot_be_checked_end_the_stream_after_a_while(
     assert ended == (["CATALOG_UNAVAILABLE"] if outage_s else [])
 
 
-def test_a_stop_ends_all_streams(world: World) -> None:
+def test_shutdown_ends_all_streams(world: World) -> None:
     with streaming(world) as (service, client):
         script = Script(service.streams.stop, lambda _: False)
         assert listen(client, world, script).status == 200
     assert script.after == []
 
 
-def test_a_silent_stream_says_that_it_is_alive_and_as_of_when(world: World) -> None:
+def test_idle_stream_sends_heartbeats_with_the_time(world: World) -> None:
     script = Script(nothing, bool)
     with streaming(world, Pace(poll_s=0.01, alive_s=0.05)) as (_, client):
         answer = listen(client, world, script)
@@ -332,9 +328,7 @@ def test_a_silent_stream_says_that_it_is_alive_and_as_of_when(world: World) -> N
     assert script.after[0][1]["as_of"] >= ready["as_of"]
 
 
-def test_while_the_catalog_is_away_nothing_is_known_and_then_the_stream_goes_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_catalog_outage_pauses_the_stream(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     known = type(world.services).version
 
     def away() -> None:
@@ -357,8 +351,8 @@ def test_while_the_catalog_is_away_nothing_is_known_and_then_the_stream_goes_on(
     assert [name for name, _ in script.after][:3] == ["alive"] * 3
 
 
-def test_a_change_that_was_read_too_late_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that is out of time goes on in its thread: what it then reads, nobody gets."""
+def test_change_read_too_late_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timed-out call continues in its thread; its late result is dropped."""
     with streaming(world) as (service, client):
         known, lost = service.streams._calls.run, list[object]()
 
@@ -381,9 +375,7 @@ def test_a_change_that_was_read_too_late_is_read_again(world: World, monkeypatch
     assert states(script.after, "job")[id_of(ACME, JOB)]["state"] == "FAILED"
 
 
-def test_a_state_that_cannot_be_shown_does_not_hold_up_the_others(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unrenderable_state_does_not_block_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         def fault(*_: object, **__: object) -> None:
             raise ZeroDivisionError
@@ -397,7 +389,7 @@ def test_a_state_that_cannot_be_shown_does_not_hold_up_the_others(
     assert [name for name, _ in script.after] == ["job"]
 
 
-def test_one_reading_serves_all_who_listen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_read_serves_all_listeners(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     readings, page = list[int](), type(world.services.schedules).page
 
     def counted(*given: Any, **named: Any) -> Any:
@@ -424,7 +416,7 @@ def test_one_reading_serves_all_who_listen(world: World, monkeypatch: pytest.Mon
     assert len(readings) == 1
 
 
-def test_a_principal_has_ten_streams_at_most_and_others_have_theirs(world: World) -> None:
+def test_principal_has_at_most_ten_streams(world: World) -> None:
     async def many() -> None:
         watcher, topic = Watcher(world.services, Pace()), frozenset({Topic(tenant=ACME, kind="schedule")})
         with ExitStack() as stack:
@@ -441,14 +433,14 @@ def test_a_principal_has_ten_streams_at_most_and_others_have_theirs(world: World
     asyncio.run(many())
 
 
-def test_one_stream_too_many_is_429(world: World) -> None:
+def test_stream_beyond_the_limit_is_429(world: World) -> None:
     with streaming(world, Pace(per_principal=0)) as (_, client):
         answer = listen(client, world, Script(nothing, bool))
     assert (answer.status, answer.json["code"]) == (429, "TOO_MANY_STREAMS")
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_streams_leave_connections_for_requests(world: World) -> None:
+def test_streams_leave_connections_to_requests(world: World) -> None:
     assert Pace().most < MAX_CONNECTIONS - 100
     with streaming(world, Pace(most=0)) as (_, client):
         answer = listen(client, world, Script(nothing, bool))
@@ -456,7 +448,7 @@ def test_streams_leave_connections_for_requests(world: World) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_a_slow_client_gets_the_last_state_and_not_those_before() -> None:
+def test_slow_client_gets_only_the_latest_state() -> None:
     board = Board("job", whole=False)
     for revision in range(1, 1001):
         board.update({"a": b"%d" % revision, "b": b"x"}, revision)
@@ -465,7 +457,7 @@ def test_a_slow_client_gets_the_last_state_and_not_those_before() -> None:
     assert board.since(1000) == []
 
 
-def test_what_comes_again_after_it_was_gone_is_there() -> None:
+def test_item_recreated_after_deletion_is_sent() -> None:
     board = Board("schedule", whole=True)
     board.update({"a": b"1"}, 1)
     assert board.update({}, 2)
@@ -477,7 +469,7 @@ def test_what_comes_again_after_it_was_gone_is_there() -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_board_forgets_the_oldest_and_says_so_to_those_who_have_not_seen_it(whole: bool) -> None:  # noqa: FBT001
+def test_board_drops_the_oldest_and_informs_late_listeners(whole: bool) -> None:  # noqa: FBT001
     board = Board("job", whole=whole)
     for revision in range(1, KEPT + 11):
         board.update({str(revision): b"x"}, revision)

@@ -103,14 +103,14 @@ def test_an_import_of_an_upload_reads_its_object(client: AsgiClient, world: Worl
     assert world.services.uploads.get(ACME, id_of(ACME, UPLOAD)).stored
 
 
-def test_events_and_profiles_go_to_the_whole_tenant(client: AsgiClient, world: World, token: str) -> None:
+def test_events_and_profiles_belong_to_the_tenant(client: AsgiClient, world: World, token: str) -> None:
     body = {"kind": "events", "source": f"s3://{CRM}/acme/vip.csv", "only_columns": True}
     assert send(client, token, "POST", "imports", body).status == 202
     request = started(world)["import"]
     assert (request["audience"], request["overrides"]) == ("_events", {"other_columns": False})
 
 
-def test_a_manifest_says_how_the_file_is_read(client: AsgiClient, world: World, token: str) -> None:
+def test_manifest_determines_how_the_file_is_read(client: AsgiClient, world: World, token: str) -> None:
     manifest = world.objects.get("staging", f"download/acme/{id_of(ACME, DOWNLOAD)}/manifest.json")
     world.objects.put(CRM, "acme/manifest.json", manifest)
     world.objects.put(CRM, "acme/plain.parquet", b"x")
@@ -148,7 +148,7 @@ def test_a_manifest_says_how_the_file_is_read(client: AsgiClient, world: World, 
         ({"tenant": "beta"}, "INVALID_REQUEST"),
     ],
 )
-def test_an_import_that_does_not_fit_starts_nothing(
+def test_invalid_import_starts_nothing(
     client: AsgiClient, world: World, token: str, changes: dict[str, Any], code: str
 ) -> None:
     body = {"audience": VIP, "source": f"s3://{CRM}/acme/vip.csv", **changes}
@@ -160,7 +160,7 @@ def test_an_import_that_does_not_fit_starts_nothing(
 # Jobs
 
 
-def test_a_job_is_cancelled_once_and_stays_so(client: AsgiClient, world: World, token: str) -> None:
+def test_job_is_cancelled_once_and_remains_cancelled(client: AsgiClient, world: World, token: str) -> None:
     for number in (JOB, EXPORT):
         path = f"jobs/{id_of(ACME, number)}/cancellation"
         first, second = send(client, token, "PUT", path), send(client, token, "PUT", path)
@@ -221,7 +221,7 @@ def test_an_export_is_started_with_all_options(client: AsgiClient, world: World,
         ({"where": "a\0"}, "BAD_SHAPE"),
     ],
 )
-def test_an_export_that_does_not_fit_starts_nothing(
+def test_invalid_export_starts_nothing(
     client: AsgiClient, world: World, token: str, changes: dict[str, Any], code: str
 ) -> None:
     answer = send(client, token, "POST", "exports", {"audience": VIP, "to": "download", **changes})
@@ -229,7 +229,7 @@ def test_an_export_that_does_not_fit_starts_nothing(
     assert world.workflow.started == []
 
 
-def test_files_of_an_export_have_urls_of_its_own_folder(client: AsgiClient, world: World, token: str) -> None:
+def test_export_files_have_urls_in_its_own_folder(client: AsgiClient, world: World, token: str) -> None:
     answer = send(client, token, "GET", f"exports/{id_of(ACME, DOWNLOAD)}/files")
     folder = f"/staging/download/acme/{id_of(ACME, DOWNLOAD)}/"
     assert answer.status == 200, answer.body
@@ -253,7 +253,7 @@ def test_files_of_an_export_have_urls_of_its_own_folder(client: AsgiClient, worl
         (5 * 1024 * GIB, 9987, None),
     ],
 )
-def test_parts_add_up_to_the_file_and_are_never_too_many(size: int, parts: int, last: int | None) -> None:
+def test_parts_add_up_to_the_file_within_the_limit(size: int, parts: int, last: int | None) -> None:
     sizes = part_sizes(size)
     assert (sum(sizes), len(sizes)) == (size, parts)
     assert len(sizes) <= MAX_PARTS
@@ -261,7 +261,7 @@ def test_parts_add_up_to_the_file_and_are_never_too_many(size: int, parts: int, 
     assert len(set(sizes[:-1])) == 1
 
 
-def test_unfinished_uploads_of_a_tenant_are_limited_and_a_refusal_is_not_kept(
+def test_unfinished_uploads_of_a_tenant_are_limited_without_storing_the_refusal(
     client: AsgiClient, world: World, token: str
 ) -> None:
     unfinished = upload_of(ACME, LARGE_UPLOAD).size + upload_of(ACME, UPLOAD).size
@@ -293,14 +293,12 @@ def test_unfinished_uploads_of_a_tenant_are_limited_and_a_refusal_is_not_kept(
         ({"content_type": "text/csv\r\nX: y"}, "INVALID_REQUEST"),
     ],
 )
-def test_an_upload_that_cannot_be_is_refused(
-    client: AsgiClient, token: str, changes: dict[str, Any], code: str
-) -> None:
+def test_invalid_upload_is_refused(client: AsgiClient, token: str, changes: dict[str, Any], code: str) -> None:
     answer = send(client, token, "POST", "uploads", {"name": "a.csv", "size": 1, **changes})
     assert (answer.status, answer.json["code"]) == (422, code)
 
 
-def test_an_upload_that_has_not_arrived_starts_nothing(client: AsgiClient, world: World, token: str) -> None:
+def test_missing_upload_starts_nothing(client: AsgiClient, world: World, token: str) -> None:
     made = send(client, token, "POST", "uploads", {"name": "a.csv", "size": 3}).json["upload"]
     for stored in (None, b"xx"):
         if stored is not None:
@@ -311,7 +309,7 @@ def test_an_upload_that_has_not_arrived_starts_nothing(client: AsgiClient, world
     assert world.workflow.started == []
 
 
-def test_parts_are_only_of_large_uploads_and_have_numbers(client: AsgiClient, token: str) -> None:
+def test_only_large_uploads_have_numbered_parts(client: AsgiClient, token: str) -> None:
     small, large = f"uploads/{id_of(ACME, UPLOAD)}/parts", f"uploads/{id_of(ACME, LARGE_UPLOAD)}/parts"
     assert send(client, token, "POST", small, {"parts": [1]}).json["code"] == "BAD_UPLOAD"
     assert send(client, token, "POST", large, {"parts": [97]}).json["code"] == "BAD_UPLOAD"
@@ -321,7 +319,7 @@ def test_parts_are_only_of_large_uploads_and_have_numbers(client: AsgiClient, to
     assert all("partNumber=" in one["url"] and "content-length" in one["url"] for one in found)
 
 
-def test_an_upload_that_a_job_reads_is_not_deleted(client: AsgiClient, world: World, token: str) -> None:
+def test_upload_in_use_is_not_deleted(client: AsgiClient, world: World, token: str) -> None:
     source = {"bucket": "staging", "key": upload_of(ACME, UPLOAD).key, "size": 5}
     world.services.jobs.put(id_of(ACME, JOB), source=source)
     answer = send(client, token, "DELETE", f"uploads/{id_of(ACME, UPLOAD)}")
@@ -346,7 +344,7 @@ def test_an_upload_that_a_job_reads_is_not_deleted(client: AsgiClient, world: Wo
         ("DELETE", f"schedules/{NIGHTLY}", None),
     ],
 )
-def test_a_change_goes_by_what_was_read(client: AsgiClient, token: str, method: str, path: str, body: Any) -> None:
+def test_change_requires_the_current_etag(client: AsgiClient, token: str, method: str, path: str, body: Any) -> None:
     thing = path.removesuffix("/renames")
     assert send(client, token, method, path, body).json["code"] == "NO_ETAG"
     assert send(client, token, method, path, body, etag="*").json["code"] == "BAD_ETAG"
@@ -358,7 +356,7 @@ def test_a_change_goes_by_what_was_read(client: AsgiClient, token: str, method: 
     assert again.status in ({404} if method == "DELETE" and "audiences" not in path else {202, 412}), again.body
 
 
-def test_an_answer_has_the_etag_of_what_it_shows(client: AsgiClient, token: str) -> None:
+def test_answer_carries_the_etag_of_its_content(client: AsgiClient, token: str) -> None:
     for path, body in (
         ("audiences", {"audience": "gold"}),
         ("segments", {"segment": "gone", "rule": 'ever("x")'}),
@@ -371,7 +369,7 @@ def test_an_answer_has_the_etag_of_what_it_shows(client: AsgiClient, token: str)
 
 
 @pytest.mark.parametrize("query", [{"audience": VIP}, {}], ids=["own", "of all"])
-def test_the_etag_of_an_audience_covers_its_recipients_but_no_version(
+def test_audience_etag_covers_recipients_not_versions(
     client: AsgiClient, world: World, token: str, query: dict[str, str]
 ) -> None:
     path = f"audiences/{VIP}"
@@ -388,7 +386,7 @@ def test_the_etag_of_an_audience_covers_its_recipients_but_no_version(
     assert (stale.status, stale.json["code"]) == (412, "STALE_ETAG")
 
 
-def test_recipients_that_change_between_the_check_of_an_etag_and_the_write_are_not_replaced(
+def test_recipients_changed_after_the_etag_check_are_not_replaced(
     client: AsgiClient, world: World, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, recipients = f"audiences/{VIP}", world.services.recipients
@@ -411,7 +409,7 @@ def test_recipients_that_change_between_the_check_of_an_etag_and_the_write_are_n
     assert after.json["notified"][0]["address"] == "mine@acme.example"
 
 
-def test_settings_that_are_not_given_stay_and_null_is_the_default(client: AsgiClient, world: World, token: str) -> None:
+def test_omitted_settings_are_kept_and_null_resets(client: AsgiClient, world: World, token: str) -> None:
     path = f"audiences/{VIP}"
     before = client.get(f"/v1/tenants/acme/{path}", token=token).json
 
@@ -432,7 +430,7 @@ def test_settings_that_are_not_given_stay_and_null_is_the_default(client: AsgiCl
     assert reset["retention"] == {"versions": Retention().versions, "days": 7}
 
 
-def test_a_setting_of_events_that_is_null_has_the_default_of_events(client: AsgiClient, token: str) -> None:
+def test_null_event_setting_resets_to_the_event_default(client: AsgiClient, token: str) -> None:
     path = "activity/events"
     first = send(client, token, "PATCH", path, {"settings": {"timezone": "Asia/Tokyo"}}).json
     again = send(client, token, "PATCH", path, {"settings": {"timezone": None, "mode": None, "columns": None}}).json
@@ -442,7 +440,7 @@ def test_a_setting_of_events_that_is_null_has_the_default_of_events(client: Asgi
 # Segments, schedules, recipients
 
 
-def test_a_rule_is_never_a_path_on_the_machine_of_the_service(client: AsgiClient, token: str, tmp_path: Path) -> None:
+def test_rule_is_never_read_from_a_path_of_the_service(client: AsgiClient, token: str, tmp_path: Path) -> None:
     file = tmp_path / "rule"
     file.write_text('ever("x")')
     for given in (f"@{file}", str(file)):
@@ -450,7 +448,7 @@ def test_a_rule_is_never_a_path_on_the_machine_of_the_service(client: AsgiClient
         assert (answer.status, answer.json["code"]) == (422, "BAD_RULE")
 
 
-def test_a_rule_may_be_json_and_its_errors_have_a_path(client: AsgiClient, token: str) -> None:
+def test_json_rule_is_accepted_and_its_errors_have_a_path(client: AsgiClient, token: str) -> None:
     rule = {"rule": 1, "all": [{"any": [{"evr": {"event": "purchase"}}]}]}
     bad = send(client, token, "POST", "segments", {"segment": "new", "rule": rule})
     assert (bad.status, bad.json["code"]) == (422, "BAD_RULE")
@@ -459,7 +457,7 @@ def test_a_rule_may_be_json_and_its_errors_have_a_path(client: AsgiClient, token
     assert zone.json["code"] == "BAD_TIMEZONE"
 
 
-def test_an_analyst_replaces_no_audience_by_a_snapshot(client: AsgiClient, world: World) -> None:
+def test_analyst_cannot_replace_an_audience_by_a_snapshot(client: AsgiClient, world: World) -> None:
     path, body = f"segments/{BUYERS}/snapshots", {"audience": VIP, "allow_shrink": True}
     refused = send(client, world.tokens["acme-analyst"].text.reveal(), "POST", path, body)
     assert (refused.status, refused.json["code"], refused.json["values"]["action"]) == (403, "FORBIDDEN", "run_jobs")
@@ -479,7 +477,7 @@ def test_a_snapshot_of_a_paused_segment_is_refused(client: AsgiClient, world: Wo
 
 
 @pytest.mark.parametrize("moment", ["0.0", "1700000000", "-1", "2026-11-28", "2026-11-28T09:00:00", "noon"])
-def test_a_time_is_never_a_number_nor_without_an_offset(client: AsgiClient, token: str, moment: str) -> None:
+def test_numeric_time_and_missing_offset_are_refused(client: AsgiClient, token: str, moment: str) -> None:
     query = {"since": [moment]}
     answers = [client.send("GET", "/v1/tenants/acme/audit", token=token, query=query)]
     for number in (moment, 0.0, 1_700_000_000):
@@ -510,9 +508,7 @@ def test_a_time_is_never_a_number_nor_without_an_offset(client: AsgiClient, toke
         ({"import": None, "snapshot": {"segment": "gone"}}, "UNKNOWN_SEGMENT"),
     ],
 )
-def test_a_schedule_that_does_not_fit_is_refused(
-    client: AsgiClient, token: str, changes: dict[str, Any], code: str
-) -> None:
+def test_invalid_schedule_is_refused(client: AsgiClient, token: str, changes: dict[str, Any], code: str) -> None:
     body = {
         "name": "new",
         "expression": "rate(1 day)",
@@ -538,7 +534,7 @@ def test_a_schedule_that_does_not_fit_is_refused(
         ({"to": "s3://theirs/../{due}"}, "BAD_URI"),
     ],
 )
-def test_a_schedule_whose_destination_can_never_work_is_refused_as_its_exports_would_be(
+def test_schedule_with_an_invalid_destination_is_refused_like_its_exports(
     client: AsgiClient, world: World, token: str, export: dict[str, Any], code: str
 ) -> None:
     world.services.places.replace({ACME: (EVERYWHERE,)}, check=lambda _: None)
@@ -557,7 +553,7 @@ def test_a_schedule_whose_destination_can_never_work_is_refused_as_its_exports_w
 
 
 @pytest.mark.parametrize("place", [EVERYWHERE, f"s3://{CRM}/acme/"])
-def test_a_schedule_may_export_to_download_whatever_the_places(
+def test_schedule_can_export_to_download_without_locations(
     client: AsgiClient, world: World, token: str, place: str
 ) -> None:
     world.services.places.replace({ACME: (place,)}, check=lambda _: None)
@@ -606,7 +602,7 @@ A_SNAPSHOT = {"segment": BUYERS, "audience": "of-buyers"}
     ],
     ids=["settings", "source", "events", "export", "snapshot"],
 )
-def test_an_edit_of_a_schedule_changes_what_it_names_and_nothing_else(
+def test_schedule_edit_changes_only_named_settings(
     client: AsgiClient, world: World, token: str, made: dict[str, Any], edit: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     before = send(client, token, "POST", "schedules", {**A_SCHEDULE, **made}).json
@@ -622,7 +618,7 @@ def test_an_edit_of_a_schedule_changes_what_it_names_and_nothing_else(
     assert (entry.action, entry.before, entry.after) == ("schedules change", before, answer.json)
 
 
-def test_a_schedule_with_other_times_is_next_due_after_the_edit(client: AsgiClient, token: str) -> None:
+def test_schedule_with_changed_times_is_next_due_after_the_edit(client: AsgiClient, token: str) -> None:
     path, change = "schedules/hourly", {"expression": "cron(0  7 ? 3 mon 2100)", "timezone": "Asia/Tokyo"}
     before = send(client, token, "POST", "schedules", {**A_SCHEDULE, "import": AN_IMPORT}).json
     after = send(client, token, "PATCH", path, {**change, "enabled": False}, etag=seen(client, token, path)).json
@@ -663,7 +659,7 @@ def test_an_edit_is_checked_like_a_new_schedule(
     ("method", "change"),
     [("DELETE", None), ("PATCH", {"enabled": False}), ("PATCH", {"enabled": False, "expression": "rate(2 days)"})],
 )
-def test_a_schedule_that_changes_between_the_check_of_its_etag_and_the_write_is_stale(
+def test_schedule_changed_after_the_etag_check_is_stale(
     client: AsgiClient, world: World, token: str, monkeypatch: pytest.MonkeyPatch, method: str, change: Any
 ) -> None:
     path, schedules = f"schedules/{NIGHTLY}", world.services.schedules
@@ -682,7 +678,7 @@ def test_a_schedule_that_changes_between_the_check_of_its_etag_and_the_write_is_
     assert send(client, token, method, path, change, etag=seen(client, token, path)).status == 200
 
 
-def test_a_run_by_hand_is_one_job_for_each_key(client: AsgiClient, world: World, token: str) -> None:
+def test_manual_run_is_one_job_per_key(client: AsgiClient, world: World, token: str) -> None:
     path, headers = f"/v1/tenants/acme/schedules/{NIGHTLY}/runs", {"Idempotency-Key": "run"}
     answers = [client.send("POST", path, token=token, headers=headers) for _ in range(2)]
     assert answers[0].status == 202
@@ -690,9 +686,7 @@ def test_a_run_by_hand_is_one_job_for_each_key(client: AsgiClient, world: World,
     assert len(world.workflow.started) == 1
 
 
-def test_secrets_in_urls_of_webhooks_are_neither_shown_nor_recorded(
-    client: AsgiClient, world: World, token: str
-) -> None:
+def test_secrets_in_webhook_urls_are_not_shown_or_audited(client: AsgiClient, world: World, token: str) -> None:
     body = {"email": ["ops@acme.example"], "webhook": ["https://hooks.acme.example/x?token=s3cret"]}
     answer = send(client, token, "PUT", "recipients", body)
     assert [one["address"] for one in answer.json["items"]] == ["ops@acme.example", "https://hooks.acme.example/x"]
@@ -702,9 +696,7 @@ def test_secrets_in_urls_of_webhooks_are_neither_shown_nor_recorded(
     assert send(client, token, "PUT", "recipients", {"email": [], "webhook": []}).json["items"] == []
 
 
-def test_a_test_notification_goes_to_a_recipient_of_one_tenant_five_times_a_minute(
-    client: AsgiClient, world: World, token: str
-) -> None:
+def test_test_notification_is_limited_to_five_a_minute_per_tenant(client: AsgiClient, world: World, token: str) -> None:
     url = "https://hooks.acme.example/x"
     send(client, token, "PUT", "recipients", {"email": [], "webhook": [f"{url}?token=s3cret"]})
     test = {"channel": "webhook", "address": url}
@@ -724,7 +716,7 @@ def test_a_test_notification_goes_to_a_recipient_of_one_tenant_five_times_a_minu
 # Operations
 
 
-def test_an_upload_is_tried_with_the_manifest_of_its_export(client: AsgiClient, world: World, token: str) -> None:
+def test_dry_run_of_an_upload_uses_the_manifest_of_its_export(client: AsgiClient, world: World, token: str) -> None:
     address = f"s3://{CRM}/acme/manifest.json"
     world.objects.put(CRM, "acme/manifest.json", manifest_of(ACME).encode())
     wanted = {"upload": id_of(ACME, UPLOAD), "target": VIP, "manifest": address, "spec": {"mode": "append"}}
@@ -752,7 +744,7 @@ def test_an_upload_is_tried_with_the_manifest_of_its_export(client: AsgiClient, 
         ("/tmp/vip.parquet", "BAD_URI"),
     ],
 )
-def test_a_file_is_written_only_to_places_of_the_tenant(client: AsgiClient, token: str, to: str, code: str) -> None:
+def test_file_is_written_only_to_allowed_locations(client: AsgiClient, token: str, to: str, code: str) -> None:
     assert send(client, token, "POST", f"audiences/{VIP}/files", {"to": to}).json["code"] == code
 
 
@@ -772,7 +764,7 @@ def test_a_rollback_is_an_operation_that_waits_for_the_control_plane(
     assert (missing.status, missing.json["code"]) == (404, "NO_SUCH_VERSION")
 
 
-def test_an_audience_that_is_used_is_neither_renamed_nor_deleted(client: AsgiClient, world: World, token: str) -> None:
+def test_audience_in_use_cannot_be_renamed_or_deleted(client: AsgiClient, world: World, token: str) -> None:
     send(client, token, "POST", "segments", {"segment": "of-quiet", "rule": "in audience quiet"})
     etag = seen(client, token, "audiences/quiet")
     renamed = send(client, token, "POST", "audiences/quiet/renames", {"audience": "gold"}, etag=etag)

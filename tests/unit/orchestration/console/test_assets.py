@@ -16,7 +16,7 @@ def _nothing_read() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_nothing_read")
-def test_files_that_were_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_asset_files_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assets, "VENDOR", ("absent.js",))
     with pytest.raises(FatalError, match=r"NO_ASSETS.*static/vendor/absent.js: run `make assets`"):
         assets.asset_path("console.css")

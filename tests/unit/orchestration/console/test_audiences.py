@@ -12,7 +12,7 @@ VIP = f"{AUDIENCES}/vip"
 ROLLBACK = f"{VIP}/versions/1/rollback"
 
 
-def test_a_page_shows_versions_and_what_uses_the_audience(client: AsgiClient, world: World) -> None:
+def test_page_shows_versions_and_users_of_the_audience(client: AsgiClient, world: World) -> None:
     make(world, "near", "in audience vip")
     make(world, "far", 'ever("in audience vip")')
     shown = text_of(send(client, world, VIP, caller="acme-operator"))
@@ -33,7 +33,7 @@ def test_a_version_is_pinned_and_released(client: AsgiClient, world: World) -> N
     assert send(client, world, pin, "pinned=maybe", "acme-operator").status == 400
 
 
-def test_a_rollback_takes_the_name_and_is_followed_to_its_end(client: AsgiClient, world: World) -> None:
+def test_rollback_requires_the_name_and_is_followed_to_its_end(client: AsgiClient, world: World) -> None:
     refused = send(client, world, ROLLBACK, "confirm=vi&reason=&key=k", "acme-operator")
     assert "NOT_CONFIRMED" in refused.body.decode()
     assert send(client, world, f"{VIP}/versions/x/rollback", "confirm=vip&key=k", "acme-operator").status == 404
@@ -51,7 +51,7 @@ def test_a_rollback_takes_the_name_and_is_followed_to_its_end(client: AsgiClient
     assert done.headers["hx-redirect"].startswith(f"{VIP}?operation=")
 
 
-def test_a_version_leads_to_its_job_and_a_job_to_its_audience_and_rejects(client: AsgiClient, world: World) -> None:
+def test_version_links_to_its_job_and_the_job_to_audience_and_rejects(client: AsgiClient, world: World) -> None:
     job = f"/console/tenants/acme/jobs/{id_of('acme', JOB)}"
     assert f'href="{job}"' in send(client, world, VIP, caller="acme-viewer").body.decode()
     for caller, leads in (("acme-viewer", 1), ("deployment-operator", 0)):

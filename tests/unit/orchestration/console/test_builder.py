@@ -37,7 +37,7 @@ BUILDER = "/console/tenants/acme/builder"
         "n = -0.5 or n = 1e300 or n in (1, 2.5)",
     ],
 )
-def test_a_rule_becomes_rows_and_the_same_rule_again(text: str) -> None:
+def test_rule_round_trips_through_rows(text: str) -> None:
     rule = parse_rule(text, timezone="Asia/Tokyo")
     groups = groups_of(rule)
     assert groups is not None
@@ -51,7 +51,7 @@ def test_a_rule_becomes_rows_and_the_same_rule_again(text: str) -> None:
     assert (again, faults) == (rule, {})
 
 
-def test_what_is_typed_is_one_value_and_never_more_rule() -> None:
+def test_typed_text_is_one_value_not_rule_syntax() -> None:
     typed = Row(kind="attribute", tests=(RowTest(name='a" or b', value='1 or in audience "vip"'),))
     rule, _ = rule_of((RowGroup(rows=(typed,)),), None)
     assert rule == parse_rule(r'"a\" or b" = "1 or in audience \"vip\""')
@@ -82,7 +82,7 @@ def test_a_rule_with_too_many_rows_is_edited_as_text() -> None:
     assert changed(draft, "text", {"text": "ever(x)"}).source == "rows"
 
 
-def test_faults_stand_at_their_rows_and_nothing_is_counted(client: AsgiClient, world: World) -> None:
+def test_faults_appear_at_their_rows_without_a_count(client: AsgiClient, world: World) -> None:
     form = {"0.negated": "", "0.0.kind": "ever", "0.0.name": "", "0.1.kind": "count", "0.1.name": "x", "0.1.times": "-"}
     answer = send(client, world, f"{BUILDER}/count", urlencode({**form, "editor": "e"}))
     faults = dict(re.findall(r'<p id="e-([0-9-]+)" class="fault"[^>]*>([^<]+)', answer.body.decode()))
@@ -97,9 +97,7 @@ def asked(world: World) -> list[Any]:
     return list(world.services.readers.asked)  # type: ignore[attr-defined]  # a fake
 
 
-def test_the_exact_number_follows_an_estimate_and_members_are_named_only_on_demand(
-    client: AsgiClient, world: World
-) -> None:
+def test_exact_count_follows_an_estimate_and_members_are_shown_on_request(client: AsgiClient, world: World) -> None:
     first = send(client, world, f"{BUILDER}/count", DRAFT).body.decode()
     assert "≈ 3" in first
     assert "between 1 and 9" in first
@@ -127,7 +125,7 @@ def test_a_rounded_number_does_not_look_exact(language: Language, words: tuple[s
     assert shown == list(words)
 
 
-def test_a_property_used_as_an_attribute_is_answered_with_a_condition(
+def test_property_used_as_an_attribute_gets_a_suggested_condition(
     client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_event = {"attribute": "a", "condition": "a = 1", "events": ["e"], "instead": ["ever(e where a = 1)", "-"]}
@@ -141,13 +139,13 @@ def test_a_property_used_as_an_attribute_is_answered_with_a_condition(
     assert 'Import the ids as an audience and, instead of "user_id" = 1, use: in audience chosen<' in shown
 
 
-def test_the_count_of_an_older_revision_fills_nothing(client: AsgiClient, world: World) -> None:
+def test_count_of_an_older_revision_is_ignored(client: AsgiClient, world: World) -> None:
     other = DRAFT.replace("editor=e", "editor=of-two-revisions")
     assert send(client, world, f"{BUILDER}/count", other.replace("revision=1", "revision=7")).status == 200
     assert send(client, world, f"{BUILDER}/count", other.replace("revision=1", "revision=6")).status == 204
 
 
-def test_an_edit_says_who_would_enter_and_leave_before_it_is_saved(client: AsgiClient, world: World) -> None:
+def test_edit_previews_who_would_enter_and_leave(client: AsgiClient, world: World) -> None:
     form = f"segment=buyers&seen={SEEN}&{DRAFT}"
     shown = html.unescape(send(client, world, f"{BUILDER}/review", form).body.decode())
     assert "Would enter" in shown
@@ -160,7 +158,7 @@ def test_an_edit_says_who_would_enter_and_leave_before_it_is_saved(client: AsgiC
     assert "this has changed since it was read" in saved(client, world, form).body.decode()
 
 
-def test_those_who_would_leave_are_named_by_the_first_group_that_they_fail(
+def test_leaving_users_are_grouped_by_the_first_failed_group(
     client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = {
@@ -187,14 +185,14 @@ def saved(client: AsgiClient, world: World, form: str) -> Answer:
     return send(client, world, f"{BUILDER}/save", form)
 
 
-def test_a_new_segment_is_created_or_says_what_is_wrong_with_it(client: AsgiClient, world: World) -> None:
+def test_new_segment_is_created_or_its_fault_shown(client: AsgiClient, world: World) -> None:
     assert "not allowed" in saved(client, world, f"name=No Name&{DRAFT}").body.decode()
     assert "buyers" in saved(client, world, f"name=buyers&{DRAFT}").body.decode()
     answer = send(client, world, f"{BUILDER}/review", f"name=fresh&{DRAFT}")
     assert answer.headers["hx-redirect"] == "/console/tenants/acme/segments/fresh"
 
 
-def test_a_change_that_the_page_has_given_up_is_not_carried_out_later(client: AsgiClient, world: World) -> None:
+def test_abandoned_change_is_not_carried_out_later(client: AsgiClient, world: World) -> None:
     token, form = world.tokens["acme-analyst"].text.reveal(), [f"name=late&{DRAFT}".encode()]
     headers = {**OWN, "Content-Type": "application/x-www-form-urlencoded"}
     for expires, status in ((now_ms() - 1, 408), (now_ms() + 60_000, 204)):
@@ -204,6 +202,6 @@ def test_a_change_that_the_page_has_given_up_is_not_carried_out_later(client: As
         assert (status == 408) == ("REQUEST_EXPIRED" in answer.body.decode())
 
 
-def test_the_page_of_the_builder_notices_a_lost_connection(client: AsgiClient, world: World) -> None:
+def test_builder_page_notices_a_lost_connection(client: AsgiClient, world: World) -> None:
     page = send(client, world, BUILDER).body.decode()
     assert 'data-stream="/v1/tenants/acme/events?kind=segment"' in page

@@ -75,7 +75,7 @@ def kept(text: str) -> list[tuple[str, bool]]:
     return [(name, bool(checked_)) for checked_, name in boxes]
 
 
-def test_a_form_offers_what_was_found_in_the_file(client: AsgiClient, world: World) -> None:
+def test_form_offers_findings_of_the_file(client: AsgiClient, world: World) -> None:
     text = checked(client, world, "inspection", INSPECTED)
     assert kept(text) == [("age", True), ("city", True), ("note", True)]
     assert "<option selected>long</option>" in text
@@ -85,7 +85,7 @@ def test_a_form_offers_what_was_found_in_the_file(client: AsgiClient, world: Wor
     assert f'action="/console/tenants/acme/uploads/{id_of(ACME, UPLOAD)}/start"' in text
 
 
-def test_findings_are_in_plain_sight_and_change_what_the_form_offers(client: AsgiClient, world: World) -> None:
+def test_findings_are_visible_and_change_the_form(client: AsgiClient, world: World) -> None:
     detail = {"percent": "99.8 %", "type": "long", "misfits": 12, "values": 5000, "rejects": True}
     mostly = Finding(
         code="mostly_typed", message="-", column="age", detail={**detail, "examples": [{"row": 4, "text": "<b>"}]}
@@ -105,7 +105,7 @@ def test_findings_are_in_plain_sight_and_change_what_the_form_offers(client: Asg
     ]
 
 
-def test_a_file_to_convert_has_the_command_and_no_import(client: AsgiClient, world: World) -> None:
+def test_file_to_convert_shows_the_command_without_an_import(client: AsgiClient, world: World) -> None:
     separator = {"separator": "\t", "columns": 3}
     finding = Finding(code="separator", message="-", suggestion="convert < a > b", blocking=True, detail=separator)
     text = checked(client, world, "inspection", {**INSPECTED, "findings": [finding.as_record()]})
@@ -141,7 +141,7 @@ def test_decimals_can_be_rounded_on_request(client: AsgiClient, world: World) ->
     ]
 
 
-def test_a_corrected_file_is_read_as_the_job_was_that_failed(client: AsgiClient, world: World) -> None:
+def test_corrected_file_uses_settings_of_the_failed_job(client: AsgiClient, world: World) -> None:
     spec = ImportSpec(columns=(Column(name="town", source="city"),), mode="append", max_reject_share=0.1)
     job = a_job(world, spec, "x")
     world.services.jobs.register(job)
@@ -175,9 +175,7 @@ def test_a_file_that_repeats_another_job_is_imported_again_on_request(client: As
     assert ImportSpec().with_changes(request["overrides"]) == spec
 
 
-def test_a_column_of_the_audience_that_the_file_lacks_may_be_imported_without_values(
-    client: AsgiClient, world: World
-) -> None:
+def test_missing_audience_column_can_be_imported_as_null(client: AsgiClient, world: World) -> None:
     audience = world.services.audiences.get(ACME, VIP)
     spec = ImportSpec(columns=(Column(name="city"), Column(name="total", type="long")))
     world.services.audiences.configure(audience.audience_id, spec=spec, retention=audience.retention, with_columns=True)
@@ -189,7 +187,7 @@ def test_a_column_of_the_audience_that_the_file_lacks_may_be_imported_without_va
     assert settings_of({**form, "lacking-3": "1"}).changes()["allow_missing_columns"] == ["total"]
 
 
-def test_a_trial_shows_columns_that_would_lose_all_their_values(client: AsgiClient, world: World) -> None:
+def test_trial_shows_columns_that_would_become_empty(client: AsgiClient, world: World) -> None:
     tried: dict[str, Any] = {
         "rows": 2,
         "accepted": 2,
@@ -210,14 +208,14 @@ def test_a_trial_shows_columns_that_would_lose_all_their_values(client: AsgiClie
     assert '<td class="wrap">age</td><td class="code">long</td><td class="num">1</td>' in text
 
 
-def test_a_file_that_cannot_be_read_says_why_and_offers_no_import(client: AsgiClient, world: World) -> None:
+def test_unreadable_file_shows_the_reason_without_an_import(client: AsgiClient, world: World) -> None:
     fault = UserError("NOT_UTF8_HEADER", "the header is not <UTF-8>").as_record()
     text = checked(client, world, "inspection", {**INSPECTED, "fault": fault})
     assert "the header is not &lt;UTF-8&gt;" in text
     assert "<form" not in text
 
 
-def test_a_trial_says_what_would_be_published_or_why_not(client: AsgiClient, world: World) -> None:
+def test_trial_shows_the_outcome_or_the_obstacle(client: AsgiClient, world: World) -> None:
     counts = {"rows": 600, "accepted": 533, "rejected": 67, "distinct": 533, "duplicates": 0}
     tried: dict[str, Any] = {**counts, "rejected_by_code": {"id_empty": 67}, "problems": [], "fault": None}
     assert "This import would be published." in checked(client, world, "dry_run", tried)
@@ -227,7 +225,7 @@ def test_a_trial_says_what_would_be_published_or_why_not(client: AsgiClient, wor
     assert "would be published" not in refused
 
 
-def test_a_look_at_a_file_shows_nothing_of_other_operations(client: AsgiClient, world: World) -> None:
+def test_inspection_page_hides_other_operations(client: AsgiClient, world: World) -> None:
     text = checked(client, world, "difference", {"audience": VIP})
     assert "UNKNOWN_OPERATION" in text
     assert get(client, world, f"/console/tenants/acme/uploads/{id_of(ACME, UPLOAD)}", "acme-viewer").status == 403

@@ -30,7 +30,7 @@ def snippets(role: str) -> dict[str, str]:
     return {one.name: one.text for one in snippets_of(URL, "acme", permitted)}
 
 
-def test_only_those_who_run_the_deployment_see_kafka_and_the_store(client: AsgiClient, world: World) -> None:
+def test_only_deployment_operators_see_kafka_and_store(client: AsgiClient, world: World) -> None:
     for caller, names in (("acme-admin", 5), ("deployment-admin", 12)):
         text = html.unescape(send(client, world, PAGE, caller=caller).body.decode())
         assert len(re.findall(r'data-copy="snippet-\w+"', text)) == names
@@ -40,7 +40,7 @@ def test_only_those_who_run_the_deployment_see_kafka_and_the_store(client: AsgiC
         ) or (world.settings.s3_secret_key.reveal() == "secret")
 
 
-def test_the_api_answers_what_the_page_shows(client: AsgiClient, world: World) -> None:
+def test_page_matches_the_api(client: AsgiClient, world: World) -> None:
     token = world.tokens["deployment-operator"].text.reveal()
     found = client.get("/v1/connections", token=token, query={"tenant": "acme"}).json
     assert found["addresses"]["s3"] == world.settings.s3_endpoint
@@ -52,13 +52,13 @@ def test_the_api_answers_what_the_page_shows(client: AsgiClient, world: World) -
 
 
 @pytest.mark.parametrize(("role", "imports", "queries"), [("viewer", 0, 0), ("analyst", 0, 1), ("operator", 1, 0)])
-def test_snippets_offer_what_a_role_may_do(role: str, imports: int, queries: int) -> None:
+def test_snippets_match_the_role(role: str, imports: int, queries: int) -> None:
     found = snippets(role)
     assert (found["cli"].count("muster import"), int("files" in found)) == (imports, imports)
     assert [found[name].count("SELECT") for name in ("cli", "curl", "python")] == [queries] * 3
 
 
-def test_the_snippet_of_python_runs(
+def test_python_snippet_runs(
     client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_TOKEN", world.tokens["acme-admin"].text.reveal())
@@ -73,7 +73,7 @@ def test_the_snippet_of_python_runs(
     assert capsys.readouterr().out.endswith("[['plain']]\n")
 
 
-def test_the_snippets_of_curl_are_requests_of_the_service(client: AsgiClient, world: World) -> None:
+def test_curl_snippets_are_valid_requests(client: AsgiClient, world: World) -> None:
     token = world.tokens["acme-admin"].text.reveal()
     requests = snippets("admin")["curl"].replace("\\\n", "").splitlines()
     for words, body in zip(map(shlex.split, requests), (None, "sql"), strict=True):
@@ -89,7 +89,7 @@ def test_the_snippets_of_curl_are_requests_of_the_service(client: AsgiClient, wo
             assert client.send("POST", path, token=token, body={"sql": "FROM vip"}).status == 200
 
 
-def test_the_snippets_of_the_command_line_name_commands_and_options() -> None:
+def test_command_line_snippets_are_valid_commands() -> None:
     root = typer.main.get_command(app)
     found = snippets("admin")
     for line in (*found["cli"].splitlines(), found["files"].splitlines()[0]):

@@ -54,7 +54,7 @@ def opened(client: AsgiClient, code: str, *, host: str = AT_HOST, site: str = "s
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 @pytest.mark.parametrize("host", ["127.0.0.1:18480", "localhost:18480"])
 @pytest.mark.parametrize("path", PATHS)
-def test_another_host_gets_no_page_no_cookie_and_no_word_of_the_right_one(
+def test_foreign_host_gets_no_page_cookie_or_hint(
     client: AsgiClient, world: World, cookie: str, path: str, host: str, accept: str
 ) -> None:
     code, _, _ = code_for(client, world)
@@ -65,7 +65,7 @@ def test_another_host_gets_no_page_no_cookie_and_no_word_of_the_right_one(
     assert not {"location", "set-cookie"} & answer.headers.keys()
 
 
-def test_every_page_is_at_the_host_of_the_console_alone(client: AsgiClient) -> None:
+def test_pages_are_served_only_at_the_console_host(client: AsgiClient) -> None:
     for route in pages().routes:
         path = getattr(route, "path").replace("{", "").replace("}", "")  # noqa: B009  # any kind of route
         if "static" not in path:
@@ -73,7 +73,7 @@ def test_every_page_is_at_the_host_of_the_console_alone(client: AsgiClient) -> N
     assert client.get("/console/static/missing").status == 404, "a page of an error needs its style"
 
 
-def test_a_session_counts_at_the_host_of_the_console_alone(client: AsgiClient, world: World, cookie: str) -> None:
+def test_session_is_valid_only_at_the_console_host(client: AsgiClient, world: World, cookie: str) -> None:
     assert client.get("/v1/me", headers={"Cookie": cookie}, host=AT_HOST).status == 200
     for host in ("127.0.0.1:18480", "localhost:18480"):
         assert client.get("/v1/me", headers={"Cookie": cookie}, host=host).json["code"] == "NO_TOKEN"
@@ -81,7 +81,7 @@ def test_a_session_counts_at_the_host_of_the_console_alone(client: AsgiClient, w
     assert client.get("/v1/me", headers={"Cookie": cookie}, host=f"x{AT_HOST}").status == 421
 
 
-def test_a_code_names_the_console_and_opens_it_there_alone(client: AsgiClient, world: World) -> None:
+def test_code_opens_the_console_only_at_its_host(client: AsgiClient, world: World) -> None:
     code, url, confirm = code_for(client, world)
     assert url == f"http://{AT_HOST}/login/code?code={code}"
     assert confirm == f"http://{AT_HOST}/console/open?code={code}"
@@ -92,7 +92,7 @@ def test_a_code_names_the_console_and_opens_it_there_alone(client: AsgiClient, w
     assert "domain" not in answer.headers["set-cookie"].lower()
 
 
-def test_a_page_that_a_link_leads_to_names_the_account_and_waits_for_a_click(client: AsgiClient, world: World) -> None:
+def test_linked_login_page_names_the_account_and_waits_for_a_click(client: AsgiClient, world: World) -> None:
     code, _, _ = code_for(client, world)
     foreign = {"Sec-Fetch-Site": "cross-site"}
     for _ in range(2):
@@ -115,7 +115,7 @@ def test_a_page_that_a_link_leads_to_names_the_account_and_waits_for_a_click(cli
     assert opened(client, code).status == 401
 
 
-def test_the_host_is_random_kept_private_and_new_with_every_stack(tmp_path: Path) -> None:
+def test_console_host_is_random_private_and_new_for_each_stack(tmp_path: Path) -> None:
     first = console_host(tmp_path)
     label, _, rest = first.partition(".")
     assert (len(label), rest) == (32, "localhost")
@@ -129,14 +129,14 @@ def test_the_host_is_random_kept_private_and_new_with_every_stack(tmp_path: Path
     assert console_host(tmp_path) != first
 
 
-def test_a_host_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
+def test_unsaved_console_host_is_reported(tmp_path: Path) -> None:
     (tmp_path / "api").touch()
     with pytest.raises(UserError, match="api/console-host cannot be used") as refused:
         console_host(tmp_path)
     assert refused.value.code == "CONSOLE_HOST"
 
 
-def test_a_public_address_is_that_of_the_console_and_logins_need_one() -> None:
+def test_public_address_is_the_console_host_and_required_for_logins() -> None:
     public = Settings(api_public_url="https://muster.example/", oidc_issuer="https://id.example")
     assert Site.of(public, None).url == "https://muster.example"
     assert Site.of(Settings(api_url="http://127.0.0.1:28480"), HOST).url == f"http://{HOST}:28480"

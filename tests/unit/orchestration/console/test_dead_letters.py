@@ -69,7 +69,7 @@ def test_letters_are_grouped_by_topic_and_reason(
     assert f'href="{PAGE}/5"' not in page(client, world, "deployment-operator").body.decode()
 
 
-def test_letters_are_sent_again_once(client: AsgiClient, world: World) -> None:
+def test_letters_are_replayed_once(client: AsgiClient, world: World) -> None:
     for expected in ("sent=2", "sent=0&already=2"):
         sent = send(client, world, b"action=replay-selected&letter-2=on&letter-3=on&topic=t&code=c&up_to=9")
         assert (sent.status, sent.headers["location"]) == (303, f"{PAGE}?{expected}")
@@ -81,7 +81,7 @@ def test_letters_are_sent_again_once(client: AsgiClient, world: World) -> None:
     assert send(client, world, b"action=replay-selected&letter-x=on").status == 400
 
 
-def test_all_letters_with_a_reason_are_those_that_the_page_showed(client: AsgiClient, world: World) -> None:
+def test_replay_by_reason_covers_only_displayed_letters(client: AsgiClient, world: World) -> None:
     """A form that is sent twice does not reach the letters that the first replay made."""
     sent = send(client, world, b"action=dismiss-all&letter-2=on&topic=muster.events&code=undecodable&up_to=7")
     assert sent.headers["location"] == f"{PAGE}?dismissed=0"
@@ -96,7 +96,7 @@ def test_all_letters_with_a_reason_are_those_that_the_page_showed(client: AsgiCl
     ],
     ids=["text", "bytes"],
 )
-def test_a_letter_is_shown_as_a_whole(
+def test_whole_letter_is_shown(
     client: AsgiClient, world: World, value: bytes, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = None if value[0] == 0xC3 else value.decode()

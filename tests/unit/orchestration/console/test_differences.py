@@ -15,13 +15,13 @@ VIP = "/console/tenants/acme/audiences/vip"
 FOUND = f"{VIP}/differences/{id_of('acme', DIFFERENCE)}"
 
 
-def test_versions_lead_to_their_difference_for_those_who_may_see_users(client: AsgiClient, world: World) -> None:
+def test_versions_link_to_their_difference_with_the_right_to_read_users(client: AsgiClient, world: World) -> None:
     link = f"{VIP}/differences?earlier=1&later=2"
     assert html.unescape(send(client, world, VIP).body.decode()).count(link) == 1
     assert "/differences" not in send(client, world, VIP, caller="acme-operator").body.decode()
 
 
-def test_a_page_compares_the_versions_in_its_address_and_no_others(client: AsgiClient, world: World) -> None:
+def test_page_compares_exactly_the_versions_of_its_address(client: AsgiClient, world: World) -> None:
     token = world.tokens["acme-analyst"].text.reveal()
     for query, begins in (({}, 0), ({"earlier": "1", "later": "2"}, 1), ({"earlier": "1", "later": "9"}, 0)):
         page = client.get(f"{VIP}/differences", token=token, query=query).body.decode()
@@ -39,7 +39,7 @@ def test_a_page_compares_the_versions_in_its_address_and_no_others(client: AsgiC
     assert [(one.earlier, one.later) for one in asked if isinstance(one, CompareVersions)] == [(1, 2)]
 
 
-def test_members_are_named_by_page_and_change(client: AsgiClient, world: World) -> None:
+def test_members_are_paged_by_change(client: AsgiClient, world: World) -> None:
     token = world.tokens["acme-analyst"].text.reveal()
 
     def people(**query: str) -> list[str]:
@@ -63,7 +63,7 @@ def test_members_are_named_by_page_and_change(client: AsgiClient, world: World) 
         assert re.findall(r"version => (\d)", unquote_plus(sql)) == ["2", "1"], "those of the later version alone"
 
 
-def test_another_comparison_goes_on_after_the_last_that_one_has_named(client: AsgiClient, world: World) -> None:
+def test_repeated_comparison_continues_after_the_last_shown_member(client: AsgiClient, world: World) -> None:
     token = world.tokens["acme-analyst"].text.reveal()
     query = {"change": "added", "from": "100"}
     forms = client.get(FOUND, token=token, query=query).body.decode().split("<form")[1:]

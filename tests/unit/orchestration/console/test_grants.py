@@ -31,7 +31,7 @@ def held(world: World, scope: str) -> dict[str, tuple[str, ...]]:
     return {one.principal.principal_id: tuple(one.roles) for one in world.services.principals.grants(scope)}
 
 
-def test_a_change_replaces_the_roles_of_one_and_without_any_removes_it(client: AsgiClient, world: World) -> None:
+def test_change_replaces_the_roles_of_a_principal_or_removes_it(client: AsgiClient, world: World) -> None:
     before, viewer = held(world, ACME), world.principals["acme-viewer"]
     for roles in ({"role_analyst": "on", "role_operator": "on"}, {}):
         seen = revision(world.services.principals.grants(ACME))
@@ -51,7 +51,7 @@ def test_a_change_replaces_the_roles_of_one_and_without_any_removes_it(client: A
     ("path", "scope", "admin"),
     [(f"{TENANT}/grants", ACME, "acme-admin"), ("/console/grants", DEPLOYMENT, "deployment-admin")],
 )
-def test_the_last_administrator_stays(client: AsgiClient, world: World, path: str, scope: str, admin: str) -> None:
+def test_last_administrator_is_kept(client: AsgiClient, world: World, path: str, scope: str, admin: str) -> None:
     given = {"principal": world.principals[admin], "revision": revision(world.services.principals.grants(scope))}
     before = held(world, scope)
     refused = post(client, world, f"{path}/change", admin, **given)
@@ -61,9 +61,7 @@ def test_the_last_administrator_stays(client: AsgiClient, world: World, path: st
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("path", ["/console/grants", "/console/places", "/console/people"])
-def test_pages_of_the_deployment_are_for_its_administrators(
-    client: AsgiClient, world: World, path: str, language: str
-) -> None:
+def test_deployment_pages_require_an_administrator(client: AsgiClient, world: World, path: str, language: str) -> None:
     text = get(client, world, path, "deployment-admin", language=language).body.decode()
     found = WellFormed(text)
     assert (found.faults, found.open) == ([], [])
@@ -72,7 +70,7 @@ def test_pages_of_the_deployment_are_for_its_administrators(
         assert get(client, world, path, caller).status == 403
 
 
-def test_an_account_is_made_and_loses_all_access(client: AsgiClient, world: World) -> None:
+def test_account_is_created_and_loses_all_access(client: AsgiClient, world: World) -> None:
     admin, people = "deployment-admin", "/console/people"
     made = post(client, world, f"{people}/new", admin, name=" nightly <loader>", kind="service")
     page = made.headers["location"]
@@ -107,13 +105,13 @@ def test_the_last_administrator_keeps_access(client: AsgiClient, world: World) -
     assert get(client, world, "/console/people", "deployment-admin").status == 200
 
 
-def test_only_who_may_list_principals_chooses_from_them(client: AsgiClient, world: World) -> None:
+def test_only_callers_who_can_list_principals_choose_from_them(client: AsgiClient, world: World) -> None:
     chosen = f'<option value="{world.principals["beta-viewer"]}">'
     assert chosen in get(client, world, f"{TENANT}/grants", "deployment-admin").body.decode()
     assert chosen not in get(client, world, f"{TENANT}/grants", "acme-admin").body.decode()
 
 
-def test_recipients_of_one_channel_leave_those_of_the_other(client: AsgiClient, world: World) -> None:
+def test_recipients_of_channels_are_independent(client: AsgiClient, world: World) -> None:
     path = f"{TENANT}/recipients"
     for given in ({"email": "a@x.example\r\nb@x.example"}, {"webhook": "https://x.example/hook?key=hush"}):
         assert post(client, world, f"{path}/change", "acme-admin", audience="", **given).status == 303
@@ -126,7 +124,7 @@ def test_recipients_of_one_channel_leave_those_of_the_other(client: AsgiClient, 
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-def test_a_test_notification_says_whether_it_arrived(client: AsgiClient, world: World, language: str) -> None:
+def test_test_notification_reports_its_delivery(client: AsgiClient, world: World, language: str) -> None:
     path, address = f"{TENANT}/recipients", "https://x.example/hook"
     post(client, world, f"{path}/change", "acme-admin", audience="", webhook=f"{address}?key=hush")
     assert f'name="address" value="{address}"' in get(client, world, path, "acme-admin").body.decode()
@@ -156,7 +154,7 @@ def test_a_test_notification_says_whether_it_arrived(client: AsgiClient, world: 
     assert gone.status == 404
 
 
-def test_places_of_one_tenant_leave_those_of_the_others(client: AsgiClient, world: World) -> None:
+def test_locations_of_tenants_are_independent(client: AsgiClient, world: World) -> None:
     def change(tenant: str, places: str, seen: str) -> Answer:
         given = {"tenant": tenant, "places": places, "revision": seen}
         return post(client, world, "/console/places/change", "deployment-admin", **given)

@@ -12,7 +12,7 @@ PAGE = "/console/notifications"
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-def test_what_was_given_up_is_sent_again(client: AsgiClient, world: World, language: str) -> None:
+def test_abandoned_notification_is_resent(client: AsgiClient, world: World, language: str) -> None:
     assert b'class="empty"' in get(client, world, PAGE, "deployment-operator").body
     outbox = world.services.outbox
     recipients = [Recipient(channel="email", address=f"{name}@x.example", tenant=ACME) for name in ("a", "b")]

@@ -56,7 +56,7 @@ def test_every_route_has_a_row() -> None:
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("route", ROWS)
-def test_a_page_is_well_formed_keeps_to_the_csp_and_shows_nothing_of_another_tenant(
+def test_page_is_well_formed_obeys_the_csp_and_is_isolated(
     client: AsgiClient, world: World, route: str, language: str
 ) -> None:
     answer = ask(client, world, route, language=language)
@@ -76,7 +76,7 @@ def test_a_page_is_well_formed_keeps_to_the_csp_and_shows_nothing_of_another_ten
 
 
 @pytest.mark.parametrize("route", ROWS)
-def test_without_a_login_a_page_leads_to_it(client: AsgiClient, world: World, route: str) -> None:
+def test_page_redirects_to_the_login(client: AsgiClient, world: World, route: str) -> None:
     answer = ask(client, world, route, caller=None)
     assert answer.status == 303
     assert answer.headers["location"].startswith("/console/login?return_to=%2Fconsole")
@@ -104,7 +104,7 @@ def test_a_thing_of_another_tenant_is_unknown(client: AsgiClient, world: World, 
 
 
 @pytest.mark.parametrize("route", ROWS)
-def test_a_page_is_for_those_who_may_take_its_action(client: AsgiClient, world: World, route: str) -> None:
+def test_page_requires_the_right_to_its_action(client: AsgiClient, world: World, route: str) -> None:
     for role in TENANT_ROLES:
         answer = ask(client, world, route, caller=f"acme-{role}")
         allowed = role in IN_A_TENANT[ROWS[route].action]
@@ -112,14 +112,14 @@ def test_a_page_is_for_those_who_may_take_its_action(client: AsgiClient, world: 
         world.reset()
 
 
-def test_the_menu_has_what_the_reader_may_open(client: AsgiClient, world: World) -> None:
+def test_menu_shows_only_accessible_pages(client: AsgiClient, world: World) -> None:
     for role in TENANT_ROLES:
         text = ask(client, world, f"{IN_TENANT}/jobs", caller=f"acme-{role}").body.decode()
         shown = re.findall(r'href="/console/tenants/acme/(\w+)"', text.partition("<nav")[2].partition("</nav>")[0])
         assert shown == [one.name for one in SECTIONS if role in IN_A_TENANT[one.action]]
 
 
-def test_a_change_from_another_site_is_refused(client: AsgiClient, world: World) -> None:
+def test_cross_site_change_is_refused(client: AsgiClient, world: World) -> None:
     answer = client.send(
         "POST", "/console/logout", headers={"Cookie": "muster-18480=x", "Sec-Fetch-Site": "cross-site"}
     )
@@ -136,7 +136,7 @@ def test_a_change_from_another_site_is_refused(client: AsgiClient, world: World)
         ("language=ja", '<html lang="ja">'),
     ],
 )
-def test_a_choice_of_the_header_is_kept_in_a_cookie(client: AsgiClient, world: World, form: str, shown: str) -> None:
+def test_header_choice_is_kept_in_a_cookie(client: AsgiClient, world: World, form: str, shown: str) -> None:
     path = "/console/login"
     headers = {**OWN, "Content-Type": "application/x-www-form-urlencoded"}
     sent = f"{form}&return_to={path}"

@@ -32,7 +32,7 @@ RECEIPT = {
 EN = Texts("en")
 
 
-def test_bars_have_one_scale_and_show_even_one_row() -> None:
+def test_bars_share_one_scale_and_show_single_rows() -> None:
     drawn = [(s.total, [(p.look, p.count, p.x, p.width) for p in s.parts]) for s in sums_of(RECEIPT, EN)]
     assert drawn == [
         (1000, [("kept", 999, 0, 999), ("rejected", 1, 999, 4)]),
@@ -43,13 +43,13 @@ def test_bars_have_one_scale_and_show_even_one_row() -> None:
     assert all(one.total == sum(part.count for part in one.parts) for one in sums_of(RECEIPT, EN))
 
 
-def test_members_who_changed_are_a_part_of_those_who_stayed() -> None:
+def test_changed_members_are_part_of_the_kept_ones() -> None:
     *_, before, now = sums_of({**RECEIPT, "membership": {**RECEIPT["membership"], "updated": 30}}, EN)  # type: ignore[dict-item]
     assert [(part.look, part.count) for part in before.parts] == [("kept", 370), ("changed", 30), ("removed", 100)]
     assert [(part.look, part.count) for part in now.parts] == [("kept", 370), ("changed", 30), ("added", 590)]
 
 
-def test_a_receipt_of_records_has_what_was_stored_and_no_members() -> None:
+def test_record_receipt_shows_stored_rows_instead_of_members() -> None:
     found = sums_of({"rows": 3, "accepted": 3, "rejected": 0, "stored": 2, "duplicates": 1}, EN)
     assert [(one.name, one.total, [part.count for part in one.parts]) for one in found] == [
         ("rows in the file", 3, [3, 0]),
@@ -62,7 +62,7 @@ def test_an_empty_receipt_draws_nothing() -> None:
     assert [part.width for part in found.parts] == [0, 0]
 
 
-def test_columns_say_how_they_have_changed() -> None:
+def test_columns_show_their_change() -> None:
     assert columns_of(RECEIPT, EN) == (
         Column(name="age", type="long", change="was string"),
         Column(name="city", type="string", change="new"),
@@ -71,12 +71,12 @@ def test_columns_say_how_they_have_changed() -> None:
     )
 
 
-def test_columns_say_how_many_members_have_no_value_and_which_ones_lost_all_of_theirs() -> None:
+def test_columns_show_null_counts_and_emptied_ones() -> None:
     found = columns_of({**RECEIPT, "nulls_by_column": {"age": 3, "city": 990}, "emptied_columns": ["city"]}, EN)
     assert [(one.nulls, one.emptied) for one in found] == [(3, False), (990, True), (None, False), (None, False)]
 
 
-def test_a_job_that_failed_for_its_rejects_counts_them_by_reason(client: AsgiClient, world: World) -> None:
+def test_job_failed_by_rejects_counts_them_by_reason(client: AsgiClient, world: World) -> None:
     job = id_of(ACME, JOB)
     detail = {"rows": 600, "rejected": 133, "rejected_by_code": {"field_count": 66, "id_empty": 67}}
     error = JobError(kind="user", code="TOO_MANY_REJECTS", message="133 of 600 rows were rejected", detail=detail)

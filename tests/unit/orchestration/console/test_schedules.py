@@ -32,7 +32,7 @@ def test_a_schedule_whose_only_time_has_passed_is_over(client: AsgiClient, world
     assert re.findall(r"</span> (Active|Over|Paused)</span>", shown) == ["Active", "Over"]
 
 
-def test_a_run_is_started_once_however_often_its_form_is_sent(client: AsgiClient, world: World) -> None:
+def test_repeated_form_submission_starts_one_run(client: AsgiClient, world: World) -> None:
     first = ask(client, world, f"{PAGE}/{{schedule}}/runs").headers["location"]
     assert ask(client, world, f"{PAGE}/{{schedule}}/runs").headers["location"] == first
     assert first.startswith("/console/tenants/acme/jobs/")

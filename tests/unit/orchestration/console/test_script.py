@@ -17,7 +17,7 @@ def run(script: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_clocks_stop_when_the_stream_is_silent_and_go_on_when_it_is_heard_again() -> None:
+def test_clocks_pause_while_the_stream_is_silent() -> None:
     connected, silent, lost, still_lost, reconnecting, found = run("lost_connection.mjs")
     assert connected == {"clock": "5 sec", "lost": False, "text": "", "streams": 1}
     assert (silent["clock"], silent["lost"]) == ("24 sec", False)
@@ -28,7 +28,7 @@ def test_clocks_stop_when_the_stream_is_silent_and_go_on_when_it_is_heard_again(
     assert (found["clock"], found["lost"]) == ("1 min 3 sec", False)
 
 
-def test_a_query_that_is_cancelled_gives_up_its_request_and_says_so() -> None:
+def test_cancelled_query_aborts_its_request_and_is_reported() -> None:
     assert run("cancelled_query.mjs") == {
         "running": {"running": True, "result": ""},
         "told": [True],
@@ -36,7 +36,7 @@ def test_a_query_that_is_cancelled_gives_up_its_request_and_says_so() -> None:
     }
 
 
-def test_numbers_of_an_earlier_rule_are_grey_until_the_answer_to_the_last_edit() -> None:
+def test_outdated_numbers_are_grey_until_the_last_edit_is_answered() -> None:
     found = run("unconfirmed_counts.mjs")
     assert found["named"] == {"grey": False, "said": False}, "a name changes no number"
     assert found["edited"] == found["earlier"] == {"grey": True, "said": False}, "the answer belongs to an earlier rule"
@@ -44,7 +44,7 @@ def test_numbers_of_an_earlier_rule_are_grey_until_the_answer_to_the_last_edit()
     assert found["confirmed"] == {"grey": False, "said": False}
 
 
-def test_a_change_may_arrive_for_ten_seconds_by_the_clock_of_the_service() -> None:
+def test_change_expires_after_ten_seconds_of_the_services_clock() -> None:
     found = run("unconfirmed_counts.mjs")
     assert (found["limited"], found["others"]) == (7_200_000 + 10_000, None)
     assert found["late"] == ["No answer in time.", False]

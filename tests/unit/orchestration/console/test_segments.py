@@ -28,7 +28,7 @@ def make(world: World, name: str, rule: str) -> None:
     view.create_segment(NewSegment(segment=name, rule=rule))
 
 
-def test_a_page_says_what_a_rule_uses_and_what_uses_it(client: AsgiClient, world: World) -> None:
+def test_page_shows_references_of_a_rule_in_both_directions(client: AsgiClient, world: World) -> None:
     make(world, "loyal", "in segment buyers and not in audience vip and age >= 25")
     make(world, "near", 'ever("in segment buyers")')
     assert re.search("Used by loyal (?!, )", text_of(send(client, world, f"{SEGMENTS}/buyers")))
@@ -48,7 +48,7 @@ def test_a_segment_is_paused_and_resumed(client: AsgiClient, world: World) -> No
     assert send(client, world, f"{SEGMENTS}/buyers/state", "state=gone").status == 400
 
 
-def test_deleting_takes_the_name_and_the_revision_that_was_seen(client: AsgiClient, world: World) -> None:
+def test_deletion_requires_the_name_and_the_seen_revision(client: AsgiClient, world: World) -> None:
     for form, code in ((f"confirm=buyer&seen={SEEN}", "NOT_CONFIRMED"), ("confirm=buyers&seen=old", "STALE_ETAG")):
         assert code in send(client, world, f"{SEGMENTS}/buyers/deletion", form).body.decode()
     make(world, "loyal", "in segment buyers")
@@ -61,14 +61,14 @@ def test_deleting_takes_the_name_and_the_revision_that_was_seen(client: AsgiClie
     assert "No segments yet" in empty
 
 
-def test_those_who_may_not_change_a_segment_are_offered_no_change(client: AsgiClient, world: World) -> None:
+def test_changes_are_offered_only_with_the_right_to_change_a_segment(client: AsgiClient, world: World) -> None:
     for path in (SEGMENTS, f"{SEGMENTS}/buyers"):
         page = send(client, world, path, caller="acme-viewer").body.decode()
         assert '<form method="post" action="/console/tenants/' not in page
         assert "/builder" not in page
 
 
-def test_a_snapshot_is_offered_to_those_who_run_jobs(client: AsgiClient, world: World) -> None:
+def test_snapshot_is_offered_only_with_the_right_to_run_jobs(client: AsgiClient, world: World) -> None:
     """It publishes a version of any audience, which editing segments does not include."""
     shown = {
         caller: {part for part in ("snapshots", "deletion") if f"{SEGMENTS}/buyers/{part}" in page}

@@ -24,7 +24,7 @@ def run(client: AsgiClient, world: World, sql: str) -> Answer:
     return send(client, world, f"{SQL}/run", urlencode({"sql": sql}))
 
 
-def test_the_editor_names_what_can_be_read_and_runs_nothing_by_itself(client: AsgiClient, world: World) -> None:
+def test_editor_lists_readable_tables_without_running_anything(client: AsgiClient, world: World) -> None:
     shown = client.get(SQL, token=world.tokens["acme-analyst"].text.reveal(), query={"sql": ["SELECT '<b>'"]})
     text = html.unescape(shown.body.decode())
     assert "SELECT '&lt;b&gt;'" in shown.body.decode().replace("&#39;", "'")
@@ -34,7 +34,7 @@ def test_the_editor_names_what_can_be_read_and_runs_nothing_by_itself(client: As
     assert world.services.audit.search() == []
 
 
-def test_a_result_says_that_it_is_cut_off_and_tells_null_from_empty(
+def test_result_marks_truncation_and_distinguishes_null_from_empty(
     client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
@@ -53,7 +53,7 @@ def test_a_result_says_that_it_is_cut_off_and_tells_null_from_empty(
     assert [entry.action for entry in world.services.audit.search()] == ["sql", "sql"]
 
 
-def test_an_error_stands_in_the_page_with_its_caret(
+def test_error_appears_in_the_page_with_its_caret(
     client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     foreign = run(client, world, f"FROM {BETA}.{VIP}")
@@ -69,7 +69,7 @@ def test_an_error_stands_in_the_page_with_its_caret(
     assert said in html.unescape(run(client, world, "SELEC 1").body.decode())
 
 
-def test_a_file_has_all_rows_as_the_command_line_writes_them(
+def test_downloaded_result_equals_command_line_output(
     client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stream(_: Any, __: str, ___: Any, ____: Any, put: Any, **_____: Any) -> None:
@@ -83,9 +83,7 @@ def test_a_file_has_all_rows_as_the_command_line_writes_them(
     assert answer.headers["content-disposition"] == 'attachment; filename="query.csv"'
 
 
-def test_a_file_that_lacks_rows_is_broken_off(
-    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_incomplete_download_is_aborted(client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(_: Any, __: str, ___: Any, ____: Any, put: Any, **_____: Any) -> None:
         put({"columns": COLUMNS})
         raise UserError("SQL_TIMEOUT", "too long")
@@ -106,7 +104,7 @@ def test_a_file_that_lacks_rows_is_broken_off(
     assert [message.get("more_body") for message in sent] == [None, True]
 
 
-def test_a_text_that_a_spreadsheet_would_run_is_escaped_and_numbers_stay_numbers(
+def test_spreadsheet_formulas_are_escaped_and_numbers_kept(
     client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stream(_: object, text: str, meaning: object, cancellation: object, put: Any, **__: Any) -> None:

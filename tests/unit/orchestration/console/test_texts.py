@@ -1,4 +1,4 @@
-"""The catalogue has every text, in both languages, and no text that nobody shows."""
+"""The catalogue has every text, in both languages, and no unused text."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -99,13 +99,13 @@ def forms(key: str, language: str) -> Iterator[str]:
     yield from [text] if isinstance(text, str) else text.values()
 
 
-def test_no_text_is_missing_and_none_is_left_over() -> None:
+def test_texts_are_complete_and_all_used() -> None:
     assert used() - catalogue().keys() == set()
     assert catalogue().keys() - used() == set()
 
 
 @pytest.mark.parametrize("key", catalogue())
-def test_a_text_is_whole_in_both_languages(key: str) -> None:
+def test_text_is_complete_in_both_languages(key: str) -> None:
     entry = catalogue()[key]
     assert entry.keys() == set(LANGUAGES)
     places = {
@@ -127,7 +127,7 @@ def test_a_text_of_a_problem_belongs_to_a_code_of_the_source() -> None:
     assert {code for code in codes if code.isupper() and f'"{code}"' not in source} == set()
 
 
-def test_plurals_are_those_of_the_language() -> None:
+def test_plurals_follow_the_language() -> None:
     assert [Texts("en")("jobs.new", count=n) for n in (0, 1, 2, 1000)] == [
         "0 new jobs",
         "1 new job",
@@ -150,7 +150,7 @@ def test_plurals_are_those_of_the_language() -> None:
         ("*", "en"),
     ],
 )
-def test_the_browser_s_language_is_taken(accepted: str, language: str) -> None:
+def test_browser_language_is_used(accepted: str, language: str) -> None:
     assert preferred(accepted) == language
 
 

@@ -29,6 +29,6 @@ def test_a_token_is_revoked_and_one_of_another_tenant_is_unknown(client: AsgiCli
     assert [client.get("/v1/me", token=one.text.reveal()).status for one in (foreign, own)] == [200, 401]
 
 
-def test_a_lifetime_that_is_no_number_is_refused(client: AsgiClient, world: World) -> None:
+def test_non_numeric_lifetime_is_refused(client: AsgiClient, world: World) -> None:
     for days in ("", "x", "-1", "1e9", "99999", "366"):
         assert post(client, world, "/console/tenants/acme/tokens/new", f"name=a&role_viewer=on&days={days}") == 422

@@ -14,7 +14,7 @@ def condition(text: str, *, days: tuple[int, ...] = ()) -> dict[str, object]:
     return {"condition": text, "true": bool(days), "counted": len(days), "events": events}
 
 
-def test_events_stand_in_their_window() -> None:
+def test_events_appear_in_their_window() -> None:
     counted = {**condition("count(x, 10d) >= 1", days=(28, 23)), "changes_at": "2026-12-03T00:00:00+00:00"}
     age = {"condition": "born < 2026-11-01", "true": False, "value": None}
     found = explanation_of(
@@ -35,9 +35,7 @@ def test_events_stand_in_their_window() -> None:
     assert (third.window_from, [one.at for one in third.events]) == (None, [20])
 
 
-def test_a_user_is_looked_up_and_explained_and_both_are_recorded_without_the_id(
-    client: AsgiClient, world: World
-) -> None:
+def test_lookup_and_explanation_of_a_user_are_audited_without_the_id(client: AsgiClient, world: World) -> None:
     assert "Look up a user" in text_of(send(client, world, USERS))
     shown = text_of(send(client, world, f"{USERS}/found", f"user={ANN}&segment=buyers"))
     assert "Not in segment buyers" in shown

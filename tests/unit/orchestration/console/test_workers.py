@@ -29,7 +29,7 @@ def sample(world: World, *, lag: int, ago_s: int, now: int) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-def test_it_shows_workers_partitions_and_what_is_behind(client: AsgiClient, world: World, language: str) -> None:
+def test_page_shows_workers_partitions_and_lag(client: AsgiClient, world: World, language: str) -> None:
     now = now_ms()
     for ago_s, lag in ((40, 2), (30, 1), (10, 0), (0, 1234)):
         sample(world, lag=lag, ago_s=ago_s, now=now)
@@ -40,14 +40,14 @@ def test_it_shows_workers_partitions_and_what_is_behind(client: AsgiClient, worl
     assert text.count("<polyline") == 4, "lag and rate, each with a gap where nothing was measured"
 
 
-def test_what_is_old_says_nothing_of_now(client: AsgiClient, world: World) -> None:
+def test_outdated_samples_are_not_shown_as_current(client: AsgiClient, world: World) -> None:
     sample(world, lag=1234, ago_s=60, now=now_ms())
     text = page(client, world).body.decode()
     assert "Unknown" in text
     assert "1: 1,234" not in text
 
 
-def test_it_is_for_those_who_run_the_deployment(client: AsgiClient, world: World) -> None:
+def test_workers_page_requires_a_deployment_operator(client: AsgiClient, world: World) -> None:
     assert page(client, world, "acme-admin").status == 403
     assert 'href="/console/workers"' in page(client, world).body.decode()
 
