@@ -5,13 +5,9 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
-from orchestration.platform.deferred import deferred
 from schemas.columns import FileFormat
 from schemas.export_shape import AudienceVersion, ExportShape, Lookup, column_names
 from schemas.manifest import Compression, ExportFormat, FormulaPolicy
-
-with deferred(__name__):
-    pass
 
 Profile = Annotated[
     str | None,

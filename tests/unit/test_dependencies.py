@@ -83,7 +83,7 @@ OWNERS: Final = {
         "streams",
     },
     "pydantic": {"orchestration/access/bodies", "orchestration/api", "orchestration/console"},
-    "pyiceberg": {"connectors/lake", "orchestration/answers/server.py", "orchestration/control/__main__.py"},
+    "pyiceberg": {"connectors/lake", "orchestration/answers/server.py", "orchestration/entrypoints/control_plane.py"},
     "rich": {"orchestration/cli"},
     "sqlalchemy": {
         "connectors/lake",

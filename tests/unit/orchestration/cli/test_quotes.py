@@ -2,8 +2,8 @@
 
 import pytest
 
+from orchestration.cli.dry_runs import print_quote
 from orchestration.cli.formatting import usd
-from orchestration.cli.quotes import print_quote
 from orchestration.platform.settings import Settings
 from orchestration.quoting.deployment import Deployment
 from orchestration.quoting.quote import quote
