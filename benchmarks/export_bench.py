@@ -21,8 +21,7 @@ from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
 from orchestration.composition.context import Context
 from orchestration.platform.clock import fresh_id
-from schemas.columns import FileFormat
-from schemas.manifest import MANIFEST_NAME, ExportFormat
+from schemas.manifest import MANIFEST_NAME, ExportFormat, FileFormat
 from schemas.warm import warm
 
 NULL_TOKEN: Final = ""

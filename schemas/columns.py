@@ -10,7 +10,6 @@ from schemas.errors import UserError
 ColumnType = Literal["string", "long", "double", "boolean", "date", "timestamp"]
 """Avro's names of the types. date = days since 1970; timestamp = microseconds since 1970, UTC."""
 
-FileFormat = Literal["csv", "jsonl", "parquet"]
 ImportMode = Literal["replace", "append", "remove"]
 ImportKind = Literal["audience", "profiles", "events"]
 """Content of a file's rows: members, changes of users' attributes, or events of users."""

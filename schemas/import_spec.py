@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self, cast, get_args
 
 from schemas.activity_columns import EVENT_COLUMNS, check_columns
-from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, FileFormat, ImportKind, ImportMode, RowSchema
+from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ImportKind, ImportMode, RowSchema
 from schemas.errors import UserError
+from schemas.import_formats import ImportFormat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class ImportSpec:
 
     id_column: str = USER_ID
     columns: tuple[Column, ...] = ()
-    format: FileFormat | None = None
+    format: ImportFormat | None = None
     mode: ImportMode = "replace"
     timezone: str | None = None
     max_reject_share: float = 0.0
@@ -49,8 +50,8 @@ class ImportSpec:
             raise UserError("BAD_SPEC", f"column {', '.join(duplicates)} is given twice", columns=duplicates)
         if both := sorted({c.name for c in self.columns} & set(self.drop_columns)):
             raise UserError("BAD_SPEC", f"column {', '.join(both)} is both kept and dropped", columns=both)
-        if self.format is not None and self.format not in get_args(FileFormat):
-            raise UserError("BAD_SPEC", f"format {self.format!r} is not one of {', '.join(get_args(FileFormat))}")
+        if self.format is not None and self.format not in get_args(ImportFormat):
+            raise UserError("BAD_SPEC", f"format {self.format!r} is not one of {', '.join(get_args(ImportFormat))}")
         if self.mode not in get_args(ImportMode):
             raise UserError("BAD_SPEC", f"mode {self.mode!r} is not one of {', '.join(get_args(ImportMode))}")
         if self.kind != "audience":

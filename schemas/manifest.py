@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, cast, get_args
 
-from schemas.columns import FileFormat, RowSchema
+from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.manifest_selection import Change as Change  # noqa: PLC0414  # it is said of files too
@@ -26,6 +26,8 @@ MAX_NAME_BYTES: Final = 255
 """Limit of file systems (NAME_MAX) on the name of a file or a folder."""
 
 FORMAT_KEYS: Final = ("name", "compression", "null_token", "formulas")
+FileFormat = Literal["parquet", "csv", "jsonl"]
+"""Formats of the files of an export, the default first; also their suffixes."""
 Compression = Literal["none", "gzip", "zstd"]
 FormulaPolicy = Literal["as-is", "escape", "refuse"]
 """Treatment of texts that a spreadsheet may take for a formula: kept, prefixed with an apostrophe, or refused."""
@@ -45,7 +47,9 @@ class ExportFormat:
 
     def __post_init__(self) -> None:
         if self.format not in get_args(FileFormat):
-            raise UserError("BAD_FORMAT", f"format {self.format!r} is not one of {', '.join(get_args(FileFormat))}")
+            raise UserError(
+                "BAD_FORMAT", f"format {self.format!r} is not one of {', '.join(sorted(get_args(FileFormat)))}"
+            )
         if self.compression not in get_args(Compression):
             raise UserError("BAD_FORMAT", f"compression {self.compression!r} is not one of none, gzip, zstd")
         if self.formulas not in get_args(FormulaPolicy):
@@ -62,11 +66,7 @@ class ExportFormat:
     @property
     def suffix(self) -> str:
         """Suffix of the files' names."""
-        return {"parquet": ".parquet", "csv": ".csv", "jsonl": ".jsonl"}[self.format] + {
-            "none": "",
-            "gzip": ".gz",
-            "zstd": ".zst",
-        }[self.compression]
+        return f".{self.format}" + {"none": "", "gzip": ".gz", "zstd": ".zst"}[self.compression]
 
     def as_record(self) -> dict[str, object]:
         """Plain JSON data."""

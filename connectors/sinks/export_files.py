@@ -3,34 +3,25 @@
 The same rows produce the same bytes, so a repeated export finds its own files.
 """
 
-import gzip
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Protocol, assert_never, cast
+from typing import IO, Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import zstandard
 
 from connectors.sinks.folders import PartitionFolder, require_few_folders
+from connectors.sinks.formats import FORMATS
 from connectors.sinks.pieces import Piece, pieces
 from connectors.sinks.stages import Stages
-from connectors.sinks.text_rows import csv_header
-from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.manifest import Change, ExportFormat, ManifestFile
 
-PARQUET_ZSTD_LEVEL: Final = 1
-"""Takes half the time of level 3, and pages of ids are no larger."""
-ZSTD_LEVEL: Final = 3
-GZIP_LEVEL: Final = 6
 PIECES_AHEAD: Final = 2
-SAMPLE_ROWS: Final = 131_072
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +97,7 @@ class _OpenFile:
         self._last = ""
         self._disk = path.open("wb")
         self._raw = _Hashed(self._disk)
-        self._rows: _Rows = (
-            _ParquetRows(self._raw, schema, first.content)
-            if format_.format == "parquet"
-            else _TextRows(self._raw, schema, format_)
-        )
+        self._rows = FORMATS[format_.format].writer(self._raw, schema, format_, first.content)
 
     @property
     def size(self) -> int:
@@ -181,73 +168,3 @@ class _Hashed(io.RawIOBase):
         self._target.write(data)
         self.size += length
         return length
-
-
-class _Rows(Protocol):
-    """Writes pieces to a stream."""
-
-    def write(self, content: Any) -> None:
-        """Write the content of a piece."""
-
-    def close(self) -> None:
-        """Write the end of the file."""
-
-
-class _ParquetRows:
-    def __init__(self, raw: _Hashed, schema: RowSchema, first: pa.RecordBatch) -> None:
-        self._writer = pq.ParquetWriter(
-            pa.PythonFile(raw, mode="w"),
-            arrow_schema(schema),
-            compression="zstd",
-            compression_level=PARQUET_ZSTD_LEVEL,
-            use_dictionary=repeating(first),
-        )
-
-    def write(self, content: pa.RecordBatch) -> None:
-        self._writer.write_batch(content)
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-def repeating(rows: pa.RecordBatch) -> list[str]:
-    """Columns that a dictionary makes smaller.
-
-    With many distinct values the writer drops the dictionary, but only after most of the work.
-    """
-    sample = rows.slice(0, SAMPLE_ROWS)
-    return [
-        name
-        for name, column in zip(sample.schema.names, sample.columns, strict=True)
-        if len(column.unique()) * 2 <= len(column)
-    ]
-
-
-class _TextRows:
-    def __init__(self, raw: _Hashed, schema: RowSchema, format_: ExportFormat) -> None:
-        self._format = format_
-        self._layers = ExitStack()
-        self._out = self._compressed(raw)
-        if format_.format == "csv":
-            self._out.write(csv_header(schema))
-
-    def _compressed(self, raw: _Hashed) -> IO[bytes]:
-        plain = cast("IO[bytes]", raw)
-        match self._format.compression:
-            case "gzip":  # no name and no time in its header, which would differ between exports
-                file = gzip.GzipFile(filename="", mode="wb", fileobj=plain, compresslevel=GZIP_LEVEL, mtime=0)
-                return cast("IO[bytes]", self._layers.enter_context(file))
-            case "zstd":
-                compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
-                stream = compressor.stream_writer(plain, closefd=False)
-                return cast("IO[bytes]", self._layers.enter_context(stream))
-            case "none":
-                return plain
-            case _:
-                assert_never(self._format.compression)
-
-    def write(self, content: pa.Buffer) -> None:
-        self._out.write(content)
-
-    def close(self) -> None:
-        self._layers.close()

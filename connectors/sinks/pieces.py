@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from connectors.sinks.folders import PartitionFolder, by_folder, regroup
-from connectors.sinks.text_rows import csv_rows, escaped, formulas, jsonl_rows
+from connectors.sinks.formats import FORMATS
+from connectors.sinks.text_rows import formulas
 from schemas.arrow import arrow_schema
 from schemas.columns import USER_ID, RowSchema
 from schemas.digest import Digest
@@ -57,18 +58,9 @@ def pieces(
             )
         yield Piece(
             folder=folder,
-            content=_content(rows, schema, format_),
+            content=FORMATS[format_.format].content(rows, schema, format_),
             digest=digest_rows(rows, schema),
             first=first,
             last=last,
             formulas=found,
         )
-
-
-def _content(rows: pa.RecordBatch, schema: RowSchema, format_: ExportFormat) -> pa.RecordBatch | pa.Buffer:
-    if format_.formulas == "escape":
-        rows = escaped(rows, schema)
-    if format_.format == "parquet":
-        return rows
-    token = format_.null_token
-    return csv_rows(rows, schema, null_token=token) if token is not None else jsonl_rows(rows, schema)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from connectors.sources.frames import BatchWriter, FrameKind, write_frame, write_record
 from connectors.sources.job import ParseJob
 from schemas.errors import MusterError, UserError
+from schemas.import_formats import BINARY_MAGIC_BYTES, IMPORT_FORMATS, binary_format
 from schemas.records import as_record, from_record
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ NO_TYPE: Final = "nested, or of several types"
 PROGRESS_S: Final = 0.25
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024
 """The child writes no file except its last words."""
-PARQUET_MAGIC: Final = b"PAR1"
 EXIT_FAULT: Final = 3
 EXIT_MEMORY: Final = 4
 EXIT_BUG: Final = 1
@@ -185,7 +185,7 @@ def _digester(job: ParseJob) -> "Digester | None":
 
 def _sample(job: ParseJob, decoded: "Decompressed") -> "TextSample | None":
     """Looks at the text of a file that is inspected; None for other files."""
-    if not job.choose or job.spec.other_columns or job.format == "parquet":
+    if not job.choose or job.spec.other_columns or IMPORT_FORMATS[job.format].is_binary:
         return None
     from connectors.sources.text_form import TextSample
 
@@ -202,14 +202,15 @@ def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
     from connectors.sources.header import present_spec, wanted_columns
     from connectors.sources.suggestion import completed, suggest
 
+    traits = IMPORT_FORMATS[job.format]
     if job.spec.other_columns:
-        if job.format != "jsonl":  # only a header with the columns that are named certainly has names, and no values
+        if traits.has_header:  # only a header with the columns that are named certainly has names, and no values
             names = [name for name, _ in layout.columns]
-            wanted_columns(names, present_spec(names, job.spec, alike=job.format == "parquet"))
+            wanted_columns(names, present_spec(names, job.spec, alike=not traits.untyped))
         spec = completed(layout, job.spec)
     else:
         spec = replace(suggest(layout), format=job.format, timezone=job.spec.timezone)
-    encoding = "" if job.format == "parquet" else "UTF-8 with a byte order mark" if layout.bom else "UTF-8"
+    encoding = "" if traits.is_binary else "UTF-8 with a byte order mark" if layout.bom else "UTF-8"
     record = {
         "names": [name for name, _ in layout.columns],
         "encoding": encoding,
@@ -264,24 +265,23 @@ def _reader(
 
 
 def _checked(decoded: "ByteSource", report_progress: Callable[[], None]) -> "ByteSource":
-    """The decompressed bytes. Raises `UserError` UNKNOWN_FORMAT for a Parquet file inside gzip or Zstandard."""
+    """The decompressed bytes. Raises `UserError` UNKNOWN_FORMAT for a binary file inside gzip or Zstandard."""
     from connectors.sources.compression import CountedSource
+    from connectors.sources.detection import compressed_twice
 
     source = _ReportingSource(decoded, report_progress)
-    start = bytearray(len(PARQUET_MAGIC))
+    start = bytearray(BINARY_MAGIC_BYTES)
     filled = 0
     while filled < len(start) and (n := source.readinto(memoryview(start)[filled:])):
         filled += n
-    if start == PARQUET_MAGIC:
-        raise UserError(
-            "UNKNOWN_FORMAT", "a Parquet file is compressed internally: upload it without gzip or Zstandard"
-        )
+    if (found := binary_format(start[:filled])) is not None:
+        raise compressed_twice(IMPORT_FORMATS[found])
     return CountedSource(source, bytes(start[:filled]))
 
 
 def _bytes_read(
     job: ParseJob, source: "CountedSource", decoded: "Decompressed", reader: "Iterable[object]"
 ) -> dict[str, int]:
-    if job.format == "parquet":
+    if IMPORT_FORMATS[job.format].is_binary:
         return {"source_bytes": job.source_size, "decoded_bytes": getattr(reader, "bytes_decoded", 0)}
     return {"source_bytes": source.bytes_read, "decoded_bytes": decoded.bytes_decoded}

@@ -16,8 +16,6 @@ from schemas.columns import Column, ColumnType, ImportKind
 
 EXAMPLES: Final = 3
 EXAMPLE_CHARACTERS: Final = 60
-GUESSES: Final[tuple[ColumnType, ...]] = ("long", "double", "boolean", "date", "timestamp")
-"""Candidate types of a text column; the first with the fewest misfits wins."""
 MENTIONED: Final = 0.9
 """Share of values that must fit a type for it to be mentioned: below that, the column is text of several kinds."""
 SUGGESTED: Final = 0.99

@@ -1,29 +1,20 @@
-"""Format and compression of a file: compression and Parquet by content, JSON Lines by name, CSV otherwise."""
-
-from typing import Final
+"""Format and compression of a file: compression and binary formats by content, other formats by name."""
 
 from connectors.sources.compression import Compression, sniff
-from schemas.columns import FileFormat
 from schemas.errors import UserError
-
-PARQUET_MAGIC: Final = b"PAR1"
-JSONL_NAMES: Final = (".jsonl", ".ndjson", ".json")
-PARQUET_NAMES: Final = (".parquet", ".pq")
-COMPRESSED_NAMES: Final = (".gz", ".gzip", ".zst", ".zstd")
-UNSUPPORTED_MAGIC: Final = {
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
-    b"BZh": "bzip2 data",
-    b"\xfd7zXZ\x00": "xz data",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"%PDF": "a PDF",
-    b"Obj\x01": "an Avro file",
-    b"ORC": "an ORC file",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-}
-FORMATS_READ: Final = "CSV and JSON Lines (plain, gzip or Zstandard) and Parquet"
+from schemas.import_formats import (
+    COMPRESSED_SUFFIXES,
+    FALLBACK,
+    IMPORT_FORMATS,
+    NOT_READ,
+    FormatTraits,
+    ImportFormat,
+    binary_format,
+    formats_read,
+)
 
 
-def detect(name: str, start: bytes, wanted: FileFormat | None) -> tuple[FileFormat, Compression]:
+def detect(name: str, start: bytes, wanted: ImportFormat | None) -> tuple[ImportFormat, Compression]:
     """Format and compression of a file called `name` that begins with `start` (`MAGIC_BYTES` bytes or the whole file).
 
     `wanted` overrides the name, not the content. Raises `UserError` UNKNOWN_FORMAT, CORRUPT_FILE, EMPTY_FILE.
@@ -31,26 +22,29 @@ def detect(name: str, start: bytes, wanted: FileFormat | None) -> tuple[FileForm
     if not start:
         raise UserError("EMPTY_FILE", "the file is empty")
     compression = sniff(start)
-    for magic, what in UNSUPPORTED_MAGIC.items():
+    for magic, what in NOT_READ.items():
         if start.startswith(magic) and (magic != b"ORC" or start[3:4] < b"\x20"):
-            raise UserError("UNKNOWN_FORMAT", f"the file is {what}; supported are {FORMATS_READ}", found=what)
-    stem = name.lower()
-    for suffix in COMPRESSED_NAMES:
-        stem = stem.removesuffix(suffix)
-    format_: FileFormat
-    if wanted is not None:
-        format_ = wanted
-    elif start.startswith(PARQUET_MAGIC) or stem.endswith(PARQUET_NAMES):
-        format_ = "parquet"
-    else:
-        format_ = "jsonl" if stem.endswith(JSONL_NAMES) else "csv"
-    if format_ == "parquet":
-        if compression != "none":
-            raise UserError(
-                "UNKNOWN_FORMAT", "a Parquet file is compressed internally: upload it without gzip or Zstandard"
-            )
-        if not start.startswith(PARQUET_MAGIC):
-            raise UserError("CORRUPT_FILE", "the file is not Parquet: it does not begin with PAR1")
-    elif start.startswith(PARQUET_MAGIC):
-        raise UserError("UNKNOWN_FORMAT", f"the file is Parquet, not {format_}", found="parquet")
+            raise UserError("UNKNOWN_FORMAT", f"the file is {what}; supported are {formats_read()}", found=what)
+    found = binary_format(start)
+    format_ = wanted or found or _by_name(name)
+    traits = IMPORT_FORMATS[format_]
+    if found not in {None, format_}:
+        raise UserError("UNKNOWN_FORMAT", f"the file is {IMPORT_FORMATS[found].label}, not {format_}", found=found)
+    if traits.is_binary and compression != "none":
+        raise compressed_twice(traits)
+    if traits.is_binary and found is None:
+        magic_shown = repr(traits.magic)[2:-1]
+        raise UserError("CORRUPT_FILE", f"the file is not {traits.label}: it does not begin with {magic_shown}")
     return format_, compression
+
+
+def compressed_twice(traits: FormatTraits) -> UserError:
+    """UNKNOWN_FORMAT for a binary file inside gzip or Zstandard."""
+    return UserError("UNKNOWN_FORMAT", f"{traits.a_file} is compressed internally: upload it without gzip or Zstandard")
+
+
+def _by_name(name: str) -> ImportFormat:
+    stem = name.lower()
+    for suffix in COMPRESSED_SUFFIXES:
+        stem = stem.removesuffix(suffix)
+    return next((one for one, traits in IMPORT_FORMATS.items() if stem.endswith(traits.suffixes)), FALLBACK)

@@ -14,7 +14,6 @@ from typing import Final
 import pyarrow as pa
 
 from connectors.sources.column_evidence import (
-    GUESSES,
     MISFITS,
     ColumnEvidence,
     Guess,
@@ -32,8 +31,9 @@ from connectors.sources.text_findings import text_findings
 from connectors.sources.unkept_columns import reasons, unkept_findings
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
-from schemas.columns import USER_ID, Column, ColumnType, FileFormat, ImportKind
+from schemas.columns import USER_ID, Column, ColumnType, ImportKind
 from schemas.errors import UserError
+from schemas.import_formats import FALLBACK, IMPORT_FORMATS, ImportFormat
 from schemas.import_spec import ImportSpec
 from schemas.records import as_record
 
@@ -62,7 +62,7 @@ class Inspection:
 
     name: str
     size: int
-    format: FileFormat | None
+    format: ImportFormat | None
     compression: Compression | None
     encoding: str
     rows: int
@@ -134,7 +134,7 @@ class Scan:
         if len(self.rejects) < FAULTS_SHOWN:
             self.rejects += found.rejects()[: FAULTS_SHOWN - len(self.rejects)]
 
-    def add_rows(self, found: pa.RecordBatch, format_: FileFormat) -> None:
+    def add_rows(self, found: pa.RecordBatch, format_: ImportFormat) -> None:
         """Count rows, and look at their values."""
         self.accepted += found.num_rows
         for index, column in enumerate(found.schema.names[1:], start=1):
@@ -148,7 +148,7 @@ def inspect(
     *,
     store: ObjectStore | None = None,
     limits: ParseLimits | None = None,
-    format: FileFormat | None = None,  # noqa: A002  # the word of the import spec
+    format: ImportFormat | None = None,  # noqa: A002  # the word of the import spec
     kind: ImportKind = "audience",
     called: str | None = None,
     on_progress: ProgressListener | None = None,
@@ -169,7 +169,7 @@ def inspect(
                 if isinstance(found, RejectBatch):
                     scan.add_rejects(found)
                 else:
-                    scan.add_rows(found, "csv" if parsed.layout is None else parsed.layout["format"])
+                    scan.add_rows(found, FALLBACK if parsed.layout is None else parsed.layout["format"])
     except UserError as exc:
         if exc.code in ("SOURCE_GONE", "SOURCE_CHANGED", "SOURCE_UNREADABLE", "ACCESS_DENIED", "NO_SUCH_BUCKET"):
             raise
@@ -245,11 +245,10 @@ def row_findings(scan: Scan) -> list[Finding]:
     ]
 
 
-def _evidence(column: str, format_: FileFormat) -> ColumnEvidence:
-    """JSON numbers are not text, so a JSON text is at most a date or timestamp."""
-    types: tuple[ColumnType, ...] = ("date", "timestamp") if format_ == "jsonl" else GUESSES
-    guesses = [] if column == USER_ID else [Guess(type_) for type_ in types]
-    return ColumnEvidence(guesses=guesses, may_be_null=format_ == "csv" or column == USER_ID)
+def _evidence(column: str, format_: ImportFormat) -> ColumnEvidence:
+    traits = IMPORT_FORMATS[format_]
+    guesses = [] if column == USER_ID else [Guess(type_) for type_ in traits.text_types]
+    return ColumnEvidence(guesses=guesses, may_be_null=traits.untyped or column == USER_ID)
 
 
 def _refined(
@@ -277,7 +276,7 @@ def _refined(
             null_texts += seen.null_like
             findings.append(null_like_values(column, guess, seen.null_like))
     if (ids := scan.seen.get(USER_ID)) is not None and ids.null_like:
-        can_be_null = spec.format == "csv"
+        can_be_null = spec.format is not None and IMPORT_FORMATS[spec.format].untyped
         findings.append(null_like_ids(spec.id_column, ids.null_like, can_be_null=can_be_null))
         null_texts += ids.null_like if can_be_null else Counter()
     null_values = (*spec.null_values, *sorted(null_texts))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from connectors.sources.compression import Compression
 from connectors.sources.limits import ParseLimits
-from schemas.columns import FileFormat
+from schemas.import_formats import ImportFormat
 from schemas.import_spec import ImportSpec
 
 
@@ -29,7 +29,7 @@ class ParseSummary:
     rejected_by_code: Mapping[str, int] = field(default_factory=dict)
     source_bytes: int
     decoded_bytes: int
-    format: FileFormat
+    format: ImportFormat
     compression: Compression
 
 
@@ -39,7 +39,7 @@ class ParseJob:
 
     spec: ImportSpec
     limits: ParseLimits
-    format: FileFormat
+    format: ImportFormat
     compression: Compression
     source_size: int
     received_at_us: int

@@ -14,7 +14,7 @@ class ParseLimits:
     file: processor time (RLIMIT_CPU). `wall_s`: longest time without a sign of life from the child while it has bytes
     to process; pauses of the reader or the store do not count. `max_decoded_bytes`: bytes after decompression;
     `max_ratio`: how many times larger than the file they may be, beyond the first 64 MiB. `max_file_bytes`: largest
-    Parquet file that is copied to local disk. `sandbox_required`: if true, no file is read on a system that cannot
+    binary file that is copied to local disk. `sandbox_required`: if true, no file is read on a system that cannot
     confine the child in every way (`connectors.sandbox`).
     """
 

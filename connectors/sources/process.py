@@ -21,6 +21,7 @@ from connectors.sources.fork_server import PARSERS
 from connectors.sources.job import ParseJob
 from connectors.sources.limits import ParseLimits
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.import_formats import IMPORT_FORMATS, FormatTraits
 from schemas.import_spec import ImportSpec
 from schemas.records import as_record
 
@@ -148,16 +149,16 @@ class ParserProcess:
         blocks = self._source.blocks()
         first = next(blocks, b"")
         format_, _ = detect(self._source.name, first[:MAGIC_BYTES], self._spec.format)
-        if format_ == "parquet":
-            self._run_on_copy(first, blocks)
+        if (traits := IMPORT_FORMATS[format_]).is_binary:
+            self._run_on_copy(traits, first, blocks)
         else:
             self._run_on_pipe(first, blocks)
 
-    def _run_on_copy(self, first: bytes, blocks: Iterator[bytes]) -> None:
+    def _run_on_copy(self, traits: FormatTraits, first: bytes, blocks: Iterator[bytes]) -> None:
         if self._source.size > self._limits.max_file_bytes:
             raise UserError(
                 "FILE_TOO_LARGE",
-                f"a Parquet file may have at most {self._limits.max_file_bytes} bytes, not {self._source.size}",
+                f"{traits.a_file} may have at most {self._limits.max_file_bytes} bytes, not {self._source.size}",
                 limit_bytes=self._limits.max_file_bytes,
             )
         with tempfile.TemporaryFile() as copy:

@@ -4,10 +4,9 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from connectors.sources.compression import Compression
-from connectors.sources.detection import COMPRESSED_NAMES
 from connectors.sources.findings import Finding, quoted
 from connectors.sources.text_form import ALIGNED, SPACES, TextForm
-from schemas.columns import FileFormat
+from schemas.import_formats import COMPRESSED_SUFFIXES, ImportFormat
 
 ENCODINGS: Final = {
     "CP932": "Shift_JIS (CP932)",
@@ -83,8 +82,8 @@ def _conversion(form: TextForm, called: str) -> str:
     return f"{step} < {source} > {target}"
 
 
-def _target(called: str, format_: FileFormat) -> str:
+def _target(called: str, format_: ImportFormat) -> str:
     path = PurePosixPath(called)
-    if path.suffix.lower() in COMPRESSED_NAMES:
+    if path.suffix.lower() in COMPRESSED_SUFFIXES:
         path = path.with_suffix("")
     return str(path.with_name(f"{path.stem}.converted.{format_}"))

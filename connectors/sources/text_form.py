@@ -13,7 +13,7 @@ import numpy as np
 
 from connectors.sources.compression import ByteSource, Compression
 from connectors.sources.suggestion import is_id_name
-from schemas.columns import FileFormat
+from schemas.import_formats import IMPORT_FORMATS, ImportFormat
 
 HEAD_BYTES: Final = 64 * 1024
 FOREIGN_BYTES: Final = 64 * 1024
@@ -42,7 +42,7 @@ class TextForm:
     `separator` is a comma where nothing better was found; `ALIGNED` means runs of spaces. `columns`: in the header.
     """
 
-    format: FileFormat
+    format: ImportFormat
     compression: Compression
     encoding: str
     separator: str = ","
@@ -82,12 +82,12 @@ class TextSample:
                 self._foreign.append(line)
                 self._room -= len(line)
 
-    def form(self, format_: FileFormat, compression: Compression) -> TextForm:
-        """What the bytes are, as far as they have been read. Separators are looked for in CSV only."""
+    def form(self, format_: ImportFormat, compression: Compression) -> TextForm:
+        """What the bytes are, as far as they have been read. Separators are looked for in untyped text only."""
         head = bytes(self._head)
         encoding, example = _encoding(head, self._foreign)
         form = TextForm(format=format_, compression=compression, encoding=encoding, example=example)
-        if format_ != "csv":
+        if not IMPORT_FORMATS[format_].untyped:
             return form
         text = head.decode(encoding or "latin-1", errors="replace").removeprefix("\ufeff")
         if self._cut:

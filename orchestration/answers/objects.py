@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, Final
 
-from connectors.sources.detection import PARQUET_MAGIC
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
 from orchestration.answers.reading import Reading
@@ -18,6 +17,7 @@ from orchestration.quoting.quote import quote
 from orchestration.quoting.rates import shipped_rates
 from orchestration.quoting.work import Work
 from orchestration.readers.questions import InspectObject, TryImport
+from schemas.import_formats import BINARY_MAGIC_BYTES, binary_format
 from schemas.import_targets import kind_of_target
 
 
@@ -60,7 +60,7 @@ def prices_of(settings: Settings) -> Prices:
 
 def work_of(objects: ObjectStore, source: SourceObject, result: DryRun | ActivityDryRun) -> Work:
     """The file and the effect of its import, based on the rows counted in it."""
-    copied = objects.read_range(source, 0, len(PARQUET_MAGIC)) == PARQUET_MAGIC
+    copied = binary_format(objects.read_range(source, 0, BINARY_MAGIC_BYTES)) is not None
     if isinstance(result, ActivityDryRun):
         return Work(rows=result.rows, bytes=source.size, kind=result.kind, mode="append", copied=copied)
     counts = result.counts

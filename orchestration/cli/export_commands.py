@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import typer
 
@@ -17,11 +17,10 @@ from orchestration.cli.export_options import export_shape
 from orchestration.cli.following import Followed, Submitted, print_skipped, show_started, submitted, wait_for
 from orchestration.cli.formatting import counted, number, size
 from orchestration.platform.deferred import deferred
-from schemas.columns import FileFormat
 from schemas.errors import MusterError, UserError
 from schemas.export_shape import ExportShape
 from schemas.ids import JobId
-from schemas.manifest import Compression, ExportFormat, FormulaPolicy
+from schemas.manifest import ExportFormat, FileFormat
 
 if TYPE_CHECKING:
     from schemas.manifest import Manifest
@@ -117,7 +116,7 @@ def export(
         ),
     ] = None,
     format_: Annotated[
-        str, typer.Option("--format", metavar="parquet|csv|jsonl", help="Format of the files.")
+        str, typer.Option("--format", metavar="|".join(get_args(FileFormat)), help="Format of the files.")
     ] = "parquet",
     compression: Annotated[
         str, typer.Option("--compression", metavar="none|gzip|zstd", help="Compression of CSV and JSON Lines.")
@@ -155,12 +154,7 @@ def export(
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")
     shape = export_shape(where, attributes, suppress, columns, partition_by)
-    format_of = ExportFormat(
-        format=cast("FileFormat", format_),
-        compression=cast("Compression", compression),
-        null_token=null if format_ == "csv" else None,
-        formulas=cast("FormulaPolicy", formulas),
-    )
+    format_of = shapes.export_format(format_, compression, null, formulas)
     one_file = to.endswith(ONE_FILE)
     chosen_otherwise = delta_from is not None or row_group_rows is not None or shape != ExportShape()
     if one_file and (format_of != ExportFormat(format="parquet") or chosen_otherwise or profile is not None):

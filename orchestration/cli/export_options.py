@@ -5,9 +5,8 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
-from schemas.columns import FileFormat
 from schemas.export_shape import AudienceVersion, ExportShape, Lookup, column_names
-from schemas.manifest import Compression, ExportFormat, FormulaPolicy
+from schemas.manifest import Compression, ExportFormat, FileFormat, FormulaPolicy
 
 Profile = Annotated[
     str | None,
@@ -55,6 +54,16 @@ def export_shape(
     )
 
 
+def export_format(format_: str, compression: str, null: str, formulas: str) -> ExportFormat:
+    """The format that the options describe. Raises `UserError` BAD_FORMAT."""
+    return ExportFormat(
+        format=cast("FileFormat", format_),
+        compression=cast("Compression", compression),
+        null_token=null if format_ == "csv" else None,
+        formulas=cast("FormulaPolicy", formulas),
+    )
+
+
 def export_members(
     *,
     audience: str,
@@ -73,12 +82,7 @@ def export_members(
     profile: str | None = None,
 ) -> dict[str, Any]:
     """The same as members of `NewExport` (docs/openapi.json). Raises `UserError` BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
-    ExportFormat(
-        format=cast("FileFormat", format_),
-        compression=cast("Compression", compression),
-        null_token=null if format_ == "csv" else None,
-        formulas=cast("FormulaPolicy", formulas),
-    )
+    export_format(format_, compression, null, formulas)
     return {
         "audience": audience,
         "to": to,

@@ -5,11 +5,12 @@ from datetime import datetime
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 import typer
 
 from orchestration.platform.deferred import deferred
+from schemas.import_formats import ImportFormat
 
 with deferred(__name__):
     from orchestration.cli import spec_changes
@@ -45,7 +46,10 @@ Columns = Annotated[
     ),
 ]
 Format = Annotated[
-    str | None, typer.Option("--format", metavar="csv|jsonl|parquet", help="File format; overrides the file extension.")
+    str | None,
+    typer.Option(
+        "--format", metavar="|".join(get_args(ImportFormat)), help="File format; overrides the file extension."
+    ),
 ]
 Timezone = Annotated[
     str | None,

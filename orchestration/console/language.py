@@ -51,6 +51,11 @@ class Texts:
         """Whether there is a text: later releases may have more codes."""
         return key in catalogue()
 
+    @property
+    def comma(self) -> str:
+        """What stands between the members of a list."""
+        return "、" if self.language == "ja" else ", "
+
     def _category(self, count: object) -> str:
         return "one" if count == 1 and self.language == "en" else "other"
 

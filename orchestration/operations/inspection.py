@@ -21,8 +21,9 @@ from schemas.activity_columns import (
     columns_of,
     is_fixed,
 )
-from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ColumnType, FileFormat, ImportKind
+from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ColumnType, ImportKind
 from schemas.errors import UserError
+from schemas.import_formats import IMPORT_FORMATS, ImportFormat
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec
 
@@ -85,7 +86,7 @@ def _inspect(
     store: "ObjectStore | None",
 ) -> tuple[Inspection, Suggestion]:
     """`source`: what the user calls the file."""
-    wanted = cast("FileFormat | None", format_)
+    wanted = cast("ImportFormat | None", format_)
     called = source.rpartition("/")[2] if isinstance(file, SourceObject) else source
     found = inspect(file, store=store, limits=limits, format=wanted, kind=kind, called=called)
     findings = [*found.findings]
@@ -148,7 +149,8 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
 
     Raises `UserError` BAD_SPEC.
     """
-    assert found.spec is not None  # noqa: S101  # a file without a fault
+    assert found.spec is not None and found.format is not None  # noqa: S101, PT018  # a file without a fault
+    traits = IMPORT_FORMATS[found.format]
     kept = {column.file_name: column for column in found.spec.columns}
     named = _fixed(kind, kept)
     types = PROPERTY_TYPES if kind == "events" else ATTRIBUTE_TYPES
@@ -159,7 +161,7 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
             continue
         type_: ColumnType = "double" if column.type == "long" else column.type
         if type_ not in types:
-            if found.format == "parquet":  # typed columns are not read as another type
+            if traits.is_binary:  # typed columns are not read as another type
                 lost.append(name)
                 continue
             type_ = "string"
@@ -171,7 +173,7 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
         own = [
             c
             for c in own
-            if c.source is not None or (found.format == "csv" and c.type != "string") or c.name in found.decimals
+            if c.source is not None or (traits.untyped and c.type != "string") or c.name in found.decimals
         ]
     columns = (*named, *own[:room])
     times = {column.file_name for column in columns_of(kind, columns) if column.type == "timestamp"}

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
-from schemas.columns import FileFormat, ImportKind
+from schemas.columns import ImportKind
 from schemas.dead_letters import DeadLetterState
 from schemas.ids import AudienceName, JobId, TenantName, Version
+from schemas.import_formats import ImportFormat
 
 ANSWER_S: Final = 30.0
 """Limit while a client waits: half of the idle time after which load balancers close a connection."""
@@ -144,7 +145,7 @@ class InspectObject(Question):
     tenant: TenantName
     uri: str
     kind: ImportKind
-    format: FileFormat | None
+    format: ImportFormat | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

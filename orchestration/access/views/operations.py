@@ -24,8 +24,9 @@ from orchestration.readers.questions import (
     TryImport,
     WriteFile,
 )
-from schemas.columns import FileFormat, ImportKind
+from schemas.columns import ImportKind
 from schemas.ids import Version, audience_name, segment_name
+from schemas.import_formats import ImportFormat
 from schemas.import_targets import target_name
 from schemas.layout import s3_uri
 
@@ -101,7 +102,7 @@ class OperationsView(TenantView):
         return self._begin(question, "segment_check", Action.READ_USERS)
 
     @recorded(Action.RUN_JOBS, "inspect")
-    def inspect(self, entry: Entry, uri: str, *, kind: ImportKind, format_: FileFormat | None) -> Record:
+    def inspect(self, entry: Entry, uri: str, *, kind: ImportKind, format_: ImportFormat | None) -> Record:
         """Begin to inspect a file in the object store. Raises `UserError` BAD_URI, BAD_SOURCE."""
         entry.object, entry.arguments = "checks", {"source": uri[:1024], "kind": kind}
         self._require_source(uri)

@@ -7,7 +7,9 @@ from pydantic import Field, model_validator
 from orchestration.access.bodies.common import AT, GRAPHIC, JOB, Example, Id, Name, ResourceName, Shape, Time
 from orchestration.api.models.jobs import JobFault
 from orchestration.api.models.submissions import VersionNumber
+from schemas.columns import ImportKind
 from schemas.ids import USER_ID_MAX_CHARACTERS
+from schemas.import_formats import ImportFormat
 
 Uri = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
 
@@ -100,8 +102,8 @@ class NewCheck(Shape):
     source: Uri | None = None
     upload: Id | None = None
     manifest: Uri | None = None
-    kind: Literal["audience", "events", "profiles"] = "audience"
-    format: Literal["csv", "jsonl", "parquet"] | None = None
+    kind: ImportKind = "audience"
+    format: ImportFormat | None = None
     target: Name | None = None
     spec: Annotated[dict[str, Any], Field(default_factory=dict)]
     example: ClassVar[Example] = {"source": "s3://inbox/acme/vip/people.csv", "target": "vip"}

@@ -14,6 +14,7 @@ from orchestration.api.models.submissions import (
     NewImport,
     Selected,
 )
+from schemas.manifest import Compression, FileFormat, FormulaPolicy
 
 SHAPE: Final = ("where", "attributes", "suppress", "columns", "partition_by")
 STYLE: Final = {"format": "name", "compression": "compression", "null": "null_token", "formulas": "formulas"}
@@ -133,10 +134,10 @@ class ExportChange(Shape):
 
     to: Address | None = None
     since_last: bool | None = None
-    format: Literal["parquet", "csv", "jsonl"] | None = None
-    compression: Literal["none", "gzip", "zstd"] | None = None
+    format: FileFormat | None = None
+    compression: Compression | None = None
     null: Annotated[str, Field(max_length=100)] | None = None
-    formulas: Literal["as-is", "escape", "refuse"] | None = None
+    formulas: FormulaPolicy | None = None
     target_mb: Annotated[int, Field(ge=1, le=100_000)] | None = None
     row_group_rows: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     profile: Annotated[str, Field(max_length=64)] | None = None

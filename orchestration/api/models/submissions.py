@@ -6,6 +6,9 @@ from pydantic import Field
 
 from orchestration.access.bodies.common import AT, GRAPHIC, JOB, Example, Id, ResourceName, Shape
 from orchestration.api.models.jobs import ExportJob, ImportJob
+from schemas.columns import ColumnType, ImportKind, ImportMode
+from schemas.import_formats import ImportFormat
+from schemas.manifest import Compression, FileFormat, FormulaPolicy
 
 Address = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
 ColumnName = Annotated[str, Field(max_length=255)]
@@ -19,7 +22,7 @@ class NewColumn(Shape):
     """
 
     name: ColumnName
-    type: Literal["string", "long", "double", "boolean", "date", "timestamp"] = "string"
+    type: ColumnType = "string"
     source: ColumnName | None = None
     rounded: bool = False
 
@@ -35,10 +38,10 @@ class ImportSettings(Shape):
     that the file may lack, besides those that the audience allows; [] for none.
     """
 
-    mode: Literal["replace", "append", "remove"] | None = None
+    mode: ImportMode | None = None
     id_column: ColumnName | None = None
     columns: Annotated[list[NewColumn], Field(max_length=1000)] | None = None
-    format: Literal["csv", "jsonl", "parquet"] | None = None
+    format: ImportFormat | None = None
     timezone: Annotated[str, Field(max_length=50)] | None = None
     max_reject_share: Annotated[float, Field(ge=0, le=1)] | None = None
     allow_empty: bool | None = None
@@ -70,7 +73,7 @@ class NewImport(Shape):
     upload with the same content, into the same audience with the same settings.
     """
 
-    kind: Literal["audience", "events", "profiles"] = "audience"
+    kind: ImportKind = "audience"
     audience: ResourceName | None = None
     source: Address | None = None
     upload: Id | None = None
@@ -127,10 +130,10 @@ class NewExport(Shape):
     version: VersionNumber | None = None
     as_of: Annotated[str, Field(max_length=40)] | None = None
     delta_from: VersionNumber | None = None
-    format: Literal["parquet", "csv", "jsonl"] = "parquet"
-    compression: Literal["none", "gzip", "zstd"] = "none"
+    format: FileFormat = "parquet"
+    compression: Compression = "none"
     null: Annotated[str, Field(max_length=100, description='Text for "no value" in CSV.')] = "\\N"
-    formulas: Literal["as-is", "escape", "refuse"] = "as-is"
+    formulas: FormulaPolicy = "as-is"
     target_mb: Annotated[int, Field(ge=1, le=100_000)] = 256
     row_group_rows: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     profile: Annotated[str, Field(max_length=64)] | None = None

@@ -27,6 +27,7 @@ from orchestration.console.receipts import Sum, columns_of, sums_of
 from orchestration.console.rendering import shown
 from schemas.columns import ROUNDED, ImportMode
 from schemas.errors import UserError
+from schemas.import_formats import IMPORT_FORMATS
 from schemas.import_spec import ImportSpec
 from schemas.records import as_record
 
@@ -81,6 +82,11 @@ class CheckPart:
     sums: Sequence[Sum] = ()
     problems: Sequence[Fault] = ()
     tried: bool = False
+
+    @property
+    def may_round(self) -> bool:
+        """Whether the file may hold numbers that no double holds."""
+        return any(name == self.format and traits.is_binary for name, traits in IMPORT_FORMATS.items())
 
 
 async def check(request: Request) -> Response:

@@ -24,10 +24,12 @@ from orchestration.console.job_texts import id_of, title_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
 from schemas.errors import UserError
+from schemas.import_formats import COMPRESSED_SUFFIXES, IMPORT_FORMATS
 
 AUDIENCES: Final = 500
 MAX_BROWSER_BYTES: Final = 5 * 2**30
 """What one PUT takes; larger files go by the command line, in parts."""
+SUFFIXES: Final = (*(suffix for traits in IMPORT_FORMATS.values() for suffix in traits.suffixes), *COMPRESSED_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class UploadPage:
     like: str
     like_title: str
     max_bytes: int
+    formats: Sequence[str] = tuple(traits.label for traits in IMPORT_FORMATS.values())
+    suffixes: Sequence[str] = SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
