@@ -10,10 +10,10 @@ from orchestration.catalog.life_cycle import Tenants
 from orchestration.composition.service import Services
 from orchestration.operations.follow import ExportView
 from orchestration.operations.job_records import any_record, export_view_record, view_record
-from orchestration.operations.job_search import KINDS, JobKind
 from orchestration.operations.notifying import notification_record
 from orchestration.platform.clock import now_ms
 from schemas.ids import JobId, TenantName
+from schemas.job_kinds import JOB_KINDS, JobKind
 
 
 def addresses_for(caller: Caller) -> Callable[[TenantName], bool]:
@@ -62,7 +62,7 @@ def job_page(
     Raises `UserError` UNKNOWN_STATE.
     """
     found = services.all_jobs.search(
-        kinds=kinds or KINDS,
+        kinds=kinds or JOB_KINDS,
         tenant=tenant,
         audience=audience,
         states=states,

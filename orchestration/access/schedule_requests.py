@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from orchestration.catalog.schedules import Schedule, ScheduleKind
+from orchestration.catalog.schedules import Schedule
 from schemas.errors import UserError
 from schemas.import_targets import kind_of_target
 from schemas.layout import s3_uri
 
-KINDS: Final[tuple[ScheduleKind, ...]] = ("import", "export", "snapshot")
 NULL_TEXT: Final = "\\N"
 _PARTS: Final = ("format", "shape", "changes")
 """Members that are merged: what an edit does not name stays."""

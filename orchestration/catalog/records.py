@@ -8,6 +8,7 @@ from schemas.columns import ImportKind, ImportMode
 from schemas.errors import MusterError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
 from schemas.import_spec import ImportSpec
+from schemas.job_kinds import ImportJobKind
 from schemas.messages import JobState
 from schemas.records import as_record, from_record
 from segmentation.export_jobs import ExportState
@@ -104,7 +105,7 @@ class Job:
         return None if "segment" not in self.source else AudienceName(str(self.source["segment"]))
 
     @property
-    def shown_kind(self) -> str:
+    def shown_kind(self) -> ImportJobKind:
         """The kind that people and programs see."""
         return self.kind if self.segment is None else "snapshot"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -10,9 +10,9 @@ from orchestration.catalog.engine import Database
 from orchestration.catalog.tables import schedules
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
+from schemas.job_kinds import RequestKind
 from segmentation.timetable import Timetable, timetable
 
-ScheduleKind = Literal["import", "export", "snapshot"]
 _CHOSEN: Final = ("expression", "timezone", "enabled", "request")
 """What people choose; the rest is what the control plane has recorded."""
 
@@ -28,7 +28,7 @@ class Schedule:
     schedule_id: JobId
     tenant: TenantName
     name: str
-    kind: ScheduleKind
+    kind: RequestKind
     expression: str
     timezone: str
     request: Mapping[str, Any]

@@ -13,12 +13,13 @@ from orchestration.cli.commands import Answer
 from orchestration.cli.console import print_line, print_note
 from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.formatting import counted, number, safe, size
-from orchestration.cli.job_facts import Word, ended, without_progress, word_of
+from orchestration.cli.job_facts import ended, without_progress
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import export_line, job_line, job_lines
 from orchestration.cli.screen import Screen, screen
 from orchestration.platform.deferred import deferred
 from schemas.ids import DEFAULT_TENANT, JobId
+from schemas.job_kinds import JobKey, key_of
 
 if TYPE_CHECKING:
     from muster.client import Client
@@ -48,7 +49,7 @@ class Submitted:
     """A job that was started, possibly as a `retry_of` an earlier one."""
 
     job_id: JobId
-    word: Word = "job"
+    word: JobKey = "job"
     retry_of: str | None = None
 
     def as_record(self) -> dict[str, Any]:
@@ -67,12 +68,12 @@ class Followed:
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
         found = without_progress(self.job)
-        return found if word_of(self.job) == "export" else {**found, "receipt": self.receipt}
+        return found if key_of(self.job) == "export" else {**found, "receipt": self.receipt}
 
 
 def with_receipt(found: "Client", job: Record) -> Followed:
     """A job with its receipt if it has one."""
-    has_one = word_of(job) == "job" and job["state"] == "READY"
+    has_one = key_of(job) == "job" and job["state"] == "READY"
     return Followed(job=job, receipt=found.receipt(job["tenant"], job["job"]) if has_one else None)
 
 
@@ -81,7 +82,7 @@ def submitted(
     *,
     wait: bool,
     timeout_s: float | None,
-    word: Word = "job",
+    word: JobKey = "job",
     retry_of: str | None = None,
 ) -> Answer[Submitted | Followed]:
     """The answer of a command that has started a job: its id, or with `wait` its end."""
@@ -90,7 +91,7 @@ def submitted(
     return Answer(value=Submitted(job_id=job_id, word=word, retry_of=retry_of))
 
 
-def wait_for(job_id: str, *, timeout_s: float | None = None, word: Word = "job") -> Answer[Followed]:
+def wait_for(job_id: str, *, timeout_s: float | None = None, word: JobKey = "job") -> Answer[Followed]:
     """Follow a job to its end, or for `timeout_s` at most. `word`: what to call it until it is registered.
 
     Ctrl-C and `timeout_s` end the wait, not the job. Raises `typer.Exit` if there is nothing to show, and as
@@ -101,7 +102,7 @@ def wait_for(job_id: str, *, timeout_s: float | None = None, word: Word = "job")
         try:
             with screen() as display:
                 for last in _shown(found, job_id, display, timeout_s, word):
-                    word = word_of(last)
+                    word = key_of(last)
         except KeyboardInterrupt:
             print_note(
                 f"The {word} continues; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` "
@@ -117,7 +118,7 @@ def wait_for(job_id: str, *, timeout_s: float | None = None, word: Word = "job")
         return Answer(value=with_receipt(found, last), code=code_for_job(last))
 
 
-def _shown(found: "Client", job_id: str, display: Screen, timeout_s: float | None, word: Word) -> Iterator[Record]:
+def _shown(found: "Client", job_id: str, display: Screen, timeout_s: float | None, word: JobKey) -> Iterator[Record]:
     """The job, each time shown on the screen, until it has ended or `timeout_s` has passed."""
     began = time.monotonic()
     registered = duplicate_noted = False
@@ -132,7 +133,7 @@ def _shown(found: "Client", job_id: str, display: Screen, timeout_s: float | Non
     try:
         for job in client_following.follow(found, job_id, sleep=sleep):
             registered = True
-            if word_of(job) == "export":
+            if key_of(job) == "export":
                 line = export_line(job, time.monotonic() - began)
                 display.show([line], line)
             else:
@@ -167,7 +168,7 @@ def show_end(found: Followed) -> None:
     job = found.job
     if not ended(job):
         return
-    if word_of(job) == "export":
+    if key_of(job) == "export":
         _show_export_end(job)
         return
     if job["state"] == "READY" and found.receipt is not None:

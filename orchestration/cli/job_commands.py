@@ -10,9 +10,9 @@ from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line
 from orchestration.cli.following import Followed, Submitted, show_end, show_started, submitted, wait_for
-from orchestration.cli.job_facts import KINDS, id_of, word_of
 from orchestration.cli.job_views import Shown, show_job, show_list
 from orchestration.platform.deferred import deferred
+from schemas.job_kinds import JOB_KINDS, id_of, key_of
 
 with deferred(__name__):
     from muster import following
@@ -20,6 +20,7 @@ with deferred(__name__):
 TOP = Group("")
 jobs = Group("jobs", "muster jobs list", "muster jobs show JOB")
 TOP.add_typer(jobs)
+*_FIRST, _LAST = JOB_KINDS
 
 
 @command(
@@ -33,9 +34,7 @@ def list_(
     *,
     kind: Annotated[
         list[str] | None,
-        typer.Option(
-            "--kind", metavar="KIND", help="Limit to audience, events, profiles, snapshot or export (repeatable)."
-        ),
+        typer.Option("--kind", metavar="KIND", help=f"Limit to {', '.join(_FIRST)} or {_LAST} (repeatable)."),
     ] = None,
     tenant: options.OnlyTenant = None,
     audience: options.OnlyAudience = None,
@@ -43,8 +42,8 @@ def list_(
     limit: options.NewestLimit = 20,
 ) -> Sequence[Record]:
     """List jobs, newest first."""
-    if unknown := [one for one in kind or () if one not in KINDS]:
-        raise typer.BadParameter(f"{unknown[0]} is not one of {', '.join(sorted(KINDS))}", param_hint="--kind")
+    if unknown := [one for one in kind or () if one not in JOB_KINDS]:
+        raise typer.BadParameter(f"{unknown[0]} is not one of {', '.join(sorted(JOB_KINDS))}", param_hint="--kind")
     with remote.service() as found:
         return list(found.jobs(tenant, kind=kind or (), audience=audience, state=state or (), limit=limit))
 
@@ -72,7 +71,7 @@ def wait(
 
 def show_cancelled(job: Record) -> None:
     """Print that a job is cancelled."""
-    print_line(f"{word_of(job)} {id_of(job)} {'was already cancelled' if job['already'] else 'is CANCELLED'}")
+    print_line(f"{key_of(job)} {id_of(job)} {'was already cancelled' if job['already'] else 'is CANCELLED'}")
 
 
 @command(jobs, "cancel", "muster jobs cancel JOB", show=show_cancelled)
@@ -119,7 +118,7 @@ def retry(
     with remote.service() as found:
         meant = remote.meant_job(found, job, latest=latest)
         failed = found.job(None, meant)
-        word = word_of(failed)
+        word = key_of(failed)
         if word == "export" and (with_audience_settings or force or allow_shrink):
             raise typer.BadParameter(
                 "an export reads no file: --with-audience-settings, --force and --allow-shrink do not apply"

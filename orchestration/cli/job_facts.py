@@ -1,13 +1,10 @@
 """Facts of a job of any kind, as the service answers it. Pure."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from muster.following import ENDED
 from muster.records import Record
 
-Word = Literal["job", "export"]
-"""The word for a job, also the key of its id."""
-KINDS: Final = frozenset({"audience", "events", "profiles", "snapshot", "export"})
 _PROGRESS: Final = frozenset(
     {
         "attempts",
@@ -20,21 +17,6 @@ _PROGRESS: Final = frozenset(
         "stages",
     }
 )
-
-
-def word_of(job: Record) -> Word:
-    """`export` for exports, `job` for imports and snapshots."""
-    return "export" if "export" in job else "job"
-
-
-def id_of(job: Record) -> str:
-    """Its id."""
-    return str(job[word_of(job)])
-
-
-def kind_of(job: Record) -> str:
-    """Its kind, as `--kind` takes it."""
-    return str(job.get("kind", "export"))
 
 
 def origin_of(job: Record) -> str:

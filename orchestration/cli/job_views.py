@@ -9,8 +9,9 @@ from muster.records import Record
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.following import settings_remedy
 from orchestration.cli.formatting import age, clock_time, counted, number, size, text_time, time_ms
-from orchestration.cli.job_facts import id_of, kind_of, origin_of, word_of
+from orchestration.cli.job_facts import origin_of
 from orchestration.cli.rendering import done_word, partition_lines, places_line, stage_line, waiting_text
+from schemas.job_kinds import id_of, key_of, kind_of, traits_of
 
 
 def show_list(found: Sequence[Record]) -> None:
@@ -19,7 +20,7 @@ def show_list(found: Sequence[Record]) -> None:
         print_note("No matching jobs.")
         return
     now = int(time.time() * 1000)
-    exports = any(word_of(job) == "export" for job in found)
+    exports = any(key_of(job) == "export" for job in found)
     print_table(
         ("JOB", "AGE", "KIND", "STATE", "AUDIENCE", "RESULT", *(["TO"] if exports else [])),
         [(*_cells(job, now), *([_destination(job)] if exports else [])) for job in found],
@@ -33,7 +34,7 @@ def _cells(job: Record, now_ms: int) -> tuple[str, ...]:
 
 
 def _destination(job: Record) -> str:
-    return str(job["request"].get("to", "")) if word_of(job) == "export" else ""
+    return str(job["request"].get("to", "")) if key_of(job) == "export" else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ def show_job(found: Shown) -> None:
     job = found.job
     if job.get("duplicate_of") is not None:
         print_note(f"Job {found.requested} is a duplicate of {job['job']}, which is shown here.")
-    if word_of(job) == "export":
+    if key_of(job) == "export":
         _show_export(job)
     else:
         _show_import(job)
@@ -61,7 +62,7 @@ def show_job(found: Shown) -> None:
 
 
 def _show_import(job: Record) -> None:
-    of_audience = job["kind"] in {"audience", "snapshot"}
+    of_audience = traits_of(job).of_audience
     pairs: list[tuple[str, object]] = [
         ("job", job["job"]),
         ("audience", f"{job['tenant']}/{job['audience']}") if of_audience else (job["kind"], f"of {job['tenant']}"),

@@ -14,10 +14,10 @@ from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_note, print_pairs, print_table
 from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.formatting import number, outside_texts, safe
-from orchestration.cli.job_facts import id_of, word_of
 from orchestration.cli.rendering import column_pairs, kept_text, value_pairs
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
+from schemas.job_kinds import id_of, key_of
 
 with deferred(__name__):
     from muster import errors, fetching
@@ -113,7 +113,7 @@ def receipt(*, job: options.MeantJob = None, latest: options.Latest = False) -> 
         try:
             return Answer(value=service.receipt(found["tenant"], id_of(found)))
         except errors.ApiError as exc:
-            if exc.code != "NO_RECEIPT" or word_of(found) == "export":
+            if exc.code != "NO_RECEIPT" or key_of(found) == "export":
                 raise
     print_note(f"job {found['job']} is {found['state']} and has no receipt; see `muster jobs show {found['job']}`")
     code = code_for_job(found)

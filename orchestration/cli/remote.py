@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from orchestration.cli.job_facts import id_of
 from orchestration.cli.session import SESSION
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError, UserError
 from schemas.ids import DEFAULT_TENANT, job_id, tenant_name
+from schemas.job_kinds import id_of
 
 if TYPE_CHECKING:
     from muster.client import Client

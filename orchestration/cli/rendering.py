@@ -9,6 +9,7 @@ from typing import Any, Final
 from muster.records import Record
 from orchestration.cli.formatting import bar, counted, duration, number, percent, rate, safe, shorten, size
 from orchestration.cli.job_facts import origin_of
+from schemas.job_kinds import traits_of
 
 COLUMNS: Final = 80
 MAX_PARTITIONS: Final = 16
@@ -70,7 +71,7 @@ def amount(stage: Record) -> str:
 
 def done_word(job: Record) -> str:
     """The final state of a job's partitions."""
-    return "materialised" if job["kind"] in {"audience", "snapshot"} else "archived"
+    return "materialised" if traits_of(job).of_audience else "archived"
 
 
 def partition_lines(partitions: Sequence[Record], word: str = "materialised") -> list[str]:

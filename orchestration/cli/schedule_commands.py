@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -11,15 +11,13 @@ from orchestration.cli import options, remote
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.formatting import safe, text_time
-from orchestration.cli.job_facts import id_of
 from schemas.import_targets import kind_of_target
+from schemas.job_kinds import REQUEST_KINDS, id_of
 
 TOP = Group("")
 schedules = Group("schedules", "muster schedules list", "muster schedules show nightly")
 TOP.add_typer(schedules)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
-MADE: Final = {"import": "job", "export": "export", "snapshot": "job"}
-"""What a run of each kind creates."""
 
 
 def show_changed(schedule: Record) -> None:
@@ -81,7 +79,7 @@ def _last_run(schedule: Record) -> str:
     last = schedule["last"]
     if schedule["trouble"] is not None:
         return f"cannot start: {schedule['trouble']['code']}"
-    return "" if last is None else f"{last['state']} {last[MADE[schedule['kind']]] or ''}".strip()
+    return "" if last is None else f"{last['state']} {last[REQUEST_KINDS[schedule['kind']].key] or ''}".strip()
 
 
 @command(

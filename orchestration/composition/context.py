@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from connectors.lake.activity_receipts import ActivityReceipts
     from connectors.lake.archive import ActivityArchive
     from orchestration.catalog.records import Job
-    from orchestration.kinds.kind import JobKind
+    from orchestration.kinds.kind import Stages
     from orchestration.kinds.records import View
     from orchestration.kinds.segment_meaning import Meanings
     from orchestration.operations.activity_dry_run import ActivityDryRuns
@@ -162,7 +162,7 @@ class Context(Process):
             lanes=self.lanes,
         )
 
-    def kind_of(self, job: "Job") -> "JobKind":
+    def kind_of(self, job: "Job") -> "Stages":
         """The kind of a job, with its stages."""
         if job.segment is not None:
             return kind.SegmentSnapshot(

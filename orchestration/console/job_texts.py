@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from orchestration.access.pages import Record
 from orchestration.console.formatting import duration, percent, size
 from orchestration.console.language import Texts
+from schemas.job_kinds import kind_of, traits_of
 from segmentation import export_jobs, jobs
 
 Tone = Literal["running", "retrying", "waiting", "good", "bad", "neutral"]
@@ -50,24 +51,19 @@ class Stage:
     text: str
 
 
-def id_of(job: Record) -> str:
-    """The id of a job of any kind."""
-    return str(job.get("job") or job["export"])
-
-
 def is_final(job: Record) -> bool:
     """Whether a job has ended."""
     return job["state"] in FINAL
 
 
-def kind_of(job: Record, t: Texts) -> str:
+def kind_text(job: Record, t: Texts) -> str:
     """Import, snapshot, export ..."""
-    return t(f"kind.{'export' if 'export' in job else job['kind']}")
+    return t(f"kind.{kind_of(job)}")
 
 
 def title_of(job: Record, t: Texts) -> str:
     """What a job is about: its audience; for events and profiles, all of the tenant."""
-    return str(job["audience"]) if job.get("kind") not in {"events", "profiles"} else t(f"kind.{job['kind']}")
+    return str(job["audience"]) if traits_of(job).of_audience else kind_text(job, t)
 
 
 def badge_of(job: Record, t: Texts) -> Badge:

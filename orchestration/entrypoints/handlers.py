@@ -23,7 +23,7 @@ from schemas.log_ids import bound
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
-    from orchestration.kinds.kind import JobKind
+    from orchestration.kinds.kind import Stages
     from orchestration.kinds.records import ImportRecords
 
 Event = Mapping[str, Any]
@@ -115,7 +115,7 @@ def records() -> "ImportRecords":
     return process_context().import_records
 
 
-def _kind(event: Event) -> "tuple[JobKind, Job]":
+def _kind(event: Event) -> "tuple[Stages, Job]":
     context = process_context()
     job = context.jobs.get(_job(event))
     return context.kind_of(job), job

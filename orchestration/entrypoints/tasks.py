@@ -26,7 +26,7 @@ from schemas.log_ids import bind
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
     from orchestration.composition.context import Context
-    from orchestration.kinds.kind import JobKind
+    from orchestration.kinds.kind import Stages
     from orchestration.kinds.records import View
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def export_group(context: "Context", export: JobId, number: int, execution: str)
     return 0
 
 
-def _stage(kind: "JobKind", command: str) -> "Callable[[Job], View]":
+def _stage(kind: "Stages", command: str) -> "Callable[[Job], View]":
     return {"verify": kind.verify, "import": kind.send, "build": kind.build, "publish": kind.publish}[command]
 
 

@@ -25,11 +25,11 @@ with deferred(__name__):  # a function runs one stage, and starts cold
     from orchestration.kinds.snapshot import cut_requests
 
 
-class JobKind(Protocol):
-    """One kind of job. A stage does nothing if the job is in none of its states, and may run twice, also at once.
+class Stages(Protocol):
+    """The stages of one kind of job.
 
-    Each stage raises what the function raises that it calls: `UserError` if the request is at fault, `RetriableError`
-    or `FatalError`.
+    A stage does nothing if the job is in none of its states, and may run twice, also at once. It raises what the
+    function that it calls raises: `UserError` if the request is at fault, `RetriableError` or `FatalError`.
     """
 
     def verify(self, job: "Job") -> "View":

@@ -10,20 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from orchestration.catalog.schedules import Schedule, ScheduleKind
+from orchestration.catalog.schedules import Schedule
 from schemas.errors import UserError
 from schemas.ids import JobId, job_id, new_job_id
+from schemas.job_kinds import REQUEST_KINDS, RequestKind
 from segmentation.cron import FIRST_YEAR
 from segmentation.placeholders import fill
 from segmentation.timetable import time_zone
-
-ADDRESS: Final[Mapping[ScheduleKind, str]] = {"import": "key", "export": "to"}
-"""The field of a request that may have placeholders. A snapshot has none."""
-RUN_ID: Final[Mapping[ScheduleKind, str]] = {"import": "job_id", "export": "export_id", "snapshot": "job_id"}
-"""The field of a request that holds its id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +48,7 @@ def event_of(schedule: Schedule, due_ms: int) -> dict[str, Any]:
     return {"schedule": scheduled_run, schedule.kind: dict(schedule.request)}
 
 
-def resolve(event: object, kind: ScheduleKind) -> tuple[object, ScheduledRun | None]:
+def resolve(event: object, kind: RequestKind) -> tuple[object, ScheduledRun | None]:
     """The event with a definite request, and the occasion. An event without a schedule is returned as it is.
 
     Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER.
@@ -62,14 +58,14 @@ def resolve(event: object, kind: ScheduleKind) -> tuple[object, ScheduledRun | N
     scheduled_run, request = _parse_run(event["schedule"]), event.get(kind)
     if not isinstance(request, Mapping):
         raise _bad(f"{kind} is missing")
-    own_id = {RUN_ID[kind]: scheduled_run.run_id}
-    if kind not in ADDRESS:
-        return {kind: {**request, **own_id}}, scheduled_run
-    address = request.get(ADDRESS[kind])
-    if not isinstance(address, str):
-        raise _bad(f"{kind}.{ADDRESS[kind]} is {type(address).__name__}, not a string")
-    filled = fill(address, scheduled_run.due_ms, scheduled_run.zone)
-    return {kind: {**request, **own_id, ADDRESS[kind]: filled}}, scheduled_run
+    traits = REQUEST_KINDS[kind]
+    definite = {**request, f"{traits.key}_id": scheduled_run.run_id}
+    if traits.address is not None:
+        address = request.get(traits.address)
+        if not isinstance(address, str):
+            raise _bad(f"{kind}.{traits.address} is {type(address).__name__}, not a string")
+        definite[traits.address] = fill(address, scheduled_run.due_ms, scheduled_run.zone)
+    return {kind: definite}, scheduled_run
 
 
 def _parse_run(record: object) -> ScheduledRun:

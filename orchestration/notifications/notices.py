@@ -15,6 +15,7 @@ from orchestration.platform.clock import iso
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.ids import JobId
+from schemas.job_kinds import JOB_KINDS, REQUEST_KINDS
 
 LOG: Final = Recipient(channel="log", address="")
 """Every notice goes to the log too; its row shows that the outcome of a job has been handled."""
@@ -80,7 +81,7 @@ class Notices:
         """Notices of an execution that could not register a job; the execution takes the place of the job."""
         body = {
             "job": execution,
-            "kind": next((k for k in ("export", "snapshot") if isinstance(event, Mapping) and k in event), "import"),
+            "kind": next((kind for kind in REQUEST_KINDS if isinstance(event, Mapping) and kind in event), "import"),
             "outcome": "not-registered",
             "tenant": None,
             "audience": None,
@@ -149,7 +150,7 @@ def body_of(job: Job, outcome: Outcome, receipt: Mapping[str, Any] | None) -> di
     known: Mapping[str, Any] = receipt or job.evidence or {}
     return {
         "job": job.job_id,
-        "kind": "import" if job.segment is None else "snapshot",
+        "kind": JOB_KINDS[job.shown_kind].request,
         "outcome": outcome,
         "tenant": job.tenant,
         "audience": job.audience,

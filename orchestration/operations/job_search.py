@@ -2,12 +2,13 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, TypeAlias
 
 from orchestration.catalog.life_cycle import Tenants
 from orchestration.catalog.records import Export, Job
 from schemas.errors import UserError
 from schemas.ids import JobId
+from schemas.job_kinds import JOB_KINDS, JobKind
 from segmentation.export_jobs import EXPORT_STATES
 from segmentation.jobs import STATES
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from orchestration.catalog.jobs import JobStore
 
 AnyJob: TypeAlias = Job | Export
-JobKind = Literal["audience", "events", "profiles", "snapshot", "export"]
-"""The kind of rows a job imports, or that it snapshots a segment or exports."""
-KINDS: Final[frozenset[JobKind]] = frozenset(get_args(JobKind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,7 @@ class AllJobs:
     def search(
         self,
         *,
-        kinds: Collection[JobKind] = KINDS,
+        kinds: Collection[JobKind] = JOB_KINDS.keys(),
         tenant: Tenants = None,
         audience: str | None = None,
         states: Collection[str] = (),
@@ -57,7 +55,8 @@ class AllJobs:
         `before`: only those older than that job. `begins`: how their ids begin.
         Raises `UserError` UNKNOWN_STATE for a state that no job of these kinds can have.
         """
-        imports, exports = not {"export"}.issuperset(kinds), "export" in kinds
+        keys = {JOB_KINDS[kind].key for kind in kinds}
+        imports, exports = "job" in keys, "export" in keys
         known: set[str] = {*(STATES if imports else ()), *(EXPORT_STATES if exports else ())}
         if unknown := [state for state in states if state.upper() not in known]:
             what = "job" if imports else "export"

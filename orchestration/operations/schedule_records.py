@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from orchestration.catalog.schedules import Schedule
 from orchestration.platform.clock import iso
 from schemas.ids import JobId
+from schemas.job_kinds import REQUEST_KINDS
 from schemas.records import as_record
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def last_run(jobs: "JobStore", exports: "ExportStore", schedule: Schedule) -> di
 
     The state is that of its job or export, or else STARTED, REFUSED, or DUPLICATE if there was nothing new to import.
     """
-    outcome, key = schedule.last_outcome or {}, "export" if schedule.kind == "export" else "job"
+    outcome, key = schedule.last_outcome or {}, REQUEST_KINDS[schedule.kind].key
     if "refused" in outcome:
         return {"state": "REFUSED", key: None, "error": outcome["refused"]}
     run = JobId(outcome[key]) if key in outcome else None

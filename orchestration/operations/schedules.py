@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.sinks.addresses import S3
-from orchestration.catalog.schedules import Schedule, ScheduleKind
+from orchestration.catalog.schedules import Schedule
 from orchestration.kinds.export.addresses import check_export
 from orchestration.kinds.export.recurring import SINCE_LAST
 from orchestration.kinds.export.request import ExportRequest
@@ -20,6 +20,7 @@ from schemas.export_shape import delta_not_supported
 from schemas.ids import JobId, TenantName, schedule_name, segment_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
+from schemas.job_kinds import REQUEST_KINDS, RequestKind
 from segmentation.placeholders import check_placeholders, check_varies
 from segmentation.timetable import Timetable, timetable, whole_second
 
@@ -31,11 +32,8 @@ if TYPE_CHECKING:
     from orchestration.catalog.segments import SegmentStore
     from orchestration.platform.settings import Settings
 
-MACHINES: Final[Mapping[ScheduleKind, str]] = {
-    "import": IMPORT_MACHINE,
-    "export": EXPORT_MACHINE,
-    "snapshot": IMPORT_MACHINE,
-}
+MACHINES: Final = {"job": IMPORT_MACHINE, "export": EXPORT_MACHINE}
+"""The machine that a run starts, by the key of its id."""
 
 
 _ONE_TIME_EXPORT: Final = frozenset({"export_id", "version", "as_of", "retry_of", "schedule"})
@@ -153,7 +151,7 @@ def _keep(
     schedules: "ScheduleStore",
     name: str,
     tenant: TenantName,
-    kind: ScheduleKind,
+    kind: RequestKind,
     times: Timetable,
     request: Mapping[str, Any],
     now_ms: int,
@@ -248,7 +246,7 @@ def start_run(engine: WorkflowEngine, schedule: Schedule, due_ms: int) -> str:
 
     Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
     """
-    machine = MACHINES[schedule.kind]
+    machine = MACHINES[REQUEST_KINDS[schedule.kind].key]
     name = f"{schedule.schedule_id}-{due_ms}"
     engine.start(machine, name, event_of(schedule, due_ms))
     return engine.execution_arn(name, machine)

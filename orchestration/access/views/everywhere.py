@@ -9,8 +9,8 @@ from orchestration.access.pages import Page, Record
 from orchestration.access.policy import Action
 from orchestration.catalog.life_cycle import Tenants
 from orchestration.composition.service import Services
-from orchestration.operations.job_search import JobKind
 from schemas.ids import job_id
+from schemas.job_kinds import JobKind
 
 
 class EverywhereView(View):

@@ -10,7 +10,6 @@ from orchestration.access.policy import Action
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Export, Job
-from orchestration.operations.job_search import JobKind
 from orchestration.operations.rejects import rejects_object
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import ReadRejects
@@ -18,6 +17,7 @@ from schemas.errors import UserError
 from schemas.ids import (
     job_id,
 )
+from schemas.job_kinds import JobKind
 
 
 class JobsView(TenantView):

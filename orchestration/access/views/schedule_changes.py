@@ -9,7 +9,7 @@ from orchestration.access.import_orders import ImportOrder
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.revisions import SCHEDULE, require_revision, revision_of
-from orchestration.access.schedule_requests import KINDS, edited_request
+from orchestration.access.schedule_requests import edited_request
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.schedules import Schedule
@@ -22,6 +22,7 @@ from orchestration.operations.submit import source_of
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import schedule_name
+from schemas.job_kinds import REQUEST_KINDS
 
 ANY_UPLOAD: Final = "uploads are removed after their import: schedule an object in a place of the tenant"
 
@@ -60,7 +61,7 @@ class ScheduleChangesView(TenantView):
         enabled = changes.get("enabled")
         edit = operations.Edit(seen=found, enabled=found.enabled if enabled is None else enabled)
         if changes.keys() - {"enabled"}:
-            request = edited_request(found, {kind: changes[kind] for kind in KINDS if kind in changes})
+            request = edited_request(found, {kind: changes[kind] for kind in REQUEST_KINDS if kind in changes})
             times = {part: str(changes.get(part, getattr(found, part))) for part in ("expression", "timezone")}
             found = self._keep(found.kind, name, request, times, edited=edit)
         else:
@@ -85,11 +86,11 @@ class ScheduleChangesView(TenantView):
         entry.object = f"schedules/{name[:63]}"
 
         def start(claim: Claim) -> Record:
-            word = "export" if self._get(name).kind == "export" else "job"
+            key = REQUEST_KINDS[self._get(name).kind].key
             # The id of a run follows from its schedule and second: a repeat after a crash starts the same one.
             engine, schedules = self._services.engine, self._services.schedules
             started = operations.run_now(self._name, name, claim.at_ms, engine=engine, schedules=schedules)
-            return {word: started, "state": "SUBMITTED"}
+            return {key: started, "state": "SUBMITTED"}
 
         value = once(self._services, self._caller, self._name, key, start)
         entry.job_id = value.get("job") or value["export"]

@@ -5,8 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 from orchestration.access.bodies.common import AT, JOB, Example, Id, Shape, Time, page_of
-
-JobKind = Literal["audience", "events", "profiles", "snapshot", "export"]
+from schemas.job_kinds import ImportJobKind
 
 
 class JobFault(Shape):
@@ -23,7 +22,7 @@ class ImportJob(Shape):
 
     job: Id
     tenant: str
-    kind: Literal["audience", "events", "profiles", "snapshot"]
+    kind: ImportJobKind
     audience: str
     state: str
     mode: str

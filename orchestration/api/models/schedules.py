@@ -1,6 +1,6 @@
 """Schedules."""
 
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ from orchestration.api.models.submissions import (
     NewImport,
     Selected,
 )
+from schemas.job_kinds import RequestKind
 from schemas.manifest import Compression, FileFormat, FormulaPolicy
 
 SHAPE: Final = ("where", "attributes", "suppress", "columns", "partition_by")
@@ -27,7 +28,7 @@ class Schedule(Shape):
     schedule: Id
     tenant: str
     name: str
-    kind: Literal["import", "export", "snapshot"]
+    kind: RequestKind
     expression: str
     timezone: str
     enabled: bool

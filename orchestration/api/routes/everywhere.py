@@ -12,6 +12,7 @@ from orchestration.api.models import jobs as models
 from orchestration.api.operation import operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, Named, page_answer, start
 from orchestration.api.service import everywhere
+from schemas.job_kinds import JobKind
 
 router = APIRouter(tags=["jobs"])
 
@@ -19,7 +20,7 @@ router = APIRouter(tags=["jobs"])
 @router.get("/jobs", **operation(EverywhereView.jobs, models.JobPage, "BAD_CURSOR", "UNKNOWN_STATE"))
 async def list_all_jobs(
     request: Request,
-    kind: Annotated[list[models.JobKind] | None, Query(description="Repeatable; default: all kinds.")] = None,
+    kind: Annotated[list[JobKind] | None, Query(description="Repeatable; default: all kinds.")] = None,
     audience: Named = None,
     state: Annotated[list[str] | None, Query(max_length=20, description="Repeatable; default: all states.")] = None,
     begins: Annotated[

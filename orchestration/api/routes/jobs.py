@@ -12,6 +12,7 @@ from orchestration.api.models import jobs as models
 from orchestration.api.operation import OF_OBJECTS, OF_READERS, operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, Named, page_answer, page_record, start
 from orchestration.api.service import asked_in_tenant, in_tenant
+from schemas.job_kinds import JobKind
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["jobs"])
 
@@ -20,7 +21,7 @@ router = APIRouter(prefix="/tenants/{tenant}", tags=["jobs"])
 async def list_jobs(
     request: Request,
     tenant: str,
-    kind: Annotated[list[models.JobKind] | None, Query(description="Repeatable; default: all kinds.")] = None,
+    kind: Annotated[list[JobKind] | None, Query(description="Repeatable; default: all kinds.")] = None,
     audience: Named = None,
     state: Annotated[list[str] | None, Query(max_length=20, description="Repeatable; default: all states.")] = None,
     limit: Limit = DEFAULT_LIMIT,

@@ -22,9 +22,8 @@ from orchestration.console.job_texts import (
     Badge,
     Stage,
     badge_of,
-    id_of,
     is_final,
-    kind_of,
+    kind_text,
     now_text,
     origin_of,
     result_text,
@@ -37,6 +36,7 @@ from orchestration.console.receipts import Column, Sum, columns_of, sums_of
 from orchestration.console.rendering import see_other, shown
 from orchestration.platform.clock import iso
 from schemas.errors import UserError
+from schemas.job_kinds import id_of, traits_of
 
 SHOWN_PARTITIONS: Final = 64
 
@@ -205,9 +205,9 @@ def page_of(desk: Desk, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
         stream="" if final else f"/v1/tenants/{tenant}/events?job={id_}",
         title=title_of(job, t),
         audience_path=in_tenant(tenant, "audiences", job["audience"])
-        if desk.may(Action.READ) and job.get("kind") not in {"events", "profiles"}
+        if desk.may(Action.READ) and traits_of(job).of_audience
         else None,
-        kind=kind_of(job, t),
+        kind=kind_text(job, t),
         origin=origin_of(job),
         mode=t(f"mode.{job['mode']}") if "mode" in job else "",
         state=str(job["state"]),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +12,6 @@ from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.jobs import JobsView
 from orchestration.api import cursors
-from orchestration.api.models.jobs import JobKind
 from orchestration.console.desk import Desk, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import (
@@ -20,9 +19,8 @@ from orchestration.console.job_texts import (
     Badge,
     Stage,
     badge_of,
-    id_of,
     is_final,
-    kind_of,
+    kind_text,
     now_text,
     origin_of,
     result_text,
@@ -32,12 +30,12 @@ from orchestration.console.job_texts import (
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
+from schemas.job_kinds import JOB_KINDS, JobKind, id_of
 
 ROWS: Final = 30
 DETAILED: Final = 20
 """Running jobs whose stages are in the first answer; the others get theirs with their first event."""
 NEW: Final = 100
-KINDS: Final[tuple[JobKind, ...]] = get_args(JobKind)
 STATE_FILTERS: Final = ("running", "READY", "FAILED", "CANCELLED", "SUPERSEDED")
 
 
@@ -118,7 +116,7 @@ class Filters:
         state, kind = given.get("state", ""), given.get("kind", "")
         return cls(
             state=state if state in STATE_FILTERS else "",
-            kind=kind if kind in KINDS else "",
+            kind=kind if kind in JOB_KINDS else "",
             audience=given.get("audience", "").strip()[:63],
         )
 
@@ -157,7 +155,7 @@ async def show_jobs(request: Request) -> Response:
             ],
             kinds=[
                 Choice(value=one, text=t(f"kind.{one}") if one else t("jobs.filter."), chosen=one == filters.kind)
-                for one in ("", *KINDS)
+                for one in ("", *JOB_KINDS)
             ],
             audience=filters.audience,
             filtered=any(filters.query.values()),
@@ -188,7 +186,7 @@ def row_of(job: Record, tenant: str, t: Texts) -> JobRow:
         path=in_tenant(tenant, "jobs", id_),
         row_path=in_tenant(tenant, "jobs", id_, "row"),
         title=title_of(job, t),
-        kind=kind_of(job, t),
+        kind=kind_text(job, t),
         origin=origin_of(job),
         state=str(job["state"]),
         final=final,

@@ -25,12 +25,12 @@ from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import counted_rejects
 from orchestration.console.forms import form_of
 from orchestration.console.frame import bare_frame, frame_of
-from orchestration.console.job_texts import id_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.problems import title_of
 from orchestration.console.rendering import shown
 from orchestration.readers.cancellation import Cancellation
 from schemas.errors import MusterError, UserError
+from schemas.job_kinds import id_of
 
 ROWS: Final = 1000
 LIMIT_S: Final = 50.0

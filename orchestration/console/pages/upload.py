@@ -20,11 +20,12 @@ from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.frame import frame_of
 from orchestration.console.import_form import invalid, settings_of
-from orchestration.console.job_texts import id_of, title_of
+from orchestration.console.job_texts import title_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
 from schemas.errors import UserError
 from schemas.import_formats import COMPRESSED_SUFFIXES, IMPORT_FORMATS
+from schemas.job_kinds import id_of
 
 AUDIENCES: Final = 500
 MAX_BROWSER_BYTES: Final = 5 * 2**30

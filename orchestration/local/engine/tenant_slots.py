@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from schemas.job_kinds import REQUEST_KINDS
+
 REMEMBERED: Final = 10_000
 """Executions whose tenant is remembered: more than run at once."""
 
@@ -80,7 +82,7 @@ def _requested_tenant(request: Any) -> str | None:
     """The tenant in the input of a workflow: a request of ours, or the event of an upload to `<tenant>/<audience>/`."""
     if not isinstance(request, Mapping):
         return None
-    for kind in ("import", "export", "snapshot"):
+    for kind in REQUEST_KINDS:
         if isinstance(body := request.get(kind), Mapping) and isinstance(body.get("tenant"), str):
             return str(body["tenant"])
     match request:

@@ -16,7 +16,7 @@ from orchestration.console.frame import THEMES
 from orchestration.console.job_texts import FINAL, RUNNING
 from orchestration.console.language import LANGUAGES, Texts, catalogue, preferred
 from orchestration.console.pages.differences import KINDS as KINDS_OF_CHANGES
-from orchestration.console.pages.jobs import KINDS, STATE_FILTERS
+from orchestration.console.pages.jobs import STATE_FILTERS
 from orchestration.console.pages.schedules import RUNS
 from orchestration.console.rule_rows import BOUNDS, QUANTITIES, TESTS, UNITS_SHOWN
 from orchestration.console.rule_rows import KINDS as KINDS_OF_ROWS
@@ -26,6 +26,7 @@ from orchestration.operations.follow import STAGES, PartitionState
 from schemas.columns import ImportMode
 from schemas.dead_letters import DeadLetterState
 from schemas.errors import FatalError, RetriableError, UserError
+from schemas.job_kinds import JOB_KINDS
 from segmentation.versions import VersionMode
 
 FOLDER = Path(orchestration.console.__file__).parent
@@ -34,7 +35,7 @@ FAMILIES: Mapping[str, set[str]] = {
     "state": {*FINAL, *RUNNING},
     "stage": {"upload", *STAGES},
     "stage_state": {"waiting", "running", "done", "stopped"},
-    "kind": set(KINDS),
+    "kind": set(JOB_KINDS),
     "jobs.filter": {"", *STATE_FILTERS},
     "mode": set(get_args(ImportMode)),
     "partition": set(get_args(PartitionState)),
