@@ -11,7 +11,7 @@ from schemas.errors import UserError
 from schemas.ids import Partition
 from schemas.partitioning import partition_of
 from schemas.topics import EVENTS, PROFILES
-from segmentation.rules.nodes import Count, Ever, Group, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.nodes import Count, EventCondition, Group, Member, Rule, RuleCondition, Seen
 from segmentation.rules.printer import rule_condition_text
 from segmentation.rules.state import needs
 
@@ -64,7 +64,7 @@ def _groups(rule: Rule, found: Explained) -> list[dict[str, Any]]:
 
 def _condition(condition: RuleCondition, found: Explained, *, true: bool) -> dict[str, Any]:
     record: dict[str, Any] = {"condition": rule_condition_text(condition), "true": true}
-    if isinstance(condition, Count | Ever | Never | Seen):
+    if isinstance(condition, EventCondition):
         events = found.events[condition]
         record["counted"] = len(events)
         shown = events[-1:] if isinstance(condition, Seen) and condition.which == "first" else events[:SHOWN_EVENTS]

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
 
-from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence
-from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition, Seen
+from segmentation.expressions.nodes import Condition, Presence
+from segmentation.rules.nodes import Count, Events, Member, OnEvents, Rule, RuleCondition
 from segmentation.rules.references import evaluation_order
 from segmentation.rules.state import needs
 
@@ -70,16 +69,13 @@ def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
 def fact(condition: RuleCondition, rule: Rule) -> Fact:
     """The fact that a condition depends on."""
     match condition:
-        case Count() | Ever() | Never() | Seen():
-            return condition.events
+        case OnEvents(events=events):
+            return events
         case Member():
             return condition
-        case Comparison() | OneOf():
-            return AttributeTest(condition=condition, timezone=rule.timezone if condition.type == "date" else None)
-        case Presence():
-            return AttributeTest(condition=condition, timezone=None)
         case _:
-            assert_never(condition)
+            of_dates = not isinstance(condition, Presence) and condition.type == "date"
+            return AttributeTest(condition=condition, timezone=rule.timezone if of_dates else None)
 
 
 def _facts(rule: Rule) -> frozenset[Fact]:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence, Value
-from segmentation.rules.nodes import Count, Ever, Group, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.nodes import Count, Group, Member, OnEvents, Rule, RuleCondition
 from segmentation.rules.records import condition_record, rule_record
 
 
@@ -43,7 +43,7 @@ def _condition(condition: RuleCondition) -> RuleCondition:
     match condition:
         case Count(quantity="exactly", times=0):
             return _condition(replace(condition, quantity="at_most"))
-        case Count() | Ever() | Never() | Seen():
+        case OnEvents():
             where = _ordered(_test(test) for test in condition.events.where)
             return replace(condition, events=replace(condition.events, where=where))
         case Member():

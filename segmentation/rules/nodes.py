@@ -5,9 +5,10 @@ true or false for a known user, never unknown, so "not" is the plain opposite: i
 are true for known users with no such event or value, and for no other user. docs/rules.md has the full semantics.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final, Literal, assert_never, cast
+from typing import Final, Literal, cast
 
 from schemas.errors import UserError
 from schemas.ids import NAME_PATTERN
@@ -44,10 +45,21 @@ class Events:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """`count(purchase, 30d) >= 2`: the number of events with T - `within_s` < occurred_at <= T."""
+class OnEvents(ABC):
+    """A condition on the events of a user with occurred_at <= T: its subclasses say which ones satisfy it."""
 
     events: Events
+
+    @property
+    @abstractmethod
+    def true_without_events(self) -> bool:
+        """Whether it is true for a known user with no such event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count(OnEvents):
+    """`count(purchase, 30d) >= 2`: the number of events with T - `within_s` < occurred_at <= T."""
+
     quantity: Quantity
     times: int
     within_s: int
@@ -60,32 +72,47 @@ class Count:
         if self.quantity == "at_least" and self.times == 0:
             raise _bad("at least 0 times is true for everyone; write >= 1, or = 0 for those without such an event")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ever:
-    """`ever(purchase)`: there is an event with occurred_at <= T."""
-
-    events: Events
+    @property
+    def true_without_events(self) -> bool:
+        """See `OnEvents`."""
+        return self.quantity == "at_most" or self.times == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Never:
+class Ever(OnEvents):
+    """`ever(purchase)`: there is an event."""
+
+    @property
+    def true_without_events(self) -> bool:
+        """See `OnEvents`."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Never(OnEvents):
     """`never(purchase)`: there is no such event."""
 
-    events: Events
+    @property
+    def true_without_events(self) -> bool:
+        """See `OnEvents`."""
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(OnEvents):
     """`first(purchase) < 2026-11-01T00:00:00Z`: there is an event, and the first or last one was in this range.
 
     `before` excludes that moment (UTC), `from` includes it: with whole microseconds nothing else is needed.
     """
 
     which: Which
-    events: Events
     bound: Bound
     moment: datetime
+
+    @property
+    def true_without_events(self) -> bool:
+        """See `OnEvents`."""
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,14 +200,12 @@ def unusable(text: str) -> str | None:
 
 def _terms(condition: RuleCondition) -> int:
     match condition:
-        case Comparison() | Presence() | Member():
-            return 1
-        case OneOf():
-            return len(condition.values)
-        case Count() | Ever() | Never() | Seen():
-            return 1 + sum(map(_terms, condition.events.where))
+        case OnEvents(events=events):
+            return 1 + sum(map(_terms, events.where))
+        case OneOf(values=values):
+            return len(values)
         case _:
-            assert_never(condition)
+            return 1
 
 
 def _bad(what: str) -> UserError:

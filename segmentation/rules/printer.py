@@ -1,12 +1,11 @@
 """Rules -> text that parses to the same rule."""
 
 import re
-from typing import Final, assert_never
+from typing import Final
 
 from schemas.columns import USER_ID
 from segmentation.expressions.lexer import string
 from segmentation.expressions.literals import literal
-from segmentation.expressions.nodes import Comparison, OneOf, Presence
 from segmentation.expressions.printer import condition_text
 from segmentation.rules.conditions import RULES, WORD
 from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, Rule, RuleCondition, Seen
@@ -37,10 +36,8 @@ def rule_condition_text(condition: RuleCondition) -> str:
             return f"{condition.which}({_events(events)}) {SIGNS[condition.bound]} {literal(condition.moment)}"
         case Member():
             return f"in {condition.kind} {_name(condition.name)}"
-        case Comparison() | OneOf() | Presence():
-            return condition_text(condition, _attribute)
         case _:
-            assert_never(condition)
+            return condition_text(condition, _attribute)
 
 
 def _group(group: Group) -> str:

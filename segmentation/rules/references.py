@@ -7,10 +7,10 @@ from graphlib import CycleError, TopologicalSorter
 from schemas.columns import ColumnType
 from schemas.errors import UserError
 from segmentation.expressions.lexer import tokens
-from segmentation.expressions.nodes import Comparison, OneOf, Presence
+from segmentation.expressions.nodes import Comparison, OneOf
 from segmentation.expressions.source import Code, Source
 from segmentation.rules.conditions import RULES
-from segmentation.rules.nodes import Count, Ever, Kind, Member, Never, Rule, Seen
+from segmentation.rules.nodes import Kind, Member, OnEvents, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +31,13 @@ def names(rule: Rule) -> Names:
     members: dict[str, set[str]] = {"audience": set(), "segment": set()}
     for condition in rule.conditions:
         match condition:
-            case Count(events=of) | Ever(events=of) | Never(events=of) | Seen(events=of):
+            case OnEvents(events=of):
                 events.add(of.event)
                 properties |= {(of.event, test.column) for test in of.where}
             case Member(kind=kind, name=name):
                 members[kind].add(name)
-            case Comparison(column=name) | OneOf(column=name) | Presence(column=name):
-                attributes.add(name)
+            case _:
+                attributes.add(condition.column)
     return Names(
         events=tuple(sorted(events)),
         properties=tuple(sorted(properties)),
@@ -67,7 +67,7 @@ def operands(rule: Rule) -> tuple[Operand, ...]:
     for condition in rule.conditions:
         event: str | None = None
         tests: Sequence[object] = (condition,)
-        if isinstance(condition, Count | Ever | Never | Seen):
+        if isinstance(condition, OnEvents):
             event, tests = condition.events.event, condition.events.where
         for test in tests:
             if isinstance(test, Comparison | OneOf):

@@ -179,7 +179,7 @@ class _Query:
         self._properties = _Values(relations.event_value)
         self._attributes = _Values(relations.profile_value)
         self._events: dict[Events, str] = {}
-        self._of_user: dict[Count | Ever | Never | Seen, str] = {}
+        self._of_user: dict[EventCondition, str] = {}
         self._members: dict[Member, str] = {}
         self._only_counted = False
 
@@ -267,7 +267,7 @@ class _Query:
         one = joined(" OR ", map(self.condition, group.conditions))
         return _sql("(NOT ", one, ")") if group.negated else one
 
-    def _number(self, condition: Count | Ever | Never | Seen) -> str:
+    def _number(self, condition: EventCondition) -> str:
         return f"c.{self._of_user.setdefault(condition, f'c{len(self._of_user)}')}"
 
     def _counted(self) -> BoundSql:
@@ -275,7 +275,7 @@ class _Query:
         numbers = [_sql(", ", self._aggregate(condition), f" AS {c}") for condition, c in self._of_user.items()]
         return _sql("SELECT e.user_id", *numbers, " FROM (", self._identities(), ") AS e GROUP BY e.user_id")
 
-    def _aggregate(self, condition: Count | Ever | Never | Seen) -> BoundSql:
+    def _aggregate(self, condition: EventCondition) -> BoundSql:
         # CASE, since DuckDB's planning time grows with the square of the number of FILTERs
         matched = f"e.{self._events.setdefault(condition.events, f'e{len(self._events)}')}"
         match condition:

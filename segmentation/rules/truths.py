@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from segmentation.expressions.nodes import Comparison, OneOf, Presence
-from segmentation.rules.nodes import Count, Ever, Member, Never, Rule, RuleCondition, Seen
+from segmentation.expressions.nodes import Presence
+from segmentation.rules.nodes import OnEvents, Rule, RuleCondition
 
 
 def true_without_facts(rule: Rule) -> bool:
@@ -22,12 +22,6 @@ def false_without(rule: Rule, uses_facts: Callable[[RuleCondition], bool]) -> bo
 
 
 def _true_without_facts(condition: RuleCondition) -> bool:
-    match condition:
-        case Count(quantity=quantity, times=times):
-            return quantity == "at_most" or (quantity == "exactly" and times == 0)
-        case Never():
-            return True
-        case Presence(present=present):
-            return not present
-        case Ever() | Seen() | Member() | Comparison() | OneOf():
-            return False
+    if isinstance(condition, OnEvents):
+        return condition.true_without_events
+    return isinstance(condition, Presence) and not condition.present
