@@ -31,10 +31,8 @@ def jobs_lane(context: Context, groups: WorkerGroups, quiet: Callable[[int], boo
     answers = parts.answers(context, WorkerLiveness(groups.imports), WorkerLiveness(groups.activity))
     loop = JobLoop(context.jobs, context.lanes, answers)
     lag, absence = parts.stream_lag(context, groups), parts.worker_absence(context, groups)
-    markers, events = (
-        parts.lost_markers(context, groups.imports),
-        JobEvents(context.jobs, context.settings.kafka_bootstrap),
-    )
+    markers = parts.lost_markers(context, groups.imports)
+    events = JobEvents(context.jobs, context.settings.kafka_bootstrap)
 
     def task(
         name: str, every_s: float, run: Callable[[int], object], *, rest_s: float | None = None, on_wake: bool = False
