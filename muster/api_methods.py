@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 from muster.methods import Methods, given
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, Literal
 
-    from muster.api_types import RuleVersion, Segment, SegmentDetail, Started
+    from muster.api_types import PresignedPart, RuleVersion, Segment, SegmentDetail, Started, Upload
 
 
 class ApiMethods(Methods):
@@ -90,3 +90,33 @@ class ApiMethods(Methods):
                 key=key,
             ),
         )
+
+    def create_upload(
+        self, tenant: str, name: str, size: int, *, content_type: str | None = None, key: str | None = None
+    ) -> Upload:
+        """Begin an upload. Its answer has the request that sends the file; a repeat has a fresh one."""
+        return cast(
+            "Upload",
+            self._start(
+                "/tenants/{}/uploads", tenant, body=given(name=name, size=size, content_type=content_type), key=key
+            ),
+        )
+
+    def upload(self, tenant: str, upload: str) -> Upload:
+        """An upload, and whether the file has arrived."""
+        return cast("Upload", self._send("GET", "/tenants/{}/uploads/{}", tenant, upload))
+
+    def delete_upload(self, tenant: str, upload: str) -> Upload:
+        """Delete an upload, whether or not it is finished. Unfinished ones end after a day."""
+        return cast("Upload", self._send("DELETE", "/tenants/{}/uploads/{}", tenant, upload))
+
+    def upload_parts(self, tenant: str, upload: str, parts: Sequence[int]) -> list[PresignedPart]:
+        """Requests that send parts of a file above 5 GiB. A part may be sent again until the upload is complete."""
+        return cast(
+            "list[PresignedPart]",
+            self._send("POST", "/tenants/{}/uploads/{}/parts", tenant, upload, body=given(parts=parts))["items"],
+        )
+
+    def complete_upload(self, tenant: str, upload: str) -> Upload:
+        """Check that the whole file has arrived, and join its parts. No effect on a complete one."""
+        return cast("Upload", self._send("PUT", "/tenants/{}/uploads/{}/completion", tenant, upload))

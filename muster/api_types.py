@@ -59,3 +59,42 @@ class Started(TypedDict):
 
     job: str
     state: Literal["SUBMITTED"]
+
+
+class PartSizes(TypedDict):
+    """Parts of a file above 5 GiB: all have `bytes` but the last, which has the rest."""
+
+    count: int
+    bytes: int
+
+
+class PresignedPut(TypedDict):
+    """A request that stores the file, once. Send `headers` as they are; it needs no token."""
+
+    method: Literal["PUT"]
+    url: str
+    headers: dict[str, str]
+    expires_at: str
+
+
+class Upload(TypedDict):
+    """A file that a client sends. `put`: of a new upload up to 5 GiB; larger ones are sent in `parts`.
+
+    `source`: its address, for a check before its import.
+    """
+
+    upload: str
+    source: str
+    name: str
+    content_type: str
+    size: int
+    state: Literal["unfinished", "stored"]
+    parts: PartSizes | None
+    put: PresignedPut | None
+    created_at: str
+
+
+class PresignedPart(PresignedPut):
+    """A request that stores one part."""
+
+    part: int

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from muster.transport import Transport
 
 
-class Client(ApiMethods, Uploads, Audiences, Segments, Schedules, Questions, Administration, Deployment):
+class Client(Uploads, Audiences, Segments, Schedules, Questions, Administration, Deployment, ApiMethods):
     """A service, as the owner of a token sees it. Every method raises `ApiError`. Not thread-safe.
 
     Lists are iterators that fetch pages as they are read. Methods that start something take `key`: repeat them with the

@@ -2,16 +2,18 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from muster.api_methods import ApiMethods
 from muster.errors import ApiError
 from muster.jobs import Jobs
 from muster.records import Record
-from muster.repeating import start, until_answered
+from muster.repeating import until_answered
 
 if TYPE_CHECKING:
+    from muster.api_types import PartSizes, Upload
     from muster.sending import BytesListener
 
 SENDS: Final = 4
@@ -23,42 +25,12 @@ SENT_AGAIN: Final = frozenset({403, 412})
 ValueT = TypeVar("ValueT")
 
 
-class Uploads(Jobs):
+class Uploads(Jobs, ApiMethods):
     """See `Client`."""
-
-    def create_upload(
-        self,
-        tenant: str,
-        name: str,
-        size: int,
-        *,
-        content_type: str = "application/octet-stream",
-        key: str | None = None,
-    ) -> Record:
-        """Begin an upload; `put` is the request that sends it, or `parts` says in how many parts it is sent."""
-        body = {"name": name, "size": size, "content_type": content_type}
-        return start(self._calls, "/tenants/{}/uploads", tenant, body=body, key=key)
-
-    def upload(self, tenant: str, upload: str) -> Record:
-        """An upload, and whether it has arrived."""
-        return self._send("GET", "/tenants/{}/uploads/{}", tenant, upload)
-
-    def upload_parts(self, tenant: str, upload: str, parts: Sequence[int]) -> list[Record]:
-        """Requests that send parts of a file above 5 GiB."""
-        found = self._send("POST", "/tenants/{}/uploads/{}/parts", tenant, upload, body={"parts": list(parts)})
-        return cast("list[Record]", found["items"])
-
-    def complete_upload(self, tenant: str, upload: str) -> Record:
-        """Check that the whole file has arrived, and join its parts."""
-        return self._send("PUT", "/tenants/{}/uploads/{}/completion", tenant, upload)
-
-    def delete_upload(self, tenant: str, upload: str) -> Record:
-        """Delete an upload."""
-        return self._send("DELETE", "/tenants/{}/uploads/{}", tenant, upload)
 
     def send_file(
         self, tenant: str, path: Path, *, key: str | None = None, on_bytes: "BytesListener" = lambda _: None
-    ) -> Record:
+    ) -> "Upload":
         """Upload a file; returns the stored upload. No effect if it was stored under the key before. Raises OSError.
 
         What does not arrive is sent again, a few times. Characters of its name that are not printable become `_`.
@@ -69,11 +41,11 @@ class Uploads(Jobs):
 
         def send() -> str:
             made = self.create_upload(tenant, _shown_name(path), size, key=key)  # a repeat has a fresh request
-            upload = str(made["upload"])
+            upload = made["upload"]
             if self.upload(tenant, upload)["state"] == "unfinished":
                 if made["put"] is not None:
                     send_piece(made["put"], path, 0, size, on_bytes)
-                else:
+                elif made["parts"] is not None:
                     self._send_parts(tenant, upload, path, size, made["parts"], on_bytes)
             return upload
 
@@ -98,7 +70,7 @@ class Uploads(Jobs):
         return self.start_import(tenant, key=made_key, upload=upload["upload"], **wanted)
 
     def _send_parts(
-        self, tenant: str, upload: str, path: Path, size: int, parts: Mapping[str, int], on_bytes: "BytesListener"
+        self, tenant: str, upload: str, path: Path, size: int, parts: "PartSizes", on_bytes: "BytesListener"
     ) -> None:
         from muster.sending import send_piece  # noqa: PLC0415  # as in `Client`
 

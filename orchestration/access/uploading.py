@@ -1,19 +1,17 @@
 """Uploads: rules, and what of an upload has arrived."""
 
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import Final
 
-from orchestration.access.pages import Record
 from orchestration.access.request_ids import upload_id
 from orchestration.catalog.uploads import Upload
 from orchestration.composition.service import Services
 from orchestration.operations.submit import upload_key
 from orchestration.platform.clock import iso, now_ms
+from orchestration.records import uploads as answers
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName
 from schemas.layout import s3_uri
-
-if TYPE_CHECKING:
-    from connectors.storage.presigned import Presigned
 
 MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
@@ -59,17 +57,19 @@ def part_sizes(size: int) -> list[int]:
     return [part_bytes(size)] * whole + ([rest] if rest else [])
 
 
-def begun(services: Services, upload: Upload) -> Record:
+def begun(services: Services, upload: Upload) -> answers.Upload:
     """An upload with what its client sends next: one PUT, or parts, which it requests."""
-    record = upload_record(services, upload, stored=False)
+    shown = shown_upload(services, upload, stored=False)
     if upload.size > ONE_PUT_BYTES:
-        return record
+        return shown
     bucket = services.settings.staging_bucket
-    request = services.presigner.put(bucket, upload.key, size=upload.size, content_type=upload.content_type)
-    return {**record, "put": {**_request(request), "expires_at": iso(now_ms() + VALID_MS)}}
+    put = services.presigner.put(bucket, upload.key, size=upload.size, content_type=upload.content_type)
+    return replace(
+        shown, put=answers.PresignedPut(url=put.url, headers=put.headers, expires_at=iso(now_ms() + VALID_MS))
+    )
 
 
-def part_requests(services: Services, upload: Upload, numbers: list[int]) -> Record:
+def part_requests(services: Services, upload: Upload, numbers: list[int]) -> list[answers.PresignedPart]:
     """A PUT for each of these parts. Raises `UserError` BAD_UPLOAD for a number that it does not have."""
     sizes = part_sizes(upload.size)
     if upload.multipart is None:
@@ -82,7 +82,7 @@ def part_requests(services: Services, upload: Upload, numbers: list[int]) -> Rec
         for n in sorted(set(numbers))
     ]
     expires_at = iso(now_ms() + VALID_MS)
-    return {"items": [{"part": n, **_request(one), "expires_at": expires_at} for n, one in signed]}
+    return [answers.PresignedPart(part=n, url=one.url, headers=one.headers, expires_at=expires_at) for n, one in signed]
 
 
 def begin_parts(services: Services, upload: Upload) -> Upload:
@@ -144,24 +144,24 @@ def remove(services: Services, upload: Upload) -> None:
     services.uploads.delete(upload.upload_id)
 
 
-def upload_record(services: Services, upload: Upload, *, stored: bool | None = None) -> Record:
-    """An upload as plain JSON data. `stored`: None looks whether its object has arrived."""
+def shown_upload(services: Services, upload: Upload, *, stored: bool | None = None) -> answers.Upload:
+    """An upload as its client sees it. `stored`: None looks whether its object has arrived."""
     if stored is None:
         stored = upload.stored or _arrived(services, upload) == upload.size
-    parts: dict[str, Any] | None = None
+    parts = None
     if upload.size > ONE_PUT_BYTES:
-        parts = {"count": len(part_sizes(upload.size)), "bytes": part_bytes(upload.size)}
-    return {
-        "upload": upload.upload_id,
-        "source": s3_uri(services.settings.staging_bucket, upload.key),
-        "name": upload.name,
-        "content_type": upload.content_type,
-        "size": upload.size,
-        "state": "stored" if stored else "unfinished",
-        "parts": parts,
-        "put": None,
-        "created_at": iso(upload.created_at_ms),
-    }
+        parts = answers.PartSizes(count=len(part_sizes(upload.size)), bytes=part_bytes(upload.size))
+    return answers.Upload(
+        upload=upload.upload_id,
+        source=s3_uri(services.settings.staging_bucket, upload.key),
+        name=upload.name,
+        content_type=upload.content_type,
+        size=upload.size,
+        state="stored" if stored else "unfinished",
+        parts=parts,
+        put=None,
+        created_at=iso(upload.created_at_ms),
+    )
 
 
 def _arrived(services: Services, upload: Upload) -> int | None:
@@ -172,7 +172,3 @@ def _arrived(services: Services, upload: Upload) -> int | None:
         if exc.code == "SOURCE_GONE":
             return None
         raise
-
-
-def _request(request: "Presigned") -> Record:
-    return {"method": request.method, "url": request.url, "headers": dict(request.headers)}

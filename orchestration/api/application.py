@@ -15,6 +15,7 @@ from starlette.routing import Match
 from orchestration.access.bodies.common import invalid_request
 from orchestration.access.guard import View
 from orchestration.access.views.segments import Segments
+from orchestration.access.views.uploads import Uploads
 from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
 from orchestration.api.door import Door
@@ -58,7 +59,7 @@ MODULES: Final = (
     kafka,
 )
 """Routes that are written by hand."""
-VIEWS: Final[Sequence[tuple[type[View], str]]] = ((Segments, "segments"),)
+VIEWS: Final[Sequence[tuple[type[View], str]]] = ((Segments, "segments"), (Uploads, "jobs"))
 """Views, each with the tag of its operations in the document."""
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from orchestration.access.bodies.common import Problem
 from orchestration.access.guard import action_of, view_of
+from orchestration.access.problems import OF_THE_LAKE
 from orchestration.access.views.tenant import TenantView
 from orchestration.api.problems import MEDIA_TYPE
 from orchestration.api.statuses import STATUS_OF_CODE
@@ -37,7 +38,6 @@ OF_CALLERS: Final = (
 OF_CALLS: Final = ("BUSY", "CALL_TIMEOUT", "CATALOG_UNAVAILABLE", "CATALOG_REFUSED")
 PUBLIC: Final = "public"
 """In place of an action: an operation that needs no token."""
-OF_THE_LAKE: Final = ("S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "LAKE_UNREADABLE")
 OF_KEYS: Final = (
     "NO_IDEMPOTENCY_KEY",
     "BAD_IDEMPOTENCY_KEY",
@@ -46,11 +46,6 @@ OF_KEYS: Final = (
 )
 """Of requests that start something: `orchestration.api.keys`."""
 OF_TAGS: Final = ("NO_ETAG", "BAD_ETAG", "STALE_ETAG")
-OF_THE_ENGINE: Final = ("ENGINE_UNAVAILABLE", "ENGINE_REFUSED")
-OF_S3: Final = ("S3_UNAVAILABLE", "S3_REFUSED")
-OF_OBJECTS: Final = (*OF_S3, "SOURCE_GONE", "ACCESS_DENIED", "NO_SUCH_BUCKET", "BAD_OBJECT_NAME")
-OF_UPLOADS: Final = (*OF_OBJECTS, "UNKNOWN_UPLOAD", "BAD_JOB_ID")
-OF_MANIFESTS: Final = ("BAD_MANIFEST", "NOT_IN_MANIFEST", "ESCAPED_EXPORT")
 OF_READERS: Final = (
     *OF_THE_LAKE,
     "LAKE_FILE_MISSING",

@@ -14,6 +14,7 @@ import pytest
 from connectors.storage.objects import ObjectStore
 from connectors.storage.presigned import PUT_S
 from muster import Access, ApiError, Client
+from muster.api_types import PresignedPut, Upload
 from orchestration.access import uploading
 from orchestration.api.application import application
 from orchestration.api.service import Service
@@ -21,7 +22,7 @@ from orchestration.composition.service import Services
 from orchestration.local.seaweedfs import s3_client
 from orchestration.platform.object_store import public_s3_access, s3_access
 from orchestration.platform.settings import Settings
-from schemas.ids import TenantName
+from schemas.ids import JobId, TenantName
 from tests.conftest import StartStack
 from tests.fakes.asgi import AsgiClient, AsgiTransport
 
@@ -50,6 +51,11 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def put_of(upload: Upload) -> PresignedPut:
+    assert upload["put"] is not None
+    return upload["put"]
+
+
 def send(
     request: Mapping[str, Any],
     content: bytes = CONTENT,
@@ -69,7 +75,7 @@ def send(
 
 def test_presigned_request_stores_the_announced_file_once(muster: Client) -> None:
     upload = muster.create_upload(TENANT, "people.csv", len(CONTENT), content_type="text/csv")
-    request = upload["put"]
+    request = put_of(upload)
     longer = CONTENT + b"eve\n"
     refused = [
         send(request, longer, but={"Content-Length": str(len(longer))}),
@@ -98,8 +104,8 @@ def test_repeated_upload_request_gets_a_fresh_url(muster: Client) -> None:
     first = muster.create_upload(TENANT, "a.csv", len(CONTENT), key="same")
     second = muster.create_upload(TENANT, "a.csv", len(CONTENT), key="same")
     assert first["upload"] == second["upload"]
-    assert send(second["put"]) == 200
-    assert send(first["put"]) == 412
+    assert send(put_of(second)) == 200
+    assert send(put_of(first)) == 412
 
 
 def test_client_sends_a_file_once_per_key(muster: Client, file: Path) -> None:
@@ -129,7 +135,7 @@ def test_parts_are_joined_when_complete(
     for _ in range(2):  # the second time nothing is left to do
         stored = own.send_file(TENANT, file, key="large-upload", on_bytes=sent.append)
         assert (stored["upload"], stored["state"], sum(sent)) == (half["upload"], "stored", len(content))
-    key = services.uploads.get(TenantName(TENANT), stored["upload"]).key
+    key = services.uploads.get(TenantName(TENANT), JobId(stored["upload"])).key
     assert services.objects.get(settings.staging_bucket, key) == content
     own.delete_upload(TENANT, stored["upload"])
     asgi.close()
@@ -167,7 +173,7 @@ def preflight(request: Mapping[str, Any], origin: str) -> tuple[int, str | None]
 
 
 def test_only_pages_of_the_service_can_upload(settings: Settings, muster: Client) -> None:
-    put = muster.create_upload(TENANT, "people.csv", len(CONTENT))["put"]
+    put = put_of(muster.create_upload(TENANT, "people.csv", len(CONTENT)))
     console = urlsplit(muster.console_url())
     for own in (settings.api_url, f"{console.scheme}://{console.netloc}"):
         assert preflight(put, own) == (200, own)

@@ -1,11 +1,13 @@
 """Uploads of a tenant."""
 
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from orchestration.access.bodies.uploads import NewUpload, WantedParts
 from orchestration.access.guard import Entry, reads, recorded
-from orchestration.access.idempotency import RequestKey, once
-from orchestration.access.pages import Record
+from orchestration.access.idempotency import RequestKey, once_as
 from orchestration.access.policy import Action
+from orchestration.access.problems import OF_OBJECTS, OF_UPLOADS
 from orchestration.access.request_ids import upload_id
 from orchestration.access.uploading import (
     UNFINISHED_BYTES,
@@ -15,35 +17,52 @@ from orchestration.access.uploading import (
     new_upload,
     part_requests,
     remove,
+    shown_upload,
     stored_upload,
-    upload_record,
 )
 from orchestration.access.views.tenant import TenantView
+from orchestration.catalog import uploads as catalog
 from orchestration.catalog.idempotency import Claim
-from orchestration.catalog.uploads import Upload
+from orchestration.records.uploads import PresignedPart, Upload
+from schemas.ids import JobId
 
 
-class UploadsView(TenantView):
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What is kept under an idempotency key: presigned requests expire."""
+
+    upload: JobId
+
+
+class Uploads(TenantView):
     """Uploads as one caller sees and makes them."""
 
-    @recorded(Action.RUN_JOBS, "uploads create")
-    def create_upload(self, entry: Entry, *, name: str, size: int, content_type: str, key: RequestKey) -> Record:
-        """Begin an upload; returns the request that sends it, or its number of parts. A repeat gets a new request.
+    @recorded(
+        Action.RUN_JOBS,
+        "uploads create",
+        "POST /uploads",
+        status=201,
+        problems=(*OF_UPLOADS, "BAD_UPLOAD", "TOO_MANY_UPLOADS"),
+    )
+    def create_upload(self, entry: Entry, body: NewUpload, *, key: RequestKey) -> Upload:
+        """Begin an upload. Its answer has the request that sends the file; a repeat has a fresh one."""
+        entry.object, entry.arguments = "uploads", {"name": body.name, "size": body.size}
 
-        Raises `UserError` BAD_UPLOAD, TOO_MANY_UPLOADS, and as `once`; `RetriableError` S3_UNAVAILABLE.
-        """
-        entry.object, entry.arguments = "uploads", {"name": name, "size": size}
-
-        def start(claim: Claim) -> Record:
+        def start(claim: Claim) -> _Made:
             wanted = new_upload(
-                claim.job_id, self._name, name=name, size=size, content_type=content_type, at_ms=claim.at_ms
+                claim.job_id,
+                self._name,
+                name=body.name,
+                size=body.size,
+                content_type=body.content_type,
+                at_ms=claim.at_ms,
             )
             begin_parts(self._services, self._services.uploads.add(wanted, most_bytes=UNFINISHED_BYTES))
-            return {"upload": claim.job_id}
+            return _Made(claim.job_id)
 
-        made = once(self._services, self._caller, self._name, key, start)
-        entry.job_id = made["upload"]
-        return begun(self._services, self._get(made["upload"]))
+        made = once_as(_Made, self._services, self._caller, self._name, key, start)
+        entry.job_id = made.upload
+        return begun(self._services, self._get(made.upload))
 
     @reads(Action.RUN_JOBS)
     def origin(self) -> str:
@@ -51,32 +70,43 @@ class UploadsView(TenantView):
         parts = urlsplit(self._services.presigner.get(self._services.settings.staging_bucket, "-", name="-").url)
         return f"{parts.scheme}://{parts.netloc}"
 
-    @reads(Action.RUN_JOBS)
-    def upload(self, id_: str) -> Record:
-        """An upload, and whether it has arrived. Raises `UserError` BAD_JOB_ID, UNKNOWN_UPLOAD."""
-        return upload_record(self._services, self._get(id_))
+    @reads(Action.RUN_JOBS, "GET /uploads/{upload}", problems=OF_OBJECTS)
+    def get_upload(self, upload: str) -> Upload:
+        """An upload, and whether the file has arrived."""
+        return shown_upload(self._services, self._get(upload))
 
-    @recorded(Action.RUN_JOBS, "uploads parts")
-    def parts(self, entry: Entry, id_: str, numbers: list[int]) -> Record:
-        """A request for each of these parts. Raises `UserError` BAD_JOB_ID, UNKNOWN_UPLOAD, BAD_UPLOAD."""
-        entry.object, entry.arguments = "uploads", {"upload": id_[:26]}
-        return part_requests(self._services, self._get(id_), numbers)
-
-    @recorded(Action.RUN_JOBS, "uploads complete")
-    def complete(self, entry: Entry, id_: str) -> Record:
-        """Check that everything has arrived, and join parts. Raises as `upload`, and `UserError` UPLOAD_UNFINISHED."""
-        entry.object, entry.arguments = "uploads", {"upload": id_[:26]}
-        complete_parts(self._services, self._get(id_))
-        return upload_record(self._services, stored_upload(self._services, self._name, id_), stored=True)
-
-    @recorded(Action.RUN_JOBS, "uploads delete")
-    def delete_upload(self, entry: Entry, id_: str) -> Record:
-        """Delete an upload and everything that has arrived of it. Raises as `upload`, and `UserError` UPLOAD_IN_USE."""
-        entry.object, entry.arguments = "uploads", {"upload": id_[:26]}
-        found = self._get(id_)
-        record = upload_record(self._services, found)
+    @recorded(Action.RUN_JOBS, "uploads delete", "DELETE /uploads/{upload}", problems=(*OF_OBJECTS, "UPLOAD_IN_USE"))
+    def delete_upload(self, entry: Entry, upload: str) -> Upload:
+        """Delete an upload, whether or not it is finished. Unfinished ones end after a day."""
+        entry.object, entry.arguments = "uploads", {"upload": upload[:26]}
+        found = self._get(upload)
+        shown = shown_upload(self._services, found)
         remove(self._services, found)
-        return record
+        return shown
 
-    def _get(self, id_: str) -> Upload:
-        return self._services.uploads.get(self._name, upload_id(id_))
+    @recorded(
+        Action.RUN_JOBS,
+        "uploads parts",
+        "POST /uploads/{upload}/parts",
+        problems=(*OF_OBJECTS, "BAD_UPLOAD"),
+        client="upload_parts",
+    )
+    def presign_parts(self, entry: Entry, upload: str, body: WantedParts) -> list[PresignedPart]:
+        """Requests that send parts of a file above 5 GiB. A part may be sent again until the upload is complete."""
+        entry.object, entry.arguments = "uploads", {"upload": upload[:26]}
+        return part_requests(self._services, self._get(upload), body.parts)
+
+    @recorded(
+        Action.RUN_JOBS,
+        "uploads complete",
+        "PUT /uploads/{upload}/completion",
+        problems=(*OF_OBJECTS, "UPLOAD_UNFINISHED"),
+    )
+    def complete_upload(self, entry: Entry, upload: str) -> Upload:
+        """Check that the whole file has arrived, and join its parts. No effect on a complete one."""
+        entry.object, entry.arguments = "uploads", {"upload": upload[:26]}
+        complete_parts(self._services, self._get(upload))
+        return shown_upload(self._services, stored_upload(self._services, self._name, upload), stored=True)
+
+    def _get(self, upload: str) -> catalog.Upload:
+        return self._services.uploads.get(self._name, upload_id(upload))

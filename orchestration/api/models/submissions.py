@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import AT, GRAPHIC, JOB, Example, Id, ResourceName, Shape
+from orchestration.access.bodies.common import GRAPHIC, JOB, Example, Id, ResourceName, Shape
 from orchestration.api.models.jobs import ExportJob, ImportJob
 from schemas.columns import ColumnType, ImportKind, ImportMode
 from schemas.import_formats import ImportFormat
@@ -236,83 +236,3 @@ class ExportFiles(Shape):
             }
         ],
     }
-
-
-class NewUpload(Shape):
-    """A file to send: its exact size in bytes, and its name, whose extension names its format."""
-
-    name: Annotated[str, Field(min_length=1, max_length=255, pattern=GRAPHIC)]
-    size: Annotated[int, Field(ge=1, le=5 * 2**40)]
-    content_type: Annotated[str, Field(max_length=255, pattern=r"^[A-Za-z0-9.+_-]+/[A-Za-z0-9.+_-]+$")] = (
-        "application/octet-stream"
-    )
-    example: ClassVar[Example] = {"name": "people.csv", "size": 1024, "content_type": "text/csv"}
-
-
-class PresignedPut(Shape):
-    """A request that stores the file, once. Send `headers` as they are; it needs no token."""
-
-    method: Literal["PUT"]
-    url: str
-    headers: dict[str, str]
-    expires_at: str
-
-
-class PartSizes(Shape):
-    """Parts of a file above 5 GiB: all have `bytes` but the last, which has the rest."""
-
-    count: int
-    bytes: int
-
-
-class Upload(Shape):
-    """A file that a client sends. `put`: of a new upload up to 5 GiB; larger ones are sent in `parts`.
-
-    `source`: its address, for a check before its import.
-    """
-
-    upload: Id
-    source: str
-    name: str
-    content_type: str
-    size: int
-    state: Literal["unfinished", "stored"]
-    parts: PartSizes | None
-    put: PresignedPut | None
-    created_at: str
-    example: ClassVar[Example] = {
-        "upload": JOB,
-        "source": "s3://staging/uploads/acme/upload/x/people.csv",
-        "name": "people.csv",
-        "content_type": "text/csv",
-        "size": 1024,
-        "state": "unfinished",
-        "parts": None,
-        "put": {
-            "method": "PUT",
-            "url": "https://s3.example/staging/uploads/acme/upload/x/people.csv?X-Amz-Signature=...",
-            "headers": {"Content-Length": "1024", "Content-Type": "text/csv", "If-None-Match": "*"},
-            "expires_at": AT,
-        },
-        "created_at": AT,
-    }
-
-
-class WantedParts(Shape):
-    """Numbers of parts, from 1."""
-
-    parts: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=1, max_length=100)]
-    example: ClassVar[Example] = {"parts": [1, 2, 3]}
-
-
-class PresignedPart(PresignedPut):
-    """A request that stores one part."""
-
-    part: int
-
-
-class PresignedParts(Shape):
-    """Requests for parts, by number."""
-
-    items: list[PresignedPart]
-    example: ClassVar[Example] = {"items": [{**Upload.example["put"], "part": 1}]}

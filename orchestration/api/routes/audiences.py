@@ -7,13 +7,14 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestration.access.problems import OF_THE_LAKE
 from orchestration.access.revisions import AUDIENCE, revision_of
 from orchestration.access.views.audience_changes import AudienceChangesView, WantedRecipients
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.api.answers import json_answer
 from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.models import audiences as models
-from orchestration.api.operation import OF_TAGS, OF_THE_LAKE, operation
+from orchestration.api.operation import OF_TAGS, operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
 from orchestration.api.service import in_tenant
 

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestration.access.problems import OF_OBJECTS
 from orchestration.access.views.jobs import JobsView
 from orchestration.api.answers import json_answer
 from orchestration.api.models import jobs as models
-from orchestration.api.operation import OF_OBJECTS, OF_READERS, operation
+from orchestration.api.operation import OF_READERS, operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, Named, page_answer, page_record, start
 from orchestration.api.service import asked_in_tenant, in_tenant
 from schemas.job_kinds import JobKind

@@ -6,12 +6,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestration.access.problems import OF_THE_LAKE
 from orchestration.access.views.lake_changes import LakeChangesView
 from orchestration.api.answers import operation_answer
 from orchestration.api.etags import IfMatch, seen_revision
 from orchestration.api.keys import IdempotencyKey, key_of
 from orchestration.api.models import operations as models
-from orchestration.api.operation import OF_KEYS, OF_TAGS, OF_THE_LAKE, operation
+from orchestration.api.operation import OF_KEYS, OF_TAGS, operation
 from orchestration.api.service import in_tenant
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["audiences"])

@@ -5,10 +5,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.access.pages import Record
+from orchestration.access.problems import OF_MANIFESTS, OF_UPLOADS
 from orchestration.access.views.operations import OperationsView
 from orchestration.api.answers import json_answer, operation_answer
 from orchestration.api.models import operations as models
-from orchestration.api.operation import OF_MANIFESTS, OF_UPLOADS, operation
+from orchestration.api.operation import operation
 from orchestration.api.service import in_tenant
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["operations"])

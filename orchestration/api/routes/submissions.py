@@ -1,4 +1,4 @@
-"""Starts imports and exports, cancels and retries jobs; uploads."""
+"""Starts imports and exports, cancels and retries jobs."""
 
 from typing import Final
 
@@ -6,12 +6,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestration.access.problems import OF_MANIFESTS, OF_OBJECTS, OF_THE_ENGINE, OF_UPLOADS
 from orchestration.access.views.submissions import SubmissionsView
-from orchestration.access.views.uploads import UploadsView
 from orchestration.api.answers import json_answer
 from orchestration.api.keys import IdempotencyKey, key_of
 from orchestration.api.models import submissions as models
-from orchestration.api.operation import OF_KEYS, OF_MANIFESTS, OF_OBJECTS, OF_THE_ENGINE, OF_UPLOADS, operation
+from orchestration.api.operation import OF_KEYS, operation
 from orchestration.api.service import in_tenant
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["jobs"])
@@ -126,61 +126,3 @@ async def retry_job(
         lambda view: view.retry(job, force=force, with_audience_settings=present, allow_shrink=shrink, key=key),
     )
     return json_answer(record, 202)
-
-
-@router.post(
-    "/uploads",
-    **operation(
-        UploadsView.create_upload,
-        models.Upload,
-        *OF_KEYS,
-        *OF_UPLOADS,
-        "BAD_BODY",
-        "BAD_UPLOAD",
-        "TOO_MANY_UPLOADS",
-        status=201,
-    ),
-)
-async def create_upload(
-    request: Request, tenant: str, body: models.NewUpload, idempotency_key: IdempotencyKey = None
-) -> Response:
-    """Begin an upload. Its answer has the request that sends the file; a repeat has a fresh one."""
-    key = key_of(request, idempotency_key, body)
-    record = await in_tenant(
-        request,
-        UploadsView,
-        tenant,
-        lambda view: view.create_upload(name=body.name, size=body.size, content_type=body.content_type, key=key),
-    )
-    return json_answer(record, 201)
-
-
-@router.get("/uploads/{upload}", **operation(UploadsView.upload, models.Upload, *OF_UPLOADS))
-async def get_upload(request: Request, tenant: str, upload: str) -> Response:
-    """An upload, and whether the file has arrived."""
-    return json_answer(await in_tenant(request, UploadsView, tenant, lambda view: view.upload(upload)))
-
-
-@router.delete("/uploads/{upload}", **operation(UploadsView.delete_upload, models.Upload, *OF_UPLOADS, "UPLOAD_IN_USE"))
-async def delete_upload(request: Request, tenant: str, upload: str) -> Response:
-    """Delete an upload, whether or not it is finished. Unfinished ones end after a day."""
-    return json_answer(await in_tenant(request, UploadsView, tenant, lambda view: view.delete_upload(upload)))
-
-
-@router.post(
-    "/uploads/{upload}/parts",
-    **operation(UploadsView.parts, models.PresignedParts, *OF_UPLOADS, "BAD_UPLOAD", "BAD_BODY"),
-)
-async def presign_parts(request: Request, tenant: str, upload: str, body: models.WantedParts) -> Response:
-    """Requests that send parts of a file above 5 GiB. A part may be sent again until the upload is complete."""
-    numbers = list(body.parts)
-    return json_answer(await in_tenant(request, UploadsView, tenant, lambda view: view.parts(upload, numbers)))
-
-
-@router.put(
-    "/uploads/{upload}/completion",
-    **operation(UploadsView.complete, models.Upload, *OF_UPLOADS, "UPLOAD_UNFINISHED"),
-)
-async def complete_upload(request: Request, tenant: str, upload: str) -> Response:
-    """Check that the whole file has arrived, and join its parts. No effect on a complete one."""
-    return json_answer(await in_tenant(request, UploadsView, tenant, lambda view: view.complete(upload)))

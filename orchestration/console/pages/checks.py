@@ -13,7 +13,7 @@ from orchestration.access.policy import Action
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.operations import OperationsView
-from orchestration.access.views.uploads import UploadsView
+from orchestration.access.views.uploads import Uploads
 from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import Fault, RejectCount, fault_of, rejects_of
 from orchestration.console.forms import form_of, fresh_key
@@ -96,7 +96,7 @@ async def check(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
-        source = desk.view(UploadsView).upload(upload)["source"]
+        source = desk.view(Uploads).get_upload(upload).source
         begun = desk.view(OperationsView).inspect(source, kind="audience", format_=None)
         return _part(desk, frame, upload, begun, given)
 
@@ -110,7 +110,7 @@ async def try_it(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
-        source = desk.view(UploadsView).upload(upload)["source"]
+        source = desk.view(Uploads).get_upload(upload).source
         begun = desk.view(OperationsView).try_import(source, target=form.get("audience", ""), spec=wanted.changes())
         return _part(desk, frame, upload, begun, {})
 

@@ -14,7 +14,7 @@ from orchestration.access.policy import Action
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.submissions import SubmissionsView
-from orchestration.access.views.uploads import UploadsView
+from orchestration.access.views.uploads import Uploads
 from orchestration.api.models.submissions import NewImport
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, key_of
@@ -64,7 +64,7 @@ async def choose(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "upload")
-        uploads = desk.view(UploadsView)
+        uploads = desk.view(Uploads)
         job = desk.view(JobsView).job(like) if like else None
         found = desk.view(AudiencesView).audiences(limit=AUDIENCES).items if desk.may(Action.READ) else []
         page = UploadPage(
@@ -87,12 +87,12 @@ async def show_upload(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "upload")
-        found = desk.view(UploadsView).upload(request.path_params["upload"])
+        found = desk.view(Uploads).get_upload(request.path_params["upload"])
         page = CheckPage(
-            name=found["name"],
-            size=found["size"],
+            name=found.name,
+            size=found.size,
             audience=given["audience"],
-            check_path=in_tenant(desk.tenant, "uploads", found["upload"], "check", **given),
+            check_path=in_tenant(desk.tenant, "uploads", found.upload, "check", **given),
         )
         return shown("check.html", frame, page)
 

@@ -1,0 +1,16 @@
+"""Codes of problems that several operations share."""
+
+from typing import Final
+
+OF_THE_LAKE: Final = ("S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "LAKE_UNREADABLE")
+OF_THE_ENGINE: Final = ("ENGINE_UNAVAILABLE", "ENGINE_REFUSED")
+OF_OBJECTS: Final = (
+    "S3_UNAVAILABLE",
+    "S3_REFUSED",
+    "SOURCE_GONE",
+    "ACCESS_DENIED",
+    "NO_SUCH_BUCKET",
+    "BAD_OBJECT_NAME",
+)
+OF_UPLOADS: Final = (*OF_OBJECTS, "UNKNOWN_UPLOAD", "BAD_JOB_ID")
+OF_MANIFESTS: Final = ("BAD_MANIFEST", "NOT_IN_MANIFEST", "ESCAPED_EXPORT")
