@@ -19,7 +19,7 @@ from schemas.errors import MusterError
 from schemas.metrics import Sample
 from streams.counters import Counters
 
-_log = logging.getLogger("orchestration.entrypoints.control_plane")
+_log = logging.getLogger("orchestration.control")
 
 
 def main() -> int:
