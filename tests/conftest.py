@@ -118,6 +118,12 @@ def _statements_compiled_once() -> Iterator[None]:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """Kafka's clients and Faust run on asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture
 def start_stack(tmp_path: Path) -> Iterator[StartStack]:
     """`start_stack(parts=("kafka", "s3"), name="a", **settings)` starts a stack in its own home."""
     with stacks(tmp_path) as start:

@@ -89,11 +89,6 @@ class Broker:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(tmp_path: Path) -> faust.App:
     app = faust.App("guarded", broker="kafka://127.0.0.1:1", datadir=tmp_path, store="memory://")
     app.finalize()
@@ -117,6 +112,24 @@ def consumer_of(app: faust.App, broker: Broker) -> tuple[SafeConsumer, Owner]:
 
     app.producer.flush = flushed  # type: ignore[method-assign]
     return consumer, owner
+
+
+async def started(consumer: SafeConsumer, coordinator: object, fetcher: object = FETCHER) -> GuardedThread:
+    """A thread whose consumer in aiokafka has these parts."""
+
+    async def start() -> None:
+        """It is in its group."""
+
+    thread = GuardedThread(consumer, loop=asyncio.get_running_loop())
+    parts = SimpleNamespace(_fetcher=fetcher, _coordinator=coordinator, start=start)
+    thread._create_consumer = lambda **_: parts  # type: ignore[method-assign]
+    await thread.on_start()
+    return thread
+
+
+def coordinated_by(task: asyncio.Future[None]) -> SimpleNamespace:
+    """A coordinator that does nothing but run this task."""
+    return SimpleNamespace(_coordination_task=task, _push_error_to_user=lambda _: None)
 
 
 def message(offset: int, tp: TP = T0) -> ConsumerMessage:
@@ -154,18 +167,7 @@ async def test_guard_6_worker_outside_its_group_ends(app: faust.App, cause: Exce
         await fails.wait()
         raise cause
 
-    class Started:
-        _fetcher = FETCHER
-        _coordinator = SimpleNamespace(
-            _coordination_task=asyncio.ensure_future(coordinate()), _push_error_to_user=lambda _: None
-        )
-
-        async def start(self) -> None:
-            """It is in its group."""
-
-    thread = GuardedThread(consumer, loop=asyncio.get_running_loop())
-    thread._create_consumer = lambda **_: Started()  # type: ignore[method-assign]
-    await thread.on_start()
+    thread = await started(consumer, coordinated_by(asyncio.ensure_future(coordinate())))
     assert owner.notices == []
     fails.set()
     for _ in range(10):  # one round each for the task, its callback, and the loop of the app
@@ -186,16 +188,7 @@ async def test_guard_6_worker_refused_by_its_group_ends(app: faust.App) -> None:
     subscription.register_fetch_waiters(set())
     coordinator = GroupCoordinator(client, subscription, group_id="muster-segments")
 
-    class Started:
-        _fetcher = FETCHER
-        _coordinator = coordinator
-
-        async def start(self) -> None:
-            """It has no partitions yet."""
-
-    thread = GuardedThread(consumer, loop=asyncio.get_running_loop())
-    thread._create_consumer = lambda **_: Started()  # type: ignore[method-assign]
-    await thread.on_start()
+    thread = await started(consumer, coordinator)
     subscription.subscribe({T0.topic})
     for _ in range(50):
         await asyncio.sleep(0)
@@ -225,18 +218,7 @@ async def test_fetch_returns_early_while_some_partitions_have_records(
     client.cluster.leader_for_partition = lambda _: 0
     fetcher = Fetcher(client, subscription, fetch_max_wait_ms=1500)
 
-    class Started:
-        _fetcher = fetcher
-        _coordinator = SimpleNamespace(
-            _coordination_task=asyncio.get_running_loop().create_future(), _push_error_to_user=lambda _: None
-        )
-
-        async def start(self) -> None:
-            """It has its partitions."""
-
-    thread = GuardedThread(consumer, loop=asyncio.get_running_loop())
-    thread._create_consumer = lambda **_: Started()  # type: ignore[method-assign]
-    await thread.on_start()
+    thread = await started(consumer, coordinated_by(asyncio.get_running_loop().create_future()), fetcher)
     await asyncio.sleep(0)  # it forgets what it holds when it begins
     fetcher._records.update({tp: SimpleNamespace(calculate_backoff=lambda: 0) for tp in waiting})
     subscription.assign_from_user({T0, T1})

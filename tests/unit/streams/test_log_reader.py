@@ -11,11 +11,6 @@ pytestmark = pytest.mark.anyio
 TP = TopicPartition(MEMBERSHIP_CHANGES, 3)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Consumer:
     """Notes the calls of a reader; each fetch returns the next of `fetches`."""
 

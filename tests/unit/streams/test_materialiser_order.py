@@ -36,11 +36,6 @@ GENERATION = 3
 HOUR_S = 3600.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Harness:
     """A materialiser that owns one partition, on an in-memory object store."""
 

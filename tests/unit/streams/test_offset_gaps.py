@@ -15,11 +15,6 @@ from streams.segments.offset_gaps import OffsetGaps
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Log:
     """A log with records at some offsets, ending at `end`; records below `begins` have expired by the first read."""
 

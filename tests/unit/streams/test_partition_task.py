@@ -61,11 +61,6 @@ STORE = S3Access(endpoint="http://127.0.0.1:1", region="us-east-1", access_key="
 NO_HISTORY: Any = None
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def purchase(user: str, ago_s: int = 0) -> EventRecord:
     return EventRecord(user_id=user, event="purchase", occurred_at_us=NOW_US - ago_s * 1_000_000, tenant=SHOP)
 

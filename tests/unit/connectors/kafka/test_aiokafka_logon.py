@@ -28,11 +28,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def credentials(tmp_path: Path) -> Path:
     path = tmp_path / "kafka.json"
     path.write_text('{"username": "muster", "password": "hush-hush"}')

@@ -6,14 +6,8 @@ import pytest
 
 from orchestration.platform.settings import Secret, Settings
 from schemas.ids import new_job_id
-from tests.fakes.catalog import migrated, without_fsync
+from tests.fakes.catalog import migrated
 from tests.fakes.tenants import AT_MS, World, make_world
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _no_fsync() -> Iterator[None]:
-    with without_fsync():
-        yield
 
 
 @pytest.fixture(autouse=True)

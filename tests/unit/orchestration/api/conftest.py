@@ -7,14 +7,7 @@ from orchestration.api.calls import Calls
 from orchestration.api.service import Service
 from orchestration.platform.budget import Budget
 from tests.fakes.asgi import AsgiClient
-from tests.fakes.catalog import without_fsync
 from tests.fakes.tenants import World, make_world
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _no_fsync() -> Iterator[None]:
-    with without_fsync():
-        yield
 
 
 @pytest.fixture(scope="package")

@@ -13,11 +13,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def release() -> Iterator[threading.Event]:
     """What threads wait for; set in the end, so that a failure leaves none."""
     event = threading.Event()

@@ -7,7 +7,7 @@ from orchestration.console.application import application
 from orchestration.platform.budget import Budget
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import World
-from tests.unit.orchestration.api.conftest import _no_fsync, _shared_world, world  # noqa: F401  # fixtures
+from tests.unit.orchestration.api.conftest import _shared_world, world  # noqa: F401  # fixtures
 
 
 @pytest.fixture
