@@ -11,7 +11,7 @@ from orchestration.catalog.activations import ActivationStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
-from orchestration.catalog.segment_records import NewRule, Segment
+from orchestration.catalog.segment_records import Segment
 from orchestration.catalog.segments import SegmentStore
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Partition, TenantName, Version
@@ -28,6 +28,7 @@ from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     new_job,
     url,
 )
+from tests.fakes.rules import new_rule
 
 BUYERS, LOYAL = AudienceName("buyers"), AudienceName("loyal")
 
@@ -42,13 +43,9 @@ def outbox(database: Database) -> ActivationStore:  # noqa: F811
     return ActivationStore(database)
 
 
-def rule(text: str) -> NewRule:
-    return NewRule(text=text, timezone=None, rule=parse_rule(text))
-
-
 def create(store: SegmentStore, name: str = BUYERS, text: str = "ever(purchase)", number: int = 1) -> Segment:
     return store.create(
-        ACME, AudienceName(name), rule(text), new_id=job_number(number), author="ann", now_ms=10 * number
+        ACME, AudienceName(name), new_rule(text), new_id=job_number(number), author="ann", now_ms=10 * number
     )
 
 
@@ -77,9 +74,9 @@ def test_segment_round_trips_with_its_rule(store: SegmentStore) -> None:
 
 def test_edited_rule_is_a_new_version(store: SegmentStore) -> None:
     first = create(store)
-    edited, changed = store.edit(ACME, BUYERS, rule("never(purchase)"), author="bob", now_ms=20)
+    edited, changed = store.edit(ACME, BUYERS, new_rule("never(purchase)"), author="bob", now_ms=20)
     assert (edited, changed) == (replace(first, rule_version=2, updated_at_ms=20), True)
-    assert store.edit(ACME, BUYERS, rule("(never(purchase))"), author="bob", now_ms=30) == (edited, False)
+    assert store.edit(ACME, BUYERS, new_rule("(never(purchase))"), author="bob", now_ms=30) == (edited, False)
     assert [(v.version, v.text, v.author) for v in store.versions(first.segment_id)] == [
         (1, "ever(purchase)", "ann"),
         (2, "never(purchase)", "bob"),
@@ -158,7 +155,7 @@ def test_rule_references_exist_and_are_acyclic(store: SegmentStore, audiences: A
     create(store, text="in audience vip")
     create(store, LOYAL, "in segment buyers", 2)
     with pytest.raises(UserError, match=r"SEGMENT_CYCLE.*buyers -> loyal -> buyers"):
-        store.edit(ACME, BUYERS, rule("in segment loyal"), author="ann", now_ms=30)
+        store.edit(ACME, BUYERS, new_rule("in segment loyal"), author="ann", now_ms=30)
     with pytest.raises(UserError, match=r"SEGMENT_CYCLE.*own -> own"):
         create(store, "own", "in segment own", 3)
     assert [s.segment.name for s in store.overviews(ACME)] == ["buyers", "loyal"]
@@ -218,7 +215,7 @@ def test_paused_segment_cannot_be_edited(store: SegmentStore) -> None:
     create(store)
     store.pause(ACME, BUYERS, now_ms=20)
     with pytest.raises(UserError, match="SEGMENT_PAUSED"):
-        store.edit(ACME, BUYERS, rule("never(purchase)"), author="ann", now_ms=30)
+        store.edit(ACME, BUYERS, new_rule("never(purchase)"), author="ann", now_ms=30)
 
 
 def test_segments_of_a_tenant_are_limited(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,13 @@ def migrated(url: Secret) -> None:
     file.write_bytes(_migrated_file())
 
 
+def catalog_in(folder: Path) -> Secret:
+    """The address of a migrated, empty catalog in a folder."""
+    url = Secret(f"sqlite:///{folder / 'catalog.db'}")
+    migrated(url)
+    return url
+
+
 @cache
 def _migrated_file() -> bytes:
     folder = Path(tempfile.mkdtemp(prefix="muster-migrated-"))

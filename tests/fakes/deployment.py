@@ -15,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_rows
 from orchestration.catalog.records import Job
@@ -36,7 +35,7 @@ from segmentation.admission import LaneLimit
 from segmentation.jobs import FINAL
 from tests.fakes.archive import InMemoryArchive
 from tests.fakes.catalog import migrated
-from tests.fakes.import_log import GivenRows, InMemoryTopicLog, StepWorkers
+from tests.fakes.import_log import GivenRows, InMemoryTopicLog, NoRejects, StepWorkers
 from tests.fakes.objects import InMemoryObjects
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.fakes.workflow import InMemoryWorkflow
@@ -60,14 +59,6 @@ def row_batch(schema: RowSchema, *users: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pa.array(range(len(users)), pa.int64()), pa.array(users, pa.string()), *unknown], schema=arrow
     )
-
-
-class NoRejects:
-    def write(self, rejects: RejectBatch) -> None:
-        pass
-
-    def finish(self) -> str | None:
-        return None
 
 
 class Deployment:

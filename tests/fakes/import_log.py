@@ -161,6 +161,16 @@ class GivenSummary:
     decoded_bytes: int = 100
 
 
+class NoRejects:
+    """Drops rejects."""
+
+    def write(self, rejects: RejectBatch) -> None:
+        pass
+
+    def finish(self) -> str | None:
+        return None
+
+
 class GivenRows:
     """`ParsedRows` from given items; `fault` is raised after the last one."""
 

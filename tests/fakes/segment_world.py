@@ -27,6 +27,7 @@ from schemas.segment_messages import ArchiveWritten, MembershipChanges
 from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, EVENTS, MEMBERSHIP_CHANGES, PROFILES
 from segmentation.archived import ArchivedLog
 from segmentation.archiving import Verdict, verdict
+from segmentation.evaluation.batches import Changes
 from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from segmentation.partitions.change_log import ChangeLog, emission_of
 from segmentation.partitions.tenant import PartitionHistory
@@ -48,6 +49,13 @@ _SCHEMAS = {EVENTS: EVENT_ROWS, PROFILES: PROFILE_ROWS}
 
 class DiedError(Exception):
     """The process of a partition task died part way."""
+
+
+def follow(members: set[str], changes: Changes) -> None:
+    """Let users enter and leave. Fails if a change is emitted twice."""
+    for user, entered in zip(changes.user_ids.to_pylist(), changes.entered.tolist(), strict=True):
+        assert (user in members) != entered, f"{user} was emitted twice"
+        (members.add if entered else members.remove)(user)
 
 
 class World:
@@ -114,10 +122,7 @@ class World:
                 continue
             assert isinstance(message, MembershipChanges)
             changes = emission_of(message).changes
-            members = inside.setdefault(message.segment, set())
-            for user, entered in zip(changes.user_ids.to_pylist(), changes.entered.tolist(), strict=True):
-                assert (user in members) != entered, f"{user} was emitted twice"
-                (members.add if entered else members.remove)(user)
+            follow(inside.setdefault(message.segment, set()), changes)
         return {segment: members for segment, members in inside.items() if members}
 
     # --- the archive

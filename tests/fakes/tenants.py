@@ -22,7 +22,6 @@ from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import JobError, NewExport, NewJob, Retention
 from orchestration.catalog.samples import GroupState, TopicSample
 from orchestration.catalog.schedules import Schedule
-from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.segments import SegmentStore
 from orchestration.catalog.uploads import Upload
 from orchestration.composition.service import Services
@@ -35,11 +34,11 @@ from schemas.import_spec import ImportSpec
 from schemas.layout import audience_prefix, rejects_key, s3_uri
 from schemas.manifest import ExportFormat, Manifest, ManifestFile
 from schemas.topics import IMPORTS, WORKER_GROUP
-from segmentation.rules.parser import parse_rule
 from segmentation.versions import VersionInfo
 from tests.fakes.catalog import Restorable, migrated, without_fsync
 from tests.fakes.objects import InMemoryObjects
 from tests.fakes.readers import FakeReaders, FakeSql
+from tests.fakes.rules import new_rule
 from tests.fakes.workflow import InMemoryWorkflow
 
 ACME, BETA = TenantName("acme"), TenantName("beta")
@@ -299,7 +298,7 @@ def _fill_named(services: Services, tenant: TenantName, suffix: str, number: int
     SegmentStore(services.database).create(
         tenant,
         AudienceName(BUYERS + suffix),
-        NewRule(text=text, timezone=None, rule=parse_rule(text)),
+        new_rule(text),
         new_id=id_of(tenant, number + 1),
         author=mark,
         now_ms=AT_MS,

@@ -1,5 +1,5 @@
+from tests.unit.conftest import _no_fsync  # noqa: F401  # the fixture
 from tests.unit.orchestration.api.conftest import (  # noqa: F401  # fixtures
-    _no_fsync,
     _shared_world,
     client,
     service,

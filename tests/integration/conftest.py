@@ -22,3 +22,11 @@ def kept_readers() -> Iterator[None]:
     """Reuse a few consumers for the many questions that tests ask Kafka."""
     with readers_are_kept():
         yield
+
+
+@pytest.fixture
+def stopped(all_workers: Workers) -> Workers:
+    """The workers of the file, none of which runs."""
+    if all_workers.runs("a"):
+        assert all_workers.stop("a") == 0
+    return all_workers

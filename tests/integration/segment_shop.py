@@ -20,7 +20,6 @@ from connectors.kafka.clients import admin_client
 from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics
-from orchestration.catalog.segment_records import NewRule
 from orchestration.composition import control_plane
 from orchestration.composition.context import Context
 from orchestration.platform.clock import fresh_id, now_ms
@@ -28,8 +27,8 @@ from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import AudienceName, TenantName
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, TOPICS
-from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
+from tests.fakes.rules import new_rule
 from tests.integration.workers import ROOT
 from tests.waiting import until
 
@@ -131,10 +130,6 @@ class Shop:
         [of] = [of for of in self.context.segments.overviews(self.tenant) if of.segment.name == segment]
         parts = of.partitions.values()
         return len(parts) == self.context.settings.partitions and all(part.paused for part in parts)
-
-
-def new_rule(text: str) -> NewRule:
-    return NewRule(text=text, timezone=None, rule=parse_rule(text))
 
 
 def assert_followed(shop: Shop, expected: Members) -> None:

@@ -31,7 +31,7 @@ from schemas.layout import audience_prefix, split_s3_uri, staging_prefix
 from schemas.messages import PartitionMaterialised
 from schemas.records import as_record
 from schemas.topics import EVENTS
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 from tests.integration.lake.archiving import Bucket, event
 from tests.integration.lake.support import BUCKET, Parts, object_server, users
 
@@ -150,8 +150,7 @@ class Deployment:
 
 @pytest.fixture
 def deployment(s3: S3Access, tmp_path: Path) -> Iterator[Deployment]:
-    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrated(url)
+    url = catalog_in(tmp_path)
     settings = Settings(
         home=tmp_path,
         catalog_url=url,

@@ -21,7 +21,6 @@ from orchestration.answers.confining import SLACK_BYTES
 from orchestration.catalog.operations import OperationStore
 from orchestration.catalog.records import NewJob
 from orchestration.catalog.references import ref_of
-from orchestration.catalog.segment_records import NewRule
 from orchestration.composition.context import Context
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
@@ -39,8 +38,8 @@ from schemas.layout import rejects_key
 from schemas.messages import DeadLetter
 from schemas.partitioning import partition_of
 from schemas.topics import DEAD_LETTERS, EVENTS, IMPORTS, PROFILES
-from segmentation.rules.parser import parse_rule
 from tests.conftest import StartStack
+from tests.fakes.rules import new_rule
 from tests.faults.waiting import until
 from tests.integration.lake.archiving import Bucket, change, event, values
 from tests.integration.lake.support import Parts, new_id, request
@@ -98,7 +97,7 @@ class Shop:
         self.context.segments.create(
             ACME,
             AudienceName("buyers"),
-            NewRule(text=rule, timezone=None, rule=parse_rule(rule)),
+            new_rule(rule),
             new_id=fresh_id(),
             author="ann",
             now_ms=now_ms(),

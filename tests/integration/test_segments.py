@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
 from orchestration.composition import administration
 from orchestration.composition.context import Context
@@ -27,8 +26,8 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName
 from schemas.messages import DeadLetter
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, SEGMENT_WORKER_GROUP
-from segmentation.rules.parser import parse_rule
 from tests.conftest import StartStack
+from tests.fakes.rules import new_rule
 from tests.integration.hostile_records import MB, Sender, wide_rows
 from tests.integration.misplaced_records import USERS as PLACED
 from tests.integration.misplaced_records import PlacingShop, results
@@ -70,14 +69,6 @@ def all_workers(settings: Settings, tmp_path_factory: pytest.TempPathFactory) ->
     running = Workers(settings, tmp_path_factory.mktemp("workers"), "tests.integration.quick_segment_worker")
     yield running
     running.close()
-
-
-@pytest.fixture
-def stopped(all_workers: Workers) -> Workers:
-    """No worker runs."""
-    if all_workers.runs("a"):
-        assert all_workers.stop("a") == 0
-    return all_workers
 
 
 @pytest.fixture
@@ -165,7 +156,7 @@ def test_malicious_records_become_dead_letters_among_good_ones(settings: Setting
     context, tenant = Context(settings), TenantName(f"t{fresh_id()}")
     earlier, restarts = len(dead_letters(settings)), workers.restarts
     context.audiences.add_tenant(tenant, now_ms())
-    rule = NewRule(text="ever(order)", timezone=None, rule=parse_rule("ever(order)"))
+    rule = new_rule("ever(order)")
     context.segments.create(tenant, AudienceName("buyers"), rule, new_id=fresh_id(), author="ann", now_ms=now_ms())
     sender = Sender(settings, tenant)
     good = iter(sender.users)

@@ -29,7 +29,7 @@ from segmentation.rules.references import evaluation_order
 from segmentation.rules.sql import Relations, members_sql
 from tests.clicks import LOGS, click_log
 from tests.examples import examples
-from tests.fakes.segment_world import World
+from tests.fakes.segment_world import World, follow
 
 INSTANTS = examples(32).max_examples
 SHOP = TenantName("default")
@@ -132,10 +132,7 @@ class Stream:
 
     def _follow(self, emitted: list[Emission]) -> None:
         for one in emitted:
-            inside = self.emitted[one.changes.segment]
-            for user, entered in zip(one.changes.user_ids.to_pylist(), one.changes.entered.tolist(), strict=True):
-                assert (user in inside) != entered, "emitted twice"
-                (inside.add if entered else inside.remove)(user)
+            follow(self.emitted[one.changes.segment], one.changes)
 
 
 class Batch:

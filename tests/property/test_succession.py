@@ -15,6 +15,7 @@ from segmentation.evaluation.succession import Succession
 from segmentation.rules.nodes import Rule
 from segmentation.rules.references import cycle
 from tests.examples import examples
+from tests.fakes.segment_world import follow
 from tests.property.rule_cases import NAMES, NEAR, rules
 from tests.property.test_evaluator import (
     COUNT_RULES,
@@ -100,10 +101,7 @@ def test_new_rules_match_rules_present_from_the_start(
             history.take(what)
             past.append(what)
         for change in changes:
-            inside = emitted.setdefault(change.segment, set())
-            for user, entered in zip(change.user_ids.to_pylist(), change.entered.tolist(), strict=True):
-                assert (user in inside) != entered, "emitted twice"
-                (inside.add if entered else inside.remove)(user)
+            follow(emitted.setdefault(change.segment, set()), change)
         expected = history.answer(of, at)
         assert {name: set(evaluator.members(name).to_pylist()) for name in of} == expected
         assert {name: inside for name, inside in emitted.items() if inside} == {n: e for n, e in expected.items() if e}

@@ -9,9 +9,12 @@ from connectors.lake.archive import ActivityArchive
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
 from orchestration.composition.context import Context
+from orchestration.entrypoints import export_handlers
 from orchestration.platform.settings import Secret, Settings
-from tests.fakes.catalog import without_fsync
+from tests.fakes.catalog import catalog_in, without_fsync
+from tests.fakes.workflow import InMemoryWorkflow
 from tests.integration.lake.archiving import Bucket
+from tests.integration.lake.export_steps import Exports
 from tests.integration.lake.support import BUCKET, limits, object_server
 
 
@@ -74,3 +77,23 @@ def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Contex
     )
     yield context
     context.archive.close()
+
+
+@pytest.fixture
+def exports(s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exports]:
+    """Exports step by step, in a catalog of their own."""
+    url = catalog_in(tmp_path)
+    settings = Settings(
+        home=tmp_path,
+        catalog_url=url,
+        s3_endpoint=s3.endpoint,
+        s3_access_key=s3.access_key,
+        s3_secret_key=Secret(s3.secret_key),
+        lake_bucket=BUCKET,
+        duckdb_memory_bytes=256 * 2**20,
+    )
+    context, workflow = Context(settings), InMemoryWorkflow()
+    vars(context)["workflow"] = workflow
+    monkeypatch.setattr(export_handlers, "process_context", lambda: context)
+    yield Exports(context, workflow)
+    context.database.close()

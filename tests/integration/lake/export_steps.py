@@ -4,14 +4,9 @@
 """
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from connectors.storage.access import S3Access
 from connectors.storage.listing import list_objects
 from orchestration.catalog.records import Audience, Export
 from orchestration.catalog.references import ref_of
@@ -20,14 +15,12 @@ from orchestration.entrypoints import export_handlers
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations.audiences import expire
 from orchestration.platform.clock import fresh_id
-from orchestration.platform.settings import Secret, Settings
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.columns import RowSchema
 from schemas.ids import AudienceName, JobId, TenantName
 from schemas.manifest import ExportFormat
 from segmentation.export_jobs import ENDED
 from segmentation.versions import Expired
-from tests.fakes.catalog import migrated
 from tests.fakes.workflow import InMemoryWorkflow
 from tests.integration.lake.support import AT, BUCKET, Parts, new_id, request
 
@@ -154,22 +147,3 @@ class Exports:
         """True if a version of the audience is leased."""
         table = self.context.versions._tables.find(ref_of(audience or self.vip))  # type: ignore[attr-defined]
         return table is not None and any(tag.startswith("held-") for tag in table.metadata.refs)
-
-
-def made(s3: S3Access, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exports]:
-    url = Secret(f"sqlite:///{home / 'catalog.db'}")
-    migrated(url)
-    settings = Settings(
-        home=home,
-        catalog_url=url,
-        s3_endpoint=s3.endpoint,
-        s3_access_key=s3.access_key,
-        s3_secret_key=Secret(s3.secret_key),
-        lake_bucket=BUCKET,
-        duckdb_memory_bytes=256 * 2**20,
-    )
-    context, workflow = Context(settings), InMemoryWorkflow()
-    vars(context)["workflow"] = workflow
-    monkeypatch.setattr(export_handlers, "process_context", lambda: context)
-    yield Exports(context, workflow)
-    context.database.close()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from schemas.ids import JobId, new_job_id
 from schemas.manifest import ExportFormat, Manifest
 from tests.integration.lake.support import BUCKET, PARTNER, audience, limits, new_id, secret_of, users
 from tests.integration.lake.test_exporting import Lake
+from tests.raising import raised
 from tests.servers.faulty_s3 import Answer, Fault, FaultyProxy, Request, Stall, faulty_proxy
 from tests.servers.ports import free_port
 
@@ -117,12 +118,6 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
 
 
-def fault_of(error: type[MusterError], act: Callable[[], object]) -> MusterError:
-    with pytest.raises(error) as caught:
-        act()
-    return caught.value
-
-
 def whole(case: Case, manifest: Manifest) -> None:
     """Check that the destination has this export, and nothing else."""
     assert set(case.there()) == {"manifest.json", *(file.key for file in manifest.files)}
@@ -135,7 +130,7 @@ def test_foreign_bucket_uses_its_credentials_and_the_lake_ours(case: Case, proxy
     assert len(manifest.files) == 2
     whole(case, manifest)
     assert all("Credential=partner/" in request.headers["Authorization"] for request in proxy.requests)
-    denied = fault_of(UserError, lambda: case.export(S3Prefix(case.access(), f"s3://{BUCKET}/{case.prefix}")))
+    denied = raised(UserError, lambda: case.export(S3Prefix(case.access(), f"s3://{BUCKET}/{case.prefix}")))
     assert (denied.code, denied.detail["refusal"]) == ("DESTINATION_NOT_WRITABLE", "AccessDenied")
 
 
@@ -195,7 +190,7 @@ def test_unwritable_destination_is_refused_before_reading(
     case: Case, key: str, bucket: str, refusal: str, advice: str
 ) -> None:
     to = S3Prefix(case.access(key), f"s3://{bucket}/{case.prefix}", profile="them")
-    error = fault_of(UserError, lambda: case.export(to, version=case.unread()))
+    error = raised(UserError, lambda: case.export(to, version=case.unread()))
     assert (error.code, error.detail["refusal"]) == ("DESTINATION_NOT_WRITABLE", refusal)
     assert advice in error.message
     assert secret_of(key) not in f"{error} {error.as_record()} {error!r}"
@@ -205,7 +200,7 @@ def test_unwritable_destination_is_refused_before_reading(
 
 def test_wrong_secret_is_reported_but_not_shown(case: Case) -> None:
     wrong = dataclasses.replace(case.access(), secret_key="very-wrong", session_token="")
-    error = fault_of(UserError, lambda: case.export(S3Prefix(wrong, case.uri), version=case.unread()))
+    error = raised(UserError, lambda: case.export(S3Prefix(wrong, case.uri), version=case.unread()))
     assert (error.code, error.detail["refusal"]) == ("DESTINATION_NOT_WRITABLE", "SignatureDoesNotMatch")
     assert "Muster's own credentials" in error.message
     assert "very-wrong" not in f"{error} {error.as_record()} {wrong!r}"
@@ -228,7 +223,7 @@ def test_wrong_secret_is_reported_but_not_shown(case: Case) -> None:
 def test_fault_of_a_profile_is_reported(case: Case, proxy: FaultyProxy, answer: Answer, advice: str) -> None:
     proxy.fault = lambda _: answer
     to = S3Prefix(case.access(endpoint=proxy.endpoint), case.uri)
-    error = fault_of(UserError, to.check)
+    error = raised(UserError, to.check)
     assert error.code == "DESTINATION_NOT_WRITABLE"
     assert advice in error.message
 
@@ -242,10 +237,10 @@ def test_write_only_destination_works_and_is_never_overwritten(case: Case) -> No
     to = S3Prefix(case.access("writer"), case.uri)
     manifest = case.export(to)
     whole(case, manifest)
-    assert fault_of(UserError, lambda: case.export(to)).code == "DESTINATION_EXISTS"
+    assert raised(UserError, lambda: case.export(to)).code == "DESTINATION_EXISTS"
     case.lake.s3.client().delete_object(Bucket=PARTNER, Key=f"{case.prefix}/manifest.json")
     repeat = case.order(JobId(manifest.export))
-    taken = fault_of(UserError, lambda: export(repeat, to, s3=case.lake.s3, limits=limits(case.lake.folder)))
+    taken = raised(UserError, lambda: export(repeat, to, s3=case.lake.s3, limits=limits(case.lake.folder)))
     assert taken.code == "DESTINATION_KEY_TAKEN"  # it may be the same file, but the writer cannot read it to find out
     assert to.put_manifest(manifest.encode())
     assert case.lake.check(case.uri) == (manifest, None)
@@ -259,7 +254,7 @@ def test_foreign_object_is_never_overwritten(case: Case, foreign: bytes) -> None
         case.lake.s3.client().delete_object(Bucket=PARTNER, Key=f"{case.prefix}/{name}")
     foreign = foreign.ljust(second.bytes, b".") if foreign.startswith(b"x") else foreign
     case.lake.s3.client().put_object(Bucket=PARTNER, Key=f"{case.prefix}/{second.key}", Body=foreign)
-    error = fault_of(UserError, lambda: case.export(S3Prefix(case.access(), case.uri), identity))
+    error = raised(UserError, lambda: case.export(S3Prefix(case.access(), case.uri), identity))
     assert (error.code, error.detail["key"]) == ("DESTINATION_KEY_TAKEN", f"{case.uri}/{second.key}")
     assert case.there() == {second.key: foreign}
 
@@ -269,7 +264,7 @@ def test_exports_to_one_prefix_keep_each_others_files(case: Case) -> None:
     first = case.export(S3Prefix(case.access(), f"{case.uri}/other"))
     manifest = case.export(to)
     assert not {file.key for file in first.files} & {file.key for file in manifest.files}
-    assert fault_of(UserError, lambda: case.export(to)).code == "DESTINATION_EXISTS"
+    assert raised(UserError, lambda: case.export(to)).code == "DESTINATION_EXISTS"
     assert case.lake.check(case.uri) == (manifest, None)
 
 
@@ -314,7 +309,7 @@ def test_store_failing_midway_has_no_manifest_until_a_repeat(
         to, identity = S3Prefix(through, f"{case.uri}/{step}", profile="them"), export_id()
         proxy.requests.clear()
         proxy.fault = since(step, answer)
-        failed = fault_of(error, lambda to=to, identity=identity: case.export(to, identity))  # type: ignore[misc]
+        failed = raised(error, lambda to=to, identity=identity: case.export(to, identity))  # type: ignore[misc]
         assert (failed.code, failed.detail["destination"]) == (code, f"{case.uri}/{step}/")
         assert not any(name.endswith("manifest.json") for name in case.there())
         proxy.fault = lambda _: None
@@ -328,7 +323,7 @@ def test_store_failing_midway_has_no_manifest_until_a_repeat(
 def test_expired_credentials_are_reported_with_the_remedy(case: Case, proxy: FaultyProxy) -> None:
     proxy.fault = since(4, Answer(status=400, code="ExpiredToken"))
     to = S3Prefix(case.access(endpoint=proxy.endpoint), case.uri, profile="them")
-    error = fault_of(UserError, lambda: case.export(to))
+    error = raised(UserError, lambda: case.export(to))
     assert "the credentials of profile them have expired (ExpiredToken); renew them and repeat" in error.message
     assert secret_of("partner") not in f"{error} {error.as_record()}"
 
@@ -361,7 +356,7 @@ def test_multipart_upload_forgotten_by_the_store_is_repeated(
         )  # type: ignore[misc]
         path = tmp_path / f"file-{done}"
         path.write_bytes(b"content")
-        error = fault_of(RetriableError, lambda path=path: to.put(path, path.name))  # type: ignore[misc]
+        error = raised(RetriableError, lambda path=path: to.put(path, path.name))  # type: ignore[misc]
         assert (error.code, error.detail["refusal"]) == ("DESTINATION_UNAVAILABLE", "NoSuchUpload")
         proxy.fault = lambda _: None
         to.put(path, path.name)
@@ -370,7 +365,7 @@ def test_multipart_upload_forgotten_by_the_store_is_repeated(
 
 def test_absent_or_silent_store_is_an_outage(case: Case, proxy: FaultyProxy) -> None:
     away = case.access(endpoint=f"http://127.0.0.1:{free_port()}")
-    error = fault_of(RetriableError, lambda: case.export(S3Prefix(away, case.uri), version=case.unread()))
+    error = raised(RetriableError, lambda: case.export(S3Prefix(away, case.uri), version=case.unread()))
     assert error.code == "DESTINATION_UNAVAILABLE"
 
     def stalls(request: Request) -> Answer | None:
@@ -380,7 +375,7 @@ def test_absent_or_silent_store_is_an_outage(case: Case, proxy: FaultyProxy) -> 
 
     proxy.fault = stalls
     silent = S3Prefix(case.access(endpoint=proxy.endpoint, timeout_s=0.5), case.uri)
-    error = fault_of(RetriableError, lambda: case.export(silent))
+    error = raised(RetriableError, lambda: case.export(silent))
     assert (error.code, error.detail["refusal"]) == ("DESTINATION_UNAVAILABLE", "ReadTimeoutError")
     assert proxy.count("PUT") == 5  # as documented
     assert case.there() == {}
@@ -392,7 +387,7 @@ def test_missing_credentials_are_an_error(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     bare = S3Access(endpoint="http://127.0.0.1:9", region="us-east-9")
-    error = fault_of(UserError, S3Prefix(bare, "s3://bucket/x", profile="them").check)
+    error = raised(UserError, S3Prefix(bare, "s3://bucket/x", profile="them").check)
     assert error.code == "DESTINATION_NOT_WRITABLE"
     assert "the credentials of profile them were not found" in error.message
 
@@ -406,13 +401,13 @@ def test_failed_multipart_upload_is_aborted(
     path.write_bytes(b"a" * 11 * MIB)
     proxy.fault = lambda request: Answer(status=403, code="AccessDenied") if "partNumber=2" in request.path else None
     to = S3Prefix(case.access(endpoint=proxy.endpoint), case.uri)
-    assert fault_of(UserError, lambda: to.put(path, "large")).code == "DESTINATION_NOT_WRITABLE"
+    assert raised(UserError, lambda: to.put(path, "large")).code == "DESTINATION_NOT_WRITABLE"
     assert (case.there(), case.uploads()) == ({}, [])
     proxy.fault = lambda _: None
     path.write_bytes(b"b" * 11 * MIB)
     to.put(path, "large")
     path.write_bytes(b"c" * 11 * MIB)
-    assert fault_of(UserError, lambda: to.put(path, "large")).code == "DESTINATION_KEY_TAKEN"
+    assert raised(UserError, lambda: to.put(path, "large")).code == "DESTINATION_KEY_TAKEN"
     assert case.there() == {"large": b"b" * 11 * MIB}
     assert case.uploads() == []
 
@@ -431,7 +426,7 @@ def test_verification_without_read_permission_names_the_cause(case: Case, proxy:
             with read_manifest(address, reached, case.lake.folder / "received"):
                 pass
 
-        assert fault_of(error, read).code == code
+        assert raised(error, read).code == code
     with (
         pytest.raises(UserError, match="NO_MANIFEST"),
         read_manifest(f"{case.uri}/x/manifest.json", case.access("reader"), case.lake.folder / "received"),

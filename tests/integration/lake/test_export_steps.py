@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from connectors.sinks import exporting
 from connectors.sinks.export_files import write_files
 from connectors.sinks.s3_prefix import S3Prefix
-from connectors.storage.access import S3Access
 from orchestration.catalog import tables
 from orchestration.catalog.records import Export, JobError
 from orchestration.catalog.references import ref_of
@@ -35,21 +33,11 @@ from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
 from tests.fakes.import_log import InMemoryTopicLog
 from tests.fakes.receivers import Receiver
 from tests.fakes.sweeping import sweep as sweep_jobs
-from tests.integration.lake.export_steps import Exports, made
+from tests.integration.lake.export_steps import Exports
+from tests.raising import code_of
 
 USERS = tuple(f"user-{n:03d}" for n in range(60))
 LIVE = ("REGISTERED", "WRITING", "FINISHING")
-
-
-@pytest.fixture
-def exports(s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exports]:
-    yield from made(s3, tmp_path, monkeypatch)
-
-
-def code_of(act: Callable[[], object]) -> str:
-    with pytest.raises(MusterError) as caught:
-        act()
-    return caught.value.code
 
 
 def error_of(export: Export) -> str:
@@ -262,7 +250,7 @@ def test_cancel_at_every_step(exports: Exports, state: str) -> None:
         exports.step(export, "write_export_group", number="0")
     to = str(export.request["to"])
     if state == "FINISHING":
-        assert code_of(lambda: exports.context.export_jobs.cancel(export.job_id)) == "TOO_LATE"
+        assert code_of(MusterError, lambda: exports.context.export_jobs.cancel(export.job_id)) == "TOO_LATE"
         assert exports.run(export).state == "READY"
         return
     assert not exports.context.export_jobs.cancel(export.job_id).already
@@ -278,7 +266,7 @@ def test_cancel_at_every_step(exports: Exports, state: str) -> None:
     exports.call("register_export", input=event, execution=execution)
     retried = exports.run(exports.context.exports.get(again))
     assert (retried.state, retried.retry_of, exports.users(to)) == ("READY", export.job_id, sorted(USERS))
-    assert code_of(lambda: exports.context.export_jobs.retry(again)) == "NOT_RETRIABLE"
+    assert code_of(MusterError, lambda: exports.context.export_jobs.retry(again)) == "NOT_RETRIABLE"
 
 
 def test_superfluous_writer_stops(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -641,14 +629,14 @@ def test_submission_checks_names_and_starts_one_execution(exports: Exports) -> N
         with pytest.raises(UserError, match=code):
             exports.context.export_jobs.submit(exports.request(**changes))
     assert exports.context.job_progress.export_view(fresh_id()) is None
-    assert code_of(lambda: exports.context.export_jobs.await_registration(fresh_id())) == "UNKNOWN_EXPORT"
+    assert code_of(MusterError, lambda: exports.context.export_jobs.await_registration(fresh_id())) == "UNKNOWN_EXPORT"
 
     def registers(_: float) -> None:
         exports.register(request)
 
     exports.context.export_jobs.await_registration(request.export_id, sleep=registers)
     assert exports.context.exports.get(request.export_id).state == "FAILED"  # nothing is published
-    assert code_of(lambda: exports.context.export_jobs.cancel(JobId("0" * 26))) == "UNKNOWN_EXPORT"
+    assert code_of(MusterError, lambda: exports.context.export_jobs.cancel(JobId("0" * 26))) == "UNKNOWN_EXPORT"
 
 
 def test_export_without_a_hold_is_refused(exports: Exports) -> None:
@@ -740,7 +728,7 @@ def test_export_impossible_on_a_topic_is_refused_first(exports: Exports, changes
     exports.publish(*USERS)
     given = {"format": ExportFormat(format="parquet"), **changes}
     assert error_of(exports.register(**given)) == code
-    assert code_of(lambda: exports.context.export_jobs.submit(exports.request(**given))) == code
+    assert code_of(MusterError, lambda: exports.context.export_jobs.submit(exports.request(**given))) == code
 
 
 def test_unplanned_group_is_an_internal_error(exports: Exports, topic: InMemoryTopicLog) -> None:

@@ -33,13 +33,14 @@ from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
 from schemas.columns import Column, ColumnType, RowSchema
 from schemas.digest import Digest
-from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import AudienceName, Version
 from schemas.manifest import ExportFormat, Manifest
 from schemas.reading_back import import_spec
 from schemas.records import as_record, from_record
 from segmentation.versions import AudienceRef, SegmentRule
 from tests.integration.lake.support import AT, BUCKET, Parts, audience, limits, new_id, request
+from tests.raising import code_of
 from tests.unit.connectors.sources.reading import parse_file
 
 KINDS = RowSchema(
@@ -140,11 +141,8 @@ class Lake:
 
 
 @pytest.fixture
-def lake(s3: S3Access, tmp_path: Path) -> Lake:
-    url = f"sqlite:///{tmp_path / 'c.db'}"
-    return Lake(
-        s3, tmp_path, IcebergVersionStore(catalog_url=url, s3=s3, bucket=BUCKET, limits=limits(tmp_path)), audience()
-    )
+def lake(s3: S3Access, store: IcebergVersionStore, tmp_path: Path) -> Lake:
+    return Lake(s3, tmp_path, store, audience())
 
 
 @pytest.mark.parametrize("format_", FORMATS, ids=name_of)
@@ -288,12 +286,6 @@ def test_repeated_export_has_equal_bytes(lake: Lake, format_: ExportFormat) -> N
     a, b = ({p.name: p.read_bytes() for p in (lake.folder / to).iterdir()} for to in ("a", "b"))
     assert a == b
     assert len(a) == 2
-
-
-def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        act()
-    return caught.value.code
 
 
 @pytest.mark.parametrize("where", ["local", "s3"])

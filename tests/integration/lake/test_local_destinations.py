@@ -24,11 +24,12 @@ from connectors.sinks.selection import PinnedVersion
 from connectors.sinks.stages import Stages
 from connectors.storage.access import S3Access
 from schemas.columns import RowSchema
-from schemas.errors import MusterError, RetriableError, UserError
+from schemas.errors import RetriableError, UserError
 from schemas.ids import new_job_id
 from schemas.manifest import ExportFormat
 from tests.integration.lake.support import BUCKET, audience, limits, new_id
 from tests.integration.lake.test_exporting import FORMATS, Lake, name_of
+from tests.raising import raised
 
 NOWHERE = S3Access(endpoint="http://127.0.0.1:9", region="us-east-1")
 _numbers = itertools.count()
@@ -65,12 +66,6 @@ def open_files() -> Iterator[str]:
             yield str(handle.readlink())
 
 
-def fault_of(error: type[MusterError], act: Callable[[], object]) -> MusterError:
-    with pytest.raises(error) as caught:
-        act()
-    return caught.value
-
-
 def put(folder: Path, name: str, content: bytes) -> None:
     """Put a file as an export does."""
     to = LocalFolder(folder)
@@ -82,7 +77,7 @@ def put(folder: Path, name: str, content: bytes) -> None:
 @pytest.mark.parametrize("below", ["", "deeper/still"])
 def test_file_is_refused_as_a_folder(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("kept")
-    error = fault_of(UserError, LocalFolder(tmp_path / "file" / below).check)
+    error = raised(UserError, LocalFolder(tmp_path / "file" / below).check)
     assert error.code == "DESTINATION_NOT_WRITABLE"
     assert str(tmp_path / "file") in error.message
     assert (tmp_path / "file").read_text() == "kept"
@@ -93,7 +88,7 @@ def test_unwritable_folder_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
     with without_rights(folder):
         for to in (folder, folder / "new"):
-            error = fault_of(UserError, LocalFolder(to).check)
+            error = raised(UserError, LocalFolder(to).check)
             assert error.code == "DESTINATION_NOT_WRITABLE"
             assert "Permission denied; choose a writable folder" in error.message
 
@@ -112,7 +107,7 @@ def test_links_to_folders_are_followed_but_not_links_to_files(tmp_path: Path) ->
     assert (tmp_path / "disk" / "one").read_bytes() == content
     for name, target in (("two", tmp_path / "secret"), ("three", tmp_path / "nothing")):
         (tmp_path / "disk" / name).symlink_to(target)
-        error = fault_of(UserError, lambda name=name: put(tmp_path / "out", name, content))  # type: ignore[misc]
+        error = raised(UserError, lambda name=name: put(tmp_path / "out", name, content))  # type: ignore[misc]
         assert error.code == "DESTINATION_KEY_TAKEN"
     (tmp_path / "disk" / "manifest.json").symlink_to(tmp_path / "nothing")
     assert not LocalFolder(tmp_path / "out").put_manifest(b"{}")
@@ -124,11 +119,11 @@ def test_foreign_file_with_an_export_name_is_kept(tmp_path: Path) -> None:
     put(tmp_path, "one", b"ours")
     put(tmp_path, "one", b"ours")
     for other in (b"else", b"longer than ours", b""):
-        error = fault_of(UserError, lambda other=other: put(tmp_path, "one", other))  # type: ignore[misc]
+        error = raised(UserError, lambda other=other: put(tmp_path, "one", other))  # type: ignore[misc]
         assert (error.code, error.detail["key"]) == ("DESTINATION_KEY_TAKEN", str(tmp_path / "one"))
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("one", b"ours")]
     (tmp_path / "folder").mkdir()
-    assert fault_of(UserError, lambda: put(tmp_path, "folder", b"")).code == "DESTINATION_KEY_TAKEN"
+    assert raised(UserError, lambda: put(tmp_path, "folder", b"")).code == "DESTINATION_KEY_TAKEN"
 
 
 def test_leftovers_of_dead_exports_are_removed_but_not_of_live_ones(tmp_path: Path) -> None:
@@ -160,7 +155,7 @@ def test_unlockable_folder_is_still_written(tmp_path: Path, monkeypatch: pytest.
 def test_full_disk_leaves_no_manifest(tmp_path: Path) -> None:
     with full_disk() as fill:
         fill(10)
-        error = fault_of(UserError, lambda: LocalFolder(tmp_path).put_manifest(b"{" + b" " * 100 + b"}"))
+        error = raised(UserError, lambda: LocalFolder(tmp_path).put_manifest(b"{" + b" " * 100 + b"}"))
     assert (error.code, error.detail["path"]) == ("DESTINATION_FULL", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
@@ -233,7 +228,7 @@ def test_full_disk_ends_an_export_by_path_and_leaves_no_files(
             fill(700_000)
 
         monkeypatch.setattr(full, "put", put_and_fill)
-        error = fault_of(UserError if where == "local" else RetriableError, lambda: run(full))
+        error = raised(UserError if where == "local" else RetriableError, lambda: run(full))
     assert len(put_file) == 1
     scratch = limits(lake.folder).temp_directory / "export"
     expected = ("DESTINATION_FULL", str(out)) if where == "local" else ("SCRATCH_FULL", str(scratch))
@@ -274,7 +269,7 @@ def test_full_disk_ends_an_export_by_path_and_leaves_no_files(
     ],
 )
 def test_address_with_a_misleading_path_is_refused(uri: str) -> None:
-    error = fault_of(UserError, lambda: destination(uri, NOWHERE))
+    error = raised(UserError, lambda: destination(uri, NOWHERE))
     assert error.code == "BAD_URI"
     assert not any(ord(char) < 32 for char in error.message)
 
@@ -305,12 +300,12 @@ def test_object_address_requires_a_name() -> None:
         "s3://bucket/../x.parquet",
         "s3://bucket/" + "x" * 1025,
     ):
-        assert fault_of(UserError, lambda uri=uri: s3_object(uri)).code == "BAD_URI"  # type: ignore[misc]
+        assert raised(UserError, lambda uri=uri: s3_object(uri)).code == "BAD_URI"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("path", ["", " ", "s3:/bucket/a", "S3:/bucket", "kafka:/topic", "out\nput", "a\x00b"])
 def test_invalid_path_or_uri_is_refused(path: str) -> None:
-    assert fault_of(UserError, lambda: destination(path, NOWHERE)).code == "BAD_URI"
+    assert raised(UserError, lambda: destination(path, NOWHERE)).code == "BAD_URI"
 
 
 def test_valid_paths_are_accepted_unchanged() -> None:

@@ -33,17 +33,13 @@ class Exports:
 
 
 @pytest.fixture
-def exports(s3: S3Access, tmp_path: Path) -> Exports:
-    store = IcebergVersionStore(
-        catalog_url=f"sqlite:///{tmp_path / 'c.db'}", s3=s3, bucket=BUCKET, limits=limits(tmp_path)
-    )
+def exports(s3: S3Access, store: IcebergVersionStore, tmp_path: Path) -> Exports:
     ref = audience()
     rows = [{"user_id": f"user-{n:03d}", "age": n} for n in range(100)]
     parts = Parts(s3).write(ref, new_id(), rows, AGE, partitions=4)
     store.publish(request(ref, parts, "1", row_schema=AGE, partitions=4))
     version = store.version(ref, Version(1))
     files = list(store.files(ref, Version(1)))
-    store.close()
     return Exports(s3, tmp_path, version, files)
 
 

@@ -1,15 +1,12 @@
 """Recurring exports: a new address each time, and the changes since the last export that is READY."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import Schedule
@@ -25,16 +22,11 @@ from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
 from schemas.ids import JobId
 from schemas.manifest import ExportFormat
-from tests.integration.lake.export_steps import ACME, Exports, made
+from tests.integration.lake.export_steps import ACME, Exports
 from tests.integration.lake.support import AT, Parts, new_id, request
 
 MADE_MS = int(datetime(2026, 11, 25, 9, 0, tzinfo=UTC).timestamp() * 1000)
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def exports(s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exports]:
-    yield from made(s3, tmp_path, monkeypatch)
 
 
 def hourly(exports: Exports, *, since_last: bool = True, expression: str = "rate(1 hour)", **changes: Any) -> Schedule:

@@ -1,6 +1,5 @@
 """What the lake refuses: each code, reached through the store."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,10 @@ from connectors.lake.optimistic import TRIES
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
 from connectors.storage.duck import extension_path
-from schemas.errors import FatalError, MusterError, RetriableError
+from schemas.errors import FatalError, RetriableError
 from schemas.ids import Version
 from tests.integration.lake.support import AT, BUCKET, Parts, audience, limits, new_id, request, users
-
-
-def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        act()
-    return caught.value.code
+from tests.raising import code_of
 
 
 def _lose(*_: Any) -> None:

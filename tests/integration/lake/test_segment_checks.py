@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.storage.writing import put_if_absent
-from orchestration.catalog.segment_records import NewRule
 from orchestration.composition import control_plane
 from orchestration.composition.context import Context
 from orchestration.operations.segment_check import SegmentCheck
@@ -25,9 +24,9 @@ from schemas.layout import cut_key, s3_uri
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS
-from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
 from tests.fakes.catalog import migrated
+from tests.fakes.rules import new_rule
 from tests.integration.lake.archiving import ACME, Bucket, event
 
 P = 4
@@ -56,7 +55,7 @@ def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Contex
         )
     )
     context.audiences.add_tenant(ACME, 1)
-    rule = NewRule(text="ever(order)", timezone=None, rule=parse_rule("ever(order)"))
+    rule = new_rule("ever(order)")
     context.segments.create(ACME, BUYERS, rule, new_id=fresh_id(), author="ann", now_ms=1)
     announce(context)
     yield context
@@ -169,7 +168,7 @@ def test_referenced_segment_paused_and_resumed_during_a_check_needs_another(
     context: Context, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fans = AudienceName("fans")
-    rule = NewRule(text="in segment buyers", timezone=None, rule=parse_rule("in segment buyers"))
+    rule = new_rule("in segment buyers")
     context.segments.create(ACME, fans, rule, new_id=fresh_id(), author="ann", now_ms=1)
     announce(context)
     stream = Stream(context, bucket, {})

@@ -1,38 +1,24 @@
 """ExportAudience with a filter, looked-up columns, suppression lists: pinned once, leased, the same in a repeat."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from connectors.storage.access import S3Access
-from orchestration.catalog.records import Export
 from orchestration.kinds.export.destinations import order_of, request_of
 from orchestration.platform.clock import fresh_id
 from schemas.errors import UserError
 from schemas.export_shape import ExportShape
 from schemas.ids import AudienceName, TenantName
 from tests.fakes.import_log import InMemoryTopicLog
-from tests.integration.lake.export_steps import Exports, made
-from tests.integration.lake.test_export_steps import received, sweep
+from tests.integration.lake.export_steps import Exports
+from tests.integration.lake.test_export_steps import error_of, received, sweep
 from tests.integration.lake.test_recurring_exports import hourly, registered
 
 USERS = tuple(f"user-{n:03d}" for n in range(40))
 
 
-@pytest.fixture
-def exports(s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exports]:
-    yield from made(s3, tmp_path, monkeypatch)
-
-
 def shape(**record: object) -> ExportShape:
     return ExportShape.from_record(record)
-
-
-def error_of(export: Export) -> str:
-    assert export.error is not None
-    return export.error.code
 
 
 def test_suppression_list_is_the_version_current_at_registration(exports: Exports) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ from schemas.records import as_record, from_record
 from schemas.row_digest import digest_rows
 from segmentation.versions import VersionInfo
 from tests.integration.lake.support import AT, BUCKET, audience, limits, new_id
-from tests.integration.lake.test_exporting import FORMATS, KINDS, Lake, code_of, name_of, naughty_rows, receivers_check
+from tests.integration.lake.test_exporting import FORMATS, KINDS, Lake, name_of, naughty_rows, receivers_check
+from tests.raising import code_of
 from tests.unit.connectors.sources.reading import parse_file
 from tests.unit.segmentation.expressions.injections import INJECTIONS
 
@@ -41,12 +42,8 @@ PARQUET, JSONL = FORMATS[0], ExportFormat(format="jsonl")
 
 
 @pytest.fixture
-def lake(s3: S3Access, tmp_path: Path) -> Iterator[Lake]:
-    store = IcebergVersionStore(
-        catalog_url=f"sqlite:///{tmp_path / 'c.db'}", s3=s3, bucket=BUCKET, limits=limits(tmp_path)
-    )
-    yield Lake(s3, tmp_path, store, audience())
-    store.close()
+def lake(s3: S3Access, store: IcebergVersionStore, tmp_path: Path) -> Lake:
+    return Lake(s3, tmp_path, store, audience())
 
 
 def another(lake: Lake) -> Lake:

@@ -26,8 +26,7 @@ from schemas.topics import EVENTS, PROFILES
 from segmentation.intake.events import EventIntake, ingest_events
 from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_records import Move, TopicRecord
-from tests.fakes.import_log import ScriptedFence
-from tests.unit.connectors.publishing.test_importer import NoRejects
+from tests.fakes.import_log import NoRejects, ScriptedFence
 
 pytestmark = pytest.mark.integration
 

@@ -15,14 +15,14 @@ from orchestration.composition.context import Context
 from orchestration.control.lost_markers import LOST_AFTER_MS
 from orchestration.kinds.materialised import as_row, completion_of
 from orchestration.platform.clock import now_ms
-from orchestration.platform.settings import Secret, Settings
+from orchestration.platform.settings import Settings
 from schemas.ids import Attempt, JobId, new_job_id
 from schemas.import_spec import ImportSpec
 from schemas.messages import ImportEnded
 from schemas.records import as_record
 from schemas.topics import IMPORTS
 from segmentation.completion import Broken, Waiting
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 from tests.fakes.importer import SCHEMA, FakeImport, make_import, send, users
 from tests.integration.workers import Workers, announced, committed_everything
 from tests.waiting import until
@@ -99,8 +99,7 @@ def awaiting(context: Context, imported: FakeImport, end_offsets: dict[int, int]
 def test_lost_end_marker_is_detected_by_offsets_of_a_real_group(
     stack: Settings, workers: Workers, tmp_path: Path, *, passed: bool
 ) -> None:
-    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrated(url)
+    url = catalog_in(tmp_path)
     context = Context(stack.with_(catalog_url=url, home=tmp_path))
     group = WorkerGroup(stack.kafka_bootstrap, stack.partitions)
     imported = make_import(new_job_id(now_ms(), random.randbytes(10)), users(2_000), partitions=stack.partitions)

@@ -54,14 +54,6 @@ def all_workers(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def stopped(all_workers: Workers) -> Workers:
-    """No worker runs."""
-    if all_workers.runs("a"):
-        assert all_workers.stop("a") == 0
-    return all_workers
-
-
-@pytest.fixture
 def workers(all_workers: Workers) -> Workers:
     """Worker `a` runs, for all tests that do not stop it."""
     if not all_workers.runs("a"):

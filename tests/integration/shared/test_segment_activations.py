@@ -18,7 +18,7 @@ from orchestration.composition.context import Context
 from orchestration.control.activations import RESEND_AFTER_MS
 from orchestration.control.periodic import Lane
 from orchestration.platform.clock import fresh_id, now_ms
-from orchestration.platform.settings import Secret, Settings
+from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import AudienceName, Partition, TenantName
@@ -32,7 +32,8 @@ from schemas.segment_messages import (
 )
 from schemas.topics import SEGMENT_ACTIVATIONS, SEGMENT_STATUS
 from segmentation.rules.parser import parse_rule
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
+from tests.fakes.rules import new_rule
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.integration.lake.support import Parts, new_id, request, users
 from tests.waiting import until
@@ -50,8 +51,7 @@ def tenant() -> TenantName:
 
 @pytest.fixture
 def context(stack: Settings, tmp_path: Path, tenant: TenantName) -> Iterator[Context]:
-    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrated(url)
+    url = catalog_in(tmp_path)
     made = Context(stack.with_(catalog_url=url, home=tmp_path))
     made.__dict__["versions"] = InMemoryVersionStore()
     made.audiences.add_tenant(tenant, 1)
@@ -66,7 +66,7 @@ def relay(context: Context) -> Lane:
 
 
 def create(context: Context, tenant: TenantName, text: str = "ever(purchase)") -> None:
-    rule = NewRule(text=text, timezone=None, rule=parse_rule(text))
+    rule = new_rule(text)
     context.segments.create(tenant, BUYERS, rule, new_id=fresh_id(), author="ann", now_ms=now_ms())
 
 

@@ -32,7 +32,7 @@ from orchestration.composition import control_plane
 from orchestration.composition.context import Context
 from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id, now_ms
-from orchestration.platform.settings import Secret, Settings
+from orchestration.platform.settings import Settings
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import CountUsers, Question
 from schemas.codec import CODEC
@@ -47,8 +47,9 @@ from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS, SEGMENT_STATUS
 from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
 from tests.fakes.asgi import AsgiClient, AsgiTransport
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 from tests.fakes.readers import FakeReaders
+from tests.fakes.rules import new_rule
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.integration.lake.archiving import Bucket, change, event, values
 from tests.integration.lake.support import Parts, new_id, request, users
@@ -84,7 +85,7 @@ class World:
         self.context.archive.append(topic, ranges)
 
     def create(self, text: str, name: str = BUYERS) -> None:
-        rule = NewRule(text=text, timezone=None, rule=parse_rule(text))
+        rule = new_rule(text)
         self.context.segments.create(
             self.tenant, AudienceName(name), rule, new_id=fresh_id(), author="ann", now_ms=now_ms()
         )
@@ -94,8 +95,7 @@ class World:
 
 @pytest.fixture
 def world(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrated(url)
+    url = catalog_in(tmp_path)
     context = Context(stack.with_(catalog_url=url, home=tmp_path))
     context.__dict__["versions"] = InMemoryVersionStore()
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))

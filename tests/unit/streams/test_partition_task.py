@@ -49,7 +49,7 @@ from streams.segments.app import SegmentWorker
 from streams.segments.inputs import OVERHEAD_BYTES
 from streams.segments.tenants import Tenants
 from tests.fakes.fetches import fetched
-from tests.fakes.segment_world import BATCH, HERE, DiedError, LivingOwner, World
+from tests.fakes.segment_world import BATCH, HERE, DiedError, LivingOwner, World, follow
 
 pytestmark = pytest.mark.anyio
 
@@ -320,10 +320,7 @@ async def test_cut_plus_later_changes_equals_members_for_any_owner() -> None:
     log = ChangeLog(cut.generation)
     for offset, message in list(enumerate(world.messages(MEMBERSHIP_CHANGES)))[cut.changes :]:
         if log.counts(offset, message):
-            changes = emission_of(message).changes
-            for user, entered in zip(changes.user_ids.to_pylist(), changes.entered.tolist(), strict=True):
-                assert (user in members) != entered
-                (members.add if entered else members.remove)(user)
+            follow(members, emission_of(message).changes)
     assert members == world.received()["buyers"] == {"ann", "bob", "new"}
 
 

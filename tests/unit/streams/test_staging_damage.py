@@ -1,7 +1,5 @@
 """Staged objects that are missing or damaged are never taken for whole."""
 
-from collections.abc import Callable
-
 import pyarrow as pa
 import pytest
 
@@ -20,6 +18,7 @@ from streams.spool import BufferedChunk
 from streams.staged import StagedState
 from tests.fakes.importer import make_import, users
 from tests.fakes.object_store import InMemoryObjectStore
+from tests.raising import code_of
 
 IMPORTED = make_import("0" * 26, users(100), partitions=1, chunk_rows=10)
 GROUP = GroupKey(import_id=IMPORTED.import_id, attempt=Attempt(1), partition=Partition(0))
@@ -38,16 +37,10 @@ def store() -> InMemoryObjectStore:
     return InMemoryObjectStore()
 
 
-def code_of(act: Callable[[], object]) -> str:
-    with pytest.raises(FatalError) as caught:
-        act()
-    return caught.value.code
-
-
 def test_run_removed_during_a_merge_ends_it(store: InMemoryObjectStore) -> None:
     gone = StagedRun(key=RUN, chunks={}, row_bytes=0)
     take = RunSelection(run=gone, seqs=frozenset())
-    assert code_of(lambda: list(read_rows(store, "staging", [take]))) == "STAGING_LOST"
+    assert code_of(FatalError, lambda: list(read_rows(store, "staging", [take]))) == "STAGING_LOST"
 
 
 @pytest.mark.parametrize(
@@ -57,8 +50,8 @@ def test_run_removed_during_a_merge_ends_it(store: InMemoryObjectStore) -> None:
 )
 def test_non_arrow_run_is_damaged_not_empty(store: InMemoryObjectStore, body: bytes) -> None:
     store.put_new("staging", str(RUN), body)
-    assert code_of(lambda: read_footer(store, "staging", RUN)) == "STAGING_DAMAGED"
-    assert code_of(lambda: StagedState(store, "staging").resume(GROUP)) == "STAGING_DAMAGED"
+    assert code_of(FatalError, lambda: read_footer(store, "staging", RUN)) == "STAGING_DAMAGED"
+    assert code_of(FatalError, lambda: StagedState(store, "staging").resume(GROUP)) == "STAGING_DAMAGED"
 
 
 def test_empty_object_of_a_killed_writer_counts_as_absent(store: InMemoryObjectStore) -> None:
@@ -106,9 +99,11 @@ STARTED = CODEC.encode(next(m for m in IMPORTED.messages if isinstance(m, Import
 def test_malformed_intent_is_damage(store: InMemoryObjectStore, body: bytes) -> None:
     key = intent_key(IMPORTS, Partition(0), IMPORTED.import_id, Attempt(1))
     store.put_new("staging", key, body)
-    assert code_of(lambda: StagedState(store, "staging").intents(IMPORTS, Partition(0))) == "STAGING_DAMAGED"
+    assert (
+        code_of(FatalError, lambda: StagedState(store, "staging").intents(IMPORTS, Partition(0))) == "STAGING_DAMAGED"
+    )
 
 
 @pytest.mark.parametrize("body", [STARTED, b"rubbish"], ids=["another message", "rubbish"])
 def test_malformed_result_is_damage(body: bytes) -> None:
-    assert code_of(lambda: _stored_result("imports/x/result.avro", body)) == "STAGING_DAMAGED"
+    assert code_of(FatalError, lambda: _stored_result("imports/x/result.avro", body)) == "STAGING_DAMAGED"

@@ -21,8 +21,7 @@ from schemas.import_spec import ImportSpec
 from schemas.messages import EventChunk
 from segmentation.intake.events import ingest_events
 from segmentation.intake.topic_records import TopicRecord
-from tests.fakes.import_log import GivenRows, InMemoryTopicLog, ScriptedFence, SteppingClock, StepWorkers
-from tests.unit.connectors.publishing.test_importer import NoRejects
+from tests.fakes.import_log import GivenRows, InMemoryTopicLog, NoRejects, ScriptedFence, SteppingClock, StepWorkers
 
 SPEC = ImportSpec(kind="events", mode="append", columns=EVENT_COLUMNS, max_reject_share=1.0)
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

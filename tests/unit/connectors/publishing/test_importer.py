@@ -22,6 +22,7 @@ from schemas.rows import decode_rows
 from tests.fakes.import_log import (
     GivenRows,
     InMemoryTopicLog,
+    NoRejects,
     ScriptedFence,
     SteppingClock,
     StepWorkers,
@@ -37,14 +38,6 @@ def batch(*users: str, first_ordinal: int = 0) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pa.array(ordinals, pa.int64()), pa.array(users, pa.string())], schema=arrow_schema(SCHEMA, ordinal=True)
     )
-
-
-class NoRejects:
-    def write(self, rejects: RejectBatch) -> None:
-        pass
-
-    def finish(self) -> str | None:
-        return None
 
 
 def evidence_of(*items: pa.RecordBatch | RejectBatch, partitions: int) -> Evidence:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.platform.settings import Secret, Settings
+from orchestration.platform.settings import Settings
 from schemas.ids import new_job_id
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 from tests.fakes.tenants import AT_MS, World, make_world
 
 
@@ -25,8 +25,7 @@ def _entries_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Of a migrated, empty catalog."""
-    url = Secret(f"sqlite:///{tmp_path / 'empty' / 'catalog.db'}")
-    migrated(url)
+    url = catalog_in(tmp_path / "empty")
     return Settings(home=tmp_path, catalog_url=url)
 
 

@@ -8,9 +8,8 @@ import pytest
 from orchestration.access.sampled import MAX_POINTS, present_lag, series, step_ms
 from orchestration.catalog.engine import Database
 from orchestration.catalog.samples import GroupState, SampleStore, TopicSample
-from orchestration.platform.settings import Secret
 from schemas.topics import IMPORTS, WORKER_GROUP
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 
 NOW = 1_800_000_005_000
 SLOT = 10_000
@@ -32,8 +31,7 @@ def sample(slots_ago: int, *, lag: int = 0, acknowledged: int = 0, members: int 
 
 @pytest.fixture
 def store(tmp_path: Path) -> SampleStore:
-    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrated(url)
+    url = catalog_in(tmp_path)
     return SampleStore(Database(url))
 
 

@@ -41,3 +41,8 @@ def client(service: Service) -> Iterator[AsgiClient]:
     made = AsgiClient(application(service))
     yield made
     made.close()
+
+
+@pytest.fixture
+def token(world: World) -> str:
+    return world.tokens["acme-admin"].text.reveal()

@@ -22,11 +22,6 @@ from tests.servers.api import serving
 ME = "/v1/me"
 
 
-@pytest.fixture
-def token(world: World) -> str:
-    return world.tokens["acme-admin"].text.reveal()
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:18480", "MUSTER.example:443", "muster.example"])
 def test_host_of_the_service_is_accepted(client: AsgiClient, host: str) -> None:
     assert client.get("/v1/health", host=host).status == 200

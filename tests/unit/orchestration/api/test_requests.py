@@ -22,11 +22,6 @@ JOBS = "/v1/tenants/acme/jobs"
 NESTED = "[" * 100_000
 
 
-@pytest.fixture
-def token(world: World) -> str:
-    return world.tokens["acme-admin"].text.reveal()
-
-
 def test_list_continues_at_its_cursor_until_next_is_null(client: AsgiClient, token: str) -> None:
     ids, query = [], {"limit": 1}
     while True:

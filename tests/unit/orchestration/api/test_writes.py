@@ -42,11 +42,6 @@ from tests.faults.waiting import until
 _KEYS = itertools.count()
 
 
-@pytest.fixture
-def token(world: World) -> str:
-    return world.tokens["acme-admin"].text.reveal()
-
-
 def send(
     client: AsgiClient, token: str, method: str, path: str, body: Any = None, *, etag: str | None = None
 ) -> Answer:

@@ -1,5 +1,6 @@
 """A home with an empty catalog, for commands that need no stack, and the service on it."""
 
+import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +15,7 @@ from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.cli import import_commands, remote
 from orchestration.cli.following import Submitted
+from orchestration.cli.main import main
 from orchestration.composition.context import Context
 from orchestration.composition.service import Services
 from tests.fakes.asgi import AsgiClient, AsgiTransport
@@ -64,3 +66,9 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> Requested:
     monkeypatch.setattr(remote, "service", nullcontext)
     monkeypatch.setattr(remote, "meant_tenant", lambda *_: "default")
     return said
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    """The JSON that a command prints."""
+    assert main([*arguments, "--json"]) == code, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)

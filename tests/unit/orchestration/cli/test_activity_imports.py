@@ -14,10 +14,10 @@ from orchestration.cli.rendering import job_lines
 from orchestration.composition.context import Context
 from orchestration.operations.follow import JobView, partition_views, stage_views
 from orchestration.operations.job_records import view_record
-from orchestration.platform.settings import Secret, Settings
+from orchestration.platform.settings import Settings
 from schemas.ids import Attempt
 from schemas.import_targets import RESERVED, activity_spec
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 from tests.unit.orchestration.cli.jobs import EVIDENCE, JOB, job
 
 EVENTS_JOB = job(
@@ -96,8 +96,7 @@ def test_job_is_shown_with_kind_and_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
-    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrated(url)
+    url = catalog_in(tmp_path)
     context = Context(Settings(home=tmp_path, catalog_url=url))
     context.audiences.add_tenant(JOB.tenant, 1)
     given = {name: getattr(EVENTS_JOB, name) for name in NewJob.__dataclass_fields__ if name != "evidence"}

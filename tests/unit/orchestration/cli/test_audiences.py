@@ -1,6 +1,5 @@
 """`muster audiences` through the service: the same output as when commands read the catalog themselves."""
 
-import json
 from typing import Any
 
 import pytest
@@ -11,13 +10,9 @@ from orchestration.composition.service import Services
 from orchestration.readers.questions import CompareVersions
 from schemas.ids import AudienceName, TenantName
 from tests.fakes.readers import ANSWERS
+from tests.unit.orchestration.cli.conftest import answer
 
 KEYS = ["tenant", "audience", "audience_id", "spec", "retention", "created_at", "current", "told"]
-
-
-def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
-    assert main([*arguments, "--json"]) == code, capsys.readouterr().err
-    return json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.usefixtures("service")

@@ -15,8 +15,7 @@ import typer.main
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import app, main
 from orchestration.cli.session import SESSION, Session
-from orchestration.platform.settings import Secret
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 
 ROOT = Path(__file__).parents[4]
 DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -214,7 +213,7 @@ def test_command_leaves_no_state_in_its_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
-    migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
+    catalog_in(tmp_path)
     monkeypatch.setenv("MUSTER_WEBHOOK_SECRET", "x" * 32)
     assert main(["--as", "ann", "--debug", "notifications", "key", "--to", str(tmp_path / "key")]) == ExitCode.OK
     assert main(["notifications", "list", "--json"]) == ExitCode.USER_ERROR

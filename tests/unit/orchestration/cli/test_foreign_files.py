@@ -21,7 +21,7 @@ from connectors.verification.policy import refuse
 from connectors.verification.verifier import verify_file
 from orchestration.cli.main import main
 from schemas.import_spec import ImportSpec
-from tests.fakes.deployment import NoRejects
+from tests.fakes.import_log import NoRejects
 from tests.unit.orchestration.cli.conftest import Requested
 
 GERMAN = [("user_id", "age", "city"), *((f"u{n}", 20 + n, ("Köln", "Rom", 'a "b", c')[n % 3]) for n in range(30))]

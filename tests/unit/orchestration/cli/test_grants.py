@@ -1,6 +1,5 @@
 """`muster grants` through the service."""
 
-import json
 from typing import Any
 
 import pytest
@@ -8,11 +7,7 @@ import pytest
 from orchestration.cli.main import main
 from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id
-
-
-def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
-    assert main([*arguments, "--json"]) == code, capsys.readouterr().err
-    return json.loads(capsys.readouterr().out)
+from tests.unit.orchestration.cli.conftest import answer
 
 
 def test_all_access_is_withdrawn_after_confirmation(

@@ -18,7 +18,7 @@ from connectors.verification.verifier import verify_file
 from orchestration.cli.main import main
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
-from tests.fakes.deployment import NoRejects
+from tests.fakes.import_log import NoRejects
 from tests.unit.orchestration.cli.conftest import Requested
 
 TIMES = "user_id,seen,day,old\nu1,2026-01-01T10:00:00,2026-01-01,true\nu2,2026-01-02T10:00:00Z,,false\n"

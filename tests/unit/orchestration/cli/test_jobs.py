@@ -1,6 +1,5 @@
 """`muster jobs` for jobs of all kinds, and its old names for exports, as far as they need no stack."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from orchestration.composition.context import Context
 from schemas.errors import UserError
 from tests.contract.test_catalog import job_number, new_job
 from tests.contract.test_catalog_exports import new_export
+from tests.unit.orchestration.cli.conftest import answer
 from tests.unit.orchestration.notifications.test_notices import FAULT, ended
 
 EXPORT = new_export(5001).job_id
@@ -24,11 +24,6 @@ def context(context: Context) -> Context:
     ended(context, FAULT)
     context.exports.register(replace(new_export(5001), execution=None))
     return context
-
-
-def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    assert main([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
 
 
 def ids(records: list[dict[str, Any]]) -> list[str]:

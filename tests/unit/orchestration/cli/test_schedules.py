@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
 from orchestration.composition.context import Context
 from orchestration.platform.clock import fresh_id
 from schemas.ids import AudienceName, TenantName
-from segmentation.rules.parser import parse_rule
+from tests.fakes.rules import new_rule
 
 NIGHTLY = (
     *("schedules", "create", "import", "nightly", "cron(0 6 * * ? 2100)", "s3://crm/vip-{date}.csv"),
@@ -97,7 +96,7 @@ def test_recurring_import_without_a_target_is_refused(
 def test_recurring_snapshot_goes_to_the_audience_of_its_segments_name(
     context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rule = NewRule(text="a = 1", timezone=None, rule=parse_rule("a = 1"))
+    rule = new_rule("a = 1")
     context.segments.create(TenantName("acme"), AudienceName("buyers"), rule, new_id=fresh_id(), author="a", now_ms=1)
     made = answer(capsys, "schedules", "create", "snapshot", "nightly", "cron(0 0 * * ? 2100)", "buyers")
     assert (made["kind"], made["last"]) == ("snapshot", None)

@@ -11,8 +11,7 @@ import typer.main
 
 from orchestration.cli.families import FAMILIES
 from orchestration.cli.main import app
-from orchestration.platform.settings import Secret
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 from tests.fakes.tenants import ACME, JOB, id_of, make_world
 from tests.servers.api import serving
 
@@ -90,7 +89,7 @@ def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
 
 def test_audited_command_loads_only_the_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSTER_WEBHOOK_SECRET", "x" * 32)
-    migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
+    catalog_in(tmp_path)
     modules = loaded("notifications", "key", "--to", str(tmp_path / "key"), home=tmp_path)
     assert "sqlalchemy" in modules
     assert modules & set(HEAVY) == set()

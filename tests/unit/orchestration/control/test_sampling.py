@@ -13,10 +13,9 @@ from orchestration.catalog.engine import Database
 from orchestration.catalog.samples import KEPT_MS, SampleStore, TopicSample
 from orchestration.control.sampling import Sampling
 from orchestration.operations.workers import RunningWorker
-from orchestration.platform.settings import Secret
 from schemas.errors import RetriableError
 from schemas.topics import ARCHIVE, ARCHIVE_GROUP, IMPORTS, IMPORTS_SMALL, WORKER_GROUP
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 
 AT = 1_800_000_000_000
 WORKER = RunningWorker(
@@ -77,8 +76,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrated(url)
+    url = catalog_in(tmp_path)
     database = Database(url)
     yield World(SampleStore(database))
     database.close()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectors.lake.segment_queries import Comparison
-from orchestration.catalog.segment_records import NewRule, Segment
+from orchestration.catalog.segment_records import Segment
 from orchestration.composition.control_lanes import other_lanes
 from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.segment_checks import SegmentChecks
@@ -19,9 +19,9 @@ from orchestration.operations.segment_check import Checked
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId, Partition
 from schemas.metrics import SEGMENT_MISMATCHES
-from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
 from tests.contract.test_catalog import ACME
+from tests.fakes.rules import new_rule
 from tests.unit.orchestration.notifications.test_notices import make_context
 
 SEGMENTS = ("a", "b")
@@ -38,7 +38,7 @@ class Checks:
         self.of = SegmentChecks(self.context.segments, self.context.settings, self.counters, self._check)
 
     def create(self, name: str) -> None:
-        rule = NewRule(text="ever(purchase)", timezone=None, rule=parse_rule("ever(purchase)"))
+        rule = new_rule("ever(purchase)")
         made = JobId(f"{ord(name):026}")
         self.context.segments.create(ACME, AudienceName(name), rule, new_id=made, author="ann", now_ms=1)
 

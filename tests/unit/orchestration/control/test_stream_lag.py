@@ -15,10 +15,10 @@ from orchestration.control.stream_lag import durable_and_waiting, lag_record
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.operations.follow import without_worker_s
 from orchestration.operations.workers import waiting_jobs
-from orchestration.platform.settings import Secret, Settings
+from orchestration.platform.settings import Settings
 from schemas.ids import Attempt
 from schemas.topics import IMPORTS, IMPORTS_SMALL
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 from tests.unit.orchestration.cli.jobs import JOB, job
 
 SENT: dict[str, Any] = {
@@ -74,8 +74,7 @@ class GroupAt:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Iterator[Context]:
-    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrated(url)
+    url = catalog_in(tmp_path)
     context = Context(Settings(home=tmp_path, catalog_url=url))
     yield context
     context.database.close()

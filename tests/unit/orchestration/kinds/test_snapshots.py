@@ -11,7 +11,6 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.catalog.references import audience_ref
-from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.tables import partition_progress
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_lines
@@ -39,6 +38,7 @@ from segmentation.rules.canonical import rule_hash
 from segmentation.rules.parser import parse_rule
 from segmentation.versions import Part
 from tests.fakes.deployment import ACME, EXECUTION, PARTITIONS, Deployment
+from tests.fakes.rules import new_rule
 from tests.fakes.sweeping import sweep
 from tests.unit.orchestration.control.test_lost_markers import Alive
 
@@ -53,10 +53,6 @@ def kept(deployment: Deployment, cuts: list[SegmentCut]) -> None:
     put_cuts(deployment.context.jobs, deployment.context.progress, cuts, now_ms())
 
 
-def rule(text: str) -> NewRule:
-    return NewRule(text=text, timezone=None, rule=parse_rule(text))
-
-
 @pytest.fixture(autouse=True)
 def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of the lake come from the cuts; `tests/integration/lake/test_cut_parts.py` has real files."""
@@ -66,7 +62,7 @@ def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("orchestration.kinds.snapshot.build.cut_parts", stored)
     monkeypatch.setattr("connectors.publishing.activations.KafkaTopicLog", deployment.log)
-    deployment.context.segments.create(ACME, BUYERS, rule(RULE), new_id=fresh_id(), author="a", now_ms=1)
+    deployment.context.segments.create(ACME, BUYERS, new_rule(RULE), new_id=fresh_id(), author="a", now_ms=1)
     relay(deployment).tick(now_ms())  # sends the rule to the workers
 
 
@@ -260,7 +256,7 @@ def test_cuts_are_requested_for_a_future_instant_no_earlier_than_named(
 
 
 def test_cuts_wait_until_workers_know_the_rule(deployment: Deployment) -> None:
-    deployment.context.segments.edit(ACME, BUYERS, rule("never(purchase)"), author="a", now_ms=2)
+    deployment.context.segments.edit(ACME, BUYERS, new_rule("never(purchase)"), author="a", now_ms=2)
     job = deployment.run(register(deployment, request()), until="IMPORTING")
     with pytest.raises(Exception, match="SEGMENT_NOT_READY") as raised:
         deployment.step(job, "import_to_kafka")
@@ -296,7 +292,7 @@ def test_cut_by_another_rule_version_ends_the_attempt(
     deployment: Deployment,
 ) -> None:
     job = awaiting(deployment)
-    deployment.context.segments.edit(ACME, BUYERS, rule("never(purchase)"), author="a", now_ms=2)
+    deployment.context.segments.edit(ACME, BUYERS, new_rule("never(purchase)"), author="a", now_ms=2)
     relay(deployment).tick(now_ms())
     kept(deployment, [cut_of(deployment, 1, ("cid",), rule_version=2)])
     answer(deployment)
@@ -556,7 +552,9 @@ def test_a_cancelled_snapshot_is_retried_for_the_same_segment(deployment: Deploy
 
 def test_refused_snapshot_is_retried_once_its_segment_exists(deployment: Deployment) -> None:
     job = register(deployment, request(segment="later"))
-    deployment.context.segments.create(ACME, AudienceName("later"), rule(RULE), new_id=fresh_id(), author="a", now_ms=2)
+    deployment.context.segments.create(
+        ACME, AudienceName("later"), new_rule(RULE), new_id=fresh_id(), author="a", now_ms=2
+    )
     assert deployment.retry(job).error is None
 
 

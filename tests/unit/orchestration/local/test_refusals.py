@@ -3,7 +3,6 @@
 import hashlib
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +22,9 @@ from orchestration.local.status import PartState, read_status, take_lock
 from orchestration.local.supervisor import PartRunner, StateTable
 from orchestration.platform.settings import Settings
 from orchestration.workflow.resources import function_specs
-from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.errors import FatalError, RetriableError, UserError
 from tests.conftest import stack_environment
+from tests.raising import code_of
 from tests.waiting import until
 
 
@@ -38,12 +38,6 @@ def settings(home: Home) -> Settings:
     home.make()
     users.ensure_passwords(home.kafka)
     return initialise(home, {}, free_ports=True)
-
-
-def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        act()
-    return caught.value.code
 
 
 def test_unreadable_file_of_ports_is_named(home: Home, settings: Settings) -> None:

@@ -25,7 +25,7 @@ from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
 from tests.contract.test_catalog import ACME, AUDIENCE_ID, VIP, job_number, new_job
-from tests.fakes.catalog import migrated
+from tests.fakes.catalog import catalog_in
 from tests.fakes.webhook_check import CHECK
 from tests.servers.mail import mail_server
 from tests.servers.silent import dribbling_server
@@ -51,8 +51,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
 
 
 def make_context(home: Path, **settings: Any) -> Context:
-    url = Secret(f"sqlite:///{home / 'catalog.db'}")
-    migrated(url)
+    url = catalog_in(home)
     listed = "127.0.0.1"
     made = Context(
         Settings(home=home, catalog_url=url, webhook_secret=SECRET, webhook_private_targets=listed, **settings)

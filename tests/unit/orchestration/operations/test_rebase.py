@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.catalog.segment_records import NewRule
 from orchestration.composition import administration
 from orchestration.composition.context import Context
 from orchestration.operations import rebase as operations
 from orchestration.operations.rebase import Found
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId
-from segmentation.rules.parser import parse_rule
 from tests.contract.test_catalog import ACME
+from tests.fakes.rules import new_rule
 from tests.unit.orchestration.notifications.test_notices import make_context
 
 NOTHING = Found(topics=(), checkpoints=(), log_epoch=1)
@@ -24,7 +23,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(operations.Rebase, "_reset", lambda *_: None)
     made = make_context(tmp_path)
     for name in "abc":
-        rule = NewRule(text="ever(purchase)", timezone=None, rule=parse_rule("ever(purchase)"))
+        rule = new_rule("ever(purchase)")
         new_id = JobId(f"{ord(name):026}")
         made.segments.create(ACME, AudienceName(name), rule, new_id=new_id, author="ann", now_ms=1)
     made.segments.pause(ACME, AudienceName("b"), now_ms=2)

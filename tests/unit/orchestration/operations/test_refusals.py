@@ -24,7 +24,7 @@ from orchestration.operations.availability import require_services
 from orchestration.operations.submit import start
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Settings
-from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from schemas.import_spec import ImportSpec
 from schemas.manifest import FormulaPolicy
@@ -34,6 +34,7 @@ from segmentation.versions import AlreadyPublished, BaseMoved, Published
 from tests.fakes.catalog import migrated
 from tests.fakes.sweeping import sweep
 from tests.fakes.version_store import InMemoryVersionStore
+from tests.raising import code_of
 from tests.unit.orchestration.cli import jobs as made
 from tests.unit.schemas.test_manifest import WHOLE
 
@@ -88,12 +89,6 @@ def come_to(context: Context, *states: JobState) -> None:
     for state in states:
         context.jobs.move(JOB, state, now_ms=2)
     context.jobs.put(JOB, evidence=EVIDENCE)
-
-
-def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        act()
-    return caught.value.code
 
 
 def test_attempts_of_a_job_are_limited_to_eight(context: Context) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from orchestration.catalog.segment_records import NewRule
 from orchestration.composition import control_plane
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.platform.metrics import serve_metrics
@@ -19,8 +18,8 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName
 from schemas.metrics import ARCHIVE_RANGES, BUFFERED_BYTES, CHUNKS, METRICS, RELAY_METRICS, Sample
 from schemas.segment_messages import SegmentStatus
-from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
+from tests.fakes.rules import new_rule
 from tests.unit.orchestration.notifications.test_notices import FAULT, ended, make_context
 
 
@@ -92,7 +91,7 @@ def test_relay_exports_jobs_and_notifications_and_kafka_outages(tmp_path: Path) 
     ended(context, None, 2, now_ms=3_001)
     job = context.jobs.get(ended(context, FAULT, 3))
     context.outbox.write(job.job_id, "user-error", [], {}, now_ms=1)
-    rule = NewRule(text="ever(purchase)", timezone=None, rule=parse_rule("ever(purchase)"))
+    rule = new_rule("ever(purchase)")
     acme, buyers = TenantName("acme"), AudienceName("buyers")
     context.segments.create(acme, buyers, rule, new_id=job.job_id, author="ann", now_ms=1)
     status: dict[str, Any] = {"rule_version": 1, "partitions": 1, "members": 5, "at_us": 1, "paused": False}
