@@ -10,11 +10,139 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, Literal
 
-    from muster.api_types import PresignedPart, RuleVersion, Segment, SegmentDetail, Started, Upload
+    from muster.api_types import Operation, PresignedPart, RuleVersion, Segment, SegmentDetail, Started, Upload
 
 
 class ApiMethods(Methods):
     """A method for each operation of the API. Every method raises `ApiError`."""
+
+    def roll_back(
+        self, tenant: str, audience: str, version: int, *, reason: str | None = None, key: str | None = None
+    ) -> Operation:
+        """Publish the members of an older version as a new version."""
+        return cast(
+            "Operation",
+            self._start(
+                "/tenants/{}/audiences/{}/rollbacks",
+                tenant,
+                audience,
+                body=given(version=version, reason=reason),
+                key=key,
+            ),
+        )
+
+    def compact_audience(
+        self, tenant: str, audience: str, *, target_mb: int | None = None, key: str | None = None
+    ) -> Operation:
+        """Publish the current members in fewer files, as a new version."""
+        return cast(
+            "Operation",
+            self._start(
+                "/tenants/{}/audiences/{}/compactions", tenant, audience, body=given(target_mb=target_mb), key=key
+            ),
+        )
+
+    def expire_versions(
+        self,
+        tenant: str,
+        audience: str,
+        *,
+        versions: int | None = None,
+        days: int | None = None,
+        key: str | None = None,
+    ) -> Operation:
+        """Expire old versions now, by the audience's retention or by other numbers."""
+        return cast(
+            "Operation",
+            self._start(
+                "/tenants/{}/audiences/{}/expirations",
+                tenant,
+                audience,
+                body=given(versions=versions, days=days),
+                key=key,
+            ),
+        )
+
+    def rename_audience(
+        self, tenant: str, audience: str, new_audience: str, *, etag: str, key: str | None = None
+    ) -> Operation:
+        """Rename an audience. Its versions and jobs stay with it."""
+        return cast(
+            "Operation",
+            self._start(
+                "/tenants/{}/audiences/{}/renames",
+                tenant,
+                audience,
+                body=given(audience=new_audience),
+                etag=etag,
+                key=key,
+            ),
+        )
+
+    def delete_audience(self, tenant: str, audience: str, *, etag: str) -> Operation:
+        """Delete an audience with all its versions, for good. Its jobs and receipts stay."""
+        return cast("Operation", self._send("DELETE", "/tenants/{}/audiences/{}", tenant, audience, etag=etag))
+
+    def operation(self, tenant: str, operation: str) -> Operation:
+        """An operation with its result or error; kept for a day. Questions: only the caller's own."""
+        return cast("Operation", self._send("GET", "/tenants/{}/operations/{}", tenant, operation))
+
+    def check(self, tenant: str, operation: str) -> Operation:
+        """A check of a file with its result or error; kept for a day."""
+        return cast("Operation", self._send("GET", "/tenants/{}/checks/{}", tenant, operation))
+
+    def begin_difference(
+        self,
+        tenant: str,
+        audience: str,
+        earlier: int,
+        later: int,
+        *,
+        sample: int | None = None,
+        after: str | None = None,
+        change: Literal["added", "removed", "changed"] | None = None,
+        values: bool | None = None,
+    ) -> Operation:
+        """Compare two versions: members added, removed, changed and kept."""
+        return cast(
+            "Operation",
+            self._send(
+                "POST",
+                "/tenants/{}/audiences/{}/differences",
+                tenant,
+                audience,
+                body=given(earlier=earlier, later=later, sample=sample, after=after, change=change, values=values),
+            ),
+        )
+
+    def begin_file(
+        self,
+        tenant: str,
+        audience: str,
+        to: str,
+        *,
+        version: int | None = None,
+        as_of: str | None = None,
+        overwrite: bool | None = None,
+    ) -> Operation:
+        """Write a version as one Parquet file, whose digest is compared with that of the version."""
+        return cast(
+            "Operation",
+            self._send(
+                "POST",
+                "/tenants/{}/audiences/{}/files",
+                tenant,
+                audience,
+                body=given(to=to, version=version, as_of=as_of, overwrite=overwrite),
+            ),
+        )
+
+    def begin_segment_check(self, tenant: str, segment: str, *, timeout_s: float | None = None) -> Operation:
+        """Compare the members that workers have with the rule over the archive, at the same offsets and instant."""
+        return cast(
+            "Operation",
+            self._send("POST", "/tenants/{}/segments/{}/checks", tenant, segment, body=given(timeout_s=timeout_s)),
+        )
 
     def segments(self, tenant: str, *, limit: int | None = None) -> Iterator[Segment]:
         """Segments by name, with their sizes."""

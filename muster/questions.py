@@ -83,11 +83,3 @@ class Questions(Methods):
         """Begin a dry run of the import of an object or an upload; `operation` has the result."""
         body = {"source": source, "upload": upload, "target": target, "spec": spec or {}, "manifest": manifest}
         return self._send("POST", "/tenants/{}/checks", tenant, body=body)
-
-    def operation(self, tenant: str, operation: str) -> Record:
-        """An operation that the caller began, with its result or error."""
-        return self._get("/tenants/{}/operations/{}", tenant, operation)
-
-    def check(self, tenant: str, operation: str) -> Record:
-        """A check of a file with its result or error; kept for a day."""
-        return self._get("/tenants/{}/checks/{}", tenant, operation)

@@ -7,10 +7,6 @@ from muster.records import Record
 class Segments(Methods):
     """See `Client`."""
 
-    def begin_segment_check(self, tenant: str, segment: str, *, timeout_s: float = 120.0) -> Record:
-        """Begin to compare the members of a segment with its rule; `operation` has the result."""
-        return self._send("POST", "/tenants/{}/segments/{}/checks", tenant, segment, body={"timeout_s": timeout_s})
-
     def segment_coverage(self, tenant: str, segment: str) -> Record:
         """How far a segment is behind the topics, and how many members of its audiences no rule covers."""
         return self._get("/tenants/{}/segments/{}/coverage", tenant, segment)

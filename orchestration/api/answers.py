@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from orchestration.api.problems import MEDIA_TYPE, headers_of, problem, status_of
+from orchestration.records.operations import Operation
 from schemas.errors import MusterError
 
 
@@ -22,9 +23,9 @@ def items_answer(found: Sequence[Any]) -> Response:
     return json_answer({"items": found})
 
 
-def operation_answer(tenant: str, begun: Mapping[str, Any]) -> Response:
+def operation_answer(tenant: str, begun: Operation) -> Response:
     """An operation that has begun, and where to ask for it."""
-    return json_answer(begun, 202, {"Location": f"/v1/tenants/{tenant}/operations/{begun['operation']}"})
+    return json_answer(begun, 202, {"Location": f"/v1/tenants/{tenant}/{begun.location.format(begun)}"})
 
 
 def problem_answer(error: MusterError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:

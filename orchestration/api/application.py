@@ -14,6 +14,8 @@ from starlette.routing import Match
 
 from orchestration.access.bodies.common import invalid_request
 from orchestration.access.guard import View
+from orchestration.access.views.lake_changes import LakeChanges
+from orchestration.access.views.operations import Operations
 from orchestration.access.views.segments import Segments
 from orchestration.access.views.uploads import Uploads
 from orchestration.api.answers import json_answer, problem_answer
@@ -28,7 +30,6 @@ from orchestration.api.routes import (
     everywhere,
     jobs,
     kafka,
-    lake_changes,
     login,
     operations,
     questions,
@@ -47,7 +48,6 @@ MODULES: Final = (
     everywhere,
     submissions,
     audiences,
-    lake_changes,
     questions,
     operations,
     schedules,
@@ -59,7 +59,12 @@ MODULES: Final = (
     kafka,
 )
 """Routes that are written by hand."""
-VIEWS: Final[Sequence[tuple[type[View], str]]] = ((Segments, "segments"), (Uploads, "jobs"))
+VIEWS: Final[Sequence[tuple[type[View], str]]] = (
+    (LakeChanges, "audiences"),
+    (Operations, "operations"),
+    (Segments, "segments"),
+    (Uploads, "jobs"),
+)
 """Views, each with the tag of its operations in the document."""
 
 

@@ -110,28 +110,31 @@ def _methods(one: Endpoint) -> Iterator[str]:
 
 def _method(one: Endpoint, name: str, answer: str) -> str:
     names = [*(["tenant"] if one.in_tenant else []), *one.path]
-    members = list(_members(one.body[1] if one.body else None))
+    members = [
+        (f"new_{name}" if name in names else name, name, needed, text)
+        for name, needed, text in _members(one.body[1] if one.body else None)
+    ]
     required = [f"{name}: {_text(one.path.get(name, str))}" for name in names]
-    required += [f"{member}: {text}" for member, needed, text in members if needed]
+    required += [f"{member}: {text}" for member, _, needed, text in members if needed]
     other, default = ("Unset", "UNSET") if one.verb == "PATCH" else ("None", "None")
-    optional = [f"{member}: {_or(text, other)} = {default}" for member, needed, text in members if not needed]
+    optional = [f"{member}: {_or(text, other)} = {default}" for member, _, needed, text in members if not needed]
     optional += [f"{of.name}: {_or(_text(of.annotation, sent=True), 'None')} = None" for of in one.query.values()]
     optional += ["limit: int | None = None"] if one.kind == "page" else []
     optional += ["etag: str"] if Seen in one.roles else []
     optional += ["key: str | None = None"] if RequestKey in one.roles else []
     signature = ", ".join(["self", *required, *(["*", *optional] if optional else [])])
-    call = _call(one, names, [member for member, _, _ in members], answer)
+    call = _call(one, names, [(member, name) for member, name, _, _ in members], answer)
     return f'    def {name}({signature}) -> {answer}:\n        """{one.method.__doc__}"""\n        return {call}\n'
 
 
-def _call(one: Endpoint, names: Sequence[str], members: Sequence[str], answer: str) -> str:
+def _call(one: Endpoint, names: Sequence[str], members: Sequence[tuple[str, str]], answer: str) -> str:
     path = ("/tenants/{}" if one.in_tenant else "") + re.sub(r"{\w+}", "{}", one.route)
     sent = [repr(path), *(name if _text(one.path.get(name, str)) == "str" else f"str({name})" for name in names)]
     sent += [f"query={{{', '.join(f'{name!r}: {name}' for name in one.query)}}}"] if one.query else []
     if one.kind == "page":
         return f"self._calls.pages({', '.join([*sent, 'limit=limit'])})"
     collect = "changed" if one.verb == "PATCH" else "given"
-    sent += [f"body={collect}({', '.join(f'{name}={name}' for name in members)})"] if members else []
+    sent += [f"body={collect}({', '.join(f'{name}={member}' for member, name in members)})"] if members else []
     sent += ["etag=etag"] if Seen in one.roles else []
     if RequestKey in one.roles:
         found = f"self._start({', '.join([*sent, 'key=key'])})"

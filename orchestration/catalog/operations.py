@@ -2,21 +2,22 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.tables import async_operations as table
-from schemas.errors import MusterError, UserError
+from orchestration.platform.clock import iso
+from orchestration.records import operations as answers
+from orchestration.records.jobs import JobFault
+from orchestration.records.operations import LakeChange, OperationKind, OperationState
+from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import AudienceName, JobId, TenantName
+from schemas.records import from_record
 
-LakeChange = Literal["rollback", "compact", "expire", "rename", "delete"]
-OperationKind = LakeChange | Literal["difference", "segment_check", "inspection", "dry_run", "file", "recipient_test"]
 RECIPIENT_TEST: Final[tuple[OperationKind, ...]] = ("recipient_test",)
 LAKE_CHANGES: Final[tuple[OperationKind, ...]] = get_args(LakeChange)
-OperationState = Literal["pending", "running", "done", "failed"]
-"""`pending`: for the control plane to carry out. `running`: a service answers it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,21 @@ class Operation:
     created_at_ms: int
     alive_until_ms: int | None = None
     finished_at_ms: int | None = None
+
+    def shown(self, now_ms: int) -> answers.Operation:
+        """As the service answers it."""
+        vanished = self.state == "running" and (self.alive_until_ms or 0) < now_ms
+        error = _lost().as_record() if vanished else self.error
+        return answers.Operation(
+            operation=self.operation_id,
+            kind=self.kind,
+            audience=self.audience,
+            state="failed" if vanished else self.state,
+            result=self.result,
+            error=None if error is None else from_record(JobFault, error),
+            created_at=iso(self.created_at_ms),
+            finished_at=None if self.finished_at_ms is None else iso(self.finished_at_ms),
+        )
 
 
 class OperationStore:
@@ -107,3 +123,9 @@ class OperationStore:
 def unknown_operation(operation_id: JobId) -> UserError:
     """The error for an id that no operation has, or none that one may see."""
     return UserError("UNKNOWN_OPERATION", f"there is no operation {operation_id}", operation=operation_id)
+
+
+def _lost() -> RetriableError:
+    return RetriableError(
+        "OPERATION_LOST", "the service ended before the operation was done; start the operation again"
+    )

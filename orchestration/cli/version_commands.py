@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -116,7 +116,7 @@ def diff(
 ) -> Answer[Record]:
     """Compare two versions: members added, removed, changed and kept."""
     size_ = sample if sample is not None else PAGE if after is not None or change or values else 0
-    kind = None if change is None else change.value
+    kind: Literal["added", "removed", "changed"] | None = None if change is None else change.value
     with remote.service() as found:
         meant = remote.meant_tenant(found, tenant)
         begun = found.begin_difference(

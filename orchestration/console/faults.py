@@ -6,6 +6,8 @@ from typing import Any
 
 from orchestration.console.language import Texts
 from orchestration.console.problems import text_of, title_of
+from orchestration.records.jobs import JobFault
+from schemas.records import from_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +30,13 @@ class RejectCount:
     path: str = ""
 
 
-def fault_of(error: Mapping[str, Any] | None, t: Texts) -> Fault | None:
-    """An error of a job in the reader's language."""
+def fault_of(error: JobFault | Mapping[str, Any] | None, t: Texts) -> Fault | None:
+    """An error of a job or an operation, or one in a result, in the reader's language."""
     if error is None:
         return None
-    code, kind = str(error["code"]), "file" if error["kind"] == "user" else "system"
-    return Fault(title=title_of(t, code, kind), text=text_of(t, code, kind), detail=str(error["message"]), code=code)
+    found = error if isinstance(error, JobFault) else from_record(JobFault, error)
+    code, kind = found.code, "file" if found.kind == "user" else "system"
+    return Fault(title=title_of(t, code, kind), text=text_of(t, code, kind), detail=found.message, code=code)
 
 
 def counted_rejects(job: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, Literal
 
-from orchestration.catalog.operations import Operation, OperationKind, OperationStore
+from orchestration.catalog.operations import Operation, OperationStore
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.pool import Readers
 from orchestration.readers.questions import Question
 from orchestration.readers.shares import IN_RESERVE, may_take, next_to_work
+from orchestration.records.operations import OperationKind
 from schemas.errors import FatalError, MusterError, RetriableError
 from schemas.ids import JobId, TenantName
 from segmentation.admission import Ticket
@@ -174,10 +175,3 @@ class Background:
             return
         except MusterError as exc:
             pending.cancellation.set(exc)
-
-
-def lost() -> RetriableError:
-    """The error of an operation whose lease has ended."""
-    return RetriableError(
-        "OPERATION_LOST", "the service ended before the operation was done; start the operation again"
-    )

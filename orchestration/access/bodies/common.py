@@ -21,6 +21,7 @@ TenantName = Annotated[str, Field(pattern=NAME)]
 ResourceName = Annotated[str, Field(max_length=63, pattern=GRAPHIC, json_schema_extra={"pattern": NAME})]
 """The name of a tenant, an audience, a segment or a schedule. What does not match is BAD_NAME."""
 Time = Annotated[str, Field(description="RFC 3339, UTC.")]
+VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Role = Annotated[str, Field(max_length=16)]
 
 

@@ -3,93 +3,107 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
+from orchestration.access.bodies.operations import Compaction, Expiration, Rename, Rollback
 from orchestration.access.guard import Entry, recorded
-from orchestration.access.idempotency import RequestKey, once
-from orchestration.access.pages import Record
+from orchestration.access.idempotency import RequestKey, once_as
 from orchestration.access.policy import Action
-from orchestration.access.revisions import AUDIENCE, require_revision, revision_of
+from orchestration.access.problems import OF_THE_LAKE
+from orchestration.access.revisions import AUDIENCE, Seen, require_revision, revision_of
 from orchestration.access.views.audience_records import AudienceRecordsView
-from orchestration.access.views.operations import operation_record
+from orchestration.catalog import operations as rows
 from orchestration.catalog.idempotency import Claim
-from orchestration.catalog.operations import LakeChange, Operation
 from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
 from orchestration.operations import audiences as operations
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.records.operations import LakeChange, Operation
 from schemas.ids import JobId, Version, audience_name
 
 
-class LakeChangesView(AudienceRecordsView):
-    """Operations as one caller may start and see them."""
+class LakeChanges(AudienceRecordsView):
+    """Changes of the lake as one caller may begin them."""
 
-    @recorded(Action.RUN_JOBS, "audiences rollback")
-    def rollback(self, entry: Entry, name: str, *, version: int, reason: str, key: RequestKey) -> Record:
-        """Publish the members of an older version as a new version.
+    @recorded(
+        Action.RUN_JOBS,
+        "audiences rollback",
+        "POST /audiences/{audience}/rollbacks",
+        status=202,
+        problems=(*OF_THE_LAKE, "NO_SUCH_VERSION"),
+    )
+    def roll_back(self, entry: Entry, audience: str, body: Rollback, *, key: RequestKey) -> Operation:
+        """Publish the members of an older version as a new version."""
 
-        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, NO_SUCH_VERSION, and as `once`; `RetriableError`
-        LAKE_UNAVAILABLE, S3_UNAVAILABLE.
-        """
+        def check(found: Audience) -> None:
+            self._services.histories.version(ref_of(found), Version(body.version))
 
-        def check(audience: Audience) -> None:
-            self._services.histories.version(ref_of(audience), Version(version))
+        return self._start(entry, key, "rollback", audience, body, check)
 
-        return self._start(entry, key, "rollback", name, {"version": version, "reason": reason}, check)
+    @recorded(
+        Action.MANAGE_AUDIENCES,
+        "audiences compact",
+        "POST /audiences/{audience}/compactions",
+        status=202,
+        problems=(*OF_THE_LAKE, "NOTHING_PUBLISHED"),
+    )
+    def compact_audience(self, entry: Entry, audience: str, body: Compaction, *, key: RequestKey) -> Operation:
+        """Publish the current members in fewer files, as a new version."""
 
-    @recorded(Action.MANAGE_AUDIENCES, "audiences compact")
-    def compact(self, entry: Entry, name: str, *, target_mb: int, key: RequestKey) -> Record:
-        """Publish the current members in fewer files, as a new version.
+        def check(found: Audience) -> None:
+            operations.require_published(found, self._services.histories.current(ref_of(found)))
 
-        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, and as `once`; `RetriableError`
-        LAKE_UNAVAILABLE, S3_UNAVAILABLE.
-        """
+        return self._start(entry, key, "compact", audience, body, check)
 
-        def check(audience: Audience) -> None:
-            operations.require_published(audience, self._services.histories.current(ref_of(audience)))
+    @recorded(
+        Action.MANAGE_AUDIENCES,
+        "audiences expire",
+        "POST /audiences/{audience}/expirations",
+        status=202,
+        problems=("BAD_RETENTION",),
+    )
+    def expire_versions(self, entry: Entry, audience: str, body: Expiration, *, key: RequestKey) -> Operation:
+        """Expire old versions now, by the audience's retention or by other numbers."""
 
-        return self._start(entry, key, "compact", name, {"target_mb": target_mb}, check)
+        def check(found: Audience) -> None:
+            operations.changed_retention(found.retention, body.model_dump(exclude_none=True))
 
-    @recorded(Action.MANAGE_AUDIENCES, "audiences expire")
-    def expire(self, entry: Entry, name: str, *, versions: int | None, days: int | None, key: RequestKey) -> Record:
-        """Expire old versions by the audience's retention, or by the given numbers.
+        return self._start(entry, key, "expire", audience, body, check)
 
-        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_RETENTION, and as `once`.
-        """
-        changes = {name: n for name, n in (("versions", versions), ("days", days)) if n is not None}
-
-        def check(audience: Audience) -> None:
-            operations.changed_retention(audience.retention, changes)
-
-        return self._start(entry, key, "expire", name, {"versions": versions, "days": days}, check)
-
-    @recorded(Action.MANAGE_AUDIENCES, "audiences rename")
-    def rename(self, entry: Entry, name: str, *, new_name: str, seen: str, key: RequestKey) -> Record:
-        """Rename an audience. `seen`: the revision that was read.
-
-        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, STALE_ETAG, AUDIENCE_EXISTS, NAME_TAKEN, AUDIENCE_IN_USE, and as
-        `once`.
-        """
+    @recorded(
+        Action.MANAGE_AUDIENCES,
+        "audiences rename",
+        "POST /audiences/{audience}/renames",
+        status=202,
+        problems=("AUDIENCE_EXISTS", "NAME_TAKEN", "AUDIENCE_IN_USE"),
+    )
+    def rename_audience(self, entry: Entry, audience: str, body: Rename, *, seen: Seen, key: RequestKey) -> Operation:
+        """Rename an audience. Its versions and jobs stay with it."""
         services = self._services
 
-        def check(audience: Audience) -> None:
-            self._require_seen(audience, seen)
-            wanted = audience_name(new_name)
-            operations.check_rename(audience, wanted, audiences=services.audiences, segments=services.segments)
+        def check(found: Audience) -> None:
+            self._require_seen(found, seen)
+            wanted = audience_name(body.audience)
+            operations.check_rename(found, wanted, audiences=services.audiences, segments=services.segments)
 
-        return self._start(entry, key, "rename", name, {"audience": new_name}, check)
+        return self._start(entry, key, "rename", audience, body, check)
 
-    @recorded(Action.MANAGE_AUDIENCES, "audiences delete")
-    def delete(self, entry: Entry, name: str, *, seen: str) -> Record:
-        """Delete an audience with all its versions. `seen`: the revision that was read.
+    @recorded(
+        Action.MANAGE_AUDIENCES,
+        "audiences delete",
+        "DELETE /audiences/{audience}",
+        status=202,
+        problems=("AUDIENCE_BUSY", "AUDIENCE_IN_USE"),
+    )
+    def delete_audience(self, entry: Entry, audience: str, *, seen: Seen) -> Operation:
+        """Delete an audience with all its versions, for good. Its jobs and receipts stay."""
+        entry.object = audience[:63]
+        found = self._find(audience)
+        self._require_seen(found, seen)
+        operations.check_delete(found, jobs=self._services.jobs, segments=self._services.segments)
+        return self._add(fresh_id(), now_ms(), "delete", found, {})
 
-        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, STALE_ETAG, AUDIENCE_BUSY, AUDIENCE_IN_USE.
-        """
-        entry.object = name[:63]
-        audience = self._find(name)
-        self._require_seen(audience, seen)
-        operations.check_delete(audience, jobs=self._services.jobs, segments=self._services.segments)
-        return operation_record(self._add(fresh_id(), now_ms(), "delete", audience, {}))
-
-    def _require_seen(self, audience: Audience, seen: str) -> None:
+    def _require_seen(self, audience: Audience, seen: Seen) -> None:
         require_revision(revision_of(self._audience_record(audience), AUDIENCE), seen)
 
     def _find(self, name: str) -> Audience:
@@ -101,24 +115,24 @@ class LakeChangesView(AudienceRecordsView):
         key: RequestKey,
         kind: LakeChange,
         name: str,
-        request: Mapping[str, Any],
+        body: BaseModel,
         check: Callable[[Audience], None],
-    ) -> Record:
-        entry.object, entry.arguments = name[:63], request
+    ) -> Operation:
+        entry.object, entry.arguments = name[:63], body.model_dump()
 
-        def start(claim: Claim) -> Record:
+        def start(claim: Claim) -> Operation:
             audience = self._find(name)
             check(audience)
-            return operation_record(self._add(claim.job_id, claim.at_ms, kind, audience, request))
+            return self._add(claim.job_id, claim.at_ms, kind, audience, body.model_dump())
 
-        value = once(self._services, self._caller, self._name, key, start)
-        entry.job_id = value["operation"]
-        return value
+        begun = once_as(Operation, self._services, self._caller, self._name, key, start)
+        entry.job_id = JobId(begun.operation)
+        return begun
 
     def _add(
         self, operation_id: JobId, at_ms: int, kind: LakeChange, audience: Audience, request: Mapping[str, Any]
     ) -> Operation:
-        new = Operation(
+        new = rows.Operation(
             operation_id=operation_id,
             tenant=self._name,
             kind=kind,
@@ -129,4 +143,4 @@ class LakeChangesView(AudienceRecordsView):
             created_at_ms=at_ms,
         )
         self._services.operations.add(new)
-        return new
+        return new.shown(at_ms)

@@ -6,11 +6,11 @@ from typing import Final, Literal
 from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.views.operations import operation_record
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.operations import Operation
 from orchestration.operations.notifying import hints, recipients_record, set_recipients
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.records import operations as answers
 from schemas.errors import UserError
 from schemas.ids import JobId, audience_name
 
@@ -51,7 +51,7 @@ class RecipientsView(TenantView):
     @recorded(Action.MANAGE_AUDIENCES, "recipients test")
     def send_test(
         self, entry: Entry, audience: str | None, *, channel: Literal["email", "webhook"], address: str
-    ) -> Record:
+    ) -> answers.Operation:
         """Begin to send a test notification to a recipient; `address` as it is shown, or whole.
 
         Raises as `recipients`, and `UserError` UNKNOWN_RECIPIENT, TOO_MANY_TESTS.
@@ -85,7 +85,7 @@ class RecipientsView(TenantView):
             created_at_ms=now,
         )
         self._services.operations.add(new)
-        return operation_record(new)
+        return new.shown(now)
 
     def _about(self, audience: str | None) -> JobId | None:
         return (

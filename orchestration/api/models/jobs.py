@@ -5,16 +5,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 from orchestration.access.bodies.common import AT, JOB, Example, Id, Shape, Time, page_of
+from orchestration.api.schema import model_of
+from orchestration.records import jobs
 from schemas.job_kinds import ImportJobKind
 
-
-class JobFault(Shape):
-    """Why a job failed. `kind` user: the file or the request is at fault; system: Muster is."""
-
-    kind: str
-    code: str
-    message: str
-    detail: dict[str, Any]
+JobFault = model_of(jobs.JobFault)
 
 
 class ImportJob(Shape):
@@ -32,7 +27,7 @@ class ImportJob(Shape):
     spec: dict[str, Any]
     evidence: dict[str, Any] | None
     outcome: dict[str, Any] | None
-    error: JobFault | None
+    error: JobFault | None  # type: ignore[valid-type]  # made from the record
     failed_in: str | None
     retry_of: Id | None
     execution: str | None
@@ -69,7 +64,7 @@ class ExportJob(Shape):
     state: str
     request: dict[str, Any]
     outcome: dict[str, Any] | None
-    error: JobFault | None
+    error: JobFault | None  # type: ignore[valid-type]  # made from the record
     failed_in: str | None
     retry_of: Id | None
     created_at: Time

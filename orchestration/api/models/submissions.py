@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import GRAPHIC, JOB, Example, Id, ResourceName, Shape
+from orchestration.access.bodies.common import GRAPHIC, JOB, Example, Id, ResourceName, Shape, VersionNumber
 from orchestration.api.models.jobs import ExportJob, ImportJob
 from schemas.columns import ColumnType, ImportKind, ImportMode
 from schemas.import_formats import ImportFormat
@@ -12,7 +12,6 @@ from schemas.manifest import Compression, FileFormat, FormulaPolicy
 
 Address = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
 ColumnName = Annotated[str, Field(max_length=255)]
-VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class NewColumn(Shape):

@@ -7,10 +7,11 @@ from starlette.responses import Response
 from orchestration.access.views.recipients import RecipientsView
 from orchestration.api.answers import json_answer, operation_answer
 from orchestration.api.models import recipients as models
-from orchestration.api.models.operations import Operation
 from orchestration.api.operation import operation
 from orchestration.api.paging import Named
+from orchestration.api.schema import model_of
 from orchestration.api.service import in_tenant
+from orchestration.records.operations import Operation
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["recipients"])
 OF_CHANGES = ("UNKNOWN_AUDIENCE", "BAD_NAME", "BAD_RECIPIENT", "BAD_BODY")
@@ -45,7 +46,7 @@ async def change_recipients(
     "/recipients/tests",
     **operation(
         RecipientsView.send_test,
-        Operation,
+        model_of(Operation),
         *("UNKNOWN_AUDIENCE", "UNKNOWN_RECIPIENT", "BAD_NAME", "BAD_BODY", "TOO_MANY_TESTS"),
         status=202,
         headers=["Location"],

@@ -6,9 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.operations import Rollback
 from orchestration.access.views.audience_changes import AudienceChangesView
 from orchestration.access.views.audiences import AudiencesView
-from orchestration.access.views.lake_changes import LakeChangesView
+from orchestration.access.views.lake_changes import LakeChanges
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.paths import IN_TENANT, in_tenant
@@ -43,8 +44,10 @@ async def roll_back(request: Request) -> Response:
         desk.view(AudiencesView).audience(name)
         if form.get("confirm", "").strip() != name:
             raise UserError("NOT_CONFIRMED", "type the name of the audience to roll it back; nothing was changed")
-        started = desk.view(LakeChangesView).rollback(name, version=number, reason=form.get("reason", ""), key=key)
-        return see_other(in_tenant(desk.tenant, "audiences", name, operation=started["operation"]))
+        started = desk.view(LakeChanges).roll_back(
+            name, Rollback(version=number, reason=form.get("reason", "")), key=key
+        )
+        return see_other(in_tenant(desk.tenant, "audiences", name, operation=started.operation))
 
     return await ask(request, call)
 

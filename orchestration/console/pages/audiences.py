@@ -13,7 +13,7 @@ from starlette.routing import Route
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import AudiencesView
-from orchestration.access.views.operations import OperationsView
+from orchestration.access.views.operations import Operations
 from orchestration.api import cursors
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import fresh_key
@@ -240,14 +240,13 @@ def _text(value: Any) -> str:
 
 
 def pending_of(desk: Desk, name: str, operation: str) -> Pending:
-    """A change of this audience. Raises as `OperationsView.operation`."""
-    found = desk.view(OperationsView).operation(operation)
-    error, result = found["error"], found["result"] or {}
+    """A change of this audience. Raises as `Operations.get_operation`."""
+    found = desk.view(Operations).get_operation(operation)
     return Pending(
         path=in_tenant(desk.tenant, "audiences", name, "operations", operation),
-        running=found["finished_at"] is None and found["state"] != "failed",
-        failed="" if error is None else str(error["message"]),
-        version=result.get("version"),
+        running=found.running,
+        failed="" if found.error is None else found.error.message,
+        version=(found.result or {}).get("version"),
     )
 
 

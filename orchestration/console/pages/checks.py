@@ -12,7 +12,7 @@ from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.jobs import JobsView
-from orchestration.access.views.operations import OperationsView
+from orchestration.access.views.operations import Operations
 from orchestration.access.views.uploads import Uploads
 from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import Fault, RejectCount, fault_of, rejects_of
@@ -25,6 +25,7 @@ from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Column as ResultColumn
 from orchestration.console.receipts import Sum, columns_of, sums_of
 from orchestration.console.rendering import shown
+from orchestration.records.operations import Operation
 from schemas.columns import ROUNDED, ImportMode
 from schemas.errors import UserError
 from schemas.import_formats import IMPORT_FORMATS
@@ -97,7 +98,7 @@ async def check(request: Request) -> Response:
     def call(desk: Desk) -> Response:
         frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
         source = desk.view(Uploads).get_upload(upload).source
-        begun = desk.view(OperationsView).inspect(source, kind="audience", format_=None)
+        begun = desk.view(Operations).inspect(source, kind="audience", format_=None)
         return _part(desk, frame, upload, begun, given)
 
     return await ask(request, call)
@@ -111,7 +112,7 @@ async def try_it(request: Request) -> Response:
     def call(desk: Desk) -> Response:
         frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
         source = desk.view(Uploads).get_upload(upload).source
-        begun = desk.view(OperationsView).try_import(source, target=form.get("audience", ""), spec=wanted.changes())
+        begun = desk.view(Operations).try_import(source, target=form.get("audience", ""), spec=wanted.changes())
         return _part(desk, frame, upload, begun, {})
 
     return await ask(request, call)
@@ -123,23 +124,22 @@ async def show_check(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
-        found = desk.view(OperationsView).operation(request.path_params["operation"])
-        if found["kind"] not in CHECKS:
+        found = desk.view(Operations).get_operation(request.path_params["operation"])
+        if found.kind not in CHECKS:
             raise UserError("UNKNOWN_OPERATION", "this operation is no look at a file")
         return _part(desk, frame, upload, found, given)
 
     return await ask(request, call)
 
 
-def _part(desk: Desk, frame: Frame, upload: str, found: Record, given: Mapping[str, str]) -> Response:
-    t, result = frame.texts, found["result"]
-    running = found["state"] in {"pending", "running"}
-    path = in_tenant(desk.tenant, "uploads", upload, "checks", found["operation"], **given)
-    part = CheckPart(running_path=path if running else None, fault=fault_of(found["error"], t))
+def _part(desk: Desk, frame: Frame, upload: str, found: Operation, given: Mapping[str, str]) -> Response:
+    t, result = frame.texts, found.result
+    path = in_tenant(desk.tenant, "uploads", upload, "checks", found.operation, **given)
+    part = CheckPart(running_path=path if found.running else None, fault=fault_of(found.error, t))
     if result is not None:
         fault = fault_of(result.get("fault"), t)
-        part = replace(part, fault=fault, **(_tried(result, t) if found["kind"] == "dry_run" else {}))
-        if found["kind"] == "inspection":
+        part = replace(part, fault=fault, **(_tried(result, t) if found.kind == "dry_run" else {}))
+        if found.kind == "inspection":
             part = replace(part, **_inspected(desk, upload, result, given, t))
     return shown("parts/check.html", frame, part)
 

@@ -13,10 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.operations import NewDifference
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import AudiencesView
-from orchestration.access.views.operations import OperationsView
+from orchestration.access.views.operations import Operations
 from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import Fault, fault_of
 from orchestration.console.forms import form_of
@@ -24,6 +25,7 @@ from orchestration.console.frame import Frame, bare_frame, frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Sum, sums_of_difference
 from orchestration.console.rendering import shown
+from orchestration.records.operations import Operation
 from schemas.errors import UserError
 
 VERSIONS: Final = 500
@@ -125,7 +127,7 @@ async def show_difference(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame, tenant = frame_of(request, desk, "audiences"), desk.tenant
-        desk.view(OperationsView).require(Action.READ_USERS)
+        desk.view(Operations).require(Action.READ_USERS)
         found = desk.view(AudiencesView).versions(name, limit=VERSIONS).items
         numbers: list[int] = [one["version"] for one in found]
         chosen = earlier in numbers and later in numbers
@@ -159,14 +161,16 @@ async def begin(request: Request) -> Response:
     change = next((one for one in KINDS if one == form.get("change")), None)
 
     def call(desk: Desk) -> Response:
-        begun = desk.view(OperationsView).compare_versions(
+        begun = desk.view(Operations).compare_versions(
             name,
-            earlier=earlier,
-            later=later,
-            sample=NAMED,
-            after=form.get("after") or None,
-            change=change,
-            values=True,
+            NewDifference(
+                earlier=earlier,
+                later=later,
+                sample=NAMED,
+                after=form.get("after") or None,
+                change=change,
+                values=True,
+            ),
         )
         return _part(desk, bare_frame(request), name, begun, form)
 
@@ -178,23 +182,23 @@ async def show_part(request: Request) -> Response:
     name, operation = request.path_params["audience"], request.path_params["operation"]
 
     def call(desk: Desk) -> Response:
-        found = desk.view(OperationsView).operation(operation)
-        if found["kind"] != "difference" or (found["result"] or {"audience": name})["audience"] != name:
+        found = desk.view(Operations).get_operation(operation)
+        if found.kind != "difference" or (found.result or {"audience": name})["audience"] != name:
             raise UserError("UNKNOWN_OPERATION", "this operation is no comparison of versions of this audience")
         return _part(desk, bare_frame(request), name, found, request.query_params)
 
     return await ask(request, call)
 
 
-def _part(desk: Desk, frame: Frame, name: str, found: Record, given: Mapping[str, str]) -> Response:
+def _part(desk: Desk, frame: Frame, name: str, found: Operation, given: Mapping[str, str]) -> Response:
     def path(**query: str) -> str:
-        return in_tenant(desk.tenant, "audiences", name, "differences", found["operation"], **query)
+        return in_tenant(desk.tenant, "audiences", name, "differences", found.operation, **query)
 
-    running, result = found["state"] in {"pending", "running"}, found["result"]
+    result = found.result
     skipped, asked = _number(given.get("skipped", "")) or 0, given.get("change", "")
     rest = {"skipped": str(skipped)} if skipped else {}
     part = DifferencePart(
-        running_path=path(change=asked, **rest) if running else None, fault=fault_of(found["error"], frame.texts)
+        running_path=path(change=asked, **rest) if found.running else None, fault=fault_of(found.error, frame.texts)
     )
     if result is not None:
         sample = result["sample"]

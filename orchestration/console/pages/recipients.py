@@ -8,9 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
 from orchestration.access.views.audiences import AudiencesView
-from orchestration.access.views.operations import OperationsView
+from orchestration.access.views.operations import Operations
 from orchestration.access.views.recipients import RecipientsView
 from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import Fault, fault_of
@@ -18,6 +17,7 @@ from orchestration.console.forms import form_of
 from orchestration.console.frame import Frame, bare_frame, frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
+from orchestration.records.operations import Operation
 from schemas.errors import UserError
 
 AUDIENCES: Final = 500
@@ -103,21 +103,21 @@ async def show_test(request: Request) -> Response:
     """What has come of it."""
 
     def call(desk: Desk) -> Response:
-        found = desk.view(OperationsView).operation(request.path_params["operation"])
-        if found["kind"] != "recipient_test":
+        found = desk.view(Operations).get_operation(request.path_params["operation"])
+        if found.kind != "recipient_test":
             raise UserError("UNKNOWN_OPERATION", "this operation is no test notification")
         return _test_part(desk, bare_frame(request), found)
 
     return await ask(request, call)
 
 
-def _test_part(desk: Desk, frame: Frame, found: Record) -> Response:
-    running, result = found["state"] in {"pending", "running"}, found["result"] or {}
+def _test_part(desk: Desk, frame: Frame, found: Operation) -> Response:
+    result = found.result or {}
     part = TestPart(
-        running_path=in_tenant(desk.tenant, "recipients", "tests", found["operation"]) if running else None,
+        running_path=in_tenant(desk.tenant, "recipients", "tests", found.operation) if found.running else None,
         webhook=result.get("channel") == "webhook",
         delivered_at=result.get("delivered_at"),
-        fault=fault_of(found["error"], frame.texts),
+        fault=fault_of(found.error, frame.texts),
     )
     return shown("parts/recipient_test.html", frame, part)
 

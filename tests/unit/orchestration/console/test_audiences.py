@@ -37,6 +37,8 @@ def test_rollback_requires_the_name_and_is_followed_to_its_end(client: AsgiClien
     refused = send(client, world, ROLLBACK, "confirm=vi&reason=&key=k", "acme-operator")
     assert "NOT_CONFIRMED" in refused.body.decode()
     assert send(client, world, f"{VIP}/versions/x/rollback", "confirm=vip&key=k", "acme-operator").status == 404
+    long = send(client, world, ROLLBACK, f"confirm=vip&reason={'x' * 1001}&key=k", "acme-operator")
+    assert (long.status, "INVALID_REQUEST" in long.body.decode()) == (422, True)
     form = "confirm=vip&reason=wrong+file&key=k"
     begun = send(client, world, ROLLBACK, form, "acme-operator").headers["location"]
     assert send(client, world, ROLLBACK, form, "acme-operator").headers["location"] == begun

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from connectors.sources.findings import Finding
-from orchestration.catalog.operations import Operation, OperationKind
+from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import NewJob, Retention
 from orchestration.console.import_form import settings_of
 from orchestration.platform.clock import fresh_id
+from orchestration.records.operations import OperationKind
 from schemas.columns import Column
 from schemas.errors import UserError
 from schemas.import_spec import ImportSpec

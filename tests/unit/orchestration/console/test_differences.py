@@ -95,3 +95,8 @@ def test_repeated_comparison_continues_after_the_last_shown_member(client: AsgiC
 def test_another_operation_or_audience_has_no_difference(client: AsgiClient, world: World) -> None:
     assert send(client, world, f"{VIP}/differences/{id_of('acme', OPERATION)}").status == 404
     assert send(client, world, FOUND.replace("/vip/", "/quiet/")).status == 404
+
+
+def test_comparison_after_an_id_that_no_user_has_is_refused(client: AsgiClient, world: World) -> None:
+    refused = send(client, world, f"{VIP}/differences/begun", f"earlier=1&later=2&after={'x' * 5000}")
+    assert (refused.status, "INVALID_REQUEST" in refused.body.decode()) == (422, True)

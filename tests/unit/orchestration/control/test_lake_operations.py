@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog.operations import Operation, OperationKind, OperationStore
+from orchestration.catalog.operations import Operation, OperationStore
 from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
 from orchestration.composition import control_plane
 from orchestration.platform.clock import now_ms
+from orchestration.records.operations import OperationKind
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import AudienceName, JobId, Version, new_job_id
 from tests.fakes.deployment import ACME, Deployment

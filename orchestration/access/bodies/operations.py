@@ -1,62 +1,15 @@
-"""Operations that run on after their request was answered."""
+"""Bodies of requests that begin an operation."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestration.access.bodies.common import AT, GRAPHIC, JOB, Example, Id, Name, ResourceName, Shape, Time
-from orchestration.api.models.jobs import JobFault
-from orchestration.api.models.submissions import VersionNumber
+from orchestration.access.bodies.common import GRAPHIC, Example, Id, Name, ResourceName, Shape, VersionNumber
 from schemas.columns import ImportKind
 from schemas.ids import USER_ID_MAX_CHARACTERS
 from schemas.import_formats import ImportFormat
 
 Uri = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
-
-
-class Operation(Shape):
-    """An operation. `result` and `error` are null until it has ended; a result depends on `kind` (docs/cli.md)."""
-
-    operation: Id
-    kind: Literal[
-        "difference",
-        "segment_check",
-        "inspection",
-        "dry_run",
-        "file",
-        "rollback",
-        "compact",
-        "expire",
-        "rename",
-        "delete",
-        "recipient_test",
-    ]
-    audience: str | None
-    state: Literal["pending", "running", "done", "failed"]
-    result: dict[str, Any] | None
-    error: JobFault | None
-    created_at: Time
-    finished_at: Time | None
-    example: ClassVar[Example] = {
-        "operation": JOB,
-        "kind": "difference",
-        "audience": None,
-        "state": "done",
-        "result": {
-            "audience": "vip",
-            "tenant": "acme",
-            "earlier": 3,
-            "later": 5,
-            "added": 2,
-            "removed": 1,
-            "changed": 0,
-            "kept": 40,
-            "sample": {"added": ["ann", "bob"], "removed": ["cid"]},
-        },
-        "error": None,
-        "created_at": AT,
-        "finished_at": AT,
-    }
 
 
 class NewDifference(Shape):
