@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
-from orchestration.api.models.submissions import ImportSettings, NewColumn
+from orchestration.access.bodies.imports import ImportSettings, NewColumn
 from schemas.columns import ROUNDED
 from schemas.errors import UserError
 

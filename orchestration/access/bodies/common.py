@@ -22,6 +22,8 @@ ResourceName = Annotated[str, Field(max_length=63, pattern=GRAPHIC, json_schema_
 """The name of a tenant, an audience, a segment or a schedule. What does not match is BAD_NAME."""
 Time = Annotated[str, Field(description="RFC 3339, UTC.")]
 VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Address = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
+ColumnName = Annotated[str, Field(max_length=255)]
 Role = Annotated[str, Field(max_length=16)]
 
 

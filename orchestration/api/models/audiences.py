@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from orchestration.access.bodies.common import AT, JOB, Example, Id, ResourceName, Shape, Time, page_of
+from orchestration.access.bodies.imports import ImportSettings
 from orchestration.api.models.recipients import ChangedRecipients, Recipient
-from orchestration.api.models.submissions import ImportSettings
 
 
 class CurrentVersion(Shape):

@@ -4,16 +4,20 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, model_validator
 
-from orchestration.access.bodies.common import AT, JOB, Example, Id, ResourceName, Shape, Time, page_of
-from orchestration.api.models.submissions import (
+from orchestration.access.bodies.common import (
+    AT,
+    JOB,
     Address,
     ColumnName,
-    ImportSettings,
-    LookedUp,
-    NewExport,
-    NewImport,
-    Selected,
+    Example,
+    Id,
+    ResourceName,
+    Shape,
+    Time,
+    page_of,
 )
+from orchestration.access.bodies.exports import LookedUp, NewExport, Selected
+from orchestration.access.bodies.imports import ImportSettings, NewImport
 from schemas.job_kinds import RequestKind
 from schemas.manifest import Compression, FileFormat, FormulaPolicy
 

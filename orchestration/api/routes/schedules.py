@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestration.access.problems import OF_THE_ENGINE
+from orchestration.access.problems import OF_EXPORTS, OF_IMPORTS, OF_THE_ENGINE
 from orchestration.access.revisions import SCHEDULE, revision_of
 from orchestration.access.views.schedule_changes import ScheduleChangesView
 from orchestration.access.views.schedules import SchedulesView
@@ -18,7 +18,6 @@ from orchestration.api.models import schedules as models
 from orchestration.api.models.submissions import Started, StartedExport
 from orchestration.api.operation import OF_KEYS, OF_TAGS, operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
-from orchestration.api.routes.submissions import OF_EXPORTS, OF_IMPORTS
 from orchestration.api.service import in_tenant
 
 OF_SCHEDULES: Final = (

@@ -6,7 +6,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestration.access.problems import OF_MANIFESTS, OF_OBJECTS, OF_THE_ENGINE, OF_UPLOADS
+from orchestration.access.bodies.exports import NewExport
+from orchestration.access.bodies.imports import NewImport
+from orchestration.access.problems import OF_EXPORTS, OF_IMPORTS, OF_MANIFESTS, OF_OBJECTS, OF_THE_ENGINE, OF_UPLOADS
 from orchestration.access.views.submissions import SubmissionsView
 from orchestration.api.answers import json_answer
 from orchestration.api.keys import IdempotencyKey, key_of
@@ -16,22 +18,6 @@ from orchestration.api.service import in_tenant
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["jobs"])
 OF_STARTS: Final = (*OF_KEYS, *OF_THE_ENGINE, "BAD_BODY")
-OF_IMPORTS: Final = ("BAD_NAME", "BAD_SPEC", "BAD_COLUMN", "BAD_URI", "BAD_SOURCE")
-OF_EXPORTS: Final = (
-    "BAD_NAME",
-    "UNKNOWN_AUDIENCE",
-    "BAD_DESTINATION",
-    "BAD_URI",
-    "BAD_FORMAT",
-    "BAD_SHAPE",
-    "BAD_EVENT",
-    "BAD_TIME",
-    "NOT_IN_A_DELTA",
-    "DESTINATION_NOT_WRITABLE",
-    "UNKNOWN_PROFILE",
-    "BAD_PROFILES",
-    "OUTSIDE_PROFILE",
-)
 
 
 @router.post(
@@ -48,7 +34,7 @@ OF_EXPORTS: Final = (
     ),
 )
 async def start_import(
-    request: Request, tenant: str, body: models.NewImport, idempotency_key: IdempotencyKey = None
+    request: Request, tenant: str, body: NewImport, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Start the import of an object or an upload."""
     key, given = key_of(request, idempotency_key, body), body.order()
@@ -62,7 +48,7 @@ async def start_import(
     **operation(SubmissionsView.start_export, models.StartedExport, *OF_STARTS, *OF_EXPORTS, status=202),
 )
 async def start_export(
-    request: Request, tenant: str, body: models.NewExport, idempotency_key: IdempotencyKey = None
+    request: Request, tenant: str, body: NewExport, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Start an export."""
     key, wanted = key_of(request, idempotency_key, body), body.request()

@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.imports import NewImport
 from orchestration.access.idempotency import RequestKey
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.submissions import SubmissionsView
 from orchestration.access.views.uploads import Uploads
-from orchestration.api.models.submissions import NewImport
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.frame import frame_of

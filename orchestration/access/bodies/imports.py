@@ -1,0 +1,82 @@
+"""Bodies of requests that start imports."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from orchestration.access.bodies.common import JOB, Address, ColumnName, Example, Id, ResourceName, Shape
+from schemas.columns import ColumnType, ImportKind, ImportMode
+from schemas.import_formats import ImportFormat
+
+
+class NewColumn(Shape):
+    """A column that is kept. `source`: its name in the file, if it differs.
+
+    `rounded`: of a double in Parquet, numbers that no double holds, such as most decimals, become the nearest one.
+    """
+
+    name: ColumnName
+    type: ColumnType = "string"
+    source: ColumnName | None = None
+    rounded: bool = False
+
+    def as_record(self) -> dict[str, Any]:
+        """As in an import spec."""
+        return self.model_dump(mode="json", exclude=None if self.rounded else {"rounded"})
+
+
+class ImportSettings(Shape):
+    """How files are read, and which are refused. Omitted and null fields come from the audience.
+
+    `max_shrink_percent` null: publish regardless of how many members are lost. `allow_missing_columns`: kept columns
+    that the file may lack, besides those that the audience allows; [] for none.
+    """
+
+    mode: ImportMode | None = None
+    id_column: ColumnName | None = None
+    columns: Annotated[list[NewColumn], Field(max_length=1000)] | None = None
+    format: ImportFormat | None = None
+    timezone: Annotated[str, Field(max_length=50)] | None = None
+    max_reject_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    allow_empty: bool | None = None
+    max_shrink_percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    null_values: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=100)] | None = None
+    drop_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
+    retype_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
+    allow_missing_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
+
+    def edits(self) -> dict[str, Any]:
+        """As `changes`, and None for each that is null."""
+        return {**self.model_dump(mode="json", exclude_unset=True), **self.changes()}
+
+    def changes(self) -> dict[str, Any]:
+        """As keys of an import spec."""
+        given = self.model_dump(mode="json", exclude_unset=True)
+        changes = {name: value for name, value in given.items() if value is not None or name == "max_shrink_percent"}
+        if self.columns is not None:
+            changes["columns"] = [one.as_record() for one in self.columns]
+        return changes
+
+
+class NewImport(Shape):
+    """An import of an object (`source`, s3://bucket/key), or of an upload. `settings` are for this import alone.
+
+    `kind` events or profiles: of the whole tenant, without an audience; `only_columns`: keep no columns but those in
+    the settings. `manifest`: s3://bucket/key, of the export that wrote the file. `again`: even if the file was
+    imported before; without it, the job is a duplicate of the one that imports or imported the same object, or an
+    upload with the same content, into the same audience with the same settings.
+    """
+
+    kind: ImportKind = "audience"
+    audience: ResourceName | None = None
+    source: Address | None = None
+    upload: Id | None = None
+    settings: ImportSettings = ImportSettings()
+    only_columns: bool = False
+    manifest: Address | None = None
+    again: bool = False
+    example: ClassVar[Example] = {"audience": "vip", "upload": JOB, "settings": {"mode": "append"}}
+
+    def order(self) -> dict[str, Any]:
+        """As an `ImportOrder`."""
+        return {**self.model_dump(exclude={"settings"}), "changes": self.settings.changes()}
