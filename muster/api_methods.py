@@ -10,7 +10,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, Literal
 
-    from muster.api_types import Operation, PresignedPart, RuleVersion, Segment, SegmentDetail, Started, Upload
+    from muster.api_types import (
+        CancelledExport,
+        CancelledImport,
+        ExportFiles,
+        Operation,
+        PresignedPart,
+        Retried,
+        RetriedExport,
+        RuleVersion,
+        Segment,
+        SegmentDetail,
+        Started,
+        StartedExport,
+        Upload,
+    )
 
 
 class ApiMethods(Methods):
@@ -215,6 +229,124 @@ class ApiMethods(Methods):
                 tenant,
                 segment,
                 body=given(audience=audience, at=at, allow_shrink=allow_shrink),
+                key=key,
+            ),
+        )
+
+    def start_import(
+        self,
+        tenant: str,
+        *,
+        kind: Literal["audience", "profiles", "events"] | None = None,
+        audience: str | None = None,
+        source: str | None = None,
+        upload: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        only_columns: bool | None = None,
+        manifest: str | None = None,
+        again: bool | None = None,
+        key: str | None = None,
+    ) -> Started:
+        """Start the import of an object or an upload."""
+        return cast(
+            "Started",
+            self._start(
+                "/tenants/{}/imports",
+                tenant,
+                body=given(
+                    kind=kind,
+                    audience=audience,
+                    source=source,
+                    upload=upload,
+                    settings=settings,
+                    only_columns=only_columns,
+                    manifest=manifest,
+                    again=again,
+                ),
+                key=key,
+            ),
+        )
+
+    def start_export(
+        self,
+        tenant: str,
+        audience: str,
+        to: str,
+        *,
+        version: int | None = None,
+        as_of: str | None = None,
+        delta_from: int | None = None,
+        format: Literal["parquet", "csv", "jsonl"] | None = None,
+        compression: Literal["none", "gzip", "zstd"] | None = None,
+        null: str | None = None,
+        formulas: Literal["as-is", "escape", "refuse"] | None = None,
+        target_mb: int | None = None,
+        row_group_rows: int | None = None,
+        profile: str | None = None,
+        where: str | None = None,
+        attributes: Sequence[Mapping[str, Any]] | None = None,
+        suppress: Sequence[Mapping[str, Any]] | None = None,
+        columns: Sequence[str] | None = None,
+        partition_by: Sequence[str] | None = None,
+        key: str | None = None,
+    ) -> StartedExport:
+        """Start an export."""
+        return cast(
+            "StartedExport",
+            self._start(
+                "/tenants/{}/exports",
+                tenant,
+                body=given(
+                    audience=audience,
+                    to=to,
+                    version=version,
+                    as_of=as_of,
+                    delta_from=delta_from,
+                    format=format,
+                    compression=compression,
+                    null=null,
+                    formulas=formulas,
+                    target_mb=target_mb,
+                    row_group_rows=row_group_rows,
+                    profile=profile,
+                    where=where,
+                    attributes=attributes,
+                    suppress=suppress,
+                    columns=columns,
+                    partition_by=partition_by,
+                ),
+                key=key,
+            ),
+        )
+
+    def export_files(self, tenant: str, export: str) -> ExportFiles:
+        """The files of an export to `download`, with URLs that are valid for five minutes."""
+        return cast("ExportFiles", self._send("GET", "/tenants/{}/exports/{}/files", tenant, export))
+
+    def cancel(self, tenant: str, job: str) -> CancelledImport | CancelledExport:
+        """Cancel a job, so that it publishes nothing. No effect on a cancelled one."""
+        return cast(
+            "CancelledImport | CancelledExport", self._send("PUT", "/tenants/{}/jobs/{}/cancellation", tenant, job)
+        )
+
+    def retry(
+        self,
+        tenant: str,
+        job: str,
+        *,
+        with_audience_settings: bool | None = None,
+        force: bool | None = None,
+        allow_shrink: bool | None = None,
+        key: str | None = None,
+    ) -> Retried | RetriedExport:
+        """Run a FAILED or CANCELLED job again, as a new job."""
+        return cast(
+            "Retried | RetriedExport",
+            self._start(
+                "/tenants/{}/jobs/{}/retries",
+                tenant,
+                job,
+                body=given(with_audience_settings=with_audience_settings, force=force, allow_shrink=allow_shrink),
                 key=key,
             ),
         )

@@ -95,6 +95,98 @@ class Started(TypedDict):
     state: Literal["SUBMITTED"]
 
 
+class StartedExport(TypedDict):
+    """An export that was started. It is registered within seconds: until then its id is unknown."""
+
+    export: str
+    state: Literal["SUBMITTED"]
+
+
+class ExportFile(TypedDict):
+    """One file; `key` is its path below the manifest. `url` is valid for five minutes."""
+
+    key: str
+    rows: int
+    bytes: int
+    sha256: str
+    url: str
+
+
+class ExportFiles(TypedDict):
+    """The files of an export. `manifest`: the URL of its manifest."""
+
+    export: str
+    version: int
+    rows: int
+    manifest: str
+    items: list[ExportFile]
+
+
+class ImportJob(TypedDict):
+    """An import, or a snapshot of a segment."""
+
+    job: str
+    tenant: str
+    kind: Literal["audience", "events", "profiles", "snapshot"]
+    audience: str
+    state: str
+    mode: str
+    attempt: int
+    partitions: int
+    source: dict[str, Any]
+    spec: dict[str, Any]
+    evidence: dict[str, Any] | None
+    outcome: dict[str, Any] | None
+    error: JobFault | None
+    failed_in: str | None
+    retry_of: str | None
+    execution: str | None
+    created_at: str
+    finished_at: str | None
+
+
+class CancelledImport(ImportJob):
+    """A cancelled import or snapshot. `already`: it was cancelled before. `warnings`: what is done within seconds."""
+
+    already: bool
+    warnings: list[str]
+
+
+class ExportJob(TypedDict):
+    """An export."""
+
+    export: str
+    tenant: str
+    audience: str
+    state: str
+    request: dict[str, Any]
+    outcome: dict[str, Any] | None
+    error: JobFault | None
+    failed_in: str | None
+    retry_of: str | None
+    created_at: str
+    finished_at: str | None
+
+
+class CancelledExport(ExportJob):
+    """A cancelled export."""
+
+    already: bool
+    warnings: list[str]
+
+
+class Retried(Started):
+    """A new job for the source of an earlier one."""
+
+    retry_of: str
+
+
+class RetriedExport(StartedExport):
+    """A new export of the same version to the same destination."""
+
+    retry_of: str
+
+
 class PartSizes(TypedDict):
     """Parts of a file above 5 GiB: all have `bytes` but the last, which has the rest."""
 

@@ -1,13 +1,11 @@
 """Jobs of all kinds: read, followed by events, started, cancelled and tried again. Part of `Client`."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from muster.calls import PAGE
 from muster.events import follow
 from muster.methods import Methods, scoped
 from muster.records import Event, Record
-from muster.repeating import start
 
 
 class Jobs(Methods):
@@ -68,35 +66,3 @@ class Jobs(Methods):
         """
         query = {"kind": list(kind), "job": job}
         return follow(lambda: self._calls.stream("/tenants/{}/events", tenant, query=query))
-
-    def start_import(self, tenant: str, *, key: str | None = None, **wanted: Any) -> Record:
-        """Start an import; returns {job}. `wanted`: members of `NewImport` in docs/openapi.json."""
-        return start(self._calls, "/tenants/{}/imports", tenant, body=wanted, key=key)
-
-    def start_export(self, tenant: str, *, key: str | None = None, **wanted: Any) -> Record:
-        """Start an export; returns {export}. `wanted`: members of `NewExport` in docs/openapi.json."""
-        return start(self._calls, "/tenants/{}/exports", tenant, body=wanted, key=key)
-
-    def export_files(self, tenant: str, export: str) -> Record:
-        """The files of an export to `download`, with URLs that are valid for five minutes."""
-        return self._send("GET", "/tenants/{}/exports/{}/files", tenant, export)
-
-    def cancel(self, tenant: str, job: str) -> Record:
-        """Cancel a job."""
-        return self._send("PUT", "/tenants/{}/jobs/{}/cancellation", tenant, job)
-
-    def retry(
-        self,
-        tenant: str,
-        job: str,
-        *,
-        with_audience_settings: bool = False,
-        force: bool = False,
-        allow_shrink: bool = False,
-        key: str | None = None,
-    ) -> Record:
-        """Run a FAILED or CANCELLED job again; returns {job or export, retry_of}."""
-        body = {"with_audience_settings": with_audience_settings, "force": force}
-        if allow_shrink:  # unknown to a service of 0.2.0
-            body["allow_shrink"] = True
-        return start(self._calls, "/tenants/{}/jobs/{}/retries", tenant, job, body=body, key=key)

@@ -17,6 +17,7 @@ from orchestration.access.guard import View
 from orchestration.access.views.lake_changes import LakeChanges
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.segments import Segments
+from orchestration.access.views.submissions import Submissions
 from orchestration.access.views.uploads import Uploads
 from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
@@ -35,7 +36,6 @@ from orchestration.api.routes import (
     questions,
     recipients,
     schedules,
-    submissions,
 )
 from orchestration.api.service import Service
 from orchestration.api.serving import serve
@@ -46,7 +46,6 @@ METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 MODULES: Final = (
     jobs,
     everywhere,
-    submissions,
     audiences,
     questions,
     operations,
@@ -63,6 +62,7 @@ VIEWS: Final[Sequence[tuple[type[View], str]]] = (
     (LakeChanges, "audiences"),
     (Operations, "operations"),
     (Segments, "segments"),
+    (Submissions, "jobs"),
     (Uploads, "jobs"),
 )
 """Views, each with the tag of its operations in the document."""

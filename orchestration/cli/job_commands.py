@@ -12,6 +12,7 @@ from orchestration.cli.console import print_line
 from orchestration.cli.following import Followed, Submitted, show_end, show_started, submitted, wait_for
 from orchestration.cli.job_views import Shown, show_job, show_list
 from orchestration.platform.deferred import deferred
+from schemas.ids import JobId
 from schemas.job_kinds import JOB_KINDS, id_of, key_of
 
 with deferred(__name__):
@@ -128,6 +129,6 @@ def retry(
             id_of(failed),
             with_audience_settings=with_audience_settings,
             force=force,
-            allow_shrink=allow_shrink,
+            allow_shrink=allow_shrink or None,  # unknown to a service of 0.2.0
         )
-    return submitted(new[word], wait=wait, timeout_s=timeout, word=word, retry_of=meant)
+    return submitted(JobId(id_of(new)), wait=wait, timeout_s=timeout, word=word, retry_of=meant)

@@ -1,11 +1,10 @@
 """The settings of an import as a form."""
 
 from collections.abc import Iterable, Mapping
-
-from pydantic import ValidationError
+from typing import cast
 
 from orchestration.access.bodies.imports import ImportSettings, NewColumn
-from schemas.columns import ROUNDED
+from schemas.columns import ROUNDED, ColumnType, ImportMode
 from schemas.errors import UserError
 
 
@@ -15,33 +14,28 @@ def settings_of(form: Mapping[str, str]) -> ImportSettings:
         (name.removeprefix("keep-") for name in form if name.startswith("keep-")), key=lambda n: (len(n), n)
     )
     try:
-        columns = [
-            NewColumn.model_validate(
-                {
-                    "name": form.get(f"name-{index}", ""),
-                    "type": form.get(f"type-{index}", "string").removesuffix(ROUNDED),
-                    "rounded": form.get(f"type-{index}", "").endswith(ROUNDED),
-                    "source": form.get(f"source-{index}") or None,
-                }
-            )
-            for index in indices
-        ]
-        lacking = [form.get(f"name-{index}", "") for index in indices if f"lacking-{index}" in form]
-        return ImportSettings.model_validate(
-            {
-                **({"allow_missing_columns": lacking} if lacking else {}),
-                "mode": form.get("mode", "replace"),
-                "id_column": form.get("id_column") or None,
-                "columns": columns,
-                "max_reject_share": float(form.get("max_reject_percent") or 0) / 100,
-                "timezone": form.get("timezone", "").strip() or None,
-                "null_values": null_values_of(form.get("null_values", "")),
-            }
-        )
-    except ValidationError as exc:
-        raise invalid(exc) from exc
+        share = float(form.get("max_reject_percent") or 0) / 100
     except ValueError as exc:
         raise UserError("INVALID_REQUEST", "the share of rejected rows is a number of percent, from 0 to 100") from exc
+    columns = [
+        NewColumn(
+            name=form.get(f"name-{index}", ""),
+            type=cast(ColumnType, form.get(f"type-{index}", "string").removesuffix(ROUNDED)),
+            rounded=form.get(f"type-{index}", "").endswith(ROUNDED),
+            source=form.get(f"source-{index}") or None,
+        )
+        for index in indices
+    ]
+    lacking = [form.get(f"name-{index}", "") for index in indices if f"lacking-{index}" in form]
+    return ImportSettings(
+        mode=cast(ImportMode, form.get("mode", "replace")),
+        id_column=form.get("id_column") or None,
+        columns=columns,
+        max_reject_share=share,
+        timezone=form.get("timezone", "").strip() or None,
+        null_values=null_values_of(form.get("null_values", "")),
+        allow_missing_columns=lacking or None,
+    )
 
 
 def null_values_of(text: str) -> list[str] | None:
@@ -53,9 +47,3 @@ def null_values_of(text: str) -> list[str] | None:
 def null_values_text(null_values: Iterable[str]) -> str:
     """The texts as the field shows them."""
     return ", ".join(filter(None, null_values))
-
-
-def invalid(exc: ValidationError) -> UserError:
-    """The first fault of a form."""
-    first = exc.errors()[0]
-    return UserError("INVALID_REQUEST", f"{'/'.join(map(str, first['loc']))}: {first['msg']}")

@@ -1,10 +1,81 @@
-"""Jobs (so far only what starts one answers, and why one failed)."""
+"""Jobs of all kinds: what they are, what starts and ends them, and what they leave."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from orchestration.records.fields import EXAMPLE_ID, Example, Id
+from orchestration.records.fields import EXAMPLE_ID, EXAMPLE_TIME, Example, Id, Time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFault:
+    """Why a job failed. `kind` user: the file or the request is at fault; system: Muster is."""
+
+    kind: str
+    code: str
+    message: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportJob:
+    """An import, or a snapshot of a segment."""
+
+    job: Id
+    tenant: str
+    kind: Literal["audience", "events", "profiles", "snapshot"]
+    audience: str
+    state: str
+    mode: str
+    attempt: int
+    partitions: int
+    source: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    evidence: Mapping[str, Any] | None
+    outcome: Mapping[str, Any] | None
+    error: JobFault | None
+    failed_in: str | None
+    retry_of: Id | None
+    execution: str | None
+    created_at: Time
+    finished_at: Time | None
+    example: ClassVar[Example] = {
+        "job": EXAMPLE_ID,
+        "tenant": "acme",
+        "kind": "audience",
+        "audience": "vip",
+        "state": "READY",
+        "mode": "replace",
+        "attempt": 1,
+        "partitions": 8,
+        "source": {"bucket": "inbox", "key": "acme/vip/people.csv", "size": 1024},
+        "spec": {"format": "csv", "id_column": "user_id"},
+        "evidence": {"rows": 5, "accepted": 3, "rejected": 2, "rejected_by_code": {"id_empty": 2}},
+        "outcome": {"version": 1, "members": 3},
+        "error": None,
+        "failed_in": None,
+        "retry_of": None,
+        "execution": None,
+        "created_at": EXAMPLE_TIME,
+        "finished_at": EXAMPLE_TIME,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportJob:
+    """An export."""
+
+    export: Id
+    tenant: str
+    audience: str
+    state: str
+    request: Mapping[str, Any]
+    outcome: Mapping[str, Any] | None
+    error: JobFault | None
+    failed_in: str | None
+    retry_of: Id | None
+    created_at: Time
+    finished_at: Time | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +88,79 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobFault:
-    """Why a job failed. `kind` user: the file or the request is at fault; system: Muster is."""
+class StartedExport:
+    """An export that was started. It is registered within seconds: until then its id is unknown."""
 
-    kind: str
-    code: str
-    message: str
-    detail: Mapping[str, Any]
+    export: Id
+    state: Literal["SUBMITTED"] = "SUBMITTED"
+    example: ClassVar[Example] = {"export": EXAMPLE_ID, "state": "SUBMITTED"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried(Started):
+    """A new job for the source of an earlier one."""
+
+    retry_of: Id
+    example: ClassVar[Example] = {**Started.example, "retry_of": EXAMPLE_ID}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetriedExport(StartedExport):
+    """A new export of the same version to the same destination."""
+
+    retry_of: Id
+    example: ClassVar[Example] = {**StartedExport.example, "retry_of": EXAMPLE_ID}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelledImport(ImportJob):
+    """A cancelled import or snapshot. `already`: it was cancelled before. `warnings`: what is done within seconds."""
+
+    already: bool
+    warnings: Sequence[str]
+    example: ClassVar[Example] = {**ImportJob.example, "state": "CANCELLED", "already": False, "warnings": []}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelledExport(ExportJob):
+    """A cancelled export."""
+
+    already: bool
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFile:
+    """One file; `key` is its path below the manifest. `url` is valid for five minutes."""
+
+    key: str
+    rows: int
+    bytes: int
+    sha256: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFiles:
+    """The files of an export. `manifest`: the URL of its manifest."""
+
+    export: Id
+    version: int
+    rows: int
+    manifest: str
+    items: Sequence[ExportFile]
+    example: ClassVar[Example] = {
+        "export": EXAMPLE_ID,
+        "version": 3,
+        "rows": 3,
+        "manifest": "https://s3.example/staging/download/acme/x/manifest.json?X-Amz-Signature=...",
+        "items": [
+            {
+                "key": "vip-v3-00000.csv.gz",
+                "rows": 3,
+                "bytes": 120,
+                "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "url": "https://s3.example/staging/download/acme/x/vip-v3-00000.csv.gz?X-Amz-Signature=...",
+            }
+        ],
+    }

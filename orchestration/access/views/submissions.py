@@ -1,52 +1,89 @@
 """Starts jobs in a tenant, cancels and retries them."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from orchestration.access.bodies.exports import NewExport
+from orchestration.access.bodies.imports import NewImport
+from orchestration.access.bodies.jobs import Retry
 from orchestration.access.guard import Entry, recorded
-from orchestration.access.idempotency import RequestKey, once
+from orchestration.access.idempotency import RequestKey, once_as
 from orchestration.access.import_orders import ImportOrder
 from orchestration.access.manifests import settings_of_manifest
-from orchestration.access.pages import Record
 from orchestration.access.policy import Action
+from orchestration.access.problems import OF_EXPORTS, OF_IMPORTS, OF_MANIFESTS, OF_OBJECTS, OF_THE_ENGINE, OF_UPLOADS
 from orchestration.access.uploading import stored_upload
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.job_rows import unknown_job
-from orchestration.catalog.records import Export
+from orchestration.catalog.records import Export, Job
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import DOWNLOAD
-from orchestration.operations.job_records import any_record
+from orchestration.operations.job_records import export_record, job_record
 from orchestration.operations.job_search import AnyJob
 from orchestration.operations.submit import source_of
+from orchestration.records.jobs import (
+    CancelledExport,
+    CancelledImport,
+    ExportFile,
+    ExportFiles,
+    Retried,
+    RetriedExport,
+    Started,
+    StartedExport,
+)
 from schemas.errors import UserError
 from schemas.ids import JobId, job_id
 from schemas.layout import s3_uri, split_s3_uri
 from schemas.manifest import Manifest
+from schemas.records import from_record
+
+StartedT = TypeVar("StartedT", bound=Started | StartedExport)
 
 
-class SubmissionsView(TenantView):
+class Submissions(TenantView):
     """Jobs as one caller may start, cancel and retry them."""
 
-    @recorded(Action.RUN_JOBS, "import")
-    def start_import(self, entry: Entry, given: Mapping[str, Any], key: RequestKey) -> Record:
-        """Start an import, which is registered within seconds; `given`: an `ImportOrder` as plain data.
+    @recorded(
+        Action.RUN_JOBS,
+        "import",
+        "POST /imports",
+        status=202,
+        problems=(*OF_THE_ENGINE, *OF_IMPORTS, *OF_MANIFESTS, *OF_UPLOADS, "UPLOAD_UNFINISHED"),
+    )
+    def start_import(self, entry: Entry, body: NewImport, *, key: RequestKey) -> Started:
+        """Start the import of an object or an upload."""
+        entry.arguments = given = body.order()
+        return self._import(entry, ImportOrder(**given), key)
 
-        Raises `UserError` BAD_NAME, BAD_SPEC, BAD_COLUMN, BAD_URI, BAD_SOURCE, SOURCE_GONE, ACCESS_DENIED,
-        NO_SUCH_BUCKET, BAD_MANIFEST, NOT_IN_MANIFEST, ESCAPED_EXPORT, UNKNOWN_UPLOAD, UPLOAD_UNFINISHED, and as `once`;
-        `RetriableError` S3_UNAVAILABLE, ENGINE_UNAVAILABLE.
-        """
-        entry.arguments = dict(given)
-        order = ImportOrder(**given)
+    @recorded(Action.RUN_JOBS, "import")
+    def import_like(self, entry: Entry, upload: str, like: str, *, key: RequestKey) -> Started:
+        """Import an upload once more, with the settings of an earlier import into an audience."""
+        wanted = job_id(like)
+        found = self._services.all_jobs.find(wanted, tenant=self._name)
+        if found is None:
+            raise unknown_job(wanted)
+        if isinstance(found, Export) or found.shown_kind != "audience":
+            raise UserError("INVALID_REQUEST", "only the import of an audience is repeated here")
+        given: dict[str, Any] = {
+            "audience": found.audience,
+            "upload": upload,
+            "changes": found.spec.as_record(),
+            "again": True,
+        }
+        entry.arguments = given
+        return self._import(entry, ImportOrder(**given), key)
+
+    def _import(self, entry: Entry, order: ImportOrder, key: RequestKey) -> Started:
         entry.object = order.target[:63]
 
-        def start(claim: Claim) -> Record:
+        def start(claim: Claim) -> Started:
             source = self._source(order)
             overrides = order.overrides
             if order.manifest is not None:
                 written = settings_of_manifest(self._services, self._reach(), order.manifest, source)
                 overrides = {**written, **overrides}
-            started = self._services.submission.submit_object(
+            job = self._services.submission.submit_object(
                 source,
                 tenant=self._name,
                 audience=order.target,
@@ -54,95 +91,31 @@ class SubmissionsView(TenantView):
                 again=order.again,
                 new_id=claim.job_id,
             )
-            return {"job": started, "state": "SUBMITTED"}
+            return Started(job=job)
 
-        return self._once(entry, key, start)
+        return self._once(Started, entry, key, start)
 
-    @recorded(Action.RUN_JOBS, "export")
-    def start_export(self, entry: Entry, wanted: Mapping[str, Any], key: RequestKey) -> Record:
-        """Start an export, which is registered within seconds; `wanted`: an `ExportRequest` as plain data without ids.
+    @recorded(Action.RUN_JOBS, "export", "POST /exports", status=202, problems=(*OF_THE_ENGINE, *OF_EXPORTS))
+    def start_export(self, entry: Entry, body: NewExport, *, key: RequestKey) -> StartedExport:
+        """Start an export."""
+        wanted = body.request()
+        entry.object, entry.arguments = body.audience[:63], wanted
 
-        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_DESTINATION, BAD_URI, BAD_FORMAT, BAD_SHAPE, BAD_TIME,
-        NOT_IN_A_DELTA, DESTINATION_NOT_WRITABLE, UNKNOWN_PROFILE, BAD_PROFILES, OUTSIDE_PROFILE, and as `once`;
-        `RetriableError` ENGINE_UNAVAILABLE.
-        """
-        entry.object, entry.arguments = str(wanted["audience"])[:63], dict(wanted)
-
-        def start(claim: Claim) -> Record:
+        def start(claim: Claim) -> StartedExport:
             request = ExportRequest.from_record({**wanted, "export_id": claim.job_id, "tenant": self._name})
-            return {"export": self._services.export_jobs.submit(request), "state": "SUBMITTED"}
+            return StartedExport(export=self._services.export_jobs.submit(request))
 
-        return self._once(entry, key, start)
+        return self._once(StartedExport, entry, key, start)
 
-    @recorded(Action.RUN_JOBS, "jobs cancel")
-    def cancel(self, entry: Entry, id_: str) -> Record:
-        """Cancel a job of any kind. Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, IS_DUPLICATE, TOO_LATE."""
-        wanted = job_id(id_)
-        found = self._find(entry, wanted)
-        entry.before = {"state": found.state}
-        if isinstance(found, Export):
-            export = self._services.export_jobs.cancel(wanted)
-            record, already, warnings = any_record(export.export), export.already, export.warnings
-        else:
-            done = self._services.import_jobs.cancel(wanted)
-            record, already, warnings = any_record(done.job), done.already, done.warnings
-        entry.after = {"state": record["state"]}
-        return {**record, "already": already, "warnings": list(warnings)}
-
-    @recorded(Action.RUN_JOBS, "jobs retry")
-    def retry(
-        self,
-        entry: Entry,
-        id_: str,
-        *,
-        force: bool,
-        with_audience_settings: bool,
-        allow_shrink: bool = False,
-        key: RequestKey,
-    ) -> Record:
-        """Start a FAILED or CANCELLED job again; returns the id of the new job.
-
-        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NOT_RETRIABLE, NO_SETTINGS, FILE_AT_FAULT, BAD_SPEC, BAD_SOURCE,
-        BAD_DESTINATION, and as `once`; `RetriableError` ENGINE_UNAVAILABLE.
-        """
-        wanted = job_id(id_)
-        entry.arguments = {
-            "job": wanted,
-            "force": force,
-            "with_audience_settings": with_audience_settings,
-            **({"allow_shrink": True} if allow_shrink else {}),
-        }
-        found = self._find(entry, wanted)
-
-        def start(claim: Claim) -> Record:
-            if isinstance(found, Export):
-                if force or with_audience_settings or allow_shrink:
-                    raise UserError(
-                        "BAD_SPEC",
-                        "force, with_audience_settings and allow_shrink are for imports: an export reads no file",
-                    )
-                started = self._services.export_jobs.retry(found.job_id, new_id=claim.job_id)
-                return {"export": started, "state": "SUBMITTED", "retry_of": found.job_id}
-            if found.segment is None:
-                self._reach().require_source(str(found.source["bucket"]), str(found.source["key"]))
-            started = self._services.submission.resubmit(
-                found,
-                force=force,
-                with_audience_settings=with_audience_settings,
-                allow_shrink=allow_shrink,
-                new_id=claim.job_id,
-            )
-            return {"job": started, "state": "SUBMITTED", "retry_of": found.job_id}
-
-        return self._once(entry, key, start)
-
-    @recorded(Action.RUN_JOBS, "exports files")
-    def export_files(self, entry: Entry, id_: str) -> Record:
-        """The files of an export to `download`, each with a request that fetches it within five minutes.
-
-        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_FILES; `RetriableError` S3_UNAVAILABLE.
-        """
-        found = self._find(entry, job_id(id_))
+    @recorded(
+        Action.RUN_JOBS,
+        "exports files",
+        "GET /exports/{export}/files",
+        problems=(*OF_OBJECTS, "UNKNOWN_JOB", "BAD_JOB_ID", "NO_FILES"),
+    )
+    def list_export_files(self, entry: Entry, export: str) -> ExportFiles:
+        """The files of an export to `download`, with URLs that are valid for five minutes."""
+        found = self._find(entry, job_id(export))
         if not isinstance(found, Export) or not str(found.request.get("to")).startswith(
             self._reach().resolved(DOWNLOAD, "")
         ):
@@ -157,21 +130,98 @@ class SubmissionsView(TenantView):
         def request(name: str) -> str:
             return signer.get(bucket, f"{folder}/{name}", name=name.rpartition("/")[2]).url
 
-        return {
-            "export": found.job_id,
-            "version": manifest.version,
-            "rows": manifest.rows,
-            "manifest": request(key.rpartition("/")[2]),
-            "items": [
-                {"key": one.key, "rows": one.rows, "bytes": one.bytes, "sha256": one.sha256, "url": request(one.key)}
+        return ExportFiles(
+            export=found.job_id,
+            version=manifest.version,
+            rows=manifest.rows,
+            manifest=request(key.rpartition("/")[2]),
+            items=[
+                ExportFile(key=one.key, rows=one.rows, bytes=one.bytes, sha256=one.sha256, url=request(one.key))
                 for one in manifest.files
             ],
-        }
+        )
 
-    def _once(self, entry: Entry, key: RequestKey, start: Any) -> Record:
-        value = once(self._services, self._caller, self._name, key, start)
-        entry.job_id = JobId(value.get("job") or value["export"])
-        return value
+    @recorded(
+        Action.RUN_JOBS,
+        "jobs cancel",
+        "PUT /jobs/{job}/cancellation",
+        problems=("IS_DUPLICATE", "TOO_LATE"),
+        client="cancel",
+    )
+    def cancel_job(self, entry: Entry, job: str) -> CancelledImport | CancelledExport:
+        """Cancel a job, so that it publishes nothing. No effect on a cancelled one."""
+        wanted = job_id(job)
+        found = self._find(entry, wanted)
+        entry.before = {"state": found.state}
+        cancelled: CancelledImport | CancelledExport
+        if isinstance(found, Export):
+            export = self._services.export_jobs.cancel(wanted)
+            more: dict[str, Any] = {"already": export.already, "warnings": list(export.warnings)}
+            cancelled = from_record(CancelledExport, export_record(export.export) | more)
+        else:
+            done = self._services.import_jobs.cancel(wanted)
+            more = {"already": done.already, "warnings": list(done.warnings)}
+            cancelled = from_record(CancelledImport, job_record(done.job) | more)
+        entry.after = {"state": cancelled.state}
+        return cancelled
+
+    @recorded(
+        Action.RUN_JOBS,
+        "jobs retry",
+        "POST /jobs/{job}/retries",
+        status=202,
+        problems=(
+            *OF_THE_ENGINE,
+            *OF_EXPORTS,
+            "BAD_SPEC",
+            "BAD_SOURCE",
+            "NOT_RETRIABLE",
+            "NO_SETTINGS",
+            "FILE_AT_FAULT",
+        ),
+        client="retry",
+    )
+    def retry_job(self, entry: Entry, job: str, body: Retry, *, key: RequestKey) -> Retried | RetriedExport:
+        """Run a FAILED or CANCELLED job again, as a new job."""
+        wanted = job_id(job)
+        entry.arguments = {
+            "job": wanted,
+            "force": body.force,
+            "with_audience_settings": body.with_audience_settings,
+            **({"allow_shrink": True} if body.allow_shrink else {}),
+        }
+        found = self._find(entry, wanted)
+        if isinstance(found, Export):
+            return self._once(RetriedExport, entry, key, lambda claim: self._retry_export(found, body, claim))
+        return self._once(Retried, entry, key, lambda claim: self._retry_import(found, body, claim))
+
+    def _retry_export(self, found: Export, body: Retry, claim: Claim) -> RetriedExport:
+        if body.force or body.with_audience_settings or body.allow_shrink:
+            raise UserError(
+                "BAD_SPEC",
+                "force, with_audience_settings and allow_shrink are for imports: an export reads no file",
+            )
+        started = self._services.export_jobs.retry(found.job_id, new_id=claim.job_id)
+        return RetriedExport(export=started, retry_of=found.job_id)
+
+    def _retry_import(self, found: Job, body: Retry, claim: Claim) -> Retried:
+        if found.segment is None:
+            self._reach().require_source(str(found.source["bucket"]), str(found.source["key"]))
+        started = self._services.submission.resubmit(
+            found,
+            force=body.force,
+            with_audience_settings=body.with_audience_settings,
+            allow_shrink=body.allow_shrink,
+            new_id=claim.job_id,
+        )
+        return Retried(job=started, retry_of=found.job_id)
+
+    def _once(
+        self, record: type[StartedT], entry: Entry, key: RequestKey, start: Callable[[Claim], StartedT]
+    ) -> StartedT:
+        started = once_as(record, self._services, self._caller, self._name, key, start)
+        entry.job_id = JobId(started.job if isinstance(started, Started) else started.export)
+        return started
 
     def _find(self, entry: Entry, wanted: JobId) -> AnyJob:
         found = self._services.all_jobs.find(wanted, tenant=self._name)

@@ -15,10 +15,11 @@ from orchestration.api.answers import json_answer
 from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.keys import IdempotencyKey, key_of
 from orchestration.api.models import schedules as models
-from orchestration.api.models.submissions import Started, StartedExport
 from orchestration.api.operation import OF_KEYS, OF_TAGS, operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
+from orchestration.api.schema import model_of
 from orchestration.api.service import in_tenant
+from orchestration.records.jobs import Started, StartedExport
 
 OF_SCHEDULES: Final = (
     *OF_IMPORTS,
@@ -114,7 +115,7 @@ async def delete_schedule(request: Request, tenant: str, schedule: str, if_match
     "/schedules/{schedule}/runs",
     **operation(
         ScheduleChangesView.run_schedule,
-        Started | StartedExport,
+        model_of(Started | StartedExport),
         *OF_KEYS,
         *OF_THE_ENGINE,
         "UNKNOWN_SCHEDULE",

@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.jobs import Retry
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.jobs import JobsView
-from orchestration.access.views.submissions import SubmissionsView
+from orchestration.access.views.submissions import Submissions
 from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import Fault, RejectCount, counted_rejects, fault_of, rejects_of
 from orchestration.console.formatting import duration, percent
@@ -35,6 +36,7 @@ from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Column, Sum, columns_of, sums_of
 from orchestration.console.rendering import see_other, shown
 from orchestration.platform.clock import iso
+from orchestration.records.jobs import Retried
 from schemas.errors import UserError
 from schemas.job_kinds import id_of, traits_of
 
@@ -163,7 +165,7 @@ async def cancel(request: Request) -> Response:
     wanted = request.path_params["job"]
 
     def call(desk: Desk) -> Response:
-        desk.view(SubmissionsView).cancel(wanted)
+        desk.view(Submissions).cancel_job(wanted)
         return see_other(in_tenant(desk.tenant, "jobs", wanted))
 
     return await ask(request, call)
@@ -173,13 +175,16 @@ async def retry(request: Request) -> Response:
     """Start the job again, as a new job."""
     form = await form_of(request)
     key, wanted = key_of(request, form), request.path_params["job"]
-    present, force, shrink = "with_audience_settings" in form, "force" in form, "allow_shrink" in form
+    body = Retry(
+        with_audience_settings="with_audience_settings" in form,
+        force="force" in form,
+        allow_shrink="allow_shrink" in form,
+    )
 
     def call(desk: Desk) -> Response:
-        view = desk.view(SubmissionsView)
-        started = view.retry(wanted, force=force, with_audience_settings=present, allow_shrink=shrink, key=key)
-        path = in_tenant(desk.tenant, "jobs", id_of(started), started="1")
-        return see_other(path)
+        started = desk.view(Submissions).retry_job(wanted, body, key=key)
+        id_ = started.job if isinstance(started, Retried) else started.export
+        return see_other(in_tenant(desk.tenant, "jobs", id_, started="1"))
 
     return await ask(request, call)
 

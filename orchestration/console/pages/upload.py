@@ -1,29 +1,27 @@
 """Upload a file: the browser sends it to the object store, then the service checks it before anything starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.bodies.imports import NewImport
-from orchestration.access.idempotency import RequestKey
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.jobs import JobsView
-from orchestration.access.views.submissions import SubmissionsView
+from orchestration.access.views.submissions import Submissions
 from orchestration.access.views.uploads import Uploads
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.frame import frame_of
-from orchestration.console.import_form import invalid, settings_of
+from orchestration.console.import_form import settings_of
 from orchestration.console.job_texts import title_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
-from schemas.errors import UserError
+from orchestration.records.jobs import Started
 from schemas.import_formats import COMPRESSED_SUFFIXES, IMPORT_FORMATS
 from schemas.job_kinds import id_of
 
@@ -106,11 +104,8 @@ async def start(request: Request) -> Response:
     upload = request.path_params["upload"]
 
     def call(desk: Desk) -> Response:
-        try:
-            order = NewImport(audience=form.get("audience", ""), upload=upload, settings=wanted).order()
-        except ValidationError as exc:
-            raise invalid(exc) from exc
-        return _started(desk, upload, order, key)
+        body = NewImport(audience=form.get("audience", ""), upload=upload, settings=wanted)
+        return _started(desk, upload, desk.view(Submissions).start_import(body, key=key))
 
     return await ask(request, call)
 
@@ -121,18 +116,13 @@ async def start_again(request: Request) -> Response:
     key, like, upload = key_of(request, form), form.get("like", ""), request.path_params["upload"]
 
     def call(desk: Desk) -> Response:
-        job = desk.view(JobsView).job(like)
-        if job.get("kind") != "audience":
-            raise UserError("INVALID_REQUEST", "only the import of an audience is repeated here")
-        order = {"audience": job["audience"], "upload": upload, "changes": job["spec"], "again": True}
-        return _started(desk, upload, order, key)
+        return _started(desk, upload, desk.view(Submissions).import_like(upload, like, key=key))
 
     return await ask(request, call)
 
 
-def _started(desk: Desk, upload: str, order: Mapping[str, Any], key: RequestKey) -> Response:
-    started = desk.view(SubmissionsView).start_import(order, key)
-    return see_other(in_tenant(desk.tenant, "jobs", str(started["job"]), started="1", upload=upload))
+def _started(desk: Desk, upload: str, started: Started) -> Response:
+    return see_other(in_tenant(desk.tenant, "jobs", started.job, started="1", upload=upload))
 
 
 _UPLOAD: Final = f"{IN_TENANT}/uploads/{{upload}}"

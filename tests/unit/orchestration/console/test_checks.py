@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from connectors.sources.findings import Finding
 from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import NewJob, Retention
@@ -174,6 +176,24 @@ def test_a_file_that_repeats_another_job_is_imported_again_on_request(client: As
     request = json.loads(started)["import"]
     assert (request["again"], request["audience"]) == (True, VIP)
     assert ImportSpec().with_changes(request["overrides"]) == spec
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"audience": "a" * 64},
+        {"audience": VIP, "max_reject_percent": "few"},
+        {"audience": VIP, "max_reject_percent": "101"},
+        {"audience": VIP, "mode": "mix"},
+        {"audience": VIP, "keep-0": "1", "name-0": "n" * 256},
+        {"audience": VIP, "keep-0": "1", "name-0": "age", "type-0": "text"},
+    ],
+)
+def test_import_with_an_invalid_setting_is_refused(client: AsgiClient, world: World, form: dict[str, str]) -> None:
+    start = f"/console/tenants/acme/uploads/{id_of(ACME, UPLOAD)}/start"
+    answer = post(client, world, start, "acme-operator", key="k", **form)
+    assert (answer.status, "INVALID_REQUEST" in answer.body.decode()) == (422, True)
+    assert world.workflow.started == []
 
 
 def test_missing_audience_column_can_be_imported_as_null(client: AsgiClient, world: World) -> None:
