@@ -55,7 +55,8 @@ def _limited(unpack: Callable[[memoryview], Iterable[bytes]]) -> Callable[[Any],
     return limited
 
 
-def _gzip(packed: memoryview) -> Iterator[bytes]:
+def unpack_gzip(packed: memoryview) -> Iterator[bytes]:
+    """The content of all members, in pieces. Raises `EOFError` if the last one is cut off."""
     rest = bytes(packed)
     while rest:  # members, one after the other
         member = zlib.decompressobj(GZIP_WINDOW)
@@ -98,7 +99,7 @@ def _snappy_blocks(packed: memoryview) -> Iterator[memoryview]:
 
 
 _DECODERS: Final[Mapping[int, tuple[str, Callable[[Any], bytes]]]] = {
-    1: ("gzip", _limited(_gzip)),
+    1: ("gzip", _limited(unpack_gzip)),
     2: ("snappy", _snappy),
     3: ("lz4", _limited(_lz4)),
     4: ("zstd", _limited(_zstd)),

@@ -70,7 +70,7 @@ def ensure_topics(cluster: Cluster, specs: Iterable[TopicSpec] = TOPICS) -> None
     specs = tuple(specs)
     admin = admin_client(cluster.kafka_bootstrap)
     try:
-        differences = _differences(admin, specs, cluster)
+        differences = find_differences(admin, specs, cluster)
         for difference in differences:
             if difference.setting == "partitions" and difference.actual is not None:
                 raise FatalError(
@@ -102,7 +102,7 @@ def ensure_topics(cluster: Cluster, specs: Iterable[TopicSpec] = TOPICS) -> None
 def topic_differences(cluster: Cluster, specs: Iterable[TopicSpec] = TOPICS) -> tuple[TopicDifference, ...]:
     """How the broker's topics differ from the declared ones. Raises `RetriableError` BROKER_UNAVAILABLE."""
     try:
-        return _differences(admin_client(cluster.kafka_bootstrap), tuple(specs), cluster)
+        return find_differences(admin_client(cluster.kafka_bootstrap), tuple(specs), cluster)
     except KafkaException as exc:
         raise unavailable(cluster.kafka_bootstrap, exc) from exc
 
@@ -112,7 +112,8 @@ def unavailable(address: str, exc: KafkaException) -> RetriableError:
     return RetriableError("BROKER_UNAVAILABLE", f"the broker at {address} did not answer: {exc}", broker=address)
 
 
-def _differences(admin: AdminClient, specs: tuple[TopicSpec, ...], cluster: Cluster) -> tuple[TopicDifference, ...]:
+def find_differences(admin: AdminClient, specs: tuple[TopicSpec, ...], cluster: Cluster) -> tuple[TopicDifference, ...]:
+    """The same, asked through this client."""
     existing = metadata(admin, None, REQUEST_TIMEOUT_S).topics
     present = [s for s in specs if s.name in existing]
     found: list[TopicDifference] = []
@@ -180,13 +181,13 @@ def _create(admin: AdminClient, specs: list[TopicSpec], cluster: Cluster) -> Non
         except KafkaException as exc:
             if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-    _await_leaders(
+    await_leaders(
         cluster.kafka_bootstrap,
         [(s.name, p) for s in specs for p in range(s.partitions or cluster.partitions)],
     )
 
 
-def _await_leaders(bootstrap: str, partitions: Sequence[PartitionKey]) -> None:
+def await_leaders(bootstrap: str, partitions: Sequence[PartitionKey]) -> None:
     """Wait for partition leaders: the broker lists a topic before its leaders know their role and accept requests.
 
     A client that has once been told that a topic does not exist keeps believing it, so each try has a new client.

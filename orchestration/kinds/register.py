@@ -96,7 +96,7 @@ def _new_job_or_refusal(
         else:
             new = _new_job(request, execution, records=records, specs=specs, objects=objects, places=places)
     except UserError as exc:
-        refused = refused_snapshot if isinstance(request, SnapshotRequest) else _refused_job
+        refused = refused_snapshot if isinstance(request, SnapshotRequest) else refused_job
         return refused(request, execution, partitions), JobError.of(exc)  # type: ignore[arg-type]  # of its own kind
     return new, None
 
@@ -132,8 +132,8 @@ def _new_job(
         spec=spec,
         source={**as_record(source), "sequencer": sequencer},
         small=source.size <= settings.small_file_bytes,
-        order_key=_order_key(source, sequencer, request.job_id),
-        dedupe_key=_dedupe_key(settings, source, request, spec),
+        order_key=order_key(source, sequencer, request.job_id),
+        dedupe_key=dedupe_key(settings, source, request, spec),
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),
@@ -166,7 +166,8 @@ def _reusable_evidence(
     return earlier.evidence if same else None
 
 
-def _refused_job(request: ImportRequest, execution: str, partitions: int) -> NewJob:
+def refused_job(request: ImportRequest, execution: str, partitions: int) -> NewJob:
+    """The job of a request that cannot be met."""
     kind = kind_of_target(request.audience)
     spec = ImportSpec() if kind == "audience" else activity_spec(kind, {})
     return NewJob(
@@ -193,7 +194,7 @@ def _refused_job(request: ImportRequest, execution: str, partitions: int) -> New
     )
 
 
-def _order_key(source: SourceObject, sequencer: str, job_id: JobId) -> str:
+def order_key(source: SourceObject, sequencer: str, job_id: JobId) -> str:
     """Order of versions: LastModified (seconds on S3), then sequencer (hex of growing length), then id."""
     modified_ms = int(source.last_modified.timestamp() * 1000)
     return f"{modified_ms:015d}/{sequencer:0>32}/{job_id}"
@@ -219,7 +220,7 @@ def _outdated_original(new: NewJob, *, records: ImportRecords, specs: Specs) -> 
     return None if newest is not None and newest.import_id == original else original
 
 
-def _dedupe_key(settings: Settings, source: SourceObject, request: ImportRequest, spec: ImportSpec) -> str:
+def dedupe_key(settings: Settings, source: SourceObject, request: ImportRequest, spec: ImportSpec) -> str:
     """Key of equal requests: same object, or for uploads same content; same audience, same options."""
     if _is_upload(settings, source.bucket, source.key):  # every upload is an object of its own
         what = ["upload", source.etag, source.size]

@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 
 from schemas.codec import BATCH_MAX_BYTES, CODEC, OVERSIZE_MARKER, UndecodableError
-from streams.decompression import _gzip, limit_batches
+from streams.decompression import limit_batches, unpack_gzip
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 
@@ -60,10 +60,10 @@ def test_oversized_batch_becomes_one_record_and_neighbours_are_read(compression:
 
 def test_gzip_members_concatenate_and_truncation_is_an_error() -> None:
     packed = gzip.compress(b"a" * 3_000_000) + gzip.compress(b"") + gzip.compress(b"b")
-    assert b"".join(_gzip(memoryview(packed))) == b"a" * 3_000_000 + b"b"
+    assert b"".join(unpack_gzip(memoryview(packed))) == b"a" * 3_000_000 + b"b"
 
     def cut() -> Iterator[bytes]:
-        return _gzip(memoryview(packed[:-4]))
+        return unpack_gzip(memoryview(packed[:-4]))
 
     with pytest.raises(EOFError, match="truncated"):
         list(cut())

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from connectors.kafka import topics
 from connectors.kafka.log_offsets import PartitionKey
-from connectors.kafka.topics import TopicDifference, _await_leaders, _differences
+from connectors.kafka.topics import TopicDifference, await_leaders, find_differences
 from orchestration.platform.settings import Settings
 from schemas.topics import TOPICS
 
@@ -43,13 +43,13 @@ class Broker(Client):
 
 
 def test_topic_deleted_during_a_lookup_is_missing() -> None:
-    found = _differences(Broker(KafkaError.UNKNOWN_TOPIC_OR_PART), (SPEC,), SETTINGS)  # type: ignore[arg-type]
+    found = find_differences(Broker(KafkaError.UNKNOWN_TOPIC_OR_PART), (SPEC,), SETTINGS)  # type: ignore[arg-type]
     assert found == (TopicDifference(topic=SPEC.name, setting="partitions", expected="1", actual=None),)
 
 
 def test_silent_broker_is_not_an_empty_broker() -> None:
     with pytest.raises(KafkaException):
-        _differences(Broker(KafkaError.REQUEST_TIMED_OUT), (SPEC,), SETTINGS)  # type: ignore[arg-type]
+        find_differences(Broker(KafkaError.REQUEST_TIMED_OUT), (SPEC,), SETTINGS)  # type: ignore[arg-type]
 
 
 class Leaders:
@@ -72,7 +72,7 @@ class Leaders:
 def test_new_topic_is_ready_when_its_leaders_answer_a_new_client(monkeypatch: pytest.MonkeyPatch) -> None:
     leaders = Leaders(refusals=2)
     monkeypatch.setattr(topics, "LogOffsets", leaders)
-    _await_leaders("", [("a", 0)])
+    await_leaders("", [("a", 0)])
     assert leaders.clients == 3
 
 
@@ -80,4 +80,4 @@ def test_permanently_refusing_leader_is_not_awaited(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(topics, "REQUEST_TIMEOUT_S", -1.0)
     monkeypatch.setattr(topics, "LogOffsets", Leaders(refusals=2))
     with pytest.raises(KafkaException):
-        _await_leaders("", [("a", 0)])
+        await_leaders("", [("a", 0)])

@@ -19,7 +19,7 @@ from orchestration.catalog.audit import AuditEntry
 from orchestration.notifications.recipients import Recipient
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Version
-from tests.fakes.tenants import ACME, BETA, CANARY, DOWNLOAD, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
+from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
 
 
 class Everything(JobsView, AudiencesView, Segments, SchedulesView, RecipientsView, AdministrationView):
@@ -44,15 +44,6 @@ def entries(world: World, of: str | None = ACME) -> list[AuditEntry]:
     return [entry for entry in world.services.audit.search() if entry.tenant == of]
 
 
-def test_tenant_without_a_role_looks_nonexistent(world: World) -> None:
-    caller = world.caller("acme-admin")
-    foreign = refusal(TenantView, world.services, caller, BETA)
-    missing = refusal(TenantView, world.services, caller, "gone")
-    assert foreign.code == missing.code == "UNKNOWN_TENANT"
-    assert str(foreign).endswith("`muster tenants list` lists yours")
-    assert foreign.message.replace(BETA, "gone") == missing.message
-
-
 @pytest.mark.parametrize("name", ["", "default ", "../acme", "ACME", "a\0", "gone"])
 def test_missing_tenant_looks_the_same_with_a_role_in_every_tenant(world: World, name: str) -> None:
     assert refusal(TenantView, world.services, world.caller("deployment-admin"), name).code == "UNKNOWN_TENANT"
@@ -64,17 +55,6 @@ def test_refusal_names_the_roles_that_allow_an_action(world: World) -> None:
     assert "admin or analyst or engineer or operator in tenant acme" in refused.message
 
 
-def test_jobs_of_all_kinds_are_paged_newest_first(world: World) -> None:
-    view = tenant(world, "acme-viewer")
-    first = view.jobs(limit=3)
-    newest = [id_of(ACME, number) for number in (DOWNLOAD, EXPORT, FAILED_JOB)]
-    assert [item.get("job") or item["export"] for item in first.items] == newest
-    rest = view.jobs(before=first.next, limit=2)
-    assert [item["job"] for item in rest.items] == [id_of(ACME, JOB)]
-    assert rest.next is None
-    assert [i["job"] for i in view.jobs(states=["failed"], limit=9).items] == [id_of(ACME, FAILED_JOB)]
-
-
 def test_last_full_page_has_no_next(world: World) -> None:
     assert tenant(world, "acme-viewer").jobs(limit=4).next is None
 
@@ -82,16 +62,6 @@ def test_last_full_page_has_no_next(world: World) -> None:
 def test_a_duplicate_shows_its_original(world: World) -> None:
     shown = tenant(world, "acme-viewer").job(id_of(ACME, DUPLICATE))
     assert (shown["job"], shown["duplicate_of"]) == (id_of(ACME, JOB), id_of(ACME, JOB))
-
-
-@pytest.mark.parametrize("number", [JOB, DUPLICATE, EXPORT, FAILED_JOB])
-@pytest.mark.parametrize("read", ["job", "receipt", "rejects"])
-def test_a_job_of_another_tenant_is_unknown(world: World, read: str, number: int) -> None:
-    view = tenant(world, "acme-admin")
-    foreign, missing = id_of(BETA, number), id_of(ACME, 77)
-    refused = refusal(getattr(view, read), foreign)
-    assert refused.code == "UNKNOWN_JOB"
-    assert str(refused).replace(foreign, missing) == str(refusal(getattr(view, read), missing))
 
 
 def test_missing_receipt_error_names_the_state(world: World) -> None:
@@ -224,14 +194,6 @@ def test_tenant_sees_its_own_audit_trail_newest_first(world: World) -> None:
     assert view.audit(audience="gold", limit=9).items == view.audit(since_ms=2**50, limit=9).items == []
 
 
-def test_reads_without_users_are_not_audited(world: World) -> None:
-    view = tenant(world, "acme-admin")
-    view.jobs(limit=9)
-    view.audit(limit=9)
-    view.grants()
-    assert entries(world) == []
-
-
 def test_me_and_tenants_show_current_rights(world: World) -> None:
     me = deployment(world, "acme-viewer").me()
     assert me["rights"] == {
@@ -246,10 +208,7 @@ def test_me_and_tenants_show_current_rights(world: World) -> None:
     assert (first.next, len(first.items)) == ("acme", 1)
 
 
-def test_only_an_administrator_of_the_deployment_creates_tenants_and_principals(world: World) -> None:
-    for name in ("beta-admin", "deployment-operator", "stranger"):
-        assert refusal(deployment(world, name).create_tenant, "new").code == "FORBIDDEN"
-        assert refusal(deployment(world, name).create_principal, name="x", kind="person").code == "FORBIDDEN"
+def test_administrator_of_the_deployment_creates_tenants_and_principals(world: World) -> None:
     admin = deployment(world, "deployment-admin")
     assert admin.create_tenant("new")["tenant"] == "new"
     made = admin.create_principal(name="ann", kind="person")

@@ -18,7 +18,7 @@ from orchestration.entrypoints import demo
 from orchestration.kinds.events import ImportRequest
 from orchestration.kinds.failures import MAX_RETRIES, retry_import
 from orchestration.kinds.records import MAX_ATTEMPTS
-from orchestration.kinds.register import _refused_job
+from orchestration.kinds.register import refused_job
 from orchestration.operations import audiences
 from orchestration.operations.availability import require_services
 from orchestration.operations.submit import start
@@ -264,7 +264,7 @@ def test_retry_of_a_refused_request_repeats_it(context: Context, monkeypatch: py
     monkeypatch.setattr("orchestration.operations.submit.start", start_)
     refused = request(overrides={"mode": "append", "id_column": "email"}, version_id="v7", sequencer="0A")
     error = JobError(kind="user", code="BAD_SPEC", message="why", detail={})
-    context.jobs.register(_refused_job(refused, "execution", context.settings.partitions), refused=error)
+    context.jobs.register(refused_job(refused, "execution", context.settings.partitions), refused=error)
     context.submission.resubmit(context.jobs.get(JOB), force=True)
     [again] = started
     assert again.retry_of == JOB
