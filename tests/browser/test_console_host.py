@@ -1,4 +1,4 @@
-"""Who gets into the console, and what a page of another user on the same machine gets of it."""
+"""Access to the console, also from pages of other users of the machine."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -312,7 +312,7 @@ def test_one_of_sixteen_concurrent_attempts_starts(jobs: JobStore) -> None:
     assert began == [1]
 
 
-def test_state_changes_are_announced_until_marked(jobs: JobStore) -> None:
+def test_state_changes_are_due_until_marked_as_announced(jobs: JobStore) -> None:
     jobs.register(new_job())
     jobs.move(job_number(1), "VERIFYING", now_ms=5)
     due = jobs.unannounced()

@@ -128,31 +128,28 @@ class AsgiTransport:
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[int, Mapping[str, str], bytes]:
         """See `Transport.send`."""
-        parts = urlsplit(target)
-        self.sent.append((method, parts.path))
-        answer = self._client.send(
-            method,
-            unquote(parts.path),
-            raw=None if body is None else [body],
-            query=parse_qs(parts.query),
-            headers={name: value for name, value in headers.items() if name != "Content-Type"},
-        )
+        answer = self._answer(method, target, headers, body)
         return answer.status, answer.headers, answer.body
 
     @contextmanager
     def stream(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Iterator[Stream]:
         """See `Transport.stream`; it ends with the first states."""
+        answer = self._answer(method, target, headers, body, until=lambda received: b"event: ready" in received)
+        yield answer.status, answer.headers, iter(answer.body.splitlines(keepends=True))
+
+    def _answer(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, **options: Any
+    ) -> Answer:
         parts = urlsplit(target)
         self.sent.append((method, parts.path))
-        answer = self._client.send(
+        return self._client.send(
             method,
             unquote(parts.path),
             raw=None if body is None else [body],
             query=parse_qs(parts.query),
             headers={name: value for name, value in headers.items() if name != "Content-Type"},
-            until=lambda received: b"event: ready" in received,
+            **options,
         )
-        yield answer.status, answer.headers, iter(answer.body.splitlines(keepends=True))
 
     def close(self) -> None:
         """See `Transport.close`; the client of the application stays open."""

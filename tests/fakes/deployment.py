@@ -15,8 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from connectors.sources.completion import complete_spec
+from connectors.sources.parsing import open_parsed
+from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
-from connectors.verification.verifier import verify_rows
+from connectors.verification.verifier import verify_file, verify_rows
 from orchestration.catalog.records import Job
 from orchestration.catalog.tables import partition_progress
 from orchestration.composition import control_plane
@@ -89,6 +92,29 @@ class Deployment:
     @contextmanager
     def open_parsed(self, _source: object, spec: ImportSpec, *_: Any) -> Iterator[GivenRows]:
         yield GivenRows(row_batch(spec.row_schema, *self.users))
+
+    def parse_files(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Parse files as in production, but from the disk."""
+
+        def local(source: SourceObject) -> Path:
+            path = folder / source.key.rpartition("/")[2]
+            path.write_bytes(self.objects.get(source.bucket, source.key))
+            return path
+
+        def verify(source: SourceObject, *given: Any, store: object, **named: Any) -> Evidence:
+            del store
+            self.scans += 1
+            return verify_file(local(source), *given, **named)
+
+        monkeypatch.setattr("orchestration.kinds.verify.verify_file", verify)
+        monkeypatch.setattr(
+            "orchestration.kinds.verify.complete_spec",
+            lambda source, spec, limits, _store, **named: complete_spec(local(source), spec, limits, **named),
+        )
+        monkeypatch.setattr(
+            "orchestration.kinds.send.open_parsed",
+            lambda source, spec, limits, _store: open_parsed(local(source), spec, limits),
+        )
 
     # What a test can do.
 

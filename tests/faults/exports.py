@@ -1,4 +1,4 @@
-"""An export under faults, and what its receiver finds."""
+"""An export under faults, checked by its receiver."""
 
 from typing import Any
 

@@ -76,12 +76,12 @@ def texts(suffix: str, count: int, seed: int) -> Iterator[Finding]:
             verdict = partial(corpus_files.csv_verdict, kept=chance.choice(corpus_files.KEPT))
         else:
             verdict = partial(corpus_files.jsonl_verdict)
-        wrong = _told(partial(verdict, content, block_bytes=block))
+        wrong = _verdict_or_error(partial(verdict, content, block_bytes=block))
         if wrong:
             yield Finding(suffix=suffix, content=content, wrong=wrong)
 
 
-def _told(verdict: Callable[[], str]) -> str:
+def _verdict_or_error(verdict: Callable[[], str]) -> str:
     """The verdict; an error not caused by the file is a finding too."""
     try:
         return verdict()

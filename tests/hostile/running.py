@@ -194,7 +194,7 @@ def _fuzz_texts(scale: Scale, seed: int, _: Path) -> Row:
             for suffix in (".csv", ".jsonl")
             for f in fuzzing.texts(suffix, scale.texts, n)
         ],
-        f"{_told(_seeds(scale, seed))}; half of them CSV",
+        f"{_text(_seeds(scale, seed))}; half of them CSV",
     )
 
 
@@ -203,7 +203,7 @@ def _fuzz_wrappers(scale: Scale, seed: int, _: Path) -> Row:
         "damaged gzip and Zstandard give what was packed, or an error",
         scale.wrappers * scale.seeds,
         [finding for n in _seeds(scale, seed) for finding in fuzzing.wrappers(scale.wrappers, n)],
-        _told(_seeds(scale, seed)),
+        _text(_seeds(scale, seed)),
     )
 
 
@@ -213,7 +213,7 @@ def _fuzz_parquet(scale: Scale, seed: int, folder: Path) -> Row:
         sum(getattr(counts, name) for counts, _ in runs) for name in ("same", "refused", "unknowable", "died")
     )
     note = (
-        f"{_told(_seeds(scale, seed))}; {same:,} as written, {refused:,} refused, {unknowable:,} where no checksum is"
+        f"{_text(_seeds(scale, seed))}; {same:,} as written, {refused:,} refused, {unknowable:,} where no checksum is"
     )
     note += f", {died} ended their reader and have a name" if died else ""
     row = _found(
@@ -231,7 +231,7 @@ def _frames(scale: Scale, seed: int, _: Path) -> Row:
         promise="what a child sends that is no frame has a name in the parent",
         files=2 * scale.texts * scale.seeds,
         wrong=tuple(wrong for found, _ in runs for wrong in found),
-        note=f"{_told(_seeds(scale, seed))}; the memory is that of the parent",
+        note=f"{_text(_seeds(scale, seed))}; the memory is that of the parent",
         peak=max(peak for _, peak in runs),
         bound=frames.PARENT_PEAK,
     )
@@ -242,7 +242,7 @@ def _found(promise: str, files: int, findings: list[Finding], note: str) -> Row:
     return Row(promise=promise, files=files, wrong=wrong, note=note, findings=tuple(findings))
 
 
-def _told(seeds: range) -> str:
+def _text(seeds: range) -> str:
     return f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
 
 

@@ -37,7 +37,7 @@ Members = dict[str, set[str]]
 
 
 class Shop:
-    """A tenant with segments, the records sent for it, and what a rule would say of them."""
+    """A tenant with segments, its records, and the members that a rule would find."""
 
     def __init__(self, settings: Settings) -> None:
         self.context = Context(settings)
@@ -173,7 +173,7 @@ def relay_of_segments(context: Context) -> Iterator[None]:
             thread.join(30)
 
 
-def make_anew(settings: Settings, topics: Iterable[str]) -> None:
+def recreate(settings: Settings, topics: Iterable[str]) -> None:
     """Delete topics, and recreate them empty with the same settings."""
     admin, ids = admin_client(settings.kafka_bootstrap), TopicIds(settings.kafka_bootstrap)
     names = list(topics)

@@ -1,4 +1,4 @@
-"""Readers behind the service: what they answer over HTTP, and what happens when one of them, or what it reads, dies."""
+"""Readers behind the service: answers over HTTP, and deaths of readers and their servers."""
 
 import socket
 from collections.abc import Callable, Iterator

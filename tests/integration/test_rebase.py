@@ -14,7 +14,7 @@ from schemas.layout import checkpoint_prefix
 from schemas.topics import ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, TOPICS
 from tests.conftest import StartStack
 from tests.e2e.conftest import command_line
-from tests.integration.segment_shop import Members, Shop, assert_followed, make_anew, sizes
+from tests.integration.segment_shop import Members, Shop, assert_followed, recreate, sizes
 from tests.integration.workers import Workers, s3
 from tests.waiting import until
 
@@ -93,7 +93,7 @@ def test_recreated_topics_are_refused_until_a_rebase_and_nothing_is_lost(setting
     before = {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded}
     run_and_stop(settings, workers, shop, before)
     ended = shop.archived()
-    make_anew(settings, ACTIVITY_TOPICS)
+    recreate(settings, ACTIVITY_TOPICS)
     shop.send(300)
     workers.start("b", MUSTER_SEGMENT_CHECKPOINT_S="1")
     until(lambda: "TOPIC_REPLACED" in workers.log("b"))
@@ -115,7 +115,7 @@ def test_checkpoint_of_another_log_of_changes_continues_after_a_rebase(settings:
     shop.send(600)
     before = {"buyers": shop.ordered(2)}
     run_and_stop(settings, workers, shop, before)
-    make_anew(settings, [MEMBERSHIP_CHANGES])
+    recreate(settings, [MEMBERSHIP_CHANGES])
     workers.start("b", MUSTER_SEGMENT_CHECKPOINT_S="1")
     until(lambda: "OTHER_LOG" in workers.log("b"))
     begun = begin(settings)
@@ -136,7 +136,7 @@ def test_whole_kafka_can_be_recreated_beside_an_intact_lake(settings: Settings, 
     shop.send(600)
     before = {"buyers": shop.ordered(2)}
     stop_once_followed(settings, workers, shop, before, kept)
-    make_anew(settings, [topic.name for topic in TOPICS])
+    recreate(settings, [topic.name for topic in TOPICS])
     workers.start("b", MUSTER_SEGMENT_CHECKPOINT_S="1")
     until(lambda: "TOPIC_REPLACED" in workers.log("b"))
     begin(settings)

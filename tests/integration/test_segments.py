@@ -33,7 +33,7 @@ from tests.integration.misplaced_records import USERS as PLACED
 from tests.integration.misplaced_records import PlacingShop, results
 from tests.integration.quick import DIES_AT, QUICK_S
 from tests.integration.quick_segment_worker import EMITTED_BEHIND_CHECKPOINTS
-from tests.integration.segment_shop import Shop, assert_followed, make_anew, relay_of_segments
+from tests.integration.segment_shop import Shop, assert_followed, recreate, relay_of_segments
 from tests.integration.transactional_shop import (
     USERS,
     TransactionalShop,
@@ -243,7 +243,7 @@ def test_lost_topics_are_refused_until_a_rebase_and_nothing_is_lost(
     assert_followed(shop, {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded})
     ended = shop.archived()
     assert workers.stop("a") == 0
-    make_anew(settings, ACTIVITY_TOPICS)
+    recreate(settings, ACTIVITY_TOPICS)
     shop.send(150)
     workers.start("a", **SESSION, **OFTEN)
     assert workers.wait_exit("a") == 70

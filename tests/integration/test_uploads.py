@@ -1,4 +1,4 @@
-"""Uploads through the service of the embedded stack: what its object store accepts of a presigned request."""
+"""Uploads through the service of the embedded stack, with presigned requests to its object store."""
 
 import http.client
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Worker processes for tests, and what they have announced and written."""
+"""Worker processes for tests, their announcements and files."""
 
 import asyncio
 import io

@@ -458,7 +458,7 @@ class ImportProtocol(RuleBasedStateMachine):
         return frozenset(members)
 
     @invariant()
-    def every_version_is_exactly_what_its_import_says(self) -> None:
+    def every_version_equals_its_import(self) -> None:
         for info in self.store.versions(AUDIENCE):
             assert self.members(info.version) == self.expected[info.version]
             assert info.members == len(self.expected[info.version])
@@ -502,7 +502,7 @@ class ImportProtocol(RuleBasedStateMachine):
             assert job.state == "AWAITING"
             assert job.move("FAILED")
         self.a_job_that_ended_otherwise_has_no_version()
-        self.every_version_is_exactly_what_its_import_says()
+        self.every_version_equals_its_import()
 
 
 @pytest.mark.timeout(300)

@@ -225,7 +225,7 @@ class Histories(RuleBasedStateMachine):
         return any(isinstance(m, ImportAborted) and m.import_id == key.import_id for m in self.log)
 
     @invariant()
-    def what_is_committed_is_durable(self) -> None:
+    def committed_records_are_durable(self) -> None:
         if not hasattr(self, "log"):
             return
         seen: set[GroupKey] = set()
@@ -289,12 +289,12 @@ def play(machine: Histories) -> None:
     for taken in (1, CHUNKS - 1, 1):
         machine.consume(taken)
         machine.commit()
-        machine.what_is_committed_is_durable()
+        machine.committed_records_are_durable()
         machine.flush(taken)
         machine.commit()
-        machine.what_is_committed_is_durable()
+        machine.committed_records_are_durable()
     machine.crash()
-    machine.what_is_committed_is_durable()
+    machine.committed_records_are_durable()
     machine.teardown()
 
 

@@ -50,7 +50,7 @@ def run(scale: Scale, say: Say, kept: Kept) -> Section:
                     (
                         mutant.name,
                         mutant.what,
-                        "<br>".join(_told(suite, seen.get((mutant.name, suite))) for suite in mutant.caught_by),
+                        "<br>".join(_described(suite, seen.get((mutant.name, suite))) for suite in mutant.caught_by),
                     )
                     for mutant in MUTANTS
                 ],
@@ -65,7 +65,7 @@ def run(scale: Scale, say: Say, kept: Kept) -> Section:
     )
 
 
-def _told(suite: str, how: str | None) -> str:
+def _described(suite: str, how: str | None) -> str:
     if how is None:
         return f"**not by** {_named(suite)}"
     return (

@@ -188,7 +188,7 @@ class Oracle:
             reported = [dict(row) for row in connection.execute(sa.select(partition_progress)).mappings()]
         published = {m.info.import_id: m for made in self.made.values() for m in made}
         for row in reported:
-            self._told(row)
+            self._check_notification(row)
         for row in rows:
             self._ended(row, published, records.get(row["job_id"]))
         for group, result in self.announced.items():  # `gc.orphans` removes what a worker stages and never announces
@@ -238,7 +238,7 @@ class Oracle:
         messages: list[Any] = [CODEC.decode(value) for _, value in self.world.broker.lost]
         return {m.attempt for m in messages if m.import_id == job_id}
 
-    def _told(self, row: dict[str, Any]) -> None:
+    def _check_notification(self, row: dict[str, Any]) -> None:
         """A decision about a partition: it must not be called broken if its chunks and end marker are in the log."""
         record = row["record"]
         if row["materialised"] or "without seeing it" not in record["reason"]:

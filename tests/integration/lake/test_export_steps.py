@@ -1,4 +1,4 @@
-"""ExportAudience step by step: steps that die, are repeated, come late or are no longer wanted change nothing."""
+"""ExportAudience step by step: dead, repeated, late and superfluous steps change nothing."""
 
 import json
 import time
@@ -269,7 +269,7 @@ def test_cancel_at_every_step(exports: Exports, state: str) -> None:
     assert code_of(MusterError, lambda: exports.context.export_jobs.retry(again)) == "NOT_RETRIABLE"
 
 
-def test_superfluous_writer_stops(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writer_of_a_cancelled_export_stops(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     monkeypatch.setattr("orchestration.kinds.export.heartbeat.HEARTBEAT_S", 0.01)
@@ -542,13 +542,13 @@ def test_orphaned_hold_is_found_and_released(exports: Exports, monkeypatch: pyte
     live = exports.at("WRITING")
     exports.context.versions.lease(ref_of(exports.vip), Version(1), fresh_id())
 
-    def held_for_nobody(*, repair: bool = False) -> list[bool]:
+    def orphaned_holds(*, repair: bool = False) -> list[bool]:
         report = administration.fsck(exports.context).run(repair=repair)
         return [f.repaired for f in report.findings if f.code == "HELD_FOR_NOBODY"]
 
-    assert held_for_nobody() == [False]
-    assert held_for_nobody(repair=True) == [True]
-    assert held_for_nobody() == []
+    assert orphaned_holds() == [False]
+    assert orphaned_holds(repair=True) == [True]
+    assert orphaned_holds() == []
     assert exports.context.versions.leaseholders(ref_of(exports.vip)) == {live.job_id}
 
 
@@ -639,7 +639,7 @@ def test_submission_checks_names_and_starts_one_execution(exports: Exports) -> N
     assert code_of(MusterError, lambda: exports.context.export_jobs.cancel(JobId("0" * 26))) == "UNKNOWN_EXPORT"
 
 
-def test_export_without_a_hold_is_refused(exports: Exports) -> None:
+def test_export_without_a_held_version_is_refused(exports: Exports) -> None:
     export = exports.register(version=9)
     with pytest.raises(MusterError, match="NOTHING_HELD"):
         order_of(exports.context.versions, export, request_of(export))

@@ -327,7 +327,7 @@ def test_unreadable_manifest_is_not_written(lake: Lake, monkeypatch: pytest.Monk
     assert list((lake.folder / "out").iterdir()) == []
 
 
-def test_full_destination_disk_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_scratch_disk_is_reported_by_a_check(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     version = lake.publish([{"user_id": "u"}], RowSchema(), "1")
     to = f"s3://{BUCKET}/exports/{new_id()}"
     lake.export(version, FORMATS[0], to)

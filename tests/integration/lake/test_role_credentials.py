@@ -37,7 +37,7 @@ class Door:
     """A proxy in front of the server that rejects expired keys, and a role that gets new ones."""
 
     def __init__(self, proxy: FaultyProxy, role: RoleCredentials) -> None:
-        proxy.fault = self.refuse_what_has_ended
+        proxy.fault = self.refuse_expired
         self.role = role
         self.s3 = S3Access(endpoint=proxy.endpoint, region="us-east-1")
         self.ended: set[str] = set()
@@ -46,7 +46,7 @@ class Door:
         """Requests from this one on wait at the gate."""
         self.gate = threading.Event()
 
-    def refuse_what_has_ended(self, request: Request) -> Answer | None:
+    def refuse_expired(self, request: Request) -> Answer | None:
         given = next((value for name, value in request.headers.items() if name.lower() == "authorization"), "")
         key = given.partition("Credential=")[2].partition("/")[0]
         self.seen.append(key)

@@ -1,4 +1,4 @@
-"""`muster sql`: what it resolves, and what it refuses."""
+"""`muster sql`: resolved names and refused queries."""
 
 import dataclasses
 import signal

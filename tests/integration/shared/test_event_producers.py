@@ -1,4 +1,4 @@
-"""Events of ordinary producers on the real broker: which partition they reach, and what happens to misplaced ones."""
+"""Events of ordinary producers on the real broker: their partitions, and forwarding of misplaced ones."""
 
 import json
 import subprocess

@@ -70,10 +70,10 @@ def test_metrics_and_logs_of_every_part_show_an_import(context: Context, tmp_pat
     lines = [line for part in WORKERS for line in logged(settings, part)]
     assert [line for line in lines if line.get("job") == job.job_id]
     assert [line for line in logged(settings, "lambda") if line.get("job") == job.job_id]
-    assert_a_group_that_takes_no_job_events_is_told(settings)
+    assert_stalled_group_is_reported(settings)
 
 
-def assert_a_group_that_takes_no_job_events_is_told(settings: Settings) -> None:
+def assert_stalled_group_is_reported(settings: Settings) -> None:
     """The metric says for how long, until the group has acknowledged the last event."""
 
     def stalled_s() -> float:

@@ -70,14 +70,14 @@ def test_every_outcome_reaches_its_recipients_despite_an_outage(whole: Whole) ->
         }
         assert by_outcome["user-error"]["cause"]["code"] == "MISSING_COLUMN"
 
-        def told_operator() -> set[str]:
+        def operator_notices() -> set[str]:
             requests, fresh = operator.requests[earlier:], set[str]()
             messages = [
                 CHECK.verify([keys[operator.url]], r.headers, r.body, now_s=time.time(), seen=fresh) for r in requests
             ]
             return {message["outcome"] for message in messages if message is not None}
 
-        until(lambda: "not-registered" in told_operator(), "a word to the operator")
+        until(lambda: "not-registered" in operator_notices(), "a notice to the operator")
 
         def delivery() -> set[str]:
             return {row.state for job in (good, bad) for row in context.outbox.by_subject(job.job_id)}

@@ -1,4 +1,4 @@
-"""A dead letter fits into its topic, whatever the record was."""
+"""A dead letter of any record fits into its topic."""
 
 from collections.abc import Callable
 from typing import Any

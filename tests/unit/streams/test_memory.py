@@ -1,4 +1,4 @@
-"""What a worker's process keeps when it rests."""
+"""Memory of an idle worker process."""
 
 import ctypes
 import resource

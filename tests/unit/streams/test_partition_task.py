@@ -1,4 +1,4 @@
-"""What a partition task does with records, requests and faults, one at a time."""
+"""A partition task handles records, requests and faults, one at a time."""
 
 import asyncio
 import io

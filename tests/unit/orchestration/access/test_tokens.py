@@ -1,4 +1,4 @@
-"""The form of tokens: what is checked without asking the catalog, and what is kept of them."""
+"""The form of tokens, checked without the catalog, and their stored digest."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""What one caller sees of a tenant, and what a call leaves in the audit trail."""
+"""Views of a tenant by caller, and their audit entries."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A reader outlives what goes wrong with a question, and says no more of it than the asker may know."""
+"""A reader survives failing questions, and reports only details that the caller may see."""
 
 import re
 import socket

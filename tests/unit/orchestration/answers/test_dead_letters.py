@@ -1,4 +1,4 @@
-"""Which dead letters are listed and selected, and what is known of their replays."""
+"""Listing and selection of dead letters, and their replays."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace

@@ -142,7 +142,7 @@ class Row:
     headers: Callable[[Call], Mapping[str, str]] = lambda _: {}
     foreign: Mapping[str, Callable[[World], str]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Codes for callers who may ask, and get no more than that."""
+    """Refusal codes for callers that have the right."""
     recorded: bool | None = None
     until: Callable[[bytes], bool] | None = None
 

@@ -1,4 +1,4 @@
-"""The matrix: every operation of the OpenAPI document, called by everyone who may and who may not."""
+"""The matrix: every operation of the OpenAPI document, called in every role."""
 
 from collections.abc import Iterator
 

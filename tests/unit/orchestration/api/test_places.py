@@ -1,4 +1,4 @@
-"""What a tenant may name: its own, and its places; never Muster's own data, nor what another tenant has."""
+"""A tenant may name its own data and its allowed locations, but neither internal data nor that of another tenant."""
 
 from typing import Any
 

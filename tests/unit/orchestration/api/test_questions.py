@@ -1,4 +1,4 @@
-"""Questions and operations: who may ask for what, and what the trail keeps."""
+"""Questions and operations: permissions and audit entries."""
 
 import asyncio
 import json

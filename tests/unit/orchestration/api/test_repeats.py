@@ -1,4 +1,4 @@
-"""Requests that start something: once for each idempotency key, whatever dies in between."""
+"""Idempotency: a request starts its job once per key, also when processes die."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Requests that do not fit, lists in pages, and changes that go by what was read."""
+"""Invalid requests, pages of lists, and changes with ETags."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is started and changed through the service, and what is refused."""
+"""Jobs and changes through the service, and their refusals."""
 
 import itertools
 import json

@@ -2,8 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +9,8 @@ from typing import Any
 import pytest
 
 from connectors.lake.activity_receipts import StoredRows
-from connectors.sources.completion import complete_spec
-from connectors.sources.parsing import ParsedFile, open_parsed
 from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
-from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
 from orchestration.composition import control_plane
 from orchestration.control.job_events import job_event
@@ -52,29 +47,7 @@ PLANS = "user_id,plan\nalice,gold\nbob,\nalice,silver\n"
 
 @pytest.fixture(autouse=True)
 def _read_files(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parse files as in production, but from the disk."""
-
-    def local(source: SourceObject) -> Path:
-        path = tmp_path / source.key.rpartition("/")[2]
-        path.write_bytes(deployment.objects.get(source.bucket, source.key))
-        return path
-
-    def verify(source: SourceObject, *given: Any, store: object, **named: Any) -> Evidence:
-        del store
-        deployment.scans += 1
-        return verify_file(local(source), *given, **named)
-
-    @contextmanager
-    def parsed(source: SourceObject, spec: Any, limits: Any, _: object) -> Iterator[ParsedFile]:
-        with open_parsed(local(source), spec, limits) as opened:
-            yield opened
-
-    def completed(source: SourceObject, spec: ImportSpec, limits: Any, _: object, **named: Any) -> ImportSpec:
-        return complete_spec(local(source), spec, limits, **named)
-
-    monkeypatch.setattr("orchestration.kinds.verify.verify_file", verify)
-    monkeypatch.setattr("orchestration.kinds.verify.complete_spec", completed)
-    monkeypatch.setattr("orchestration.kinds.send.open_parsed", parsed)
+    deployment.parse_files(tmp_path, monkeypatch)
 
 
 def of_events(deployment: Deployment, content: str = ORDERS, **overrides: Any) -> Job:

@@ -19,10 +19,6 @@ from connectors.lake.faults import lake_faults
 from connectors.sinks.folders import folder
 from connectors.sinks.pieces import pieces
 from connectors.sources.child import report_bug
-from connectors.sources.completion import complete_spec
-from connectors.storage.pinned import SourceObject
-from connectors.verification.evidence import Evidence
-from connectors.verification.verifier import verify_file
 from orchestration.access.authentication import Caller
 from orchestration.access.policy import DEPLOYMENT, IN_A_TENANT, Action, Rights
 from orchestration.access.views.everywhere import EverywhereView
@@ -109,20 +105,7 @@ FILES: dict[str, tuple[str, tuple[str, bytes], dict[str, Any], str]] = {
 def _read_files(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parse files, and keep rejects, as in production, but from the disk."""
 
-    def local(source: SourceObject) -> Path:
-        path = tmp_path / source.key.rpartition("/")[2]
-        path.write_bytes(deployment.objects.get(source.bucket, source.key))
-        return path
-
-    def verify(source: SourceObject, *given: Any, store: object, **named: Any) -> Evidence:
-        del store
-        return verify_file(local(source), *given, **named)
-
-    monkeypatch.setattr("orchestration.kinds.verify.verify_file", verify)
-    monkeypatch.setattr(
-        "orchestration.kinds.verify.complete_spec",
-        lambda source, spec, limits, _store, **named: complete_spec(local(source), spec, limits, **named),
-    )
+    deployment.parse_files(tmp_path, monkeypatch)
 
     def upload_rejects(_: object, bucket: str, key: str) -> Any:
         def upload(path: Path) -> str:

@@ -91,49 +91,39 @@ def test_column_added_during_an_import_is_kept(deployment: Deployment) -> None:
     assert shapes(deployment) == [("age",), ("age", "city")]
 
 
+def configured(deployment: Deployment, **changes: Any) -> ImportSpec:
+    return operations.configure(
+        ACME,
+        VIP,
+        changes,
+        {},
+        audiences=deployment.context.audiences,
+        specs=deployment.context.specs,
+        versions=lambda: deployment.context.versions,
+    ).spec
+
+
 def test_settings_drop_a_column_once_for_unattended_files(deployment: Deployment) -> None:
     imported(deployment, 1, columns=columns(AGE, CITY))
 
-    def configure(**changes: Any) -> ImportSpec:
-        return operations.configure(
-            ACME,
-            VIP,
-            changes,
-            {},
-            audiences=deployment.context.audiences,
-            specs=deployment.context.specs,
-            versions=lambda: deployment.context.versions,
-        ).spec
-
     with pytest.raises(UserError, match=r"would lose city .*configure vip --drop-column city") as refused:
-        configure(columns=columns(AGE))
+        configured(deployment, columns=columns(AGE))
     assert refused.value.code == "COLUMNS_WOULD_CHANGE"
     with pytest.raises(UserError, match="NO_SUCH_COLUMN: audience vip has no column town; it has age, city"):
-        configure(drop_columns=["town"])
-    assert configure(drop_columns=["city"]).drop_columns == ("city",)
-    assert configure(columns=columns(AGE, CITY)).drop_columns == ()  # given again, it stays
-    configure(drop_columns=["city"])
+        configured(deployment, drop_columns=["town"])
+    assert configured(deployment, drop_columns=["city"]).drop_columns == ("city",)
+    assert configured(deployment, columns=columns(AGE, CITY)).drop_columns == ()  # given again, it stays
+    configured(deployment, drop_columns=["city"])
     assert deployment.run(deployment.uploaded("acme/vip/2.csv")).state == "READY"
     assert shapes(deployment) == [("age", "city"), ("age",)]
     assert vip(deployment).spec.drop_columns == ()
 
 
 def test_file_can_lack_a_column_declared_optional(deployment: Deployment) -> None:
-    def configure(**changes: Any) -> ImportSpec:
-        return operations.configure(
-            ACME,
-            VIP,
-            changes,
-            {},
-            audiences=deployment.context.audiences,
-            specs=deployment.context.specs,
-            versions=lambda: deployment.context.versions,
-        ).spec
-
     first = imported(deployment, 1, columns=columns(AGE, CITY), allow_missing_columns=["age"])
     assert [c.name for c in first.spec.needed_columns] == ["city"]
     assert vip(deployment).spec.allow_missing_columns == ()  # given for that file alone
-    assert configure(allow_missing_columns=["city"]).needed_columns == (AGE,)
+    assert configured(deployment, allow_missing_columns=["city"]).needed_columns == (AGE,)
     second = imported(deployment, 2, allow_missing_columns=["age"])
     assert second.spec.allow_missing_columns == ("age", "city")
     failed = deployment.register(deployment.request(overrides={"allow_missing_columns": ["age"]}))
@@ -145,9 +135,9 @@ def test_file_can_lack_a_column_declared_optional(deployment: Deployment) -> Non
     assert vip(deployment).spec.allow_missing_columns == ("city",)  # used, and not used up
     assert code_of(imported(deployment, 5, allow_missing_columns=["town"])) == "BAD_SPEC"
     with pytest.raises(UserError, match="NO_SUCH_COLUMN: audience vip has no column town"):
-        configure(allow_missing_columns=["town"])
-    assert configure(allow_missing_columns=None).allow_missing_columns == ()
-    configure(allow_missing_columns=["city"])
+        configured(deployment, allow_missing_columns=["town"])
+    assert configured(deployment, allow_missing_columns=None).allow_missing_columns == ()
+    configured(deployment, allow_missing_columns=["city"])
     assert imported(deployment, 6, drop_columns=["city"]).state == "READY"
     assert vip(deployment).spec.allow_missing_columns == ()
 

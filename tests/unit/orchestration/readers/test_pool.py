@@ -1,4 +1,4 @@
-"""Readers as the service sees them, with processes that speak the protocol and do what a question says."""
+"""Readers as the service sees them, with scripted processes that speak the protocol."""
 
 import os
 import select
