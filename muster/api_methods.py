@@ -11,18 +11,27 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from muster.api_types import (
+        AuditEntry,
         CancelledExport,
         CancelledImport,
         ExportFiles,
+        Grants,
+        MadeToken,
+        Me,
         Operation,
         PresignedPart,
+        Principal,
+        PrincipalDetail,
         Retried,
         RetriedExport,
         RuleVersion,
         Segment,
         SegmentDetail,
+        Session,
         Started,
         StartedExport,
+        Tenant,
+        Token,
         Upload,
     )
 
@@ -380,3 +389,137 @@ class ApiMethods(Methods):
     def complete_upload(self, tenant: str, upload: str) -> Upload:
         """Check that the whole file has arrived, and join its parts. No effect on a complete one."""
         return cast("Upload", self._send("PUT", "/tenants/{}/uploads/{}/completion", tenant, upload))
+
+    def tenant_grants(self, tenant: str) -> Grants:
+        """The roles in the tenant."""
+        return cast("Grants", self._send("GET", "/tenants/{}/grants", tenant))
+
+    def tenant_grants_with_etag(self, tenant: str) -> tuple[Grants, str]:
+        """The roles in the tenant."""
+        return cast("tuple[Grants, str]", self._tagged("GET", "/tenants/{}/grants", tenant))
+
+    def replace_tenant_grants(
+        self, tenant: str, items: Sequence[Mapping[str, Any]], *, etag: str
+    ) -> tuple[Grants, str]:
+        """Replace all roles in the tenant."""
+        return cast(
+            "tuple[Grants, str]", self._tagged("PUT", "/tenants/{}/grants", tenant, body=given(items=items), etag=etag)
+        )
+
+    def tenant_tokens(self, tenant: str, *, limit: int | None = None) -> Iterator[Token]:
+        """Tokens that reach the tenant, newest first: the caller's own, or all for those who manage access."""
+        return self._calls.pages("/tenants/{}/tokens", tenant, limit=limit)
+
+    def create_tenant_token(
+        self, tenant: str, name: str, roles: Sequence[str], *, days: int | None = None, principal: str | None = None
+    ) -> MadeToken:
+        """Make a token that reaches this tenant alone. Its secret is shown this once."""
+        return cast(
+            "MadeToken",
+            self._send(
+                "POST", "/tenants/{}/tokens", tenant, body=given(name=name, roles=roles, days=days, principal=principal)
+            ),
+        )
+
+    def revoke_tenant_token(self, tenant: str, token: str) -> Token:
+        """Take the tenant from a token, and revoke one that reaches no other."""
+        return cast("Token", self._send("DELETE", "/tenants/{}/tokens/{}", tenant, token))
+
+    def audit(
+        self,
+        tenant: str,
+        *,
+        audience: str | None = None,
+        job: str | None = None,
+        since: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[AuditEntry]:
+        """Who did what in the tenant, newest first."""
+        return self._calls.pages(
+            "/tenants/{}/audit", tenant, query={"audience": audience, "job": job, "since": since}, limit=limit
+        )
+
+    def me(self) -> Me:
+        """The caller: principal, token, and rights at this moment."""
+        return cast("Me", self._send("GET", "/me"))
+
+    def sessions(self) -> list[Session]:
+        """The caller's sessions that have not ended, newest first."""
+        return cast("list[Session]", self._send("GET", "/sessions")["items"])
+
+    def end_session(self, session: str) -> Session:
+        """End a session of the caller; an administrator of the deployment ends any."""
+        return cast("Session", self._send("DELETE", "/sessions/{}", session))
+
+    def tenants(self, *, limit: int | None = None) -> Iterator[Tenant]:
+        """The tenants in which the caller has a right, by name."""
+        return self._calls.pages("/tenants", limit=limit)
+
+    def create_tenant(self, tenant: str) -> Tenant:
+        """Create a tenant. No effect on one that exists."""
+        return cast("Tenant", self._send("POST", "/tenants", body=given(tenant=tenant)))
+
+    def principals(self, *, limit: int | None = None) -> Iterator[Principal]:
+        """People and service accounts by name."""
+        return self._calls.pages("/principals", limit=limit)
+
+    def create_principal(self, name: str, kind: Literal["person", "service"]) -> Principal:
+        """Create a person or a service account without roles."""
+        return cast("Principal", self._send("POST", "/principals", body=given(name=name, kind=kind)))
+
+    def principal(self, principal: str) -> PrincipalDetail:
+        """A person or a service account, with its roles and tokens."""
+        return cast("PrincipalDetail", self._send("GET", "/principals/{}", principal))
+
+    def withdraw_access(self, principal: str) -> PrincipalDetail:
+        """Take all roles from a person or a service account, revoke its tokens and end its sessions.
+
+        Its name stays for the audit trail. Groups of an identity provider grant their roles again at the next login.
+        """
+        return cast("PrincipalDetail", self._send("DELETE", "/principals/{}/access", principal))
+
+    def deployment_grants(self) -> Grants:
+        """The roles in the deployment."""
+        return cast("Grants", self._send("GET", "/grants"))
+
+    def deployment_grants_with_etag(self) -> tuple[Grants, str]:
+        """The roles in the deployment."""
+        return cast("tuple[Grants, str]", self._tagged("GET", "/grants"))
+
+    def replace_deployment_grants(self, items: Sequence[Mapping[str, Any]], *, etag: str) -> tuple[Grants, str]:
+        """Replace all roles in the deployment."""
+        return cast("tuple[Grants, str]", self._tagged("PUT", "/grants", body=given(items=items), etag=etag))
+
+    def own_tokens(self, *, limit: int | None = None) -> Iterator[Token]:
+        """The caller's own tokens, newest first."""
+        return self._calls.pages("/tokens", limit=limit)
+
+    def create_token(
+        self,
+        name: str,
+        *,
+        deployment: Sequence[str] | None = None,
+        tenants: Mapping[str, Sequence[str]] | None = None,
+        days: int | None = None,
+    ) -> MadeToken:
+        """Make a token of the caller, across tenants. Its secret is shown this once."""
+        return cast(
+            "MadeToken",
+            self._send("POST", "/tokens", body=given(name=name, deployment=deployment, tenants=tenants, days=days)),
+        )
+
+    def revoke_own_token(self, token: str) -> Token:
+        """Revoke a token of the caller; an administrator of the deployment revokes any."""
+        return cast("Token", self._send("DELETE", "/tokens/{}", token))
+
+    def whole_audit(
+        self,
+        *,
+        tenant: str | None = None,
+        on: str | None = None,
+        job: str | None = None,
+        since: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[AuditEntry]:
+        """Who did what in all tenants and in the deployment, newest first."""
+        return self._calls.pages("/audit", query={"tenant": tenant, "on": on, "job": job, "since": since}, limit=limit)

@@ -224,3 +224,105 @@ class PresignedPart(PresignedPut):
     """A request that stores one part."""
 
     part: int
+
+
+class Principal(TypedDict):
+    """A person or a service account."""
+
+    principal: str
+    kind: Literal["person", "service"]
+    name: str
+    created_at: str
+
+
+class Grant(Principal):
+    """A principal with its roles in a scope: those granted directly, and those of its groups at its last login."""
+
+    roles: list[str]
+    group_roles: list[str]
+
+
+class Grants(TypedDict):
+    """The roles in a tenant, or in the deployment. The header ETag has their revision."""
+
+    items: list[Grant]
+
+
+class Token(TypedDict):
+    """A token without its secret, and the roles it is limited to."""
+
+    token: str
+    name: str
+    principal: str
+    deployment: list[str]
+    tenants: dict[str, list[str]]
+    created_at: str
+    expires_at: str
+    revoked_at: str | None
+    used_at: str | None
+
+
+class MadeToken(Token):
+    """A new token. `secret` is shown this once."""
+
+    secret: str
+
+
+class AuditEntry(TypedDict):
+    """Who did what. `principal` and `request_id` are null for local commands and for Muster itself."""
+
+    entry: str
+    at: str
+    job: str | None
+    actor: str
+    action: str
+    object: str
+    arguments: dict[str, Any]
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    error: str | None
+    principal: str | None
+    token: str | None
+    session: str | None
+    request_id: str | None
+
+
+class Session(TypedDict):
+    """A session of a browser. It ends at `expires_at` unless it is used before, and a day after its login anyway."""
+
+    session: str
+    made_by: Literal["token", "login"]
+    created_at: str
+    seen_at: str
+    expires_at: str
+
+
+class Rights(TypedDict):
+    """The actions that the caller may take at this moment."""
+
+    deployment: list[str]
+    every_tenant: list[str]
+    tenants: dict[str, list[str]]
+
+
+class Me(Principal):
+    """The caller, by a token or by a session."""
+
+    token: Token | None
+    session: Session | None
+    rights: Rights
+
+
+class Tenant(TypedDict):
+    """A tenant, and what the caller may do in it."""
+
+    tenant: str
+    actions: list[str]
+
+
+class PrincipalDetail(Principal):
+    """A principal with its present roles, granted directly and by groups, and its newest tokens."""
+
+    deployment: list[str]
+    tenants: dict[str, list[str]]
+    tokens: list[Token]

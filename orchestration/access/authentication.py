@@ -5,8 +5,9 @@ from typing import Final
 
 from orchestration.access.policy import Rights, Role, Scope
 from orchestration.access.tokens import Token
-from orchestration.catalog.access_records import ApiToken, Credentials, Principal, Session
+from orchestration.catalog.access_records import ApiToken, Credentials, Session
 from orchestration.catalog.api_tokens import TokenStore
+from orchestration.records.access import Principal
 from schemas.errors import UserError
 from schemas.ids import JobId
 
@@ -27,6 +28,11 @@ class Caller:
     token: ApiToken | None = None
     session: Session | None = None
     note: str = ""
+
+    @property
+    def principal_id(self) -> JobId:
+        """The id of the principal."""
+        return JobId(self.principal.principal)
 
     @property
     def cap(self) -> tuple[tuple[Scope, Role], ...] | None:

@@ -9,9 +9,9 @@ from typing import Any, Final
 from orchestration.access.authentication import Caller
 from orchestration.access.opaque import fresh_opaque, opaque_digest
 from orchestration.access.sessions import begin_session
-from orchestration.catalog.access_records import Principal
 from orchestration.composition.service import Services
 from orchestration.platform.settings import Secret
+from orchestration.records.access import Principal
 from schemas.errors import UserError
 from schemas.ids import JobId
 
@@ -29,7 +29,7 @@ def make_console_code(services: Services, caller: Caller, *, now_ms: int) -> Sec
     services.codes.put(
         "console",
         str(opaque_digest(code.reveal())),
-        {"principal": caller.principal.principal_id, "token": caller.token.token_id},
+        {"principal": caller.principal_id, "token": caller.token.token_id},
         expires_at_ms=now_ms + LIFE_MS,
     )
     return code

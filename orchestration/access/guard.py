@@ -98,7 +98,7 @@ class View:
             after=_plain(entry.after),
             error=error,
             tenant=self._tenant,
-            principal=self._caller.principal.principal_id,
+            principal=self._caller.principal_id,
             token=None if self._caller.token is None else self._caller.token.token_id,
             session=None if self._caller.session is None else self._caller.session.session_id,
             request_id=self._caller.request_id,

@@ -65,7 +65,7 @@ def once(services: Services, caller: Caller, tenant: str, key: RequestKey, start
     only once under an id. Raises `UserError` IDEMPOTENCY_KEY_REUSED, REQUEST_IN_PROGRESS, and what `start` raises.
     """
     asked = KeyedRequest(
-        principal_id=caller.principal.principal_id,
+        principal_id=caller.principal_id,
         tenant=tenant,
         key=key.text,
         request=key.request,

@@ -1,4 +1,4 @@
-"""Makes tokens: rules first, then the row; the token itself is returned once and kept nowhere."""
+"""Makes tokens: rules first, then the row."""
 
 from collections.abc import Collection
 
@@ -8,6 +8,8 @@ from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import ApiToken
 from orchestration.catalog.api_tokens import TokenStore
 from orchestration.platform.clock import fresh_id, fresh_secret, now_ms
+from orchestration.platform.settings import Secret
+from orchestration.records import access as answers
 from schemas.ids import JobId
 
 
@@ -20,8 +22,8 @@ def make_token(
     limit: Rights,
     days: int | None = None,
     life_ms: int | None = None,
-) -> tuple[ApiToken, Token]:
-    """A token of a principal, limited to `cap`, which must not exceed `limit`.
+) -> tuple[answers.Token, Secret]:
+    """A token of a principal, limited to `cap`, which must not exceed `limit`; and its text, which nothing keeps.
 
     It lasts `life_ms`, else `days`, else the default lifetime.
 
@@ -43,4 +45,4 @@ def make_token(
         cap=tuple(sorted(set(cap))),
     )
     tokens.add(token)
-    return token, secret
+    return token.shown(), secret.text

@@ -13,17 +13,16 @@ from orchestration.access.grants import (
     DAY_MS,
     DEFAULT_DAYS,
     check_principal_name,
-    check_revision,
     lifetime_ms,
-    revision,
 )
 from orchestration.access.new_tokens import make_token
 from orchestration.access.policy import ADMIN, DEPLOYMENT, Rights
-from orchestration.access.tokens import Token
-from orchestration.catalog.access_records import ApiToken, Principal
+from orchestration.access.revisions import Seen, revision_of, unchanged
 from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.records.access import Grants, MadeToken, Principal
 from schemas.errors import UserError
+from schemas.ids import JobId
 
 OWNER: Final = "owner"
 TOKEN_NAME: Final = "start-up"  # noqa: S105  # the name of a token, not one
@@ -51,7 +50,7 @@ def rotate_owner_token(services: Services, home: Path) -> Path:
     owner = administrator(services, OWNER)
     token, secret = make_token(
         services.tokens,
-        owner=owner.principal_id,
+        owner=JobId(owner.principal),
         name=TOKEN_NAME,
         cap=_CAP,
         limit=Rights.of(_CAP),
@@ -59,12 +58,12 @@ def rotate_owner_token(services: Services, home: Path) -> Path:
     )
     try:
         make_private_folder(file.parent)
-        replace_private(file, secret.text.reveal() + "\n")
+        replace_private(file, secret.reveal() + "\n")
     except OSError as exc:
         raise UserError("TOKEN_FILE", f"{file} cannot be written: {exc.strerror}", path=str(file)) from exc
-    for earlier in services.tokens.page(principal_id=owner.principal_id, limit=_MANY):
-        if earlier.name == TOKEN_NAME and earlier.token_id != token.token_id:
-            services.tokens.revoke(earlier.token_id, now_ms=now_ms())
+    for earlier in services.tokens.page(principal_id=JobId(owner.principal), limit=_MANY):
+        if earlier.name == TOKEN_NAME and earlier.token != token.token:
+            services.tokens.revoke(JobId(earlier.token), now_ms=now_ms())
     return file
 
 
@@ -74,28 +73,27 @@ def administrator(services: Services, name: str) -> Principal:
     Raises `UserError` BAD_PRINCIPAL, and STALE_ETAG if grants were replaced meanwhile.
     """
     check_principal_name(name)
-    found = services.principals.named(name)
-    one = found or Principal(principal_id=fresh_id(), kind="person", name=name, created_at_ms=now_ms())
-    if found is None:
-        services.principals.add(one)
-    held = services.principals.grants(DEPLOYMENT)
-    wanted = {other.principal.principal_id: other.roles for other in held}
-    if ADMIN in (roles := wanted.get(one.principal_id, ())):
-        return one
-    wanted[one.principal_id] = (*roles, ADMIN)
-    services.principals.replace_grants(
-        DEPLOYMENT, wanted, now_ms=now_ms(), check=lambda before, _: check_revision(before, revision(held))
+    one = services.principals.named(name) or services.principals.add(
+        fresh_id(), kind="person", name=name, now_ms=now_ms()
     )
+    held = services.principals.grants(DEPLOYMENT)
+    wanted = {JobId(other.principal): other.roles for other in held.items}
+    if ADMIN in (roles := wanted.get(JobId(one.principal), ())):
+        return one
+    wanted[JobId(one.principal)] = (*roles, ADMIN)
+    check = unchanged(Grants.revision, Seen(revision_of(held, held.revision)))
+    services.principals.replace_grants(DEPLOYMENT, wanted, now_ms=now_ms(), check=lambda before, _: check(before))
     return one
 
 
-def administrator_token(services: Services, name: str, *, days: int) -> tuple[ApiToken, Token]:
+def administrator_token(services: Services, name: str, *, days: int) -> MadeToken:
     """A token of an administrator (`administrator`), with all rights. Raises `UserError` BAD_LIFETIME, STALE_ETAG."""
     lifetime_ms(days)  # refused before anybody gets a role
     owner = administrator(services, name)
-    return make_token(
-        services.tokens, owner=owner.principal_id, name=BREAK_GLASS, cap=_CAP, limit=Rights.of(_CAP), days=days
+    token, secret = make_token(
+        services.tokens, owner=JobId(owner.principal), name=BREAK_GLASS, cap=_CAP, limit=Rights.of(_CAP), days=days
     )
+    return token.with_secret(secret.reveal())
 
 
 def _is_fresh(services: Services, file: Path) -> bool:

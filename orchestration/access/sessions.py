@@ -8,19 +8,19 @@ from typing import Final
 
 from orchestration.access.authentication import Caller, caller_by_token
 from orchestration.access.opaque import fresh_opaque, opaque_digest
-from orchestration.access.pages import Record
 from orchestration.access.policy import Rights
-from orchestration.catalog.access_records import Principal, Session, SessionCredentials
+from orchestration.catalog.access_records import Session, SessionCredentials
 from orchestration.catalog.auditing import record
 from orchestration.catalog.sessions import SessionStore
 from orchestration.composition.service import Services
-from orchestration.platform.clock import fresh_id, iso, now_ms
+from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret
+from orchestration.records.access import Principal
 from schemas.errors import UserError
 from schemas.ids import JobId
+from schemas.records import as_record
 
 HOUR_MS: Final = 3600 * 1000
-IDLE_MS: Final = 8 * HOUR_MS
 LIFE_MS: Final = 24 * HOUR_MS
 
 
@@ -36,7 +36,7 @@ def begin_session(
         services.sessions.revoke(earlier.session_id, now_ms=at_ms)
     made = Session(
         session_id=fresh_id(),
-        principal_id=owner.principal_id,
+        principal_id=JobId(owner.principal),
         digest=str(opaque_digest(cookie.reveal())),
         token_id=token_id,
         created_at_ms=at_ms,
@@ -50,8 +50,8 @@ def begin_session(
         owner.name,
         "login",
         "sessions",
-        after=session_record(made),
-        principal=owner.principal_id,
+        after=as_record(made.shown()),
+        principal=owner.principal,
         token=token_id,
         session=made.session_id,
         request_id=request_id,
@@ -96,7 +96,7 @@ def check_again(services: Services, caller: Caller) -> None:
 
 def is_valid(session: Session, now_ms: int) -> bool:
     """Whether a session has not ended."""
-    return session.revoked_at_ms is None and now_ms < min(session.expires_at_ms, session.seen_at_ms + IDLE_MS)
+    return session.revoked_at_ms is None and now_ms < session.ends_at_ms
 
 
 def _token_is_valid(found: SessionCredentials, now_ms: int) -> bool:
@@ -105,17 +105,6 @@ def _token_is_valid(found: SessionCredentials, now_ms: int) -> bool:
         return True
     token = found.token
     return token is not None and token.revoked_at_ms is None and now_ms < token.expires_at_ms
-
-
-def session_record(session: Session) -> Record:
-    """A session as plain JSON data."""
-    return {
-        "session": session.session_id,
-        "made_by": "login" if session.token_id is None else "token",
-        "created_at": iso(session.created_at_ms),
-        "seen_at": iso(session.seen_at_ms),
-        "expires_at": iso(min(session.expires_at_ms, session.seen_at_ms + IDLE_MS)),
-    }
 
 
 def _found(sessions: SessionStore, cookie: str) -> Session | None:

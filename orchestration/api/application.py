@@ -14,17 +14,22 @@ from starlette.routing import Match
 
 from orchestration.access.bodies.common import invalid_request
 from orchestration.access.guard import View
+from orchestration.access.views.account import Account, Sessions
+from orchestration.access.views.audit import TenantAudit, WholeAudit
+from orchestration.access.views.grants import DeploymentGrants, TenantGrants
 from orchestration.access.views.lake_changes import LakeChanges
 from orchestration.access.views.operations import Operations
+from orchestration.access.views.principals import Principals
 from orchestration.access.views.segments import Segments
 from orchestration.access.views.submissions import Submissions
+from orchestration.access.views.tenants import Tenants
+from orchestration.access.views.tokens import OwnTokens, TenantTokens
 from orchestration.access.views.uploads import Uploads
 from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
 from orchestration.api.door import Door
 from orchestration.api.routes import (
     account,
-    administration,
     audiences,
     deployment,
     events,
@@ -51,7 +56,6 @@ MODULES: Final = (
     operations,
     schedules,
     recipients,
-    administration,
     events,
     account,
     deployment,
@@ -64,6 +68,16 @@ VIEWS: Final[Sequence[tuple[type[View], str]]] = (
     (Segments, "segments"),
     (Submissions, "jobs"),
     (Uploads, "jobs"),
+    (TenantGrants, "access"),
+    (TenantTokens, "access"),
+    (TenantAudit, "access"),
+    (Account, "deployment"),
+    (Sessions, "account"),
+    (Tenants, "deployment"),
+    (Principals, "deployment"),
+    (DeploymentGrants, "deployment"),
+    (OwnTokens, "deployment"),
+    (WholeAudit, "deployment"),
 )
 """Views, each with the tag of its operations in the document."""
 

@@ -150,7 +150,7 @@ class Door:
             status,
             seconds * 1000,
             scope["state"]["request_id"],
-            None if caller is None else caller.principal.principal_id,
+            None if caller is None else caller.principal_id,
         )
 
     def _credential(self, scope: Scope) -> Credential:

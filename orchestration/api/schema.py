@@ -30,10 +30,11 @@ def model_of(record: Any) -> Any:
 
 @cache
 def page_model(record: Any) -> type[Shape]:
-    """The model of a page of records."""
+    """The model of a page of records. `page` of the record: its name, where that is not the record's."""
     members = {"items": (list[model_of(record)], ...), "next": (str | None, ...)}  # type: ignore[misc]
     example = {"items": [record.example], "next": None}
-    return _named(f"{record.__name__}Page", ABOUT_PAGES, Shape, example, members)
+    name = getattr(record, "page", f"{record.__name__}Page")
+    return _named(name, ABOUT_PAGES, Shape, example, members)
 
 
 @cache

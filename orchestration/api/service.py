@@ -11,7 +11,6 @@ from starlette.requests import Request
 from orchestration.access.authentication import Caller, authenticate
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.sessions import authenticate_session, check_again
-from orchestration.access.views.account import AccountView
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.access.views.everywhere import EverywhereView
 from orchestration.access.views.tenant import TenantView
@@ -87,7 +86,7 @@ class Service:
     async def caller(self, given: Credential, request_id: JobId) -> Caller:
         """The sender of a request. Raises as `identify`, and TOO_MANY_REQUESTS."""
         caller = await self.identify(given, request_id)
-        self.budget.spend(caller.principal.principal_id)
+        self.budget.spend(caller.principal_id)
         self.last_use.note(caller)
         return caller
 
@@ -238,9 +237,3 @@ async def in_deployment_view(
     """What a call of one of the caller's views of the deployment returns."""
     service, caller = service_of(request), request.state.caller
     return await service.calls.run(lambda: call(view(service.services, caller)))
-
-
-async def in_account(request: Request, call: Callable[[AccountView], ValueT]) -> ValueT:
-    """What a call of the view of the caller's own account returns."""
-    service, caller = service_of(request), request.state.caller
-    return await service.calls.run(lambda: call(AccountView(service.services, caller)))

@@ -58,10 +58,11 @@ def _handler(one: Endpoint) -> Any:
             arguments["limit"] = given["limit"]
             if (at := start(request, given["cursor"], **filters)) is not None:
                 arguments[str(one.resume)] = at
-        found = await _called(request, one, given.get("tenant"), arguments)
+        tenant = given["tenant"] if one.in_tenant else None
+        found = await _called(request, one, tenant, arguments)
         if one.kind == "page":
             return page_answer(request, found, **filters)
-        return items_answer(found) if one.kind == "list" else _answer(one, found, given.get("tenant"))
+        return items_answer(found) if one.kind == "list" else _answer(one, found, tenant)
 
     handle.__doc__ = one.method.__doc__
     handle.__signature__ = inspect.Signature(_parameters(one))  # type: ignore[attr-defined]

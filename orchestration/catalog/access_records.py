@@ -1,31 +1,30 @@
-"""Catalog records of principals, their grants and tokens, as frozen values."""
+"""Rows of tokens and sessions, with the digests of their secrets, which stay inside."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, TypedDict
 
+from orchestration.platform.clock import iso
+from orchestration.records import access as answers
 from schemas.ids import JobId
 
-PrincipalKind = Literal["person", "service"]
-"""service: an account of programs, which stays when people leave."""
+IDLE_MS: Final = 8 * 3600 * 1000
+"""A session that is not used for this long has ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
-    """A person or a service account. Names are unique."""
+class Roles(TypedDict):
+    """Roles by scope."""
 
-    principal_id: JobId
-    kind: PrincipalKind
-    name: str
-    created_at_ms: int
+    deployment: list[str]
+    tenants: dict[str, list[str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldRoles:
-    """A principal with its roles in one scope, sorted: those given by hand, and those of its groups."""
-
-    principal: Principal
-    roles: tuple[str, ...]
-    group_roles: tuple[str, ...] = ()
+def by_scope(held: Collection[tuple[str, str]]) -> Roles:
+    """(scope, role)s, sorted, with the deployment apart from tenants."""
+    tenants: dict[str, list[str]] = {}
+    for scope, role in sorted(held):
+        tenants.setdefault(scope, []).append(role)
+    return {"deployment": tenants.pop("", []), "tenants": tenants}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +41,26 @@ class ApiToken:
     cap: tuple[tuple[str, str], ...]
     used_at_ms: int | None = None
 
+    def shown(self, scope: str | None = None) -> answers.Token:
+        """The token without its digest, [with its roles in one scope alone]."""
+        return answers.Token(
+            token=self.token_id,
+            name=self.name,
+            principal=self.principal_id,
+            **by_scope([one for one in self.cap if scope is None or one[0] == scope]),
+            created_at=iso(self.created_at_ms),
+            expires_at=iso(self.expires_at_ms),
+            revoked_at=None if self.revoked_at_ms is None else iso(self.revoked_at_ms),
+            used_at=None if self.used_at_ms is None else iso(self.used_at_ms),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """A token, its owner, and the (scope, role)s that the owner has at present."""
 
     token: ApiToken
-    principal: Principal
+    principal: answers.Principal
     granted: frozenset[tuple[str, str]]
 
 
@@ -65,12 +77,27 @@ class Session:
     expires_at_ms: int
     revoked_at_ms: int | None
 
+    @property
+    def ends_at_ms(self) -> int:
+        """When it ends unless it is used before."""
+        return min(self.expires_at_ms, self.seen_at_ms + IDLE_MS)
+
+    def shown(self) -> answers.Session:
+        """The session without its digest."""
+        return answers.Session(
+            session=self.session_id,
+            made_by="login" if self.token_id is None else "token",
+            created_at=iso(self.created_at_ms),
+            seen_at=iso(self.seen_at_ms),
+            expires_at=iso(self.ends_at_ms),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionCredentials:
     """A session, its owner, the (scope, role)s that the owner has at present, and the session's token at present."""
 
     session: Session
-    principal: Principal
+    principal: answers.Principal
     granted: frozenset[tuple[str, str]]
     token: ApiToken | None

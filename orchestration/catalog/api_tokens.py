@@ -7,8 +7,10 @@ import sqlalchemy as sa
 
 from orchestration.catalog.access_records import ApiToken, Credentials
 from orchestration.catalog.engine import Database
-from orchestration.catalog.principals import granted_to, principal_from_row
+from orchestration.catalog.principals import granted_to
+from orchestration.catalog.selected import time_of
 from orchestration.catalog.tables import api_tokens, principals, token_caps
+from orchestration.records.access import Principal, Token
 from schemas.errors import UserError
 from schemas.ids import JobId
 
@@ -31,7 +33,7 @@ class TokenStore:
         """A token with its owner and the owner's present grants, whether or not it is still valid. None if unknown."""
         query = (
             sa.select(api_tokens, principals.c.kind, principals.c.name.label("principal_name"))
-            .add_columns(principals.c.created_at_ms.label("principal_since_ms"))
+            .add_columns(time_of(principals.c.created_at_ms).label("principal_since"))
             .join(principals, principals.c.principal_id == api_tokens.c.principal_id)
             .where(api_tokens.c.token_id == token_id)
         )
@@ -39,10 +41,15 @@ class TokenStore:
             row = connection.execute(query).mappings().first()
             if row is None:
                 return None
-            named = {**row, "name": row["principal_name"], "created_at_ms": row["principal_since_ms"]}
+            owner = Principal(
+                principal=row["principal_id"],
+                kind=row["kind"],
+                name=row["principal_name"],
+                created_at=row["principal_since"],
+            )
             return Credentials(
                 token=_with_caps(connection, [row])[0],
-                principal=principal_from_row(named),
+                principal=owner,
                 granted=granted_to(connection, row["principal_id"]),
             )
 
@@ -60,8 +67,8 @@ class TokenStore:
         scope: str | None = None,
         before: JobId | None = None,
         limit: int,
-    ) -> list[ApiToken]:
-        """Tokens, newest first: [of a principal] [that reach a scope] [older than one]."""
+    ) -> list[Token]:
+        """Tokens, newest first: [of a principal] [that reach a scope, as it sees them] [older than one]."""
         query = sa.select(api_tokens).order_by(api_tokens.c.token_id.desc()).limit(limit)
         if principal_id is not None:
             query = query.where(api_tokens.c.principal_id == principal_id)
@@ -70,7 +77,8 @@ class TokenStore:
         if before is not None:
             query = query.where(api_tokens.c.token_id < before)
         with self._database.read() as connection:
-            return _with_caps(connection, list(connection.execute(query).mappings()))
+            found = _with_caps(connection, list(connection.execute(query).mappings()))
+        return [one.shown(scope) for one in found]
 
     def touch(self, token_id: JobId, now_ms: int) -> None:
         """Record that a token was used."""
@@ -85,16 +93,16 @@ class TokenStore:
             connection.execute(token_caps.delete().where(token_caps.c.token_id.in_(old)))
             connection.execute(api_tokens.delete().where(api_tokens.c.expires_at_ms < ended_before_ms))
 
-    def revoke(self, token_id: JobId, *, principal_id: JobId | None = None, now_ms: int) -> ApiToken:
+    def revoke(self, token_id: JobId, *, principal_id: JobId | None = None, now_ms: int) -> Token:
         """Revoke a token [of a principal]; no effect on a revoked one. Raises `UserError` UNKNOWN_TOKEN."""
         key = api_tokens.c.token_id == token_id
         if principal_id is not None:
             key &= api_tokens.c.principal_id == principal_id
         with self._database.write() as connection:
-            return _revoke(connection, _get(connection, key, token_id), now_ms)
+            return _revoke(connection, _get(connection, key, token_id), now_ms).shown()
 
-    def revoke_in(self, token_id: JobId, scope: str, *, principal_id: JobId | None = None, now_ms: int) -> ApiToken:
-        """Take a scope from a token [of a principal]; a token left without any is revoked.
+    def revoke_in(self, token_id: JobId, scope: str, *, principal_id: JobId | None = None, now_ms: int) -> Token:
+        """Take a scope from a token [of a principal]; a token left without any is revoked. Returns what the scope sees.
 
         A token that reaches other scopes keeps them: who administers one tenant has no say in another.
         Raises `UserError` UNKNOWN_TOKEN if it does not reach this scope.
@@ -105,10 +113,10 @@ class TokenStore:
         with self._database.write() as connection:
             found = _get(connection, key, token_id)
             if {one for one, _ in found.cap} == {scope}:
-                return _revoke(connection, found, now_ms)
+                return _revoke(connection, found, now_ms).shown(scope)
             here = (token_caps.c.token_id == token_id) & (token_caps.c.scope == scope)
             connection.execute(token_caps.delete().where(here))
-            return _get(connection, api_tokens.c.token_id == token_id, token_id)
+            return _get(connection, api_tokens.c.token_id == token_id, token_id).shown(scope)
 
 
 def token_of(connection: sa.Connection, token_id: str) -> ApiToken | None:

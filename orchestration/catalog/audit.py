@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.selected import columns_of
 from orchestration.catalog.tables import audit
+from orchestration.records import audit as answers
 from schemas.ids import JobId, TenantName
 
 
@@ -38,6 +40,9 @@ class AuditEntry:
     session: str | None = None
 
 
+_SHOWN: Final = columns_of(answers.AuditEntry, audit, entry=audit.c.entry_id, job=audit.c.job_id)
+
+
 class AuditTrail:
     """Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
 
@@ -62,9 +67,9 @@ class AuditTrail:
         since_ms: int = 0,
         before: JobId | None = None,
         limit: int,
-    ) -> list[AuditEntry]:
+    ) -> list[answers.AuditEntry]:
         """Entries of a tenant, or all (None), newest first. `before`: only those older than that entry."""
-        query = sa.select(audit).where(audit.c.at_ms >= since_ms)
+        query = sa.select(*_SHOWN).where(audit.c.at_ms >= since_ms)
         if tenant is not None:
             query = query.where(audit.c.tenant == tenant)
         if object_ is not None:
@@ -75,7 +80,7 @@ class AuditTrail:
             query = query.where(audit.c.entry_id < before)
         query = query.order_by(audit.c.entry_id.desc()).limit(limit)
         with self._database.read() as connection:
-            return [AuditEntry(**row) for row in connection.execute(query).mappings()]
+            return [answers.AuditEntry(**row) for row in connection.execute(query).mappings()]
 
     def search(
         self, *, object_: str | None = None, job_id: str | None = None, since_ms: int = 0, limit: int = 1000

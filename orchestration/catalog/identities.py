@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
-from orchestration.catalog.access_records import Principal
 from orchestration.catalog.engine import Database
-from orchestration.catalog.principals import principal_from_row
+from orchestration.catalog.principals import add_principal, select_principals
 from orchestration.catalog.tables import external_identities, group_grants, principals
+from orchestration.records.access import Principal
 from schemas.ids import JobId
 
 MAX_NAME = 100
@@ -48,24 +48,17 @@ class IdentityStore:
         now_ms: int,
     ) -> Principal:
         known = (external_identities.c.issuer == issuer) & (external_identities.c.subject == subject)
-        query = sa.select(principals).join(
-            external_identities, external_identities.c.principal_id == principals.c.principal_id
-        )
+        query = sa.select(external_identities.c.principal_id).where(known)
         with self._database.write() as connection:
-            row = connection.execute(query.where(known)).mappings().first()
-            if row is None:
-                made = Principal(
-                    principal_id=new_id, kind="person", name=_free(connection, name, new_id), created_at_ms=now_ms
-                )
-                values = {field: getattr(made, field) for field in made.__dataclass_fields__}
-                connection.execute(principals.insert().values(**values))
+            found = select_principals(connection, principals.c.principal_id == query.scalar_subquery())
+            if not found:
+                found = [add_principal(connection, new_id, "person", _free(connection, name, new_id), now_ms)]
                 identity = {"issuer": issuer, "subject": subject, "principal_id": new_id, "created_at_ms": now_ms}
                 connection.execute(external_identities.insert().values(**identity))
-            else:
-                made = principal_from_row(row)
-            connection.execute(group_grants.delete().where(group_grants.c.principal_id == made.principal_id))
+            made = found[0]
+            connection.execute(group_grants.delete().where(group_grants.c.principal_id == made.principal))
             for scope, role in sorted(roles):
-                grant = {"principal_id": made.principal_id, "scope": scope, "role": role, "granted_at_ms": now_ms}
+                grant = {"principal_id": made.principal, "scope": scope, "role": role, "granted_at_ms": now_ms}
                 connection.execute(group_grants.insert().values(**grant))
             return made
 

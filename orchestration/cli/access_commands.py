@@ -16,7 +16,7 @@ from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
-    from muster.records import MadeToken, Token
+    from muster.api_types import MadeToken, Token
 
 with deferred(__name__):
     from muster import access, browser_login, client

@@ -12,7 +12,8 @@ from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.remote import meant_tenant, service
 
 if TYPE_CHECKING:
-    from muster.records import Grants, Principal
+    from muster.administration import TaggedGrants
+    from muster.api_types import Principal
 
 TOP = Group("")
 grants = Group("grants", "muster grants list --tenant acme", "muster grants withdraw PRINCIPAL")
@@ -26,7 +27,7 @@ class HeldGrants:
     """The roles in a scope."""
 
     scope: str
-    found: "Grants"
+    found: "TaggedGrants"
 
     def as_record(self) -> Mapping[str, Any]:
         """Plain JSON data."""

@@ -10,6 +10,7 @@ from orchestration.access.authentication import Caller
 from orchestration.access.policy import Action
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.access.views.tenant import TenantView
+from orchestration.access.views.tenants import Tenants
 from orchestration.api.service import service_of
 from orchestration.composition.service import Services
 
@@ -47,7 +48,7 @@ class Desk:
 
     def tenants(self) -> list[str]:
         """The caller's tenants."""
-        return [str(one["tenant"]) for one in self.deployment.tenants(limit=TENANTS).items]
+        return [one.tenant for one in self.in_deployment(Tenants).list_tenants(limit=TENANTS).items]
 
 
 async def ask(request: Request, call: Callable[[Desk], ValueT]) -> ValueT:

@@ -17,7 +17,7 @@ from orchestration.access.authentication import Caller, authenticate
 from orchestration.access.grants import DAY_MS
 from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROLES
 from orchestration.access.tokens import Token
-from orchestration.catalog.access_records import ApiToken, Principal, PrincipalKind
+from orchestration.catalog.access_records import ApiToken
 from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import JobError, NewExport, NewJob, Retention
 from orchestration.catalog.samples import GroupState, TopicSample
@@ -27,6 +27,7 @@ from orchestration.catalog.uploads import Upload
 from orchestration.composition.service import Services
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
+from orchestration.records.access import PrincipalKind
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version, new_job_id
@@ -255,7 +256,7 @@ def _fill_world(world: World) -> None:
         principal = JobId(new_job_id(AT_MS + number, b"principal_"))
         kind: PrincipalKind = "service" if role == "operator" else "person"
         shown = f"{name} {CANARY}" if scope == BETA else name
-        services.principals.add(Principal(principal_id=principal, kind=kind, name=shown, created_at_ms=AT_MS))
+        services.principals.add(principal, kind=kind, name=shown, now_ms=AT_MS)
         world.principals[name] = principal
         cap: set[tuple[str, str]] = {(scope, role)} if role else {(tenant, "admin") for tenant in TENANTS}
         token_name = f"{CANARY} of {name}" if scope == BETA else f"of {name}"

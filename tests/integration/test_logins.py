@@ -136,7 +136,7 @@ def test_leaving_a_group_removes_its_roles_at_the_next_login_and_keeps_manual_on
 ) -> None:
     provider.put_groups({"ana": ["acme analysts"]})
     principal = JobId(str(me(client, log_in(client, provider, "ana"))["principal"]))
-    given = {one.principal.principal_id: one.roles for one in world.services.principals.grants(ACME) if one.roles}
+    given = {JobId(one.principal): one.roles for one in world.services.principals.grants(ACME).items if one.roles}
     world.services.principals.replace_grants(
         ACME,
         {**given, principal: ("viewer",)},
@@ -154,12 +154,10 @@ def test_identity_is_issuer_and_subject_not_the_name(
 ) -> None:
     owner = world.caller("acme-admin").principal
     with world.services.database.write() as connection:
-        connection.exec_driver_sql(
-            "UPDATE principals SET name = 'ana@acme' WHERE principal_id = ?", (owner.principal_id,)
-        )
+        connection.exec_driver_sql("UPDATE principals SET name = 'ana@acme' WHERE principal_id = ?", (owner.principal,))
     provider.put_groups({})
     found = me(client, log_in(client, provider, "ana"))
-    assert found["principal"] != owner.principal_id
+    assert found["principal"] != owner.principal
     assert str(found["name"]).startswith("ana@acme ")
     assert found["rights"]["tenants"] == {}  # type: ignore[index]
 

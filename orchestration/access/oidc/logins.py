@@ -14,10 +14,10 @@ from orchestration.access.oidc.id_tokens import refused
 from orchestration.access.oidc.pkce import challenge_of
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.opaque import fresh_opaque, opaque_digest
-from orchestration.catalog.access_records import Principal
 from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret
+from orchestration.records.access import Principal
 
 LIFE_MS: Final = 10 * 60 * 1000
 _ERROR: Final = re.compile(r"[a-z_]{1,60}", re.ASCII)

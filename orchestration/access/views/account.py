@@ -1,43 +1,39 @@
-"""The caller's own account: sessions, and the code that gets a token into a browser."""
+"""The caller: who it is, its sessions, and the code that gets a token into a browser."""
 
-from collections.abc import Sequence
 from typing import Final
 
-from orchestration.access.authentication import Caller
 from orchestration.access.console_codes import LIFE_MS, make_console_code
-from orchestration.access.guard import Entry, View, reads, recorded
-from orchestration.access.pages import Record
+from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.policy import Action
 from orchestration.access.request_ids import session_id
-from orchestration.access.sessions import is_valid, session_record
-from orchestration.composition.service import Services
+from orchestration.access.views.deployment import DeploymentView
 from orchestration.platform.clock import iso, now_ms
 from orchestration.platform.settings import Secret
+from orchestration.records.access import Me, Rights, Session
 
 MANY: Final = 500
 
 
-class AccountView(View):
+class Account(DeploymentView):
     """The account of one caller."""
 
-    def __init__(self, services: Services, caller: Caller) -> None:
-        super().__init__(services, caller, tenant=None)
-
-    @reads(Action.OWN_ACCOUNT)
-    def sessions(self) -> Sequence[Record]:
-        """The caller's sessions that have not ended, newest first."""
-        at_ms = now_ms()
-        found = self._services.sessions.of(self._caller.principal.principal_id, now_ms=at_ms, limit=MANY)
-        return [session_record(one) for one in found if is_valid(one, at_ms)]
-
-    @recorded(Action.OWN_ACCOUNT, "sessions end")
-    def end_session(self, entry: Entry, id_: str) -> Record:
-        """End a session of the caller; those who manage access end any. Raises `UserError` UNKNOWN_SESSION."""
-        entry.object, entry.arguments = "sessions", {"session": id_[:26]}
-        own = None if Action.MANAGE_ACCESS in self.permitted else self._caller.principal.principal_id
-        found = self._services.sessions.revoke(session_id(id_), principal_id=own, now_ms=now_ms())
-        entry.after = session_record(found)
-        return entry.after
+    @reads(Action.OWN_ACCOUNT, "GET /me")
+    def get_me(self) -> Me:
+        """The caller: principal, token, and rights at this moment."""
+        caller, rights = self._caller, self._caller.rights
+        return Me(
+            principal=caller.principal.principal,
+            kind=caller.principal.kind,
+            name=caller.principal.name,
+            created_at=caller.principal.created_at,
+            token=None if caller.token is None else caller.token.shown(),
+            session=None if caller.session is None else caller.session.shown(),
+            rights=Rights(
+                deployment=sorted(rights.deployment),
+                every_tenant=sorted(rights.everywhere),
+                tenants={tenant: sorted(actions) for tenant, actions in rights.tenants.items()},
+            ),
+        )
 
     @recorded(Action.OWN_ACCOUNT, "logout")
     def log_out(self, entry: Entry) -> None:
@@ -47,8 +43,25 @@ class AccountView(View):
             self._services.sessions.revoke(session.session_id, now_ms=now_ms())
 
     @recorded(Action.OWN_ACCOUNT, "console")
-    def create_console_code(self, entry: Entry) -> tuple[Record, Secret]:
-        """A code that becomes a session with the caller's rights, and when it ends."""
+    def create_console_code(self, entry: Entry) -> tuple[str, Secret]:
+        """When a code that becomes a session with the caller's rights ends, and the code."""
         entry.object, at_ms = "sessions", now_ms()
         code = make_console_code(self._services, self._caller, now_ms=at_ms)
-        return {"expires_at": iso(at_ms + LIFE_MS)}, code
+        return iso(at_ms + LIFE_MS), code
+
+
+class Sessions(DeploymentView):
+    """Sessions of browsers."""
+
+    @reads(Action.OWN_ACCOUNT, "GET /sessions")
+    def list_sessions(self) -> list[Session]:
+        """The caller's sessions that have not ended, newest first."""
+        return self._services.sessions.of(self._caller.principal_id, now_ms=now_ms(), limit=MANY)
+
+    @recorded(Action.OWN_ACCOUNT, "sessions end", "DELETE /sessions/{session}")
+    def end_session(self, entry: Entry, session: str) -> Session:
+        """End a session of the caller; an administrator of the deployment ends any."""
+        entry.object, entry.arguments = "sessions", {"session": session[:26]}
+        own = None if Action.MANAGE_ACCESS in self.permitted else self._caller.principal_id
+        entry.after = found = self._services.sessions.revoke(session_id(session), principal_id=own, now_ms=now_ms())
+        return found

@@ -148,7 +148,7 @@ class Operations(TenantView):
     def _own(self, operation: str) -> Operation:
         wanted = operation_id(operation)
         found = self._services.operations.get(self._name, wanted)
-        if found.principal_id not in {None, self._caller.principal.principal_id}:
+        if found.principal_id not in {None, self._caller.principal_id}:
             raise unknown_operation(wanted)
         self.require(Action(found.action))
         return found.shown(now_ms())
@@ -165,7 +165,7 @@ class Operations(TenantView):
             kind=kind,
             action=action.value,
             tenant=self._name,
-            principal_id=self._caller.principal.principal_id,
+            principal_id=self._caller.principal_id,
             check=lambda: check_again(self._services, self._caller),
         )
         return begun.shown(now_ms())

@@ -1,54 +1,74 @@
-"""One person or service account: what it may do, its tokens, and the end of all its access."""
+"""People and service accounts."""
 
-from collections.abc import Collection
 from typing import Final
 
-from orchestration.access.grants import check_administrators, principal_record, token_record
+from orchestration.access.bodies.access import NewPrincipal
+from orchestration.access.grants import MAX_NAME, check_administrators, check_principal_name
 from orchestration.access.guard import Entry, reads, recorded
-from orchestration.access.pages import Record
-from orchestration.access.policy import DEPLOYMENT, Action, Role, Scope
+from orchestration.access.pages import Page, first
+from orchestration.access.policy import Action
 from orchestration.access.request_ids import principal_id
 from orchestration.access.views.deployment import DeploymentView
-from orchestration.platform.clock import now_ms
+from orchestration.catalog.access_records import by_scope
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.records.access import Principal, PrincipalDetail
 from schemas.errors import UserError
 
 TOKENS: Final = 200
 """The newest; ended ones are removed after a time."""
 
 
-class PrincipalsView(DeploymentView):
-    """Principals as one caller sees them."""
+class Principals(DeploymentView):
+    """Principals as one caller sees and changes them."""
 
-    @reads(Action.MANAGE_DEPLOYMENT)
-    def principal(self, id_: str) -> Record:
-        """A principal with its roles and its newest tokens. Raises `UserError` BAD_JOB_ID, UNKNOWN_PRINCIPAL."""
-        wanted = principal_id(id_)
+    @reads(Action.MANAGE_DEPLOYMENT, "GET /principals")
+    def list_principals(self, *, after: str = "", limit: int) -> Page[Principal]:
+        """People and service accounts by name."""
+        return first(self._services.principals.page(after=after, limit=limit + 1), limit, lambda one: one.name)
+
+    @recorded(
+        Action.MANAGE_DEPLOYMENT,
+        "principals create",
+        "POST /principals",
+        status=201,
+        problems=("BAD_PRINCIPAL", "PRINCIPAL_EXISTS"),
+    )
+    def create_principal(self, entry: Entry, body: NewPrincipal) -> Principal:
+        """Create a person or a service account without roles."""
+        entry.object, entry.arguments = "principals", {"name": body.name[:MAX_NAME], "kind": body.kind}
+        check_principal_name(body.name)
+        entry.after = made = self._services.principals.add(fresh_id(), kind=body.kind, name=body.name, now_ms=now_ms())
+        return made
+
+    @reads(Action.MANAGE_DEPLOYMENT, "GET /principals/{principal}")
+    def get_principal(self, principal: str) -> PrincipalDetail:
+        """A person or a service account, with its roles and tokens."""
+        wanted = principal_id(principal)
         found = self._services.principals.find(wanted)
         if found is None:
             raise UserError("UNKNOWN_PRINCIPAL", f"there is no principal {wanted}", principal=wanted)
-        tokens = self._services.tokens.page(principal_id=wanted, limit=TOKENS)
-        return {
-            **principal_record(found),
-            **_roles_record(self._services.principals.granted(wanted)),
-            "tokens": [token_record(one) for one in tokens],
-        }
+        return PrincipalDetail(
+            principal=found.principal,
+            kind=found.kind,
+            name=found.name,
+            created_at=found.created_at,
+            **by_scope(self._services.principals.granted(wanted)),
+            tokens=self._services.tokens.page(principal_id=wanted, limit=TOKENS),
+        )
 
-    @recorded(Action.MANAGE_ACCESS, "principals withdraw")
-    def withdraw_access(self, entry: Entry, id_: str) -> Record:
-        """Take all roles from a principal, revoke its tokens and end its sessions; returns the principal after that.
+    @recorded(
+        Action.MANAGE_ACCESS,
+        "principals withdraw",
+        "DELETE /principals/{principal}/access",
+        problems=("LAST_ADMINISTRATOR",),
+    )
+    def withdraw_access(self, entry: Entry, principal: str) -> PrincipalDetail:
+        """Take all roles from a person or a service account, revoke its tokens and end its sessions.
 
-        Raises as `principal`, and `UserError` LAST_ADMINISTRATOR.
+        Its name stays for the audit trail. Groups of an identity provider grant their roles again at the next login.
         """
-        entry.object, entry.arguments = "principals", {"principal": id_[:26]}
-        wanted = principal_id(id_)
+        entry.object, entry.arguments = "principals", {"principal": principal[:26]}
+        wanted = principal_id(principal)
         had = self._services.principals.withdraw(wanted, now_ms=now_ms(), check=check_administrators)
-        entry.before = _roles_record(had)
-        entry.after = _roles_record(())
-        return self.principal(id_)
-
-
-def _roles_record(held: Collection[tuple[Scope, Role]]) -> Record:
-    tenants: dict[Scope, list[Role]] = {}
-    for scope, role in sorted(held):
-        tenants.setdefault(scope, []).append(role)
-    return {"deployment": tenants.pop(DEPLOYMENT, []), "tenants": tenants}
+        entry.before, entry.after = by_scope(had), by_scope(())
+        return self.get_principal(principal)

@@ -74,7 +74,7 @@ class QuestionsView(TenantView):
         return {**self._count(cancellation, wanted), "rounded_to": None}
 
     def _spend(self, numbers: int) -> None:
-        if wait_s := self._services.count_budget.take(self._caller.principal.principal_id, numbers):
+        if wait_s := self._services.count_budget.take(self._caller.principal_id, numbers):
             most = self._services.settings.counts_per_day
             raise UserError(
                 "TOO_MANY_COUNTS",
@@ -96,7 +96,7 @@ class QuestionsView(TenantView):
         )
         if wanted.editor is None:
             return self._ask(question, cancellation)
-        editor = (self._caller.principal.principal_id, self._name, wanted.editor)
+        editor = (self._caller.principal_id, self._name, wanted.editor)
         with self._services.readers.turns.newest(editor, wanted.revision, cancellation):
             return self._ask(question, cancellation)
 
@@ -192,7 +192,7 @@ class QuestionsView(TenantView):
 
     def _ask(self, question: Question, cancellation: Cancellation) -> dict[str, Any]:
         readers = self._services.readers
-        with readers.turns.share(self._caller.principal.principal_id):
+        with readers.turns.share(self._caller.principal_id):
             answer: dict[str, Any] = readers.ask(question, cancellation)
         return answer
 

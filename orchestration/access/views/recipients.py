@@ -76,7 +76,7 @@ class RecipientsView(TenantView):
         new = Operation(
             operation_id=fresh_id(),
             tenant=self._name,
-            principal_id=self._caller.principal.principal_id,
+            principal_id=self._caller.principal_id,
             kind="recipient_test",
             action=Action.MANAGE_AUDIENCES.value,
             audience_id=about,

@@ -59,6 +59,6 @@ async def event_stream(request: Request, topics: Callable[[], Awaitable[Collecti
         service.streams,
         await topics(),
         check,
-        principal=state.caller.principal.principal_id,
+        principal=state.caller.principal_id,
         request_id=state.request_id,
     )

@@ -13,9 +13,10 @@ from orchestration.access.oidc.cli_tokens import make_cli_code
 from orchestration.access.oidc.logins import Answer, begin_login, end_login
 from orchestration.access.oidc.pkce import CHALLENGE
 from orchestration.access.sessions import begin_session
+from orchestration.access.views.account import Account
 from orchestration.api.csrf import check_navigation
 from orchestration.api.own_paths import own_path
-from orchestration.api.service import Service, in_account, service_of
+from orchestration.api.service import Service, in_deployment_view, service_of
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret
 from schemas.errors import UserError
@@ -117,7 +118,7 @@ def _callback(service: Service) -> str:
 @router.post("/logout")
 async def log_out(request: Request) -> Response:
     """End the session, and take the cookie away."""
-    await in_account(request, lambda view: view.log_out())
+    await in_deployment_view(request, Account, Account.log_out)
     return Response(status_code=204, headers={"Set-Cookie": service_of(request).site.no_cookie})
 
 

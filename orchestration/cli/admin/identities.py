@@ -12,12 +12,15 @@ from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
+from schemas.ids import JobId
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from orchestration.composition.service import Services
+    from orchestration.records.access import MadeToken
 
 with deferred(__name__):
-    from orchestration.access import grants, owner
+    from orchestration.access import owner
     from orchestration.composition import service
 
 TOP = Group("")
@@ -65,28 +68,34 @@ def list_identities() -> "list[dict[str, Any]]":
             after = page[-1].name
             for one in page:
                 held: dict[str, list[str]] = {}
-                for scope, role in sorted(access.principals.granted(one.principal_id)):
+                for scope, role in sorted(access.principals.granted(JobId(one.principal))):
                     held.setdefault(scope, []).append(role)
-                found.append({**grants.principal_record(one), "roles": held})
+                found.append({**as_record(one), "roles": held})
     return found
 
 
-def _show_token(made: dict[str, Any]) -> None:
-    print_line(made["secret"])
-    print_note(f"Token {made['token']} until {made['expires_at'][:10]}, with all rights in the deployment.")
+def _show_token(made: "MadeToken") -> None:
+    print_line(made.secret)
+    print_note(f"Token {made.token} until {made.expires_at[:10]}, with all rights in the deployment.")
     print_note("It is not shown again. `muster login URL` keeps it.")
 
 
-@command(identities, "admin-token", "muster identities admin-token ann --days 1", show=_show_token, audit=audited)
+@command(
+    identities,
+    "admin-token",
+    "muster identities admin-token ann --days 1",
+    show=_show_token,
+    record=as_record,
+    audit=audited,
+)
 def admin_token(
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person; created if missing.")],
     days: Annotated[int, typer.Option("--days", metavar="N", help="How long the token is valid.")] = 1,
-) -> dict[str, Any]:
+) -> "MadeToken":
     """Make a person an administrator of the deployment, with a token."""
     with _services() as access:
-        token, secret = owner.administrator_token(access, name, days=days)
-    return {**grants.token_record(token), "secret": secret.text.reveal()}
+        return owner.administrator_token(access, name, days=days)
 
 
 @command(identities, "rotate-owner", "muster identities rotate-owner", show=show_done, audit=audited)

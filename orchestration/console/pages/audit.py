@@ -8,35 +8,31 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
-from orchestration.access.views.administration import AdministrationView
+from orchestration.access.views.audit import TenantAudit
 from orchestration.api import cursors
 from orchestration.console.desk import Desk, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
+from orchestration.records.audit import AuditEntry
 
 ROWS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One entry. `given`: what the action was asked to do; `error`: the code of why it was not done."""
+class Row:
+    """One entry. `given`: what the action was asked to do."""
 
-    at: str
-    actor: str
-    action: str
-    object: str
+    entry: AuditEntry
     job_path: str | None
     given: str
-    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditPage:
     """Entries, newest first."""
 
-    rows: Sequence[Entry]
+    rows: Sequence[Row]
     audience: str
     job: str
     filtered: bool
@@ -52,12 +48,12 @@ async def show_audit(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame, tenant = frame_of(request, desk, "audit"), desk.tenant
-        found = desk.view(AdministrationView).audit(
+        found = desk.view(TenantAudit).list_audit(
             audience=query["audience"], job=query["job"], before=before, limit=ROWS
         )
         rest = None if found.next is None else cursors.encode(request.url.path, query, found.next)
         page = AuditPage(
-            rows=[_entry(one, tenant) for one in found.items],
+            rows=[_row(one, tenant) for one in found.items],
             audience=query["audience"] or "",
             job=query["job"] or "",
             filtered=any(query.values()),
@@ -69,17 +65,9 @@ async def show_audit(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _entry(record: Record, tenant: str) -> Entry:
-    job = record["job"]
-    return Entry(
-        at=record["at"],
-        actor=record["actor"],
-        action=record["action"],
-        object=record["object"],
-        job_path=None if job is None else in_tenant(tenant, "jobs", job),
-        given=_given(record["arguments"]),
-        error=record["error"] or "",
-    )
+def _row(entry: AuditEntry, tenant: str) -> Row:
+    job_path = None if entry.job is None else in_tenant(tenant, "jobs", entry.job)
+    return Row(entry=entry, job_path=job_path, given=_given(entry.arguments))
 
 
 def _given(arguments: Mapping[str, Any]) -> str:

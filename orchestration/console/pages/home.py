@@ -8,11 +8,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.console_codes import owner_of_code, redeem_console_code
-from orchestration.access.views.account import AccountView
+from orchestration.access.views.account import Account
 from orchestration.api.csrf import check_same_origin
 from orchestration.api.own_paths import own_path
 from orchestration.api.routes.login import logged_in, session_of
-from orchestration.api.service import in_account, service_of
+from orchestration.api.service import in_deployment_view, service_of
 from orchestration.console import assets
 from orchestration.console.desk import ask
 from orchestration.console.forms import form_of
@@ -88,7 +88,7 @@ async def open_with_code(request: Request) -> Response:
 
 async def log_out(request: Request) -> Response:
     """End the session."""
-    await in_account(request, AccountView.log_out)
+    await in_deployment_view(request, Account, Account.log_out)
     headers = {"Location": LOGIN, "Set-Cookie": service_of(request).site.no_cookie}
     return Response(status_code=303, headers=headers)
 

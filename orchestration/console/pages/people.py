@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
+from orchestration.access.bodies.access import NewPrincipal
 from orchestration.access.policy import DEPLOYMENT_ROLES, TENANT_ROLES
-from orchestration.access.views.principals import PrincipalsView
+from orchestration.access.views.principals import Principals
+from orchestration.access.views.tokens import OwnTokens
 from orchestration.api import cursors
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of
@@ -19,6 +20,7 @@ from orchestration.console.language import Texts
 from orchestration.console.pages.tokens import TokenRow, token_row
 from orchestration.console.paths import PREFIX, in_tenant
 from orchestration.console.rendering import see_other, shown
+from orchestration.records.access import Principal, PrincipalDetail
 from schemas.errors import UserError
 
 PATH: Final = f"{PREFIX}/people"
@@ -26,21 +28,11 @@ ROWS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """An entry of the list."""
-
-    name: str
-    service: bool
-    created_at: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PeoplePage:
     """People and service accounts by name."""
 
-    people: Sequence[Person]
-    create_path: str
+    people: Sequence[Principal]
+    path: str
     next_path: str | None
 
 
@@ -57,8 +49,7 @@ class Scope:
 class PersonPage:
     """One of them. `withdraw_path` None: there is nothing to take away."""
 
-    person: Person
-    id: str
+    person: PrincipalDetail
     scopes: Sequence[Scope]
     tokens: Sequence[TokenRow]
     withdraw_path: str | None
@@ -70,10 +61,10 @@ async def show_people(request: Request) -> Response:
     after = "" if cursor is None else cursors.decode(PATH, {}, cursor)
 
     def call(desk: Desk) -> Response:
-        found = desk.deployment.principals(after=after, limit=ROWS)
+        found = desk.in_deployment(Principals).list_principals(after=after, limit=ROWS)
         page = PeoplePage(
-            people=[_person(one) for one in found.items],
-            create_path=f"{PATH}/new",
+            people=found.items,
+            path=PATH,
             next_path=None if found.next is None else f"{PATH}?cursor={cursors.encode(PATH, {}, found.next)}",
         )
         return shown("people.html", frame_of(request, desk, "people"), page)
@@ -87,7 +78,7 @@ async def show_person(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "people")
-        return shown("person.html", frame, _page(desk.in_deployment(PrincipalsView).principal(id_), frame.texts))
+        return shown("person.html", frame, _page(desk.in_deployment(Principals).get_principal(id_), frame.texts))
 
     return await ask(request, call)
 
@@ -99,10 +90,8 @@ async def create(request: Request) -> Response:
         raise UserError("BAD_BODY", "the form cannot be read; load the page again")
 
     def call(desk: Desk) -> Response:
-        made = desk.deployment.create_principal(
-            name=form.get("name", "").strip(), kind="service" if kind == "service" else "person"
-        )
-        return see_other(f"{PATH}/{made['principal']}")
+        wanted = NewPrincipal(name=form.get("name", "").strip(), kind="service" if kind == "service" else "person")
+        return see_other(f"{PATH}/{desk.in_deployment(Principals).create_principal(wanted).principal}")
 
     return await ask(request, call)
 
@@ -113,7 +102,7 @@ async def withdraw(request: Request) -> Response:
     id_ = request.path_params["principal"]
 
     def call(desk: Desk) -> Response:
-        desk.in_deployment(PrincipalsView).withdraw_access(id_)
+        desk.in_deployment(Principals).withdraw_access(id_)
         return see_other(f"{PATH}/{id_}")
 
     return await ask(request, call)
@@ -124,24 +113,15 @@ async def revoke(request: Request) -> Response:
     await form_of(request)
 
     def call(desk: Desk) -> Response:
-        desk.deployment.revoke_token(request.path_params["token"])
+        desk.in_deployment(OwnTokens).revoke_own_token(request.path_params["token"])
         return see_other(f"{PATH}/{request.path_params['principal']}")
 
     return await ask(request, call)
 
 
-def _person(record: Record) -> Person:
-    return Person(
-        name=record["name"],
-        service=record["kind"] == "service",
-        created_at=record["created_at"],
-        path=f"{PATH}/{record['principal']}",
-    )
-
-
-def _page(record: Record, t: Texts) -> PersonPage:
-    person = _person(record)
-    held = {"": record["deployment"], **record["tenants"]}
+def _page(found: PrincipalDetail, t: Texts) -> PersonPage:
+    path = f"{PATH}/{found.principal}"
+    held = {"": found.deployment, **found.tenants}
     scopes = [
         Scope(
             tenant=tenant,
@@ -152,16 +132,15 @@ def _page(record: Record, t: Texts) -> PersonPage:
         if roles
     ]
     tokens = [
-        token_row(one, {"": one["deployment"], **one["tenants"]}, t, f"{person.path}/tokens/{one['token']}/revocation")
-        for one in record["tokens"]
+        token_row(one, {"": one.deployment, **one.tenants}, t, f"{path}/tokens/{one.token}/revocation")
+        for one in found.tokens
     ]
     ends = bool(scopes) or any(one.revoke_path for one in tokens)
     return PersonPage(
-        person=person,
-        id=record["principal"],
+        person=found,
         scopes=scopes,
         tokens=tokens,
-        withdraw_path=f"{person.path}/withdrawal" if ends else None,
+        withdraw_path=f"{path}/withdrawal" if ends else None,
     )
 
 

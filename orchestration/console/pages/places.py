@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.access import NewTenant
+from orchestration.access.views.tenants import Tenants
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
@@ -71,7 +73,7 @@ async def create_tenant(request: Request) -> Response:
     form = await form_of(request)
 
     def call(desk: Desk) -> Response:
-        desk.deployment.create_tenant(form.get("name", ""))
+        desk.in_deployment(Tenants).create_tenant(NewTenant(tenant=form.get("name", "")))
         return see_other(PATH)
 
     return await ask(request, call)

@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.access import NewTenantToken
 from orchestration.access.grants import DEFAULT_DAYS, MAX_DAYS
-from orchestration.access.pages import Record
 from orchestration.access.policy import TENANT_ROLES
-from orchestration.access.views.administration import AdministrationView
+from orchestration.access.views.tokens import TenantTokens
 from orchestration.api import cursors
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of
@@ -21,6 +21,7 @@ from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
 from orchestration.platform.clock import iso, now_ms
+from orchestration.records.access import Token
 from schemas.errors import UserError
 
 ROWS: Final = 30
@@ -30,18 +31,15 @@ ROWS: Final = 30
 class TokenRow:
     """A token. `revoke_path` None: it has ended."""
 
-    id: str
-    name: str
+    token: Token
     roles: str
     badge: Badge
-    expires_at: str
-    used_at: str | None
     revoke_path: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokensPage:
-    """`made`: the text of the token that was just made, which nothing shows again."""
+    """`made`: the secret of the token that was just made, which nothing shows again."""
 
     rows: Sequence[TokenRow]
     roles: Sequence[str]
@@ -74,9 +72,9 @@ async def make(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "tokens")
-        view = desk.view(AdministrationView)
-        _, token = view.create_token(name=form.get("name", ""), roles=roles, days=int(days))
-        return shown("tokens.html", frame, replace(_page(desk, frame.texts), made=token.text.reveal()))
+        wanted = NewTenantToken(name=form.get("name", ""), roles=roles, days=int(days))
+        made = desk.view(TenantTokens).create_token(wanted)
+        return shown("tokens.html", frame, replace(_page(desk, frame.texts), made=made.secret))
 
     return await ask(request, call)
 
@@ -87,7 +85,7 @@ async def revoke(request: Request) -> Response:
     token = request.path_params["token"]
 
     def call(desk: Desk) -> Response:
-        desk.view(AdministrationView).revoke_token(token)
+        desk.view(TenantTokens).revoke_token(token)
         return see_other(in_tenant(desk.tenant, "tokens"))
 
     return await ask(request, call)
@@ -95,14 +93,14 @@ async def revoke(request: Request) -> Response:
 
 def _page(desk: Desk, t: Texts, *, before: str | None = None) -> TokensPage:
     path = in_tenant(desk.tenant, "tokens")
-    found = desk.view(AdministrationView).tokens(before=before, limit=ROWS)
+    found = desk.view(TenantTokens).list_tokens(before=before, limit=ROWS)
     return TokensPage(
         rows=[
             token_row(
                 one,
-                {desk.tenant: one["tenants"].get(desk.tenant, ())},
+                {desk.tenant: one.tenants.get(desk.tenant, ())},
                 t,
-                in_tenant(desk.tenant, "tokens", one["token"], "revocation"),
+                in_tenant(desk.tenant, "tokens", one.token, "revocation"),
             )
             for one in found.items
         ],
@@ -116,20 +114,17 @@ def _page(desk: Desk, t: Texts, *, before: str | None = None) -> TokensPage:
     )
 
 
-def token_row(token: Record, roles: Mapping[str, Sequence[str]], t: Texts, revoke_path: str) -> TokenRow:
+def token_row(token: Token, roles: Mapping[str, Sequence[str]], t: Texts, revoke_path: str) -> TokenRow:
     """A token with its roles by tenant (empty: the deployment), which are named if there are several."""
     held = {scope: ", ".join(t(f"role.{role}") for role in named) for scope, named in roles.items() if named}
-    ended = "revoked" if token["revoked_at"] else "expired" if token["expires_at"] <= iso(now_ms()) else ""
+    ended = "revoked" if token.revoked_at else "expired" if token.expires_at <= iso(now_ms()) else ""
     tone: Tone = "neutral" if ended else "good"
     return TokenRow(
-        id=token["token"],
-        name=token["name"],
+        token=token,
         roles=next(iter(held.values()), "")
         if len(roles) == 1
         else " · ".join(f"{scope or t('frame.deployment')}: {named}" for scope, named in held.items()),
         badge=Badge(tone=tone, icon=ICONS[tone], text=t(f"tokens.{ended or 'active'}")),
-        expires_at=token["expires_at"],
-        used_at=token["used_at"],
         revoke_path=None if ended else revoke_path,
     )
 

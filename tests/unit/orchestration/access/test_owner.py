@@ -16,6 +16,7 @@ from orchestration.entrypoints.service import _renew
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
+from schemas.ids import JobId
 from tests.fakes.tenants import World, id_of
 
 
@@ -46,7 +47,7 @@ def test_long_running_service_renews_the_token(services: Services, settings: Set
     stop = cast(threading.Event, SimpleNamespace(wait=lambda _: next(waits)))
     with services.database.write() as connection:
         half = now_ms() + 45 * DAY_MS
-        connection.exec_driver_sql("UPDATE api_tokens SET expires_at_ms = ? WHERE token_id = ?", (half, token.token_id))
+        connection.exec_driver_sql("UPDATE api_tokens SET expires_at_ms = ? WHERE token_id = ?", (half, token.token))
     _renew(services, settings, stop)
     assert first.read_text() != before
     caller_of(services, first.read_text())
@@ -70,7 +71,7 @@ def test_start_replaces_an_invalid_token_and_revokes_earlier_ones(
         file.write_bytes(b"\xff")
     else:
         (token,) = services.tokens.page(limit=9)
-        services.tokens.revoke(token.token_id, now_ms=1)
+        services.tokens.revoke(JobId(token.token), now_ms=1)
     second = ensure_owner_token(services, settings.home).read_text()
     assert second != first
     caller_of(services, second)
@@ -92,8 +93,8 @@ def test_start_renews_a_token_past_half_its_lifetime(
 
 def test_owner_is_added_to_existing_administrators(world: World) -> None:
     ensure_owner_token(world.services, world.settings.home)
-    held = {one.principal.name: one.roles for one in world.services.principals.grants(DEPLOYMENT)}
-    assert held["owner"] == held["deployment-admin"] == ("admin",)
+    held = {one.name: one.roles for one in world.services.principals.grants(DEPLOYMENT).items}
+    assert held["owner"] == held["deployment-admin"] == ["admin"]
 
 
 def test_unwritable_token_file_is_named(services: Services, settings: Settings) -> None:

@@ -1,28 +1,34 @@
 """Views of a tenant by caller, and their audit entries."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from orchestration.access.bodies.access import NewPrincipal, NewTenant
 from orchestration.access.guard import Entry, View, recorded
 from orchestration.access.policy import Action
-from orchestration.access.views.administration import AdministrationView
+from orchestration.access.views.account import Account
 from orchestration.access.views.audiences import AudiencesView
-from orchestration.access.views.deployment import DeploymentView
+from orchestration.access.views.audit import TenantAudit
 from orchestration.access.views.everywhere import EverywhereView
+from orchestration.access.views.grants import TenantGrants
 from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.principals import Principals
 from orchestration.access.views.recipients import RecipientsView
 from orchestration.access.views.schedules import SchedulesView
 from orchestration.access.views.segments import Segments
 from orchestration.access.views.tenant import TenantView
+from orchestration.access.views.tenants import Tenants
 from orchestration.catalog.audit import AuditEntry
 from orchestration.notifications.recipients import Recipient
+from orchestration.records.access import Rights
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Version
 from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
 
 
-class Everything(JobsView, AudiencesView, Segments, SchedulesView, RecipientsView, AdministrationView):
+class Everything(JobsView, AudiencesView, Segments, SchedulesView, RecipientsView, TenantAudit, TenantGrants):
     """All views of a tenant in one."""
 
 
@@ -30,8 +36,12 @@ def tenant(world: World, name: str, of: str = ACME) -> Everything:
     return Everything(world.services, world.caller(name), of)
 
 
-def deployment(world: World, name: str) -> DeploymentView:
-    return DeploymentView(world.services, world.caller(name))
+class Deployment(Account, Tenants, Principals):
+    """Views of the deployment in one."""
+
+
+def deployment(world: World, name: str) -> Deployment:
+    return Deployment(world.services, world.caller(name))
 
 
 def refusal(call: Any, *args: Any, **kwargs: Any) -> UserError:
@@ -154,7 +164,7 @@ def test_read_of_rejects_is_audited_with_principal_and_request(world: World) -> 
         id_of(ACME, JOB),
     )
     assert (entry.principal, entry.token, entry.request_id) == (
-        caller.principal.principal_id,
+        caller.principal_id,
         caller.token and caller.token.token_id,
         caller.request_id,
     )
@@ -187,35 +197,38 @@ def test_tenant_sees_its_own_audit_trail_newest_first(world: World) -> None:
         for number in (JOB, FAILED_JOB):
             tenant(world, f"{of}-admin", of).rejects(id_of(of, number))
     view = tenant(world, "acme-admin")
-    first = view.audit(limit=1)
-    rest = view.audit(before=first.next, limit=9)
-    assert [e["job"] for e in (*first.items, *rest.items)] == [id_of(ACME, FAILED_JOB), id_of(ACME, JOB)]
-    assert [e["job"] for e in view.audit(job=id_of(ACME, JOB), limit=9).items] == [id_of(ACME, JOB)]
-    assert view.audit(audience="gold", limit=9).items == view.audit(since_ms=2**50, limit=9).items == []
+    first = view.list_audit(limit=1)
+    rest = view.list_audit(before=first.next, limit=9)
+    assert [e.job for e in (*first.items, *rest.items)] == [id_of(ACME, FAILED_JOB), id_of(ACME, JOB)]
+    assert [e.job for e in view.list_audit(job=id_of(ACME, JOB), limit=9).items] == [id_of(ACME, JOB)]
+    assert (
+        view.list_audit(audience="gold", limit=9).items
+        == view.list_audit(since=datetime.max.replace(tzinfo=UTC), limit=9).items
+        == []
+    )
 
 
 def test_me_and_tenants_show_current_rights(world: World) -> None:
-    me = deployment(world, "acme-viewer").me()
-    assert me["rights"] == {
-        "deployment": ["own_account"],
-        "every_tenant": [],
-        "tenants": {"acme": ["own_account", "read", "read_jobs"]},
-    }
-    assert [t["tenant"] for t in deployment(world, "acme-viewer").tenants(limit=9).items] == ["acme"]
-    assert [t["tenant"] for t in deployment(world, "deployment-operator").tenants(limit=9).items] == ["acme", "beta"]
-    assert deployment(world, "stranger").tenants(limit=9).items == []
-    first = deployment(world, "deployment-admin").tenants(limit=1)
+    me = deployment(world, "acme-viewer").get_me()
+    assert me.rights == Rights(
+        deployment=["own_account"], every_tenant=[], tenants={"acme": ["own_account", "read", "read_jobs"]}
+    )
+    assert [t.tenant for t in deployment(world, "acme-viewer").list_tenants(limit=9).items] == ["acme"]
+    assert [t.tenant for t in deployment(world, "deployment-operator").list_tenants(limit=9).items] == ["acme", "beta"]
+    assert deployment(world, "stranger").list_tenants(limit=9).items == []
+    first = deployment(world, "deployment-admin").list_tenants(limit=1)
     assert (first.next, len(first.items)) == ("acme", 1)
 
 
 def test_administrator_of_the_deployment_creates_tenants_and_principals(world: World) -> None:
+    ann = NewPrincipal(name="ann", kind="person")
     admin = deployment(world, "deployment-admin")
-    assert admin.create_tenant("new")["tenant"] == "new"
-    made = admin.create_principal(name="ann", kind="person")
-    assert made in admin.principals(limit=99).items
-    assert refusal(admin.create_principal, name="ann", kind="person").code == "PRINCIPAL_EXISTS"
-    assert refusal(admin.create_principal, name=" ann\n", kind="person").code == "BAD_PRINCIPAL"
-    assert refusal(admin.create_tenant, "../x").code == "BAD_NAME"
+    assert admin.create_tenant(NewTenant(tenant="new")).tenant == "new"
+    made = admin.create_principal(ann)
+    assert made in admin.list_principals(limit=99).items
+    assert refusal(admin.create_principal, ann).code == "PRINCIPAL_EXISTS"
+    assert refusal(admin.create_principal, NewPrincipal(name=" ann", kind="person")).code == "BAD_PRINCIPAL"
+    assert refusal(admin.create_tenant, NewTenant(tenant="../x")).code == "BAD_NAME"
     assert [e.action for e in entries(world, None)][-5:] == [
         "tenants create",
         "principals create",

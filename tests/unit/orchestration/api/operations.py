@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from orchestration.access.grants import revision
 from orchestration.access.policy import DEPLOYMENT, Action
 from orchestration.access.revisions import AUDIENCE, SCHEDULE, revision_of
 from orchestration.api.etags import etag
@@ -17,6 +16,7 @@ from orchestration.operations.audiences import audience_record
 from orchestration.operations.notifying import recipients_record
 from orchestration.operations.schedule_records import schedule_record
 from orchestration.platform.clock import fresh_id, fresh_secret, now_ms
+from orchestration.records.access import Grants
 from orchestration.records.segments import Segment
 from schemas.ids import AudienceName, TenantName
 from tests.fakes.asgi import Answer, AsgiClient
@@ -125,7 +125,7 @@ def _grants(call: Call, scope: str) -> Mapping[str, Any]:
 
 
 def _seen(call: Call, scope: str) -> Mapping[str, str]:
-    return {"If-Match": etag(revision(call.world.services.principals.grants(scope)))}
+    return {"If-Match": etag(revision_of(call.world.services.principals.grants(scope), Grants.revision))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

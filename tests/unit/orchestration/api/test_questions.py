@@ -273,10 +273,10 @@ def test_query_ends_when_its_caller_loses_the_right(
 def test_a_query_ends_with_its_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = world.caller("acme-analyst").principal
     cookie = begin_session(world.services, owner, token_id=None, request_id=id_of(ACME, 99))
-    (session,) = world.services.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
+    (session,) = world.services.sessions.of(JobId(owner.principal), now_ms=now_ms(), limit=9)
     caller = authenticate_session(world.services.sessions, cookie.reveal(), request_id=id_of(ACME, 99), now_ms=now_ms())
     check_again(world.services, caller)
-    world.services.sessions.revoke(session.session_id, now_ms=1)
+    world.services.sessions.revoke(JobId(session.session), now_ms=1)
     with pytest.raises(UserError, match="SESSION_ENDED"):
         check_again(world.services, caller)
 

@@ -22,7 +22,7 @@ from orchestration.catalog.samples import GroupState, TopicSample
 from orchestration.platform.budget import Budget
 from orchestration.platform.clock import now_ms
 from schemas.errors import RetriableError, UserError
-from schemas.ids import AudienceName
+from schemas.ids import AudienceName, JobId
 from schemas.topics import IMPORTS, WORKER_GROUP
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import ACME, AT_MS, BETA, CANARY, DOWNLOAD, EXPORT, FAILED_JOB, JOB, World, id_of
@@ -283,8 +283,8 @@ def test_reduced_role_ends_the_stream(world: World) -> None:
 def test_logout_ends_streams_of_the_session(world: World) -> None:
     owner = world.caller("acme-viewer").principal
     cookie = begin_session(world.services, owner, token_id=None, request_id=id_of(ACME, 99))
-    (session,) = world.services.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
-    script = Script(lambda: world.services.sessions.revoke(session.session_id, now_ms=1), lambda _: False)
+    (session,) = world.services.sessions.of(JobId(owner.principal), now_ms=now_ms(), limit=9)
+    script = Script(lambda: world.services.sessions.revoke(JobId(session.session), now_ms=1), lambda _: False)
     with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
         client.get(EVENTS, headers={"Cookie": f"muster-18480={cookie.reveal()}"}, until=script)
     assert [(name, data["code"]) for name, data in script.after] == [("end", "SESSION_ENDED")]

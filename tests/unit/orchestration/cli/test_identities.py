@@ -8,14 +8,11 @@ import pytest
 from orchestration.access.authentication import Caller, authenticate
 from orchestration.access.owner import ensure_owner_token
 from orchestration.access.policy import DEPLOYMENT, IN_THE_DEPLOYMENT
-from orchestration.catalog.access_records import Principal
 from orchestration.cli.main import main
 from orchestration.composition.context import Context
 from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
-
-ANN = Principal(principal_id=fresh_id(), kind="person", name="ann", created_at_ms=1)
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def test_locked_out_administrator_regains_access_beside_others(
     services: Services, context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ensure_owner_token(services, context.settings.home)
-    services.principals.add(ANN)
+    ann = services.principals.add(fresh_id(), kind="person", name="ann", now_ms=1)
     capsys.readouterr()
     for name in ("ann", "zoe"):
         assert main(["identities", "admin-token", name]) == 0
@@ -50,7 +47,7 @@ def test_locked_out_administrator_regains_access_beside_others(
         assert entry.action == "identities admin-token"
         assert secret.strip() not in str(entry)
     assert listed(capsys) == {name: {DEPLOYMENT: ["admin"]} for name in ("ann", "owner", "zoe")}
-    assert services.principals.named("ann") == ANN
+    assert services.principals.named("ann") == ann
 
 
 @pytest.mark.parametrize(

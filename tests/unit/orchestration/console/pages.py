@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from orchestration.access.grants import revision
 from orchestration.access.policy import Action
 from orchestration.access.revisions import SCHEDULE, revision_of
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
 from orchestration.operations.schedule_records import schedule_record
+from orchestration.records.access import Grants
 from orchestration.records.segments import Segment
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
@@ -95,7 +95,7 @@ def _check(tenant: str) -> dict[str, str]:
 
 def _grant(world: World, principal: str, *roles: str) -> str:
     """The form that gives a principal these roles."""
-    seen = revision(world.services.principals.grants(ACME))
+    seen = revision_of(world.services.principals.grants(ACME), Grants.revision)
     return "&".join(
         [f"principal={world.principals[principal]}", f"revision={seen}", *(f"role_{one}=on" for one in roles)]
     )

@@ -4,9 +4,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from orchestration.access.grants import revision
 from orchestration.access.policy import DEPLOYMENT
+from orchestration.access.revisions import revision_of
 from orchestration.catalog.operations import RECIPIENT_TEST
+from orchestration.records.access import Grants
 from schemas.errors import RetriableError
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import ACME, World
@@ -28,19 +29,24 @@ def post(client: AsgiClient, world: World, path: str, caller: str, **form: str) 
 
 
 def held(world: World, scope: str) -> dict[str, tuple[str, ...]]:
-    return {one.principal.principal_id: tuple(one.roles) for one in world.services.principals.grants(scope)}
+    return {one.principal: tuple(one.roles) for one in world.services.principals.grants(scope).items}
+
+
+def seen_in(world: World, scope: str) -> str:
+    """The revision of the grants of a scope."""
+    return revision_of(world.services.principals.grants(scope), Grants.revision)
 
 
 def test_change_replaces_the_roles_of_a_principal_or_removes_it(client: AsgiClient, world: World) -> None:
     before, viewer = held(world, ACME), world.principals["acme-viewer"]
     for roles in ({"role_analyst": "on", "role_operator": "on"}, {}):
-        seen = revision(world.services.principals.grants(ACME))
+        seen = seen_in(world, ACME)
         given = {"principal": viewer, "revision": seen, **roles}
         assert post(client, world, f"{TENANT}/grants/change", "acme-admin", **given).status == 303
         wanted = tuple(name.removeprefix("role_") for name in roles)
         assert held(world, ACME).get(viewer, ()) == wanted
         assert held(world, ACME).keys() | {viewer} == before.keys()
-    seen = revision(world.services.principals.grants(ACME))
+    seen = seen_in(world, ACME)
     nothing = post(client, world, f"{TENANT}/grants/change", "acme-admin", principal=viewer, revision=seen)
     assert b"NO_ROLE" in nothing.body
     stale = post(client, world, f"{TENANT}/grants/change", "acme-admin", **{**given, "role_viewer": "on"})
@@ -52,7 +58,7 @@ def test_change_replaces_the_roles_of_a_principal_or_removes_it(client: AsgiClie
     [(f"{TENANT}/grants", ACME, "acme-admin"), ("/console/grants", DEPLOYMENT, "deployment-admin")],
 )
 def test_last_administrator_is_kept(client: AsgiClient, world: World, path: str, scope: str, admin: str) -> None:
-    given = {"principal": world.principals[admin], "revision": revision(world.services.principals.grants(scope))}
+    given = {"principal": world.principals[admin], "revision": seen_in(world, scope)}
     before = held(world, scope)
     refused = post(client, world, f"{path}/change", admin, **given)
     assert (refused.status, b"LAST_ADMINISTRATOR" in refused.body) == (409, True)
@@ -96,6 +102,24 @@ def test_account_is_created_and_loses_all_access(client: AsgiClient, world: Worl
     assert client.get("/v1/me", token=token.text.reveal()).json["code"] == "TOKEN_REVOKED"
     assert "No roles" in get(client, world, of_engineer, admin).body.decode()
     assert b"UNKNOWN_PRINCIPAL" in get(client, world, f"{people}/{token.token_id}", admin).body
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("/console/people/new", {"name": "x" * 101, "kind": "person"}),
+        ("/console/places/tenants", {"name": "x" * 64}),
+    ],
+)
+def test_a_name_that_is_too_long_is_refused(client: AsgiClient, world: World, path: str, form: dict[str, str]) -> None:
+    refused = post(client, world, path, "deployment-admin", **form)
+    assert (refused.status, b"INVALID_REQUEST" in refused.body) == (422, True)
+
+
+def test_a_role_is_given_to_a_principal_alone(client: AsgiClient, world: World) -> None:
+    given = {"principal": "x", "revision": seen_in(world, ACME), "role_viewer": "on"}
+    refused = post(client, world, f"{TENANT}/grants/change", "acme-admin", **given)
+    assert (refused.status, b"BAD_JOB_ID" in refused.body) == (404, True)
 
 
 def test_the_last_administrator_keeps_access(client: AsgiClient, world: World) -> None:

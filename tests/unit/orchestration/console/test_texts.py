@@ -23,6 +23,7 @@ from orchestration.console.rule_rows import KINDS as KINDS_OF_ROWS
 from orchestration.notifications.outbox import Outcome
 from orchestration.operations.connecting import FORMS
 from orchestration.operations.follow import STAGES, PartitionState
+from orchestration.records.access import PrincipalKind
 from schemas.columns import ImportMode
 from schemas.dead_letters import DeadLetterState
 from schemas.errors import FatalError, RetriableError, UserError
@@ -60,6 +61,7 @@ FAMILIES: Mapping[str, set[str]] = {
     "builder.test": set(TESTS),
     "connections.tool": {"environment", "cli", "curl", "python", "files", *FORMS},
     "connections.address": {"kafka", "topics", "s3", "region", "inbox", "lake"},
+    "grants": set(get_args(PrincipalKind)),
     "notifications.outcome": set(get_args(Outcome)),
     "dead_letters.done": {"sent", "dismissed", "already"},
     "dead_letters.state": set(get_args(DeadLetterState)) - {"open"},

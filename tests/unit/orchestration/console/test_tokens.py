@@ -32,3 +32,8 @@ def test_a_token_is_revoked_and_one_of_another_tenant_is_unknown(client: AsgiCli
 def test_non_numeric_lifetime_is_refused(client: AsgiClient, world: World) -> None:
     for days in ("", "x", "-1", "1e9", "99999", "366"):
         assert post(client, world, "/console/tenants/acme/tokens/new", f"name=a&role_viewer=on&days={days}") == 422
+
+
+def test_a_name_that_is_too_long_is_refused(client: AsgiClient, world: World) -> None:
+    form = f"name={'x' * 101}&role_viewer=on&days=9"
+    assert post(client, world, "/console/tenants/acme/tokens/new", form) == 422

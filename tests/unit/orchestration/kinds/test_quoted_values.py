@@ -23,11 +23,11 @@ from orchestration.access.authentication import Caller
 from orchestration.access.policy import DEPLOYMENT, IN_A_TENANT, Action, Rights
 from orchestration.access.views.everywhere import EverywhereView
 from orchestration.access.views.jobs import JobsView
-from orchestration.catalog.access_records import Principal
 from orchestration.composition.service import Services
 from orchestration.control.job_events import job_event
 from orchestration.notifications.mail import wording
 from orchestration.platform.clock import fresh_id
+from orchestration.records.access import Principal
 from schemas.arrow import arrow_schema
 from schemas.columns import USER_ID, Column, RowSchema
 from schemas.errors import MusterError
@@ -118,7 +118,7 @@ def _read_files(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def caller(scope: str, role: str) -> Caller:
-    principal = Principal(principal_id=fresh_id(), kind="person", name="p", created_at_ms=1)
+    principal = Principal(principal=fresh_id(), kind="person", name="p", created_at="")
     return Caller(principal=principal, rights=Rights.of([(scope, role)]), request_id=fresh_id())
 
 
