@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from muster.methods import Methods, given
+from muster.methods import UNSET, Methods, changed, given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Retried,
         RetriedExport,
         RuleVersion,
+        Schedule,
         Segment,
         SegmentDetail,
         Session,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Token,
         Upload,
     )
+    from muster.methods import Unset
 
 
 class ApiMethods(Methods):
@@ -359,6 +361,88 @@ class ApiMethods(Methods):
                 key=key,
             ),
         )
+
+    def schedules(self, tenant: str, *, limit: int | None = None) -> Iterator[Schedule]:
+        """Schedules by name, with their last runs."""
+        return self._calls.pages("/tenants/{}/schedules", tenant, limit=limit)
+
+    def schedule(self, tenant: str, schedule: str) -> Schedule:
+        """A schedule with its last run."""
+        return cast("Schedule", self._send("GET", "/tenants/{}/schedules/{}", tenant, schedule))
+
+    def schedule_with_etag(self, tenant: str, schedule: str) -> tuple[Schedule, str]:
+        """A schedule with its last run."""
+        return cast("tuple[Schedule, str]", self._tagged("GET", "/tenants/{}/schedules/{}", tenant, schedule))
+
+    def create_schedule(
+        self,
+        tenant: str,
+        name: str,
+        expression: str,
+        *,
+        timezone: str | None = None,
+        imports: Mapping[str, Any] | None = None,
+        export: Mapping[str, Any] | None = None,
+        snapshot: Mapping[str, Any] | None = None,
+    ) -> tuple[Schedule, str]:
+        """Create a schedule of an import, an export or a snapshot."""
+        return cast(
+            "tuple[Schedule, str]",
+            self._tagged(
+                "POST",
+                "/tenants/{}/schedules",
+                tenant,
+                body=given(
+                    name=name,
+                    expression=expression,
+                    timezone=timezone,
+                    **{"import": imports},
+                    export=export,
+                    snapshot=snapshot,
+                ),
+            ),
+        )
+
+    def change_schedule(
+        self,
+        tenant: str,
+        schedule: str,
+        *,
+        enabled: bool | Unset | None = UNSET,
+        expression: str | Unset | None = UNSET,
+        timezone: str | Unset | None = UNSET,
+        imports: Mapping[str, Any] | Unset | None = UNSET,
+        export: Mapping[str, Any] | Unset | None = UNSET,
+        snapshot: Mapping[str, Any] | Unset | None = UNSET,
+        etag: str,
+    ) -> tuple[Schedule, str]:
+        """Edit, pause or resume a schedule. Omitted fields stay; missed runs are not made up."""
+        return cast(
+            "tuple[Schedule, str]",
+            self._tagged(
+                "PATCH",
+                "/tenants/{}/schedules/{}",
+                tenant,
+                schedule,
+                body=changed(
+                    enabled=enabled,
+                    expression=expression,
+                    timezone=timezone,
+                    **{"import": imports},
+                    export=export,
+                    snapshot=snapshot,
+                ),
+                etag=etag,
+            ),
+        )
+
+    def delete_schedule(self, tenant: str, schedule: str, *, etag: str) -> Schedule:
+        """Delete a schedule. What its runs have produced stays; its answer is the schedule as it was."""
+        return cast("Schedule", self._send("DELETE", "/tenants/{}/schedules/{}", tenant, schedule, etag=etag))
+
+    def run_schedule(self, tenant: str, schedule: str, *, key: str | None = None) -> Started | StartedExport:
+        """Start a run now, also of a paused schedule. A schedule starts at most one run a second."""
+        return cast("Started | StartedExport", self._start("/tenants/{}/schedules/{}/runs", tenant, schedule, key=key))
 
     def create_upload(
         self, tenant: str, name: str, size: int, *, content_type: str | None = None, key: str | None = None

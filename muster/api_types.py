@@ -187,6 +187,23 @@ class RetriedExport(StartedExport):
     retry_of: str
 
 
+class Schedule(TypedDict):
+    """A recurring import, export or snapshot, with its last run."""
+
+    schedule: str
+    tenant: str
+    name: str
+    kind: Literal["import", "export", "snapshot"]
+    expression: str
+    timezone: str
+    enabled: bool
+    created_at: str
+    next_due: str | None
+    request: dict[str, Any]
+    trouble: dict[str, Any] | None
+    last: dict[str, Any] | None
+
+
 class PartSizes(TypedDict):
     """Parts of a file above 5 GiB: all have `bytes` but the last, which has the rest."""
 

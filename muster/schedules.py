@@ -1,44 +1,14 @@
-"""Schedules, and who is notified. Part of `Client`."""
+"""Who is notified. Part of `Client`."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from typing import Literal, cast
 
-from muster.methods import Methods, Tagged
+from muster.methods import Methods
 from muster.records import Record
-from muster.repeating import start
 
 
 class Schedules(Methods):
     """See `Client`."""
-
-    def schedules(self, tenant: str) -> Iterator[Record]:
-        """Schedules by name."""
-        return self._calls.pages("/tenants/{}/schedules", tenant)
-
-    def schedule(self, tenant: str, schedule: str) -> Record:
-        """One schedule."""
-        return self._get("/tenants/{}/schedules/{}", tenant, schedule)
-
-    def schedule_with_etag(self, tenant: str, schedule: str) -> Tagged:
-        """A schedule, and its ETag."""
-        return self._tagged("GET", "/tenants/{}/schedules/{}", tenant, schedule)
-
-    def create_schedule(self, tenant: str, name: str, expression: str, **wanted: Any) -> Tagged:
-        """Create a schedule. `wanted`: `timezone`, and one of `import`, `export`, `snapshot`."""
-        body = {"name": name, "expression": expression, **wanted}
-        return self._tagged("POST", "/tenants/{}/schedules", tenant, body=body)
-
-    def change_schedule(self, tenant: str, schedule: str, *, etag: str, **changes: Any) -> Tagged:
-        """Change `expression`, `timezone`, `enabled`, or members of `import`, `export`, `snapshot`; the rest stays."""
-        return self._tagged("PATCH", "/tenants/{}/schedules/{}", tenant, schedule, body=changes, etag=etag)
-
-    def delete_schedule(self, tenant: str, schedule: str, *, etag: str) -> Record:
-        """Delete a schedule; returns it as it was."""
-        return self._send("DELETE", "/tenants/{}/schedules/{}", tenant, schedule, etag=etag)
-
-    def run_schedule(self, tenant: str, schedule: str, *, key: str | None = None) -> Record:
-        """Start a run now; returns {job or export}."""
-        return start(self._calls, "/tenants/{}/schedules/{}/runs", tenant, schedule, key=key)
 
     def recipients(self, tenant: str, audience: str | None = None) -> list[Record]:
         """Who is notified about an audience, or about all audiences."""

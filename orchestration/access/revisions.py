@@ -11,7 +11,6 @@ AUDIENCE: Final = ("audience", "audience_id", "spec", "retention", "notified")
 """Without `current` and `table`: a version that is published makes no change of settings stale."""
 Seen = NewType("Seen", str)
 """The revision that a caller has read; the API takes it from the header If-Match."""
-SCHEDULE: Final = ("schedule", "expression", "timezone", "enabled", "request")
 
 
 def revision_of(record: object, members: tuple[str, ...]) -> str:

@@ -18,7 +18,6 @@ from orchestration.operations.audiences import audience_record
 from orchestration.operations.follow import JobView
 from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import AnyJob
-from orchestration.operations.schedule_records import schedule_record
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
@@ -103,10 +102,7 @@ class States:
                     del record["lag_s"]  # the clock's, not a state: it follows from `as_of`
                 return records
             case "schedule":
-                return {
-                    one.schedule_id: schedule_record(services.jobs, services.exports, one)
-                    for one in services.schedules.page(tenant, limit=MAX_THINGS)
-                }
+                return {one.schedule: as_record(one) for one in services.schedules.page(tenant, limit=MAX_THINGS)}
 
     def _job(self, job_id: JobId) -> Mapping[str, Record]:
         try:

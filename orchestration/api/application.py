@@ -20,6 +20,7 @@ from orchestration.access.views.grants import DeploymentGrants, TenantGrants
 from orchestration.access.views.lake_changes import LakeChanges
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.principals import Principals
+from orchestration.access.views.schedules import Schedules
 from orchestration.access.views.segments import Segments
 from orchestration.access.views.submissions import Submissions
 from orchestration.access.views.tenants import Tenants
@@ -40,7 +41,6 @@ from orchestration.api.routes import (
     operations,
     questions,
     recipients,
-    schedules,
 )
 from orchestration.api.service import Service
 from orchestration.api.serving import serve
@@ -54,7 +54,6 @@ MODULES: Final = (
     audiences,
     questions,
     operations,
-    schedules,
     recipients,
     events,
     account,
@@ -67,6 +66,7 @@ VIEWS: Final[Sequence[tuple[type[View], str]]] = (
     (Operations, "operations"),
     (Segments, "segments"),
     (Submissions, "jobs"),
+    (Schedules, "schedules"),
     (Uploads, "jobs"),
     (TenantGrants, "access"),
     (TenantTokens, "access"),

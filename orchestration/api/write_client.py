@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from keyword import iskeyword
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -69,7 +70,7 @@ def _types_file(types: Mapping[str, str]) -> str:
 
 def _formatted(text: str) -> str:
     """The text as the linter wants it, without imports that these endpoints do not need."""
-    for how in (["check", "--fix", "--quiet", "--select", "F401,I"], ["format"]):
+    for how in (["check", "--fix", "--quiet", "--select", "F401,I,RUF036"], ["format"]):
         ran = subprocess.run(
             [sys.executable, "-m", "ruff", *how, "--stdin-filename", "made.py", "-"],
             input=text,
@@ -111,8 +112,8 @@ def _methods(one: Endpoint) -> Iterator[str]:
 def _method(one: Endpoint, name: str, answer: str) -> str:
     names = [*(["tenant"] if one.in_tenant else []), *one.path]
     members = [
-        (f"new_{name}" if name in names else name, name, needed, text)
-        for name, needed, text in _members(one.body[1] if one.body else None)
+        (f"new_{member}" if member in names else member, name, needed, text)
+        for member, name, needed, text in _members(one.body[1] if one.body else None)
     ]
     required = [f"{name}: {_text(one.path.get(name, str))}" for name in names]
     required += [f"{member}: {text}" for member, _, needed, text in members if needed]
@@ -134,7 +135,7 @@ def _call(one: Endpoint, names: Sequence[str], members: Sequence[tuple[str, str]
     if one.kind == "page":
         return f"self._calls.pages({', '.join([*sent, 'limit=limit'])})"
     collect = "changed" if one.verb == "PATCH" else "given"
-    sent += [f"body={collect}({', '.join(f'{name}={member}' for member, name in members)})"] if members else []
+    sent += [f"body={collect}({', '.join(_given(*of) for of in members)})"] if members else []
     sent += ["etag=etag"] if Seen in one.roles else []
     if RequestKey in one.roles:
         found = f"self._start({', '.join([*sent, 'key=key'])})"
@@ -144,14 +145,19 @@ def _call(one: Endpoint, names: Sequence[str], members: Sequence[tuple[str, str]
     return f"cast({answer!r}, {found}" + ("['items'])" if one.kind == "list" else ")")
 
 
-def _members(body: type[BaseModel] | None) -> Iterator[tuple[str, bool, str]]:
-    """Members of a body: its own before those that it inherits."""
+def _given(member: str, name: str) -> str:
+    return f"**{{{name!r}: {member}}}" if iskeyword(name) else f"{name}={member}"
+
+
+def _members(body: type[BaseModel] | None) -> Iterator[tuple[str, str, bool, str]]:
+    """Members of a body, its own before those that it inherits: in Python, in JSON, whether required, type."""
     if body is None:
         return
     for owner in body.__mro__:
         for name in vars(owner).get("__annotations__", {}):
             if name in body.model_fields and owner is not BaseModel:
-                yield name, body.model_fields[name].is_required(), _text(body.model_fields[name].annotation, sent=True)
+                of = body.model_fields[name]
+                yield name, of.alias or name, of.is_required(), _text(of.annotation, sent=True)
 
 
 def _or(text: str, other: str) -> str:

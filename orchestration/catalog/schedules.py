@@ -1,20 +1,28 @@
 """Recurring imports, exports and snapshots in the catalog: when each is due next, and the outcome of its last run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.tables import schedules
+from orchestration.catalog.tables import duplicates, exports, jobs, schedules
+from orchestration.platform.clock import iso
+from orchestration.records import schedules as answers
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
-from schemas.job_kinds import RequestKind
+from schemas.job_kinds import REQUEST_KINDS, RequestKind
 from segmentation.timetable import Timetable, timetable
 
 _CHOSEN: Final = ("expression", "timezone", "enabled", "request")
 """What people choose; the rest is what the control plane has recorded."""
+_RUNS: Final = (
+    (jobs.c.job_id, jobs.c.job_id, jobs.c.state, jobs.c.error),
+    (exports.c.export_id, exports.c.export_id, exports.c.state, exports.c.error),
+    (duplicates.c.job_id, duplicates.c.twin, sa.literal("DUPLICATE"), sa.null()),
+)
+"""Of registered runs: their ids, then the id that is shown (of a duplicate, its original's), state and error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +49,18 @@ class Schedule:
     last_outcome: Mapping[str, Any] | None = None
 
     @property
+    def run(self) -> str | None:
+        """The id of its last run, once it is registered."""
+        return (self.last_outcome or {}).get(REQUEST_KINDS[self.kind].key)
+
+    @property
     def times(self) -> Timetable:
         """The times when it is due."""
         return timetable(self.expression, self.timezone, self.created_at_ms)
 
 
 class ScheduleStore:
-    """Schedules. Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
+    """Schedules. Every change is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -82,9 +95,13 @@ class ScheduleStore:
         """All schedules [of a tenant], by tenant and name."""
         return self._select(*(() if tenant is None else (schedules.c.tenant == tenant,)))
 
-    def page(self, tenant: TenantName, *, after: str = "", limit: int) -> list[Schedule]:
+    def page(self, tenant: TenantName, *, after: str = "", limit: int) -> list[answers.Schedule]:
         """Schedules of a tenant whose names come after one, by name."""
-        return self._select(schedules.c.tenant == tenant, schedules.c.name > after, limit=limit)
+        return self._shown(self._select(schedules.c.tenant == tenant, schedules.c.name > after, limit=limit))
+
+    def shown(self, schedule: Schedule) -> answers.Schedule:
+        """A schedule with its last run."""
+        return self._shown([schedule])[0]
 
     def due(self, now_ms: int) -> list[Schedule]:
         """Schedules that are due and not paused."""
@@ -139,6 +156,49 @@ class ScheduleStore:
         with self._database.read() as connection:
             return [Schedule(**row) for row in connection.execute(query).mappings()]
 
+    def _shown(self, found: Sequence[Schedule]) -> list[answers.Schedule]:
+        ids = [one.run for one in found if one.run is not None]
+        queries = [sa.select(*columns).where(columns[0].in_(ids)) for columns in _RUNS] if ids else []
+        with self._database.read() as connection:
+            runs = {run: shown for query in queries for run, *shown in connection.execute(query)}
+        return [
+            answers.Schedule(
+                schedule=one.schedule_id,
+                tenant=one.tenant,
+                name=one.name,
+                kind=one.kind,
+                expression=one.expression,
+                timezone=one.timezone,
+                enabled=one.enabled,
+                created_at=iso(one.created_at_ms),
+                next_due=iso(one.next_due_ms) if one.enabled and one.next_due_ms is not None else None,
+                request=one.request,
+                trouble=one.trouble,
+                last=_last(one, runs),
+            )
+            for one in found
+        ]
+
     def _update(self, where: sa.ColumnElement[bool], **values: Any) -> bool:
         with self._database.write() as connection:
             return connection.execute(schedules.update().where(where).values(**values)).rowcount > 0
+
+
+def _last(schedule: Schedule, runs: Mapping[str, Sequence[Any]]) -> Mapping[str, Any] | None:
+    """{due, execution, state, job or export, error} of the last run.
+
+    The state is that of its job or export, or else STARTED, REFUSED, or DUPLICATE if there was nothing new to import.
+    """
+    if schedule.last_due_ms is None:
+        return None
+    if (refusal := (schedule.last_outcome or {}).get("refused")) is not None:
+        job, state, error = None, "REFUSED", refusal
+    else:
+        job, state, error = runs.get(schedule.run or "", (None, "STARTED", None))
+    return {
+        "due": iso(schedule.last_due_ms),
+        "execution": schedule.last_execution,
+        "state": state,
+        REQUEST_KINDS[schedule.kind].key: job,
+        "error": error,
+    }

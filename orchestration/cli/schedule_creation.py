@@ -27,7 +27,7 @@ Zone = Annotated[
 ]
 
 
-def _create(tenant: str | None, name: str, when: str, zone: str, wanted: Record) -> Record:
+def _create(tenant: str | None, name: str, when: str, zone: str, **wanted: Record) -> Record:
     with remote.service() as found:
         return found.create_schedule(remote.meant_tenant(found, tenant), name, when, timezone=zone, **wanted)[0]
 
@@ -72,7 +72,7 @@ def create_import(
         "only_columns": only_columns,
         "again": again,
     }
-    return _create(tenant, name, when, zone, {"import": wanted})
+    return _create(tenant, name, when, zone, imports=wanted)
 
 
 def _create_export(
@@ -108,7 +108,7 @@ def _create_export(
             "a recurring export is whole, or has the changes since its last one", param_hint="--delta-from"
         )
     wanted = {**export_members(audience=audience, to=to, **settings), "since_last": delta_from is not None}
-    return _create(tenant, name, when, zone, {"export": wanted})
+    return _create(tenant, name, when, zone, export=wanted)
 
 
 ONE_TIME_EXPORT: Final = frozenset(
@@ -151,4 +151,4 @@ def create_snapshot(
     WHEN is an EventBridge Scheduler expression.
     """
     wanted = {"segment": segment, "audience": audience, "allow_shrink": allow_shrink}
-    return _create(tenant, name, when, zone, {"snapshot": wanted})
+    return _create(tenant, name, when, zone, snapshot=wanted)

@@ -27,12 +27,8 @@ NewZone = Annotated[
 ]
 
 
-def _edit(
-    tenant: str | None, name: str, times: Mapping[str, str | None], kind: str, request: Mapping[str, Any]
-) -> Record:
-    changes: dict[str, Any] = {part: value for part, value in times.items() if value is not None}
-    if request:
-        changes[kind] = request
+def _edit(tenant: str | None, name: str, when: str | None, zone: str | None, **requests: Mapping[str, Any]) -> Record:
+    changes = _given(expression=when, timezone=zone, **{kind: request or None for kind, request in requests.items()})
     if not changes:
         raise typer.BadParameter("name an option to change; `--help` lists them")
     with remote.service() as found:
@@ -84,7 +80,7 @@ def edit_import(
     """
     settings = {**changes, **options.unset("--inherit", inherit or (), options.SETTINGS, changes)}
     request = _given(source=source, only_columns=only_columns, again=again, settings=settings or None)
-    return _edit(tenant, name, {"expression": when, "timezone": zone}, "import", request)
+    return _edit(tenant, name, when, zone, imports=request)
 
 
 def _edit_export(
@@ -118,7 +114,7 @@ def _edit_export(
     style = {part.removesuffix("_"): value for part, value in settings.items() if part not in shape}
     request = _given(to=to, since_last=since_last, **style)
     request |= {part: value for part, value in shape.items() if settings[part] is not None}
-    return _edit(tenant, name, {"expression": when, "timezone": zone}, "export", request)
+    return _edit(tenant, name, when, zone, export=request)
 
 
 _SETTINGS: Final = [
@@ -156,4 +152,4 @@ def edit_snapshot(
     Omitted options stay. A run that has been started continues.
     """
     request = _given(audience=audience, allow_shrink=allow_shrink)
-    return _edit(tenant, name, {"expression": when, "timezone": zone}, "snapshot", request)
+    return _edit(tenant, name, when, zone, snapshot=request)

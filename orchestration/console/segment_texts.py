@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from orchestration.access.views.schedules import SchedulesView
+from orchestration.access.views.schedules import Schedules
 from orchestration.access.views.segments import Segments
 from orchestration.console.desk import Desk
 from orchestration.console.job_texts import ICONS, Badge
@@ -90,16 +90,16 @@ def _segments(desk: Desk, name: str, named: Literal["audiences", "segments"]) ->
 
 
 def _schedules(desk: Desk, name: str, t: Texts) -> Iterator[Named]:
-    for one in desk.view(SchedulesView).schedules(limit=ALL).items:
-        if one["kind"] == "snapshot" and one["request"].get("segment") == name:
-            yield Named(name=t("segment.schedule", name=one["name"]))
+    for one in desk.view(Schedules).list_schedules(limit=ALL).items:
+        if one.kind == "snapshot" and one.request.get("segment") == name:
+            yield Named(name=t("segment.schedule", name=one.name))
 
 
 def dependants_of_audience(desk: Desk, name: str, t: Texts) -> list[Named]:
     """Segments whose rules name an audience, and schedules that fill or export it."""
     schedules = [
-        Named(name=t("audience.schedule", name=one["name"]), path=in_tenant(desk.tenant, "schedules"))
-        for one in desk.view(SchedulesView).schedules(limit=ALL).items
-        if one["request"].get("audience") == name
+        Named(name=t("audience.schedule", name=one.name), path=in_tenant(desk.tenant, "schedules"))
+        for one in desk.view(Schedules).list_schedules(limit=ALL).items
+        if one.request.get("audience") == name
     ]
     return [*_segments(desk, name, "audiences"), *schedules]

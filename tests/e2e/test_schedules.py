@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from orchestration.composition.context import Context
-from orchestration.operations.schedule_records import schedule_record
 from orchestration.operations.schedules import find, schedule_import
 from tests.conftest import SOURCES
 from tests.e2e.conftest import Muster, ended, ids_of, imported, write
@@ -19,7 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 def last_of(context: Context, name: str) -> Any:
     """Result of the last run; None before the first."""
-    return schedule_record(context.jobs, context.exports, find(context.schedules, "default", name))["last"]
+    return context.schedules.shown(find(context.schedules, "default", name)).last
 
 
 def finished_job(muster: Muster, context: Context, name: str) -> str:

@@ -14,7 +14,6 @@ KEPT: Final = {
     "orchestration.entrypoints.warm.warm": "the fork server of functions",
     # for programs
     "muster.deployment.Deployment.deployment_events": "an operation of the API",
-    "muster.methods.changed": "generated methods of PATCH",
     # for operators
     "orchestration.catalog.migrate.downgrade": "docs/operations.md",
 }

@@ -8,11 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
+from orchestration.access.bodies.schedules import ScheduleChange
 from orchestration.access.policy import Action
-from orchestration.access.revisions import SCHEDULE, revision_of
-from orchestration.access.views.schedule_changes import ScheduleChangesView
-from orchestration.access.views.schedules import SchedulesView
+from orchestration.access.revisions import Seen, revision_of
+from orchestration.access.views.schedules import Schedules
 from orchestration.api import cursors
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, fresh_key, key_of
@@ -21,6 +20,8 @@ from orchestration.console.job_texts import ICONS, Badge, Tone, badge_of
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
+from orchestration.records.jobs import Started
+from orchestration.records.schedules import Schedule
 from schemas.errors import UserError
 
 ROWS: Final = 30
@@ -41,14 +42,12 @@ class LastRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleRow:
-    """`what` runs `times`; `next_runs`: the next times, none while it is paused. `key`: starts one run at most."""
+    """`what`: is moved; `next_runs`: the next times, none while it is paused. `key`: starts one run at most."""
 
-    name: str
+    schedule: Schedule
     kind: str
     what: str
-    times: str
     badge: Badge
-    enabled: bool
     next_runs: Sequence[str]
     last: LastRun | None
     trouble: str
@@ -74,13 +73,11 @@ async def show_schedules(request: Request) -> Response:
     after = "" if cursor is None else cursors.decode(request.url.path, {}, cursor)
 
     def call(desk: Desk) -> Response:
-        frame, view = frame_of(request, desk, "schedules"), desk.view(SchedulesView)
-        found = view.schedules(after=after, limit=ROWS)
+        frame, view = frame_of(request, desk, "schedules"), desk.view(Schedules)
+        found = view.list_schedules(after=after, limit=ROWS)
         rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = SchedulesPage(
-            rows=[
-                _row(one, view.upcoming(one["name"], count=NEXT_RUNS), desk.tenant, frame.texts) for one in found.items
-            ],
+            rows=[_row(one, view.upcoming(one.name, count=NEXT_RUNS), desk.tenant, frame.texts) for one in found.items],
             may_change=desk.may(Action.RUN_JOBS),
             next_path=None if rest is None else in_tenant(desk.tenant, "schedules", cursor=rest),
         )
@@ -89,22 +86,19 @@ async def show_schedules(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _row(schedule: Record, next_runs: Sequence[str], tenant: str, t: Texts) -> ScheduleRow:
-    name, enabled = schedule["name"], bool(schedule["enabled"])
+def _row(schedule: Schedule, next_runs: Sequence[str], tenant: str, t: Texts) -> ScheduleRow:
+    name, enabled, trouble = schedule.name, schedule.enabled, schedule.trouble
     tone: Tone = "good" if enabled and next_runs else "neutral"
     state = "active" if enabled and next_runs else "over" if enabled else "paused"
-    trouble = schedule["trouble"]
     return ScheduleRow(
-        name=name,
-        kind=t(f"schedule_kind.{schedule['kind']}"),
-        what=what_of(schedule["kind"], schedule["request"]),
-        times=f"{schedule['expression']} · {schedule['timezone']}",
+        schedule=schedule,
+        kind=t(f"schedule_kind.{schedule.kind}"),
+        what=what_of(schedule.kind, schedule.request),
         badge=Badge(tone=tone, icon=ICONS[tone], text=t(f"schedules.{state}")),
-        enabled=enabled,
         next_runs=next_runs,
-        last=None if schedule["last"] is None else _last(schedule["last"], tenant, t),
+        last=None if schedule.last is None else _last(schedule.last, tenant, t),
         trouble="" if trouble is None else str(trouble.get("message", trouble)),
-        revision=revision_of(schedule, SCHEDULE),
+        revision=revision_of(schedule, schedule.revision),
         key=fresh_key(),
         state_path=in_tenant(tenant, "schedules", name, "state"),
         run_path=in_tenant(tenant, "schedules", name, "runs"),
@@ -121,7 +115,7 @@ def what_of(kind: str, request: Mapping[str, Any]) -> str:
     return f"{request['segment']} → {request['audience']}"
 
 
-def _last(last: Record, tenant: str, t: Texts) -> LastRun:
+def _last(last: Mapping[str, Any], tenant: str, t: Texts) -> LastRun:
     state, job, error = str(last["state"]), last.get("job") or last.get("export"), last["error"]
     if (tone := RUNS.get(state)) is not None:
         badge = Badge(tone=tone, icon=ICONS[tone], text=t(f"run.{state}"))
@@ -143,8 +137,8 @@ async def set_state(request: Request) -> Response:
         raise UserError("BAD_BODY", "the form cannot be read; load the page again")
 
     def call(desk: Desk) -> Response:
-        view = desk.view(ScheduleChangesView)
-        view.change_schedule(name, changes={"enabled": enabled == "yes"}, seen=form.get("revision", ""))
+        change = ScheduleChange(enabled=enabled == "yes")
+        desk.view(Schedules).change_schedule(name, change, seen=Seen(form.get("revision", "")))
         return _back(desk)
 
     return await ask(request, call)
@@ -156,9 +150,9 @@ async def run_now(request: Request) -> Response:
     key = key_of(request, form)
 
     def call(desk: Desk) -> Response:
-        started = desk.view(ScheduleChangesView).run_schedule(name, key=key)
-        path = in_tenant(desk.tenant, "jobs", started.get("job") or started["export"], started="1")
-        return see_other(path)
+        started = desk.view(Schedules).run_schedule(name, key=key)
+        job = started.job if isinstance(started, Started) else started.export
+        return see_other(in_tenant(desk.tenant, "jobs", job, started="1"))
 
     return await ask(request, call)
 
@@ -168,7 +162,7 @@ async def delete(request: Request) -> Response:
     form, name = await form_of(request), request.path_params["schedule"]
 
     def call(desk: Desk) -> Response:
-        desk.view(ScheduleChangesView).delete_schedule(name, seen=form.get("revision", ""))
+        desk.view(Schedules).delete_schedule(name, seen=Seen(form.get("revision", "")))
         return _back(desk)
 
     return await ask(request, call)

@@ -15,8 +15,8 @@ from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.places import Reach
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.operations.audiences import delete
-from orchestration.operations.schedule_records import last_run
 from orchestration.operations.schedules import schedule_export
+from orchestration.platform.clock import iso
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
@@ -77,13 +77,15 @@ def test_due_recurring_export_is_started_and_its_end_recorded(exports: Exports) 
     exports.call("register_export", input=json.loads(event), execution=execution)
     relay.tick(MADE_MS + 5 + 1_000)
     [kept] = exports.context.schedules.all()
-    assert last_run(exports.context.jobs, exports.context.exports, kept) == {
+    assert exports.context.schedules.shown(kept).last == {
+        "due": iso(MADE_MS),
+        "execution": execution,
         "state": "REGISTERED",
         "export": export,
         "error": None,
     }
     done = exports.run(exports.context.exports.get(export))
-    assert last_run(exports.context.jobs, exports.context.exports, kept)["state"] == "READY"
+    assert (exports.context.schedules.shown(kept).last or {})["state"] == "READY"
     assert str(done.request["to"]).endswith("/2026-11-25-09")
     assert exports.users(str(done.request["to"])) == ["a", "b"]
     [entry] = exports.context.audit.search(job_id=export)

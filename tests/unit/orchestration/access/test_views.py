@@ -16,7 +16,7 @@ from orchestration.access.views.grants import TenantGrants
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.principals import Principals
 from orchestration.access.views.recipients import RecipientsView
-from orchestration.access.views.schedules import SchedulesView
+from orchestration.access.views.schedules import Schedules
 from orchestration.access.views.segments import Segments
 from orchestration.access.views.tenant import TenantView
 from orchestration.access.views.tenants import Tenants
@@ -28,7 +28,7 @@ from schemas.ids import AudienceName, Version
 from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
 
 
-class Everything(JobsView, AudiencesView, Segments, SchedulesView, RecipientsView, TenantAudit, TenantGrants):
+class Everything(JobsView, AudiencesView, Segments, Schedules, RecipientsView, TenantAudit, TenantGrants):
     """All views of a tenant in one."""
 
 
@@ -121,7 +121,7 @@ def test_other_tenant_objects_are_read_by_name(world: World) -> None:
     assert view.audience("vip")[0]["spec"]["id_column"] == "id_plain"
     assert view.list_segments(limit=9).items[0].rule == view.get_segment("buyers").rule == 'ever("plain")'
     assert [version.rule_version for version in view.list_rule_versions("buyers")] == [1]
-    assert view.schedules(limit=9).items == [view.schedule("nightly")]
+    assert view.list_schedules(limit=9).items == [view.get_schedule("nightly")]
     assert view.recipients()["items"] == [{"channel": "email", "address": "plain@acme.example"}]
     assert view.recipients("vip")["items"] == []
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestration.access.policy import DEPLOYMENT, Action
-from orchestration.access.revisions import AUDIENCE, SCHEDULE, revision_of
+from orchestration.access.revisions import AUDIENCE, revision_of
 from orchestration.api.etags import etag
 from orchestration.catalog.access_records import Session
 from orchestration.catalog.operations import Operation as AnOperation
 from orchestration.operations.audiences import audience_record
 from orchestration.operations.notifying import recipients_record
-from orchestration.operations.schedule_records import schedule_record
 from orchestration.platform.clock import fresh_id, fresh_secret, now_ms
 from orchestration.records.access import Grants
+from orchestration.records.schedules import Schedule
 from orchestration.records.segments import Segment
 from schemas.ids import AudienceName, TenantName
 from tests.fakes.asgi import Answer, AsgiClient
@@ -186,9 +186,9 @@ def _segment(call: Call) -> Mapping[str, str]:
 
 
 def _schedule(call: Call) -> Mapping[str, str]:
-    services = call.world.services
-    found = services.schedules.get(TenantName(call.tenant), NIGHTLY)
-    return _tag(schedule_record(services.jobs, services.exports, found), SCHEDULE)
+    schedules = call.world.services.schedules
+    found = schedules.shown(schedules.get(TenantName(call.tenant), NIGHTLY))
+    return {"If-Match": etag(revision_of(found, Schedule.revision))}
 
 
 def _key(_: Call) -> Mapping[str, str]:

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from orchestration.access.policy import Action
-from orchestration.access.revisions import SCHEDULE, revision_of
+from orchestration.access.revisions import revision_of
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
-from orchestration.operations.schedule_records import schedule_record
 from orchestration.records.access import Grants
 from orchestration.records.segments import Segment
 from tests.fakes.asgi import Answer, AsgiClient
@@ -69,9 +68,8 @@ def _schedule(tenant: str) -> dict[str, str]:
 
 
 def _schedule_revision(world: World) -> str:
-    services = world.services
-    record = schedule_record(services.jobs, services.exports, services.schedules.get(ACME, NIGHTLY))
-    return f"revision={revision_of(record, SCHEDULE)}"
+    shown = world.services.schedules.shown(world.services.schedules.get(ACME, NIGHTLY))
+    return f"revision={revision_of(shown, shown.revision)}"
 
 
 def _audience(tenant: str) -> dict[str, str]:

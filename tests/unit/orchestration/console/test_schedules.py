@@ -7,7 +7,7 @@ from orchestration.console.paths import IN_TENANT
 from orchestration.platform.clock import fresh_id
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, NIGHTLY, World
-from tests.unit.orchestration.console.pages import ask
+from tests.unit.orchestration.console.pages import OWN, ask
 
 PAGE = f"{IN_TENANT}/schedules"
 
@@ -36,3 +36,15 @@ def test_repeated_form_submission_starts_one_run(client: AsgiClient, world: Worl
     first = ask(client, world, f"{PAGE}/{{schedule}}/runs").headers["location"]
     assert ask(client, world, f"{PAGE}/{{schedule}}/runs").headers["location"] == first
     assert first.startswith("/console/tenants/acme/jobs/")
+
+
+def test_unknown_state_is_refused_with_a_page(client: AsgiClient, world: World) -> None:
+    answer = client.send(
+        "POST",
+        f"/console/tenants/acme/schedules/{NIGHTLY}/state",
+        token=world.tokens["acme-admin"].text.reveal(),
+        headers={**OWN, "Content-Type": "application/x-www-form-urlencoded"},
+        raw=[b"enabled=maybe"],
+    )
+    assert (answer.status, answer.headers["content-type"]) == (400, "text/html; charset=utf-8")
+    assert world.services.schedules.get(ACME, NIGHTLY).enabled

@@ -10,8 +10,8 @@ from orchestration.catalog.schedules import Schedule
 from orchestration.composition import control_plane
 from orchestration.control.schedules import RETRY_AFTER_MS, SOON_MS
 from orchestration.kinds.scheduled import event_of, resolve, run_id
-from orchestration.operations.schedule_records import last_run, schedule_record
 from orchestration.operations.schedules import Edit, run_now, schedule_import, switch
+from orchestration.platform.clock import iso
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId
 from tests.fakes.deployment import EXECUTION, Deployment
@@ -56,7 +56,7 @@ def resume(deployment: Deployment, now_ms: int) -> Schedule:
 
 def outcome(deployment: Deployment) -> Any:
     """Result of the last run."""
-    return last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))
+    return deployment.context.schedules.shown(kept(deployment)).last
 
 
 def events(deployment: Deployment) -> list[Any]:
@@ -181,8 +181,9 @@ def test_refusal_by_the_engine_is_shown_on_the_schedule(
 
     monkeypatch.setattr("orchestration.control.schedules.start_run", refuses)
     control_plane.schedules(deployment.context).tick(SIX_MS)
-    record = schedule_record(deployment.context.jobs, deployment.context.exports, kept(deployment))
-    assert (record["trouble"]["code"], record["last"]) == ("ENGINE_REFUSED", None)
+    shown = deployment.context.schedules.shown(kept(deployment))
+    assert (shown.trouble or {})["code"] == "ENGINE_REFUSED"
+    assert shown.last is None
 
 
 def test_failing_schedule_does_not_block_others(deployment: Deployment) -> None:
@@ -222,6 +223,8 @@ def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment
     relay.tick(due + 1_000)
     assert kept(deployment).last_outcome == {"job": job.job_id}
     assert outcome(deployment) == {
+        "due": iso(due),
+        "execution": execution,
         "state": "VERIFYING",
         "job": job.job_id,
         "error": None,
@@ -260,6 +263,8 @@ def test_unchanged_object_is_not_imported_again(deployment: Deployment) -> None:
         register(deployment, execution, json.loads(deployment.workflow.inputs[execution]))
         relay.tick(MADE_MS + run * HOUR_MS + 1_000)
     assert outcome(deployment) == {
+        "due": iso(MADE_MS + HOUR_MS),
+        "execution": execution,
         "state": "DUPLICATE",
         "job": run_id(made.schedule_id, MADE_MS),
         "error": None,

@@ -1,68 +1,23 @@
-"""Schedules."""
+"""Bodies of requests about schedules."""
 
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, model_validator
 
 from orchestration.access.bodies.common import (
-    AT,
-    JOB,
     Address,
     ColumnName,
     Example,
-    Id,
     ResourceName,
     Shape,
-    Time,
-    page_of,
 )
 from orchestration.access.bodies.exports import LookedUp, NewExport, Selected
 from orchestration.access.bodies.imports import ImportSettings, NewImport
-from schemas.job_kinds import RequestKind
 from schemas.manifest import Compression, FileFormat, FormulaPolicy
 
 SHAPE: Final = ("where", "attributes", "suppress", "columns", "partition_by")
 STYLE: Final = {"format": "name", "compression": "compression", "null": "null_token", "formulas": "formulas"}
 """Members of an export request's format, by those of the API."""
-
-
-class Schedule(Shape):
-    """A recurring import, export or snapshot, with its last run."""
-
-    schedule: Id
-    tenant: str
-    name: str
-    kind: RequestKind
-    expression: str
-    timezone: str
-    enabled: bool
-    created_at: Time
-    next_due: Time | None
-    request: dict[str, Any]
-    trouble: dict[str, Any] | None
-    last: dict[str, Any] | None
-    example: ClassVar[Example] = {
-        "schedule": JOB,
-        "tenant": "acme",
-        "name": "nightly",
-        "kind": "import",
-        "expression": "cron(0 6 * * ? *)",
-        "timezone": "UTC",
-        "enabled": True,
-        "created_at": AT,
-        "next_due": AT,
-        "request": {"tenant": "acme", "audience": "vip", "bucket": "crm", "key": "vip-{date}.csv"},
-        "trouble": None,
-        "last": None,
-    }
-
-
-class SchedulePage(Shape):
-    """Schedules by name."""
-
-    items: list[Schedule]
-    next: str | None
-    example: ClassVar[Example] = page_of(Schedule.example)
 
 
 class ScheduledExport(NewExport):
