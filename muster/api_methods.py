@@ -14,14 +14,18 @@ if TYPE_CHECKING:
         AuditEntry,
         CancelledExport,
         CancelledImport,
+        Coverage,
+        Explanation,
         ExportFiles,
         Grants,
         MadeToken,
         Me,
+        Names,
         Operation,
         PresignedPart,
         Principal,
         PrincipalDetail,
+        QueryResult,
         Retried,
         RetriedExport,
         RuleVersion,
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
         Tenant,
         Token,
         Upload,
+        User,
     )
     from muster.methods import Unset
 
@@ -607,3 +612,31 @@ class ApiMethods(Methods):
     ) -> Iterator[AuditEntry]:
         """Who did what in all tenants and in the deployment, newest first."""
         return self._calls.pages("/audit", query={"tenant": tenant, "on": on, "job": job, "since": since}, limit=limit)
+
+    def names(self, tenant: str) -> Names:
+        """Events, properties, attributes, audiences and segments that rules can name."""
+        return cast("Names", self._send("GET", "/tenants/{}/names", tenant))
+
+    def segment_coverage(self, tenant: str, segment: str) -> Coverage:
+        """How far a segment is behind the topics, and how many members of its audiences no rule covers."""
+        return cast("Coverage", self._send("GET", "/tenants/{}/segments/{}/coverage", tenant, segment))
+
+    def user(self, tenant: str, user: str) -> User:
+        """What is known of a user. A POST, since addresses end up in logs."""
+        return cast("User", self._send("POST", "/tenants/{}/user-lookups", tenant, body=given(user=user)))
+
+    def explain(self, tenant: str, segment: str, user: str, *, as_of: str | None = None) -> Explanation:
+        """Why a user is in a segment or not: each condition, with the events that it counts."""
+        return cast(
+            "Explanation",
+            self._send(
+                "POST", "/tenants/{}/segments/{}/explanations", tenant, segment, body=given(user=user, as_of=as_of)
+            ),
+        )
+
+    def query(self, tenant: str, sql: str, *, rows: int | None = None, timeout_s: float | None = None) -> QueryResult:
+        """Run one SELECT over published versions and rejects; one at a time of a tenant."""
+        return cast(
+            "QueryResult",
+            self._send("POST", "/tenants/{}/queries", tenant, body=given(sql=sql, rows=rows, timeout_s=timeout_s)),
+        )

@@ -343,3 +343,114 @@ class PrincipalDetail(Principal):
     deployment: list[str]
     tenants: dict[str, list[str]]
     tokens: list[Token]
+
+
+class SeenName(TypedDict):
+    """An attribute or a property with the types that its values have."""
+
+    name: str
+    types: list[str]
+
+
+class SeenEvent(TypedDict):
+    """An event with its properties."""
+
+    event: str
+    properties: list[SeenName]
+
+
+class Names(TypedDict):
+    """What rules can name. `complete`: the whole archive was searched; else its newest part."""
+
+    events: list[SeenEvent]
+    attributes: list[SeenName]
+    audiences: list[str]
+    segments: list[str]
+    complete: bool
+
+
+class Outside(TypedDict):
+    """Members of a version of an audience without an event or a profile, whom no rule covers."""
+
+    audience: str
+    version: int
+    users: int
+
+
+class Coverage(TypedDict):
+    """`behind`: records of the topics that the workers of the segment have not processed; null if Kafka is down.
+
+    `outside`: by audience that the rule names; null if it could not be counted, for the reason in `trouble`.
+    """
+
+    behind: int | None
+    outside: list[Outside] | None
+    trouble: str | None
+
+
+class UserEvents(TypedDict):
+    """How many events of a name a user has, copies included, and when the first and the last occurred."""
+
+    event: str
+    count: int
+    first_at: str
+    last_at: str
+
+
+class UserEvent(TypedDict):
+    """One event of a user."""
+
+    event: str
+    event_id: str | None
+    occurred_at: str
+    properties: dict[str, Any]
+
+
+class User(TypedDict):
+    """Everything known of a user. `audiences`: those whose current version has the user.
+
+    `segments`: those whose rules are true of the user as of `as_of`, by the archive; also paused ones, whose members
+    do not change.
+    """
+
+    user: str
+    known: Literal[True]
+    partition: int
+    attributes: dict[str, Any]
+    events: list[UserEvents]
+    latest: list[UserEvent]
+    audiences: list[str]
+    segments: list[str]
+    as_of: str
+
+
+class Explanation(TypedDict):
+    """Why a user is in a segment or not (docs/cli.md, `muster explain`)."""
+
+    tenant: str
+    segment: str
+    rule_version: int
+    user: str
+    member: bool
+    outside: list[str]
+    as_of: str
+    partition: int
+    archived_to: dict[str, int]
+    paused: list[str]
+    groups: list[dict[str, Any]]
+    attributes: dict[str, Any]
+
+
+class Column(TypedDict):
+    """A column with its DuckDB type."""
+
+    name: str
+    type: str
+
+
+class QueryResult(TypedDict):
+    """Rows as lists; all but numbers, booleans and null is text. `truncated`: there are more rows, or 4 MiB."""
+
+    columns: list[Column]
+    rows: list[list[Any]]
+    truncated: bool

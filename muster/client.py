@@ -11,14 +11,13 @@ from muster.calls import Calls
 from muster.deployment import Deployment
 from muster.questions import Questions
 from muster.schedules import Schedules
-from muster.segments import Segments
 from muster.uploads import Uploads
 
 if TYPE_CHECKING:
     from muster.transport import Transport
 
 
-class Client(Uploads, Audiences, Segments, Schedules, Questions, Administration, Deployment, ApiMethods):
+class Client(Uploads, Audiences, Schedules, Questions, Administration, Deployment, ApiMethods):
     """A service, as the owner of a token sees it. Every method raises `ApiError`. Not thread-safe.
 
     Lists are iterators that fetch pages as they are read. Methods that start something take `key`: repeat them with the

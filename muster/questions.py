@@ -1,4 +1,4 @@
-"""Counts, names, users, SQL, checks of files, and operations. Part of `Client`."""
+"""Counts, streamed queries, checks of files, and operations. Part of `Client`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,19 +35,6 @@ class Questions(Methods):
             "revision": revision,
         }
         return self._send("POST", "/tenants/{}/counts", tenant, body=body)
-
-    def names(self, tenant: str) -> Record:
-        """Events, properties, attributes, audiences and segments that rules can name."""
-        return self._get("/tenants/{}/names", tenant)
-
-    def user(self, tenant: str, user: str) -> Record:
-        """What is known of a user."""
-        return self._send("POST", "/tenants/{}/user-lookups", tenant, body={"user": user})
-
-    def query(self, tenant: str, sql: str, *, rows: int = 1000, timeout_s: float = 30.0) -> Record:
-        """The result of one SELECT over `audience(...)` and `rejects(...)`."""
-        body = {"sql": sql, "rows": rows, "timeout_s": timeout_s}
-        return self._send("POST", "/tenants/{}/queries", tenant, body=body)
 
     @contextmanager
     def stream_query(self, tenant: str, sql: str, *, timeout_s: float = 3600.0) -> Iterator[Rows]:

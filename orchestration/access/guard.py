@@ -17,9 +17,11 @@ from orchestration.access.authentication import Caller
 from orchestration.access.policy import DEPLOYMENT, IN_A_TENANT, IN_THE_DEPLOYMENT, Action
 from orchestration.catalog import auditing
 from orchestration.composition.service import Services
+from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.questions import Question
 from schemas.errors import MusterError, UserError
 from schemas.ids import JobId, TenantName
-from schemas.records import WithFields, as_record
+from schemas.records import WithFields, as_record, from_record
 
 ViewT = TypeVar("ViewT", bound="View")
 ValueT = TypeVar("ValueT")
@@ -84,6 +86,10 @@ class View:
             scope=DEPLOYMENT if self._tenant is None else self._tenant,
             roles=roles,
         )
+
+    def _ask(self, record: type[ValueT], question: Question, cancellation: Cancellation) -> ValueT:
+        """What readers answer, as a record. Raises as `Readers.ask`."""
+        return from_record(record, self._services.readers.ask(question, cancellation))
 
     def record(self, action: str, entry: Entry, error: str | None) -> None:
         """Write the entry of a call. If that fails, it goes to the log (`catalog.auditing`)."""

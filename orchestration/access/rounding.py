@@ -12,15 +12,17 @@ users have different noise, and averaging them is what the limit of counts is fo
 
 import hmac
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final, Literal, TypeVar
 
 from orchestration.readers.sampling import scaled
+from orchestration.records.questions import ConditionCount, Count, GroupCount
 from schemas.ids import TenantName
 from segmentation.rules.canonical import canonical_json
 from segmentation.rules.nodes import Group, Rule
 
+CountT = TypeVar("CountT", Count, GroupCount, ConditionCount)
 TO: Final = 10
 SCALE: Final = 5.0
 """Of the noise: 95 % of it is within 15, so a rounded number is within `SPREAD` of the true one."""
@@ -63,25 +65,22 @@ class Rounding:
     secret: bytes
     tenant: TenantName
 
-    def answer(self, rule: Rule, found: Mapping[str, Any], partitions: int) -> dict[str, Any]:
-        """An answer of `answers.counts` with rounded numbers.
-
-        `rounded_to`: numbers are multiples of it, and None if they are below. An estimate is of one of `partitions`.
-        """
-        sampled = partitions if found["precision"] == "estimate" else 1
+    def answer(self, rule: Rule, found: Count, partitions: int) -> Count:
+        """An exact count or an estimate, with rounded numbers; an estimate is of one of `partitions`."""
+        sampled = partitions if found.precision == "estimate" else 1
         parts = _parts(rule)
-        whole = self._number(next(parts), found["members"], sampled)
+        whole = self._rounded(next(parts), found, sampled)
         groups = []
-        for group in found["groups"]:
-            number = self._number(next(parts), group["members"], sampled)
-            conditions = [{**one, **self._number(next(parts), one["members"], sampled)} for one in group["conditions"]]
-            groups.append({**group, **number, "conditions": conditions})
-        precision = "rounded" if sampled == 1 else "estimate"
-        return {**found, "precision": precision, **whole, "groups": groups, "rounded_to": TO * sampled}
+        for group in found.groups:
+            number = self._rounded(next(parts), group, sampled)
+            conditions = [self._rounded(next(parts), one, sampled) for one in group.conditions]
+            groups.append(replace(number, conditions=conditions))
+        precision: Literal["rounded", "estimate"] = "rounded" if sampled == 1 else "estimate"
+        return replace(whole, precision=precision, groups=groups, rounded_to=TO * sampled)
 
-    def _number(self, rule: Rule, members: int, sampled: int) -> dict[str, Any]:
+    def _rounded(self, rule: Rule, found: CountT, sampled: int) -> CountT:
         question = b"\0".join((self.tenant.encode(), str(sampled).encode(), canonical_json(rule)))
         draw = int.from_bytes(hmac.digest(self.secret, question, "sha256")[:2], "big")
-        users = rounded(members // sampled, draw)
+        users = rounded((found.members or 0) // sampled, draw)
         low, high = scaled(max(0, users - SPREAD), sampled).low, scaled(users + SPREAD, sampled).high
-        return {"members": users * sampled or None, "interval": [low, high]}
+        return replace(found, members=users * sampled or None, interval=[low, high])

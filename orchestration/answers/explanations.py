@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from connectors.lake.segment_queries import Explained
 from orchestration.answers.reading import Reading
+from orchestration.answers.users import unknown_user
 from orchestration.operations.segments import find
 from orchestration.readers.questions import ExplainUser
-from schemas.errors import UserError
 from schemas.ids import Partition
 from schemas.partitioning import partition_of
 from schemas.topics import EVENTS, PROFILES
@@ -35,7 +35,7 @@ def explain_user(reading: Reading, asked: ExplainUser) -> dict[str, Any]:
     found = queries.explain(question, at, user_id)
     audiences = queries.audiences_containing(question.audiences, user_id) if found is None else ()
     if found is None and not audiences:
-        raise UserError("UNKNOWN_USER", "the archive has no event and no profile change of this user")
+        raise unknown_user()
     return {
         "tenant": segment.tenant,
         "segment": segment.name,

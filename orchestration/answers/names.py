@@ -10,7 +10,7 @@ from orchestration.readers.questions import ListNames
 
 
 def list_names(reading: Reading, asked: ListNames) -> dict[str, Any]:
-    """Events, attributes, audiences and segments of a tenant, as the model `Names` of the API describes."""
+    """Events, attributes, audiences and segments of a tenant, as the record `Names`."""
     context = reading.context
     activity = reading.meanings.activity(asked.tenant)
     with reading.session() as session, lake_faults("listing the names in the archive"):

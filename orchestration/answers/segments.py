@@ -9,10 +9,10 @@ from connectors.kafka.log_offsets import LogOffsets
 from orchestration.answers.reading import Reading
 from orchestration.catalog.segment_records import PartitionStatus
 from orchestration.composition.context import Context
-from orchestration.kinds.segment_meaning import Outside
 from orchestration.operations.availability import require_services
 from orchestration.operations.segments import find
 from orchestration.readers.questions import CheckSegment, MeasureSegment
+from orchestration.records.questions import Outside
 from schemas.errors import MusterError, RetriableError
 from schemas.ids import Partition, TenantName
 from schemas.records import as_record

@@ -9,13 +9,14 @@ from connectors.lake.user_activity import user_activity
 from orchestration.answers.reading import Reading
 from orchestration.catalog.references import ref_of
 from orchestration.readers.questions import LookUpUser
+from schemas.errors import UserError
 from schemas.ids import Partition, TenantName
 from schemas.partitioning import partition_of
 from segmentation.rules.nodes import Group, Member, Rule
 
 
 def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
-    """As the model `User` of the API describes; `known` is false for a user without events, profiles and audiences."""
+    """As the record `User`. Raises `UserError` UNKNOWN_USER for one without events, profiles and audiences."""
     context, at = reading.context, datetime.now(UTC)
     partition = Partition(partition_of(asked.user, context.settings.partitions))
     activity = reading.meanings.activity(asked.tenant, partition)
@@ -23,10 +24,12 @@ def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
         found = user_activity(session, activity, asked.user)
     files = _audiences(reading, asked.tenant, partition)
     audiences = reading.meanings.queries.audiences_containing(files, asked.user)
-    segments = _segments(reading, asked, activity, at) if found.events or found.profile_changes else []
+    active = bool(found.events or found.profile_changes)
+    if not (active or audiences):
+        raise unknown_user()
+    segments = _segments(reading, asked, activity, at) if active else []
     return {
         "user": asked.user,
-        "known": bool(found.events or found.profile_changes or audiences),
         "partition": partition,
         "attributes": {name: plain(value) for name, value in found.attributes.items()},
         "events": [
@@ -46,6 +49,11 @@ def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
         "segments": segments,
         "as_of": at.isoformat(),
     }
+
+
+def unknown_user() -> UserError:
+    """There is no such user. The id is not repeated: errors end up in logs."""
+    return UserError("UNKNOWN_USER", "the archive has no event and no profile change of this user")
 
 
 def _segments(reading: Reading, asked: LookUpUser, activity: Activity, at: datetime) -> list[str]:

@@ -20,6 +20,7 @@ from orchestration.access.views.grants import DeploymentGrants, TenantGrants
 from orchestration.access.views.lake_changes import LakeChanges
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.principals import Principals
+from orchestration.access.views.questions import Questions
 from orchestration.access.views.schedules import Schedules
 from orchestration.access.views.segments import Segments
 from orchestration.access.views.submissions import Submissions
@@ -78,6 +79,7 @@ VIEWS: Final[Sequence[tuple[type[View], str]]] = (
     (DeploymentGrants, "deployment"),
     (OwnTokens, "deployment"),
     (WholeAudit, "deployment"),
+    (Questions, "questions"),
 )
 """Views, each with the tag of its operations in the document."""
 

@@ -3,15 +3,18 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from orchestration.access.bodies.common import Example, Problem, Shape
 from orchestration.api.problems import problem
+from orchestration.api.schema import model_of
 from orchestration.api.service import Service, client_gone, service_of, watching
 from orchestration.readers.cancellation import Cancellation
+from orchestration.records.questions import Column
 from schemas.errors import FatalError, MusterError, RetriableError
 
 MEDIA_TYPE: Final = "application/x-ndjson"
@@ -23,6 +26,19 @@ POLL_S: Final = 1.0
 AHEAD: Final = 4
 """Lines that wait for a client that reads slowly."""
 Put = Callable[[dict[str, Any]], None]
+
+
+class QueryLine(Shape):
+    """A line of an answer has one member: first `columns`, then any number of `rows`, finally `end` or `error`.
+
+    Empty lines say that the query still runs.
+    """
+
+    columns: list[model_of(Column)] | None = None  # type: ignore[valid-type]  # made when this is loaded
+    rows: list[list[Any]] | None = None
+    end: Literal[True] | None = None
+    error: Problem | None = None
+    example: ClassVar[Example] = {"rows": [["ann"], ["bob"]]}
 
 
 class QueryStream(Response):

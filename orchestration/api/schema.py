@@ -68,4 +68,8 @@ def _typed(hint: Any) -> Any:
 
 def described(extra: Any) -> Any:
     """What a type is annotated with, for pydantic."""
-    return Field(description=extra.text, pattern=extra.pattern) if isinstance(extra, About) else extra
+    if not isinstance(extra, About):
+        return extra
+    return Field(
+        description=extra.text, pattern=extra.pattern, min_length=extra.min_length, max_length=extra.max_length
+    )

@@ -16,6 +16,7 @@ from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_notes import rule_notes
 
 if TYPE_CHECKING:
+    from muster.api_types import Coverage
     from muster.client import Client
 
 TOP = Group("")
@@ -149,13 +150,13 @@ def show(*, name: Name, tenant: options.MeantTenant = None) -> Shown:
 
 
 def _coverage(found: "Client", tenant: str, name: str) -> Record:
+    coverage: Coverage
     try:
         coverage = found.segment_coverage(tenant, name)
-        trouble = coverage["trouble"]
     except ApiError as exc:
-        coverage, trouble = {"behind": None, "outside": None}, f"{exc.code}: {exc.message}"
-    if trouble is not None:
-        print_note(f"Note: members of its audiences who are outside could not be counted now: {trouble}")
+        coverage = {"behind": None, "outside": None, "trouble": f"{exc.code}: {exc.message}"}
+    if coverage["trouble"] is not None:
+        print_note(f"Note: members of its audiences who are outside could not be counted now: {coverage['trouble']}")
     return {"behind": coverage["behind"], "outside": coverage["outside"]}
 
 

@@ -2,22 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from starlette.requests import Request
 
-from orchestration.access.pages import Record
+from orchestration.access.bodies.questions import NewCount
 from orchestration.access.policy import Action
-from orchestration.access.views.questions import QuestionsView
+from orchestration.access.views.questions import Questions
 from orchestration.access.views.segments import Segments
 from orchestration.api.service import asked_in_tenant
-from orchestration.console.count_texts import Figure, Notes
+from orchestration.console.count_texts import Figure, Mistyped
 from orchestration.console.desk import Desk
 from orchestration.console.paths import in_tenant
 from orchestration.console.rule_form import Draft
 from orchestration.console.rule_rows import BOUNDS, KINDS, OF_EVENTS, QUANTITIES, TESTS, UNITS_SHOWN
 from orchestration.console.segment_texts import Named
+from orchestration.readers.cancellation import Cancellation
+from orchestration.records.questions import Count
 
+ValueT = TypeVar("ValueT")
 OF_DRAFTS: Final = frozenset(
     {
         *("BAD_RULE", "RULE_TOO_BIG", "BAD_TIMEZONE", "UNKNOWN_AUDIENCE", "UNKNOWN_SEGMENT", "SEGMENT_CYCLE"),
@@ -62,12 +65,13 @@ class BuilderPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountPart:
-    """What a draft would have. `rows`: the figures and faults of rows, by the ids of their places.
+    """What a draft would have. `found`: None while it cannot be counted; `samples`: members can be named.
 
-    `more`: the estimate is followed by the exact number, or by the `rounded` one; `samples`: members can be named.
+    `rows`, `groups`: their figures by the ids of their places; `faults`: of rows.
     """
 
     paths: Paths
+    found: Count | None
     total: Figure | None
     groups: Mapping[str, Figure]
     rows: Mapping[str, Figure]
@@ -75,11 +79,8 @@ class CountPart:
     blank: bool
     fault: str
     marked: str
-    as_of: str | None
-    notes: Notes | None
-    users: Sequence[str] | None
-    more: bool
-    rounded: bool
+    suggestions: Sequence[str]
+    mistyped: Sequence[Mistyped]
     samples: bool
     text: str | None
     json: str | None
@@ -89,7 +90,6 @@ class CountPart:
 class NamesPart:
     """What rules can name, for suggestions."""
 
-    paths: Paths
     events: Sequence[str]
     properties: Sequence[str]
     attributes: Sequence[str]
@@ -128,6 +128,17 @@ def may_see_users(desk: Desk) -> bool:
     return desk.may(Action.READ_USERS)
 
 
-async def asked(request: Request, call: Callable[[QuestionsView, Any], Record]) -> Record:
+async def asked(request: Request, call: Callable[[Questions, Cancellation], ValueT]) -> ValueT:
     """What readers answer to a question about the tenant of the page."""
-    return await asked_in_tenant(request, QuestionsView, request.path_params["tenant"], call)
+    return await asked_in_tenant(request, Questions, request.path_params["tenant"], call)
+
+
+async def count(request: Request, body: NewCount, *, users: int) -> Count:
+    """The numbers of a rule, and some of its members."""
+
+    def call(view: Questions, cancellation: Cancellation) -> Count:
+        if users:
+            return view.count_with_users(body, users, cancellation=cancellation)
+        return view.count(body, cancellation=cancellation)
+
+    return await asked(request, call)

@@ -69,6 +69,11 @@ def short(id_: str) -> str:
     return f"…{id_[-6:]}"
 
 
+def plain(value: object) -> str:
+    """A value of JSON, as rules write it."""
+    return value if isinstance(value, str) else "true" if value is True else "false" if value is False else str(value)
+
+
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "number": number,
     "amount": amount,
@@ -76,4 +81,5 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "size": size,
     "time": time,
     "short": short,
+    "plain": plain,
 }

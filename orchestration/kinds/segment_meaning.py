@@ -10,6 +10,7 @@ from orchestration.catalog.activations import ActivationStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segments import SegmentStore
+from orchestration.records.questions import Outside
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Partition, TenantName, Version
 from schemas.topics import EVENTS, PROFILES
@@ -32,15 +33,6 @@ class Meaning:
         """The rule as a query over some activity."""
         audiences = {name: files for name, (_, files) in self.versions.items()}
         return Question(rule=self.rule, activity=activity, segments=self.segments, audiences=audiences)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """The number of members of an audience without any event or profile, which no rule can ask about."""
-
-    audience: str
-    version: Version
-    users: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,9 +24,10 @@ from connectors.lake.activity_relations import Activity, EndOffsets
 from connectors.lake.segment_queries import Comparison, UnknownNames
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.segment_records import Segment
-from orchestration.kinds.segment_meaning import Meaning, Outside
+from orchestration.kinds.segment_meaning import Meaning
 from orchestration.operations.segments import find
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.records.questions import Outside
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId, Partition

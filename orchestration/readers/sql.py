@@ -21,8 +21,10 @@ from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.pool import Readers
 from orchestration.readers.questions import FindRejectsFile, FindVersionFiles
+from orchestration.records.questions import Column, QueryResult
 from schemas.columns import RowSchema
 from schemas.errors import MusterError
+from schemas.records import as_record
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Of the rows of an answer as JSON."""
@@ -53,7 +55,7 @@ class SqlRunner:
 
     def run(
         self, tenant: str, text: str, meaning: Meaning, cancellation: Cancellation, *, rows: int, timeout_s: float
-    ) -> dict[str, Any]:
+    ) -> QueryResult:
         """Columns, and at most `rows` rows and `MOST_BYTES` of them; `truncated` if there are more.
 
         `tenant`: whose query it is.
@@ -64,7 +66,7 @@ class SqlRunner:
             self._running(text, lambda call: held.ask(meaning(call)), cancellation, timeout_s) as answer,
         ):
             found, truncated = _limited(answer.rows, rows)
-        return {"columns": _columns(answer), "rows": found, "truncated": truncated}
+        return QueryResult(columns=_columns(answer), rows=found, truncated=truncated)
 
     def stream(
         self,
@@ -88,7 +90,7 @@ class SqlRunner:
             self.readers.counted(cancellation),
             self._running(text, found, cancellation, timeout_s) as answer,
         ):
-            put({"columns": _columns(answer)})
+            put({"columns": [as_record(one) for one in _columns(answer)]})
             rows = iter(answer.rows)
             while some := list(islice(rows, STREAMED_ROWS)):
                 put({"rows": some})
@@ -122,8 +124,8 @@ class SqlRunner:
             raise
 
 
-def _columns(answer: Answer) -> list[dict[str, str]]:
-    return [{"name": name, "type": type_} for name, type_ in zip(answer.names, answer.types, strict=True)]
+def _columns(answer: Answer) -> list[Column]:
+    return [Column(name=name, type=type_) for name, type_ in zip(answer.names, answer.types, strict=True)]
 
 
 def _limited(rows: Iterable[Row], most: int) -> tuple[list[Row], bool]:

@@ -15,6 +15,8 @@ class About:
 
     text: str | None = None
     pattern: str | None = None
+    min_length: int | None = None
+    max_length: int | None = None
 
 
 Id = Annotated[str, About("A ULID in lower case.", "^[0-9a-hjkmnp-tv-z]{26}$")]

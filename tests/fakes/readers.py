@@ -8,7 +8,9 @@ from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
 from orchestration.readers import questions as q
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.turns import Turns
+from orchestration.records.questions import Column, QueryResult
 from schemas.ids import AudienceName, JobId, TenantName
+from schemas.records import as_record
 
 AT = "2026-11-28T09:00:00+00:00"
 
@@ -139,7 +141,7 @@ class FakeSql:
 
     def run(
         self, asks: str, text: str, meaning: Any, cancellation: Cancellation, *, rows: int, timeout_s: float
-    ) -> Any:
+    ) -> QueryResult:
         assert asks
         cancellation.check()
         assert rows
@@ -151,10 +153,10 @@ class FakeSql:
         if text.startswith("REJECTS "):
             named = RejectsCall(job=JobId(text.removeprefix("REJECTS ")))
         found = meaning(named)
-        columns = [{"name": "user_id", "type": "VARCHAR"}]
-        return {"columns": columns, "rows": [[self._marks[found.tenant]]], "truncated": False}
+        columns = [Column(name="user_id", type="VARCHAR")]
+        return QueryResult(columns=columns, rows=[[self._marks[found.tenant]]], truncated=False)
 
     def stream(self, text: str, meaning: Any, cancellation: Cancellation, put: Any, *, timeout_s: float) -> None:
         found = self.run("-", text, meaning, cancellation, rows=1, timeout_s=timeout_s)
-        put({"columns": found["columns"]})
-        put({"rows": found["rows"]})
+        put({"columns": [as_record(one) for one in found.columns]})
+        put({"rows": found.rows})

@@ -3,12 +3,11 @@
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
-from orchestration.access.guard import SHOWN, Entry, reads, recorded
-from orchestration.access.pages import Record
+from orchestration.access.bodies.questions import LongQuery, NewCount, NewQuery, WantedExplanation, WantedUser
+from orchestration.access.guard import SHOWN, Entry, ValueT, reads, recorded
 from orchestration.access.policy import Action
 from orchestration.access.rounding import Rounding, questions
 from orchestration.access.views.tenant import TenantView
@@ -27,31 +26,42 @@ from orchestration.readers.questions import (
     MeasureSegment,
     Question,
 )
+from orchestration.records.questions import Count, Coverage, Explanation, Names, QueryResult, User
 from schemas.errors import UserError
 from schemas.ids import segment_name
 
+OF_RULES: Final = (
+    "BAD_RULE",
+    "BAD_TIMEZONE",
+    "RULE_TOO_BIG",
+    "SEGMENT_CYCLE",
+    "UNKNOWN_AUDIENCE",
+    "UNKNOWN_SEGMENT",
+)
+OF_SQL: Final = (
+    "BAD_BODY",
+    "BAD_JOB_ID",
+    "BAD_NAME",
+    "BAD_SQL",
+    "NOTHING_PUBLISHED",
+    "NO_REJECTS",
+    "NO_SUCH_VERSION",
+    "QUERY_RUNNING",
+    "SANDBOX_INCOMPLETE",
+    "SQL_CRASHED",
+    "SQL_KILLED",
+    "SQL_TIMEOUT",
+    "SQL_TOO_BIG",
+    "UNKNOWN_AUDIENCE",
+    "UNKNOWN_JOB",
+)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WantedCount:
-    """A draft to count. `editor` and `revision`: of the program that edits it; a higher revision replaces lower ones.
 
-    `users`: how many members to name.
-    """
-
-    rule: str
-    timezone: str | None = None
-    exact: bool = False
-    users: int = 0
-    notes: bool = False
-    editor: str | None = None
-    revision: int = 0
-
-
-class QuestionsView(TenantView):
+class Questions(TenantView):
     """What one caller may ask. Every question can be given up from another thread."""
 
     @recorded(Action.READ, "counts")
-    def count(self, entry: Entry, cancellation: Cancellation, wanted: WantedCount) -> Record:
+    def count(self, entry: Entry, body: NewCount, *, cancellation: Cancellation) -> Count:
         """How many users a rule matches; see `answers.counts`.
 
         Exact numbers need the right to read users: a rule can be true of one person alone. Without it they are rounded
@@ -59,19 +69,19 @@ class QuestionsView(TenantView):
         of the rule; `RetriableError` as `Readers.ask`.
         """
         exact = Action.READ_USERS in self.permitted
-        entry.object, entry.arguments = "counts", {"rule": wanted.rule[:SHOWN], "exact": exact}
+        entry.object, entry.arguments = "counts", {"rule": body.rule[:SHOWN], "exact": exact}
         if exact:
-            return {**self._count(cancellation, wanted), "rounded_to": None}
-        rule, settings = rule_of(wanted.rule, wanted.timezone).rule, self._services.settings
+            return self._count(body, 0, cancellation)
+        rule, settings = rule_of(body.rule, body.timezone).rule, self._services.settings
         self._spend(len(questions(rule)))
         rounding = Rounding(secret=settings.counts_secret(), tenant=self._name)
-        return rounding.answer(rule, self._count(cancellation, wanted), self._services.partitions)
+        return rounding.answer(rule, self._count(body, 0, cancellation), self._services.partitions)
 
     @recorded(Action.READ_USERS, "counts")
-    def count_with_users(self, entry: Entry, cancellation: Cancellation, wanted: WantedCount) -> Record:
-        """As `count`, and some of the members."""
-        entry.object, entry.arguments = "counts", {"rule": wanted.rule[:SHOWN], "users": wanted.users}
-        return {**self._count(cancellation, wanted), "rounded_to": None}
+    def count_with_users(self, entry: Entry, body: NewCount, users: int, *, cancellation: Cancellation) -> Count:
+        """As `count`, and some of the members: `users` of them at most."""
+        entry.object, entry.arguments = "counts", {"rule": body.rule[:SHOWN], "users": users}
+        return self._count(body, users, cancellation)
 
     def _spend(self, numbers: int) -> None:
         if wait_s := self._services.count_budget.take(self._caller.principal_id, numbers):
@@ -85,75 +95,72 @@ class QuestionsView(TenantView):
                 retry_after_s=math.ceil(min(wait_s, DAY_S)),
             )
 
-    def _count(self, cancellation: Cancellation, wanted: WantedCount) -> Record:
+    def _count(self, body: NewCount, users: int, cancellation: Cancellation) -> Count:
         question = CountUsers(
             tenant=self._name,
-            rule=wanted.rule,
-            timezone=wanted.timezone,
-            exact=wanted.exact,
-            users=wanted.users,
-            notes=wanted.notes,
+            rule=body.rule,
+            timezone=body.timezone,
+            exact=body.precision == "exact",
+            users=users,
+            notes=body.notes,
         )
-        if wanted.editor is None:
-            return self._ask(question, cancellation)
-        editor = (self._caller.principal_id, self._name, wanted.editor)
-        with self._services.readers.turns.newest(editor, wanted.revision, cancellation):
-            return self._ask(question, cancellation)
+        if body.editor is None:
+            return self._ask(Count, question, cancellation)
+        editor = (self._caller.principal_id, self._name, body.editor)
+        with self._services.readers.turns.newest(editor, body.revision, cancellation):
+            return self._ask(Count, question, cancellation)
 
-    @reads(Action.READ)
-    def names(self, cancellation: Cancellation) -> Record:
-        """Events with their properties, attributes and audiences, for those who write rules."""
-        return self._ask(ListNames(tenant=self._name), cancellation)
+    @reads(Action.READ, "GET /names")
+    def list_names(self, *, cancellation: Cancellation) -> Names:
+        """Events, properties, attributes, audiences and segments that rules can name."""
+        return self._ask(Names, ListNames(tenant=self._name), cancellation)
 
-    @reads(Action.READ)
-    def coverage(self, cancellation: Cancellation, segment: str) -> Record:
-        """How far a segment is behind, and how many members of its audiences its rule does not cover.
-
-        Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT.
-        """
+    @reads(Action.READ, "GET /segments/{segment}/coverage", client="segment_coverage")
+    def measure_segment(self, segment: str, *, cancellation: Cancellation) -> Coverage:
+        """How far a segment is behind the topics, and how many members of its audiences no rule covers."""
         found = self._services.segments.get(self._name, segment_name(segment))
-        return self._ask(MeasureSegment(tenant=self._name, segment=found.name), cancellation)
+        return self._ask(Coverage, MeasureSegment(tenant=self._name, segment=found.name), cancellation)
 
-    @recorded(Action.READ_USERS, "users look up")
-    def look_up_user(self, entry: Entry, cancellation: Cancellation, user: str) -> Record:
-        """What is known of a user. Raises `UserError` UNKNOWN_USER."""
-        entry.object, entry.arguments = "users", _mark(user)
-        found = self._ask(LookUpUser(tenant=self._name, user=user), cancellation)
-        if not found["known"]:
-            raise unknown_user()
-        return found
+    @recorded(Action.READ_USERS, "users look up", "POST /user-lookups", problems=("UNKNOWN_USER",), client="user")
+    def look_up_user(self, entry: Entry, body: WantedUser, *, cancellation: Cancellation) -> User:
+        """What is known of a user. A POST, since addresses end up in logs."""
+        entry.object, entry.arguments = "users", _mark(body.user)
+        return self._ask(User, LookUpUser(tenant=self._name, user=body.user), cancellation)
 
-    @recorded(Action.READ_USERS, "segments explain")
-    def explain(self, entry: Entry, cancellation: Cancellation, segment: str, user: str, as_of: str | None) -> Record:
-        """Why a user is in a segment or not. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, UNKNOWN_USER."""
-        entry.object, entry.arguments = segment[:100], {**_mark(user), "as_of": as_of}
+    @recorded(
+        Action.READ_USERS,
+        "segments explain",
+        "POST /segments/{segment}/explanations",
+        problems=("RULE_TOO_BIG", "UNKNOWN_USER"),
+        client="explain",
+    )
+    def explain_membership(
+        self, entry: Entry, segment: str, body: WantedExplanation, *, cancellation: Cancellation
+    ) -> Explanation:
+        """Why a user is in a segment or not: each condition, with the events that it counts."""
+        as_of = None if body.as_of is None else body.as_of.isoformat()
+        entry.object, entry.arguments = segment[:100], {**_mark(body.user), "as_of": as_of}
         found = self._services.segments.get(self._name, segment_name(segment))
-        return self._ask(ExplainUser(tenant=self._name, segment=found.name, user=user, as_of=as_of), cancellation)
+        question = ExplainUser(tenant=self._name, segment=found.name, user=body.user, as_of=as_of)
+        return self._ask(Explanation, question, cancellation)
 
-    @recorded(Action.READ_USERS, "sql")
-    def query(self, entry: Entry, cancellation: Cancellation, sql: str, *, rows: int, timeout_s: float) -> Record:
-        """The result of one SELECT over `audience(...)` and `rejects(...)`, also of other tenants of the caller.
-
-        Raises as `SqlRunner.run`, `UserError` QUERY_RUNNING, UNKNOWN_TENANT, FORBIDDEN, UNKNOWN_AUDIENCE, UNKNOWN_JOB.
-        """
-        entry.object, entry.arguments = "queries", {"sql": sql[:SHOWN]}
+    @recorded(Action.READ_USERS, "sql", "POST /queries", problems=OF_SQL, client="query")
+    def run_query(self, entry: Entry, body: NewQuery, *, cancellation: Cancellation) -> QueryResult:
+        """Run one SELECT over published versions and rejects; one at a time of a tenant."""
+        entry.object, entry.arguments = "queries", {"sql": body.sql[:SHOWN]}
         with self._services.readers.turns.alone(self._name, cancellation):
-            return self._services.sql.run(self._name, sql, self._meaning, cancellation, rows=rows, timeout_s=timeout_s)
+            return self._services.sql.run(
+                self._name, body.sql, self._meaning, cancellation, rows=body.rows, timeout_s=body.timeout_s
+            )
 
     @recorded(Action.READ_USERS, "sql")
     def stream_query(
-        self,
-        entry: Entry,
-        cancellation: Cancellation,
-        sql: str,
-        put: Callable[[dict[str, Any]], None],
-        *,
-        timeout_s: float,
+        self, entry: Entry, body: LongQuery, put: Callable[[dict[str, Any]], None], *, cancellation: Cancellation
     ) -> None:
-        """As `query`, but without a limit of rows: `put` gets its columns, then its rows, some at a time."""
-        entry.object, entry.arguments = "queries", {"sql": sql[:SHOWN]}
+        """As `run_query`, but without a limit of rows: `put` gets its columns, then its rows, some at a time."""
+        entry.object, entry.arguments = "queries", {"sql": body.sql[:SHOWN]}
         with self._services.readers.turns.alone(self._name, cancellation):
-            self._services.sql.stream(sql, self._meaning, cancellation, put, timeout_s=timeout_s)
+            self._services.sql.stream(body.sql, self._meaning, cancellation, put, timeout_s=body.timeout_s)
 
     @recorded(Action.READ_USERS, "sql")
     def read_version(self, entry: Entry, call: AudienceCall) -> FindVersionFiles:
@@ -172,13 +179,13 @@ class QuestionsView(TenantView):
             case AudienceCall():
                 if call.tenant in {None, self._name}:
                     return self._version(call)
-                return QuestionsView(self._services, self._caller, str(call.tenant)).read_version(call)
+                return Questions(self._services, self._caller, str(call.tenant)).read_version(call)
             case RejectsCall():
                 job = self._services.jobs.find(call.job)
                 try:
                     if job is None:
                         raise unknown_job(call.job)
-                    view = QuestionsView(self._services, self._caller, job.tenant)
+                    view = Questions(self._services, self._caller, job.tenant)
                 except UserError as exc:  # of a tenant without a right: the same as none
                     raise unknown_job(call.job) from exc
                 if view.name != self._name:
@@ -190,16 +197,9 @@ class QuestionsView(TenantView):
         audience = self._services.audiences.get(self._name, call.audience)
         return FindVersionFiles(tenant=self._name, audience=audience.name, version=call.version)
 
-    def _ask(self, question: Question, cancellation: Cancellation) -> dict[str, Any]:
-        readers = self._services.readers
-        with readers.turns.share(self._caller.principal_id):
-            answer: dict[str, Any] = readers.ask(question, cancellation)
-        return answer
-
-
-def unknown_user() -> UserError:
-    """There is no such user. The id is not repeated: errors end up in logs."""
-    return UserError("UNKNOWN_USER", "the archive has no event and no profile change of this user")
+    def _ask(self, record: type[ValueT], question: Question, cancellation: Cancellation) -> ValueT:
+        with self._services.readers.turns.share(self._caller.principal_id):
+            return super()._ask(record, question, cancellation)
 
 
 def _mark(user: str) -> dict[str, str]:

@@ -9,10 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
+from orchestration.access.bodies.questions import NewCount
 from orchestration.access.policy import Action
 from orchestration.access.revisions import revision_of
-from orchestration.access.views.questions import QuestionsView, WantedCount
 from orchestration.access.views.segments import Segments
 from orchestration.console.builder_parts import (
     OF_DRAFTS,
@@ -20,10 +19,11 @@ from orchestration.console.builder_parts import (
     CountPart,
     NamesPart,
     asked,
+    count,
     may_see_users,
     paths_of,
 )
-from orchestration.console.count_texts import Figure, figure_of, notes_of
+from orchestration.console.count_texts import Figure, figure_of, mistyped_of, suggestion_text
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, fresh_key
 from orchestration.console.frame import bare_frame, frame_of
@@ -32,6 +32,7 @@ from orchestration.console.paths import IN_TENANT
 from orchestration.console.rendering import shown
 from orchestration.console.rule_form import Draft, changed, draft_of
 from orchestration.console.segment_texts import rule_of
+from orchestration.records.questions import Count
 from schemas.errors import MusterError, RetriableError, UserError
 from segmentation.rules.nodes import Rule
 from segmentation.rules.printer import rule_text
@@ -103,13 +104,13 @@ def _words_of(rule: Rule) -> tuple[str, str]:
     return rule_text(rule), json.dumps(rule_record(rule), indent=2, ensure_ascii=False)
 
 
-async def count(request: Request) -> Response:
+async def show_count(request: Request) -> Response:
     """The numbers of a draft: of each row, each group and the whole."""
     form = await form_of(request)
     draft, t, tenant = draft_of(form), bare_frame(request).texts, request.path_params["tenant"]
     rule: Rule | None = None
     faults: Mapping[tuple[int, int], UserError] = {}
-    found: Record | None = None
+    found: Count | None = None
     error: MusterError | None = None
     samples = await ask(request, may_see_users)
     try:
@@ -127,18 +128,16 @@ async def count(request: Request) -> Response:
     rows, groups = ({}, {}) if found is None else _figures(found, t)
     page = CountPart(
         paths=paths_of(draft, tenant),
-        total=None if found is None else figure_of(found, t, found["rounded_to"]),
+        found=found,
+        total=None if found is None else figure_of(found, t, found.rounded_to),
         groups=groups,
         rows=rows,
         faults={f"{g}-{r}": "" if blank else _fault(draft, g, r, fault, t) for (g, r), fault in faults.items()},
         blank=blank,
         fault="" if error is None else error.message,
         marked="" if error is None else str(error.detail.get("marked", "")),
-        as_of=None if found is None else found["as_of"],
-        notes=None if found is None else notes_of(found, t),
-        users=None if found is None else found["users"],
-        more=found is not None and found["precision"] == "estimate",
-        rounded=found is not None and found["precision"] == "rounded",
+        suggestions=() if found is None else [suggestion_text(one, t) for one in found.suggestions],
+        mistyped=() if found is None else [mistyped_of(one) for one in found.mistyped or ()],
         samples=samples,
         text=text if draft.source == "rows" else None,
         json=document,
@@ -151,47 +150,43 @@ def _fault(draft: Draft, group: int, row: int, fault: UserError, t: Texts) -> st
     return t("builder.choose") if draft.groups[group].rows[row].blank else fault.message.partition(": ")[2]
 
 
-async def _counted(request: Request, form: Mapping[str, str], draft: Draft, rule: Rule) -> Record:
-    exact, users = form.get("precision") == "exact", SHOWN_USERS if form.get("users") else 0
-    wanted = WantedCount(
+async def _counted(request: Request, form: Mapping[str, str], draft: Draft, rule: Rule) -> Count:
+    exact = form.get("precision") == "exact"
+    body = NewCount(
         rule=rule_text(rule),
         timezone=rule.timezone,
-        exact=exact,
-        users=users,
+        precision="exact" if exact else "estimate",
         notes=exact,
         editor=draft.editor,
         revision=_revision(form.get("revision", "")),
     )
-    method = QuestionsView.count_with_users if users else QuestionsView.count
-    found: Record = await asked(request, lambda view, cancellation: method(view, cancellation, wanted))
-    return found
+    return await count(request, body, users=SHOWN_USERS if form.get("users") else 0)
 
 
 def _revision(text: str) -> int:
     return min(int(text), 2**53) if text.isascii() and text.isdecimal() and len(text) <= 17 else 0
 
 
-def _figures(found: Record, t: Texts) -> tuple[dict[str, Figure], dict[str, Figure]]:
-    to = found["rounded_to"]
+def _figures(found: Count, t: Texts) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    to = found.rounded_to
     rows = {
         f"{g}-{r}": figure_of(one, t, to)
-        for g, group in enumerate(found["groups"])
-        for r, one in enumerate(group["conditions"])
+        for g, group in enumerate(found.groups)
+        for r, one in enumerate(group.conditions)
     }
-    return rows, {f"{g}": figure_of(group, t, to) for g, group in enumerate(found["groups"])}
+    return rows, {f"{g}": figure_of(group, t, to) for g, group in enumerate(found.groups)}
 
 
 async def suggest_names(request: Request) -> Response:
     """Names for the fields of the form."""
     await ask(request, lambda desk: desk.view(Segments).require(Action.WRITE_SEGMENTS))
-    found = await asked(request, lambda view, cancellation: view.names(cancellation))
+    found = await asked(request, lambda view, cancellation: view.list_names(cancellation=cancellation))
     page = NamesPart(
-        paths=paths_of(Draft(editor=""), request.path_params["tenant"]),
-        events=[one["event"] for one in found["events"]],
-        properties=sorted({one["name"] for event in found["events"] for one in event["properties"]}),
-        attributes=[one["name"] for one in found["attributes"]],
-        audiences=found["audiences"],
-        segments=found["segments"],
+        events=[one.event for one in found.events],
+        properties=sorted({one.name for event in found.events for one in event.properties}),
+        attributes=[one.name for one in found.attributes],
+        audiences=found.audiences,
+        segments=found.segments,
     )
     return shown("parts/rule_names.html", bare_frame(request), page)
 
@@ -199,6 +194,6 @@ async def suggest_names(request: Request) -> Response:
 ROUTES: Final = (
     Route(f"{IN_TENANT}/builder", show_builder),
     Route(f"{IN_TENANT}/builder/rows", change_rows, methods=["POST"]),
-    Route(f"{IN_TENANT}/builder/count", count, methods=["POST"]),
+    Route(f"{IN_TENANT}/builder/count", show_count, methods=["POST"]),
     Route(f"{IN_TENANT}/builder/names", suggest_names),
 )

@@ -8,12 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.questions import NewCount
 from orchestration.access.bodies.segments import NewSegment, SegmentRule
-from orchestration.access.pages import Record
 from orchestration.access.revisions import Seen
-from orchestration.access.views.questions import QuestionsView, WantedCount
 from orchestration.access.views.segments import Segments
-from orchestration.console.builder_parts import OF_DRAFTS, ReviewPart, asked, may_see_users, paths_of
+from orchestration.console.builder_parts import OF_DRAFTS, ReviewPart, count, may_see_users, paths_of
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import bare_frame
@@ -21,6 +20,7 @@ from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
 from orchestration.console.rule_form import Draft, draft_of
 from orchestration.console.segment_texts import Named, dependants
+from orchestration.records.questions import Count
 from schemas.errors import RetriableError, UserError
 from segmentation.rules.nodes import Group, Member, Rule
 from segmentation.rules.printer import rule_text
@@ -49,16 +49,16 @@ async def _compared(request: Request, draft: Draft, rule: Rule, used_by: Sequenc
     inside = Group(conditions=(Member(kind="segment", name=draft.segment),))
     kept = await _exactly(request, _and(rule, inside))
     new = await _exactly(request, _and(rule, replace(inside, negated=True)), users=named)
-    before = kept["groups"][-1]["members"]
-    leaving = max(0, before - kept["members"])
+    before, staying = kept.groups[-1].members or 0, kept.members or 0
+    leaving = max(0, before - staying)
     return ReviewPart(
         paths=paths_of(draft, request.path_params["tenant"]),
-        same=not new["members"] and before == kept["members"],
-        entering=new["members"],
+        same=not new.members and before == staying,
+        entering=new.members or 0,
         leaving=leaving,
-        staying=kept["members"],
-        as_of=new["as_of"],
-        entering_users=new["users"] or (),
+        staying=staying,
+        as_of=new.as_of,
+        entering_users=new.users or (),
         leaving_users=await _leaving(request, rule, inside, min(leaving, named)),
         used_by=used_by,
     )
@@ -72,14 +72,13 @@ async def _leaving(request: Request, rule: Rule, inside: Group, most: int) -> Se
             break
         failed = replace(group, negated=not group.negated)
         leavers = replace(rule, groups=(inside, *rule.groups[:number], failed))
-        found += (await _exactly(request, leavers, users=most - len(found)))["users"]
+        found += (await _exactly(request, leavers, users=most - len(found))).users or ()
     return sorted(found)
 
 
-async def _exactly(request: Request, rule: Rule, *, users: int = 0) -> Record:
-    wanted = WantedCount(rule=rule_text(rule), timezone=rule.timezone, exact=True, users=users)
-    method = QuestionsView.count_with_users if users else QuestionsView.count
-    return await asked(request, lambda view, cancellation: method(view, cancellation, wanted))
+async def _exactly(request: Request, rule: Rule, *, users: int = 0) -> Count:
+    body = NewCount(rule=rule_text(rule), timezone=rule.timezone, precision="exact")
+    return await count(request, body, users=users)
 
 
 def _and(rule: Rule, group: Group) -> Rule:

@@ -12,12 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
+from orchestration.access.bodies.questions import MAX_SQL, LongQuery, NewQuery
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.jobs import JobsView
-from orchestration.access.views.questions import QuestionsView
-from orchestration.api.models.questions import MAX_SQL
+from orchestration.access.views.questions import Questions
 from orchestration.api.query_stream import Put
 from orchestration.api.service import QUERY_S, asked_in_tenant, service_of
 from orchestration.console.csv_download import CsvDownload
@@ -29,6 +28,7 @@ from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.problems import title_of
 from orchestration.console.rendering import shown
 from orchestration.readers.cancellation import Cancellation
+from orchestration.records.questions import Column
 from schemas.errors import MusterError, UserError
 from schemas.job_kinds import id_of
 
@@ -78,7 +78,7 @@ class ResultPart:
 
     sql: str
     csv_path: str
-    columns: Sequence[tuple[str, str]]
+    columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     truncated: bool
     seconds: str
@@ -93,7 +93,7 @@ async def show_editor(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "sql")
-        desk.view(QuestionsView).require(Action.READ_USERS)
+        desk.view(Questions).require(Action.READ_USERS)
         page = SqlPage(
             sql=sql,
             run_path=in_tenant(desk.tenant, "sql", "run"),
@@ -137,23 +137,20 @@ async def run_query(request: Request) -> Response:
     )
     try:
         _check(sql)
-        found: Record = await asked_in_tenant(
-            request,
-            QuestionsView,
-            tenant,
-            lambda view, cancellation: view.query(cancellation, sql, rows=ROWS, timeout_s=LIMIT_S),
+        body = NewQuery(sql=sql, rows=ROWS, timeout_s=LIMIT_S)
+        found = await asked_in_tenant(
+            request, Questions, tenant, lambda view, cancellation: view.run_query(body, cancellation=cancellation)
         )
     except MusterError as exc:
         if not may:
             raise
         title = title_of(frame.texts, exc.code, exc.kind)
         return shown("parts/sql_result.html", frame, replace(part, fault=title, said=exc.message, code=exc.code))
-    columns = [(one["name"], one["type"]) for one in found["columns"]]
     result = replace(
         part,
-        columns=columns,
-        rows=[[_cell(value) for value in row] for row in found["rows"]],
-        truncated=found["truncated"],
+        columns=found.columns,
+        rows=[[_cell(value) for value in row] for row in found.rows],
+        truncated=found.truncated,
         seconds=f"{time.perf_counter() - began:.1f}",
     )
     return shown("parts/sql_result.html", frame, result)
@@ -184,9 +181,9 @@ async def download(request: Request) -> Response:
     service, caller = service_of(request), request.state.caller
 
     def run(cancellation: Cancellation, put: Put) -> None:
-        view = QuestionsView(service.services, caller, tenant)
+        view = Questions(service.services, caller, tenant)
         _check(sql)
-        view.stream_query(cancellation, sql, put, timeout_s=QUERY_S)
+        view.stream_query(LongQuery(sql=sql, timeout_s=QUERY_S), put, cancellation=cancellation)
 
     return await CsvDownload.begin(request, tenant, run)
 

@@ -9,17 +9,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
+from orchestration.access.bodies.questions import WantedExplanation, WantedUser
 from orchestration.access.policy import Action
-from orchestration.access.views.questions import QuestionsView
+from orchestration.access.views.questions import Questions
 from orchestration.access.views.segments import Segments
 from orchestration.api.service import asked_in_tenant
 from orchestration.console.desk import Desk, ask
+from orchestration.console.formatting import plain
 from orchestration.console.forms import form_of
 from orchestration.console.frame import Frame, frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import ALL, Named
+from orchestration.records.questions import Explanation, User
 from schemas.errors import UserError
 from segmentation.rules.nodes import Count
 from segmentation.rules.parser import parse_rule
@@ -51,57 +53,34 @@ class Explained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExplainedGroup:
-    """A group; a negated one holds if none of its conditions does."""
+class Why:
+    """An explanation. `groups`: each with its conditions; a negated one holds if none of its conditions does."""
 
-    negated: bool
-    true: bool
-    conditions: Sequence[Explained]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """Why a user is in a segment or not."""
-
-    segment: str
+    found: Explanation
     path: str
-    member: bool
-    outside: Sequence[str]
-    paused: Sequence[str]
-    as_of: str
-    groups: Sequence[ExplainedGroup]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What is known of a user."""
-
-    attributes: Sequence[tuple[str, str]]
-    events: Sequence[Record]
-    latest: Sequence[Record]
-    audiences: Sequence[Named]
-    segments: Sequence[Named]
-    as_of: str
+    groups: Sequence[tuple[Mapping[str, Any], Sequence[Explained]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserPage:
-    """`unknown`: no user has this id. `segments`: those that can be explained."""
+    """`unknown`: no user has this id. `segments`: those that can be explained; `inside`: those of the user."""
 
     path: str
     user: str
     unknown: bool
-    known: Known | None
+    known: User | None
+    audiences: Sequence[Named]
+    inside: Sequence[Named]
     segments: Sequence[str]
     chosen: str
-    explanation: Explanation | None
+    why: Why | None
 
 
 async def show_form(request: Request) -> Response:
     """The page before a lookup."""
 
     def call(desk: Desk) -> Response:
-        desk.view(QuestionsView).require(Action.READ_USERS)
+        desk.view(Questions).require(Action.READ_USERS)
         return shown("users.html", frame_of(request, desk, "users"), _page(desk, "", None))
 
     return await ask(request, call)
@@ -111,18 +90,21 @@ async def look_up(request: Request) -> Response:
     """A user, and with a segment the explanation."""
     form, tenant = await form_of(request), request.path_params["tenant"]
     user, segment = form.get("user", "").strip()[:MAX_ID], form.get("segment", "")
-    found: Record | None = None
-    explained: Record | None = None
+    if not user:
+        return await show_form(request)
+    wanted, why = WantedUser(user=user), WantedExplanation(user=user)
+    found: User | None = None
+    explained: Explanation | None = None
     try:
         found = await asked_in_tenant(
-            request, QuestionsView, tenant, lambda view, cancellation: view.look_up_user(cancellation, user)
+            request, Questions, tenant, lambda view, cancellation: view.look_up_user(wanted, cancellation=cancellation)
         )
         if segment:
             explained = await asked_in_tenant(
                 request,
-                QuestionsView,
+                Questions,
                 tenant,
-                lambda view, cancellation: view.explain(cancellation, segment, user, None),
+                lambda view, cancellation: view.explain_membership(segment, why, cancellation=cancellation),
             )
     except UserError as exc:
         if exc.code != "UNKNOWN_USER":
@@ -136,27 +118,18 @@ async def look_up(request: Request) -> Response:
 
 
 def _page(
-    desk: Desk, user: str, found: Record | None, *, segment: str = "", explained: Record | None = None
+    desk: Desk, user: str, found: User | None, *, segment: str = "", explained: Explanation | None = None
 ) -> UserPage:
     return UserPage(
         path=in_tenant(desk.tenant, "users", "found"),
         user=user,
         unknown=bool(user) and found is None,
-        known=None if found is None else _known(desk, found),
+        known=found,
+        audiences=() if found is None else _named(desk, "audiences", found.audiences),
+        inside=() if found is None else _named(desk, "segments", found.segments),
         segments=[one.segment for one in desk.view(Segments).list_segments(limit=ALL).items],
         chosen=segment,
-        explanation=None if explained is None else explanation_of(explained, desk.tenant),
-    )
-
-
-def _known(desk: Desk, found: Record) -> Known:
-    return Known(
-        attributes=[(name, _plain(value)) for name, value in found["attributes"].items()],
-        events=found["events"],
-        latest=[{**one, "shown": [(n, _plain(v)) for n, v in one["properties"].items()]} for one in found["latest"]],
-        audiences=_named(desk, "audiences", found["audiences"]),
-        segments=_named(desk, "segments", found["segments"]),
-        as_of=found["as_of"],
+        why=None if explained is None else why_of(explained, desk.tenant),
     )
 
 
@@ -164,24 +137,13 @@ def _named(desk: Desk, section: str, names: Sequence[str]) -> list[Named]:
     return [Named(name=name, path=in_tenant(desk.tenant, section, name)) for name in names]
 
 
-def explanation_of(found: Record, tenant: str) -> Explanation:
+def why_of(found: Explanation, tenant: str) -> Why:
     """An explanation with the places of its events on timelines."""
-    as_of = datetime.fromisoformat(found["as_of"])
-    return Explanation(
-        segment=found["segment"],
-        path=in_tenant(tenant, "segments", found["segment"]),
-        member=found["member"],
-        outside=found["outside"],
-        paused=found["paused"],
-        as_of=found["as_of"],
-        groups=[
-            ExplainedGroup(
-                negated=group["negated"],
-                true=group["true"],
-                conditions=[_explained(one, as_of) for one in group["conditions"]],
-            )
-            for group in found["groups"]
-        ],
+    as_of = datetime.fromisoformat(found.as_of)
+    return Why(
+        found=found,
+        path=in_tenant(tenant, "segments", found.segment),
+        groups=[(group, [_explained(one, as_of) for one in group["conditions"]]) for group in found.groups],
     )
 
 
@@ -200,7 +162,7 @@ def _explained(found: Mapping[str, Any], as_of: datetime) -> Explained:
     return Explained(
         text=found["condition"],
         true=found["true"],
-        value=None if "value" not in found else "–" if value is None else _plain(value),
+        value=None if "value" not in found else "–" if value is None else plain(value),
         counted=found.get("counted"),
         events=[
             Moment(at=place(at), occurred_at=one["occurred_at"], event_id=str(one.get("event_id") or ""))
@@ -216,10 +178,6 @@ def _window(text: str) -> timedelta | None:
     """The window of a condition that counts. Texts of conditions are parsed as rules; dates in them need a zone."""
     (condition,) = parse_rule(text, timezone="UTC").conditions
     return timedelta(seconds=condition.within_s) if isinstance(condition, Count) else None
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else "true" if value is True else "false" if value is False else str(value)
 
 
 ROUTES: Final = (

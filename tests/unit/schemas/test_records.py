@@ -19,8 +19,8 @@ from connectors.verification.evidence import Evidence
 from orchestration.catalog.records import Job, JobError, Lease, PartitionProgress, Retention
 from orchestration.kinds.builds import CutAsked, LogStart, VersionBuild
 from orchestration.kinds.materialised import as_row, from_row
-from orchestration.kinds.segment_meaning import Outside
 from orchestration.local.status import PartStatus
+from orchestration.records.questions import Outside
 from schemas.columns import Column
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError

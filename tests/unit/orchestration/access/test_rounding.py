@@ -2,13 +2,17 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Literal
 
 import pytest
 
 from orchestration.access.policy import IN_A_TENANT, Action
 from orchestration.access.rounding import DRAWS, SCALE, SPREAD, TO, Rounding, noise, questions, rounded
 from orchestration.platform.budget import DAY_S, Budget
+from orchestration.records.fields import EXAMPLE_TIME
+from orchestration.records.questions import ConditionCount, Count, GroupCount
 from schemas.ids import TenantName
 from segmentation.rules.parser import parse_rule
 
@@ -23,10 +27,28 @@ def odds(found: int) -> dict[int, Fraction]:
     return {answer: Fraction(times, DRAWS) for answer, times in answers.items()}
 
 
+def counted(
+    members: int, *, groups: Sequence[GroupCount] = (), precision: Literal["exact", "estimate"] = "exact"
+) -> Count:
+    return Count(
+        precision=precision,
+        members=members,
+        interval=[members, members],
+        groups=groups,
+        users=None,
+        as_of=EXAMPLE_TIME,
+        unseen_events=[],
+        unseen_attributes=[],
+        suggestions=[],
+        paused=[],
+        mistyped=None,
+        outside=None,
+    )
+
+
 def answered(rule: str, members: int) -> int | None:
     parsed = parse_rule(rule)
-    number: int | None = ROUNDING.answer(parsed, {"precision": "exact", "members": members, "groups": []}, 8)["members"]
-    return number
+    return ROUNDING.answer(parsed, counted(members), 8).members
 
 
 @pytest.mark.parametrize("known", KNOWN_USERS)
@@ -84,11 +106,12 @@ def test_each_count_uses_the_daily_budget_of_its_principal() -> None:
 
 def test_an_estimate_is_rounded_before_it_is_scaled() -> None:
     rule = parse_rule("a = 1")
-    group = {"members": 8, "conditions": [{"members": 8}]}
-    found = ROUNDING.answer(rule, {"precision": "estimate", "members": 8, "groups": [group]}, 8)
-    assert (found["precision"], found["rounded_to"]) == ("estimate", 80)
-    assert (found["members"] or 0) % 80 == 0
-    assert found["groups"][0]["members"] == found["groups"][0]["conditions"][0]["members"] == found["members"]
+    condition = ConditionCount(condition="a = 1", members=8, interval=[8, 8])
+    group = GroupCount(negated=False, members=8, interval=[8, 8], conditions=[condition])
+    found = ROUNDING.answer(rule, counted(8, groups=[group], precision="estimate"), 8)
+    assert (found.precision, found.rounded_to) == ("estimate", 80)
+    assert (found.members or 0) % 80 == 0
+    assert found.groups[0].members == found.groups[0].conditions[0].members == found.members
 
 
 def test_writing_segments_implies_reading_users() -> None:

@@ -13,7 +13,7 @@ import pytest
 from orchestration.access import bodies
 from orchestration.access.bodies.common import Shape
 from orchestration.access.policy import Action
-from orchestration.api import models
+from orchestration.api import models, query_stream
 from orchestration.api.application import routes
 from orchestration.api.document import document, text
 from orchestration.api.reference import reference
@@ -30,8 +30,7 @@ ROOT = Path(__file__).parents[4]
 routes()  # makes the models of records
 SHAPES = MODELS | {
     name: value
-    for package in (bodies, models)
-    for module in modules_of(package)
+    for module in (*modules_of(bodies), *modules_of(models), query_stream)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Shape) and value is not Shape
 }

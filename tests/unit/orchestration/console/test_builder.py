@@ -13,11 +13,12 @@ from orchestration.console.rule_form import changed, draft_of
 from orchestration.console.rule_rows import MAX_ROWS, Row, RowGroup, RowTest, groups_of, rule_of
 from orchestration.platform.clock import now_ms
 from orchestration.readers.questions import CountUsers
+from orchestration.records.questions import ConditionCount
 from schemas.errors import UserError
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.readers import ANSWERS, AT
+from tests.fakes.readers import ANSWERS
 from tests.fakes.tenants import World
 from tests.unit.orchestration.console.pages import DRAFT, OWN, SEEN
 from tests.unit.orchestration.console.test_segments import send
@@ -119,7 +120,7 @@ def test_exact_count_follows_an_estimate_and_members_are_shown_on_request(client
 @pytest.mark.parametrize(("language", "words"), [("en", ("≈ 1,230", "<10")), ("ja", ("≈ 1,230", "10 人未満"))])
 def test_a_rounded_number_does_not_look_exact(language: Language, words: tuple[str, str]) -> None:
     shown = [
-        figure_of({"members": members, "interval": interval}, Texts(language), 10).text
+        figure_of(ConditionCount(condition="a", members=members, interval=interval), Texts(language), 10).text
         for members, interval in ((1230, [1210, 1250]), (None, [0, 20]))
     ]
     assert shown == list(words)
@@ -168,9 +169,12 @@ def test_leaving_users_are_grouped_by_the_first_failed_group(
         "in segment buyers and ever(a) and ever(b)": (2, ["x", "z"]),
     }
 
+    plain = ANSWERS[CountUsers]
+
     def answer(question: CountUsers, _: str) -> Any:
         members, users = answers[question.rule]
-        return {"members": members, "groups": [{"members": 4}], "users": users, "as_of": AT}
+        given = plain(question, "")
+        return {**given, "members": members, "groups": [{**given["groups"][0], "members": 4}], "users": users}
 
     monkeypatch.setitem(ANSWERS, CountUsers, answer)
     form = f"segment=buyers&seen={SEEN}&{DRAFT.replace('plain', 'a')}&1.negated=not&1.0.kind=ever&1.0.name=b"

@@ -10,6 +10,7 @@ import pytest
 
 from orchestration.console.csv_download import CsvDownload
 from orchestration.console.pages.sql import ROWS
+from orchestration.records.questions import Column, QueryResult
 from schemas.errors import UserError
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.readers import FakeSql
@@ -41,7 +42,9 @@ def test_result_marks_truncation_and_distinguishes_null_from_empty(
 
     def answer(_: FakeSql, __: str, text: str, *___: Any, rows: int, timeout_s: float) -> Any:
         asked.append((text, rows, timeout_s))
-        return {"columns": COLUMNS, "rows": [[None, 1], ["", True], ["<i>", 2.5]], "truncated": len(asked) == 1}
+        found: list[list[Any]] = [[None, 1], ["", True], ["<i>", 2.5]]
+        columns = [Column(**one) for one in COLUMNS]
+        return QueryResult(columns=columns, rows=found, truncated=len(asked) == 1)
 
     monkeypatch.setattr(FakeSql, "run", answer)
     cut = run(client, world, "SELECT 1,\r\n  2")

@@ -1,6 +1,7 @@
 """The page of a user: what is counted stands on a timeline, and ids stand nowhere else."""
 
-from orchestration.console.pages.users import explanation_of
+from orchestration.console.pages.users import why_of
+from orchestration.records.questions import Explanation
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import World
 from tests.unit.orchestration.console.test_segments import send, text_of
@@ -17,18 +18,10 @@ def condition(text: str, *, days: tuple[int, ...] = ()) -> dict[str, object]:
 def test_events_appear_in_their_window() -> None:
     counted = {**condition("count(x, 10d) >= 1", days=(28, 23)), "changes_at": "2026-12-03T00:00:00+00:00"}
     age = {"condition": "born < 2026-11-01", "true": False, "value": None}
-    found = explanation_of(
-        {
-            "segment": "buyers",
-            "member": True,
-            "outside": [],
-            "paused": [],
-            "as_of": "2026-11-28T00:00:00+00:00",
-            "groups": [{"negated": False, "true": True, "conditions": [counted, age, condition("ever(x)", days=(1,))]}],
-        },
-        "acme",
-    )
-    first, second, third = found.groups[0].conditions
+    groups = [{"negated": False, "true": True, "conditions": [counted, age, condition("ever(x)", days=(1,))]}]
+    at = "2026-11-28T00:00:00+00:00"
+    example = {**Explanation.example, "as_of": at, "groups": groups}
+    first, second, third = why_of(Explanation(**example), "acme").groups[0][1]
     assert ([one.at for one in first.events], first.window_at) == ([980, 500], 20)
     assert (first.window_from, first.changes_at) == ("2026-11-18T00:00:00+00:00", "2026-12-03T00:00:00+00:00")
     assert (second.value, second.counted) == ("–", None)
@@ -40,6 +33,7 @@ def test_lookup_and_explanation_of_a_user_are_audited_without_the_id(client: Asg
     shown = text_of(send(client, world, f"{USERS}/found", f"user={ANN}&segment=buyers"))
     assert "Not in segment buyers" in shown
     assert "Audiences plain Segments plain" in shown
+    assert "Look up a user" in text_of(send(client, world, f"{USERS}/found", "user=+&segment=buyers"))
     entries = world.services.audit.search()
     assert sorted(entry.action for entry in entries) == ["segments explain", "users look up"]
     assert ANN not in str(entries)

@@ -17,7 +17,6 @@ from orchestration.cli.rendering import job_lines
 from orchestration.composition import administration, control_plane
 from orchestration.control.periodic import Lane
 from orchestration.kinds.scheduled import event_of
-from orchestration.kinds.segment_meaning import Outside
 from orchestration.kinds.snapshot.cuts import put_cuts
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.notifications.mail import wording
@@ -26,6 +25,7 @@ from orchestration.operations.job_records import job_record, view_record
 from orchestration.operations.schedules import registered, schedule_snapshot
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.records.questions import Outside
 from schemas.columns import USER_ID, Column, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, Partition, Version

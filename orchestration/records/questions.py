@@ -1,39 +1,21 @@
-"""Questions about the data of a tenant."""
+"""Answers about the data of a tenant."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field
+from orchestration.records.fields import EXAMPLE_TIME, About, Example, Time
 
-from orchestration.access.bodies.common import AT, Example, Moment, Problem, Shape, Time
-
-Interval = Annotated[list[int], Field(min_length=2, max_length=2, description="95 % confidence; equal if exact.")]
-UserId = Annotated[str, Field(min_length=1, max_length=1024)]
-Rule = Annotated[str, Field(max_length=500_000, description="A rule as text, or its JSON as a string.")]
-MAX_SQL = 100_000
-"""Characters of a query."""
-Sql = Annotated[str, Field(max_length=MAX_SQL)]
-CONDITION: Example = {"condition": "count(purchase, 30d) >= 2", "members": 108_700, "interval": [107_100, 110_300]}
-
-
-class NewCount(Shape):
-    """A rule to count. `precision`: `estimate` reads one partition of the users, unless the archive is small.
-
-    `editor` and `revision`: a question ends those of the same editor whose revision is not higher, with SUPERSEDED.
-    `users`: name so many members, which needs the action read_users and is recorded. `notes`: also operands of a type
-    that no value has, and members of audiences whom no rule covers.
-    """
-
-    rule: Rule
-    timezone: Annotated[str | None, Field(max_length=64)] = None
-    precision: Literal["estimate", "exact"] = "estimate"
-    users: Annotated[int, Field(ge=0, le=5)] = 0
-    notes: bool = False
-    editor: Annotated[str | None, Field(min_length=1, max_length=64)] = None
-    revision: Annotated[int, Field(ge=0, le=2**53)] = 0
-    example: ClassVar[Example] = {"rule": "count(purchase, 30d) >= 2", "editor": "builder-1", "revision": 7}
+Interval = Annotated[Sequence[int], About("95 % confidence; equal if exact.", min_length=2, max_length=2)]
+CONDITION: Final[Example] = {
+    "condition": "count(purchase, 30d) >= 2",
+    "members": 108_700,
+    "interval": [107_100, 110_300],
+}
 
 
-class ConditionCount(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionCount:
     """Users for whom a condition is true. `members`: null if fewer than `rounded_to` of the answer."""
 
     condition: str
@@ -41,16 +23,18 @@ class ConditionCount(Shape):
     interval: Interval
 
 
-class GroupCount(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupCount:
     """Users in a group; a negated group has those for whom none of its conditions is true. `members`: as above."""
 
     negated: bool
     members: int | None
     interval: Interval
-    conditions: list[ConditionCount]
+    conditions: Sequence[ConditionCount]
 
 
-class RuleSuggestion(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSuggestion:
     """A condition on an attribute that no user has ever had, and conditions to write `instead`.
 
     `events`: up to three events with a property of that name, the most frequent first. The conditions are about the
@@ -59,11 +43,12 @@ class RuleSuggestion(Shape):
 
     attribute: str
     condition: str
-    events: list[str]
-    instead: list[str]
+    events: Sequence[str]
+    instead: Sequence[str]
 
 
-class Count(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
     """How many users a rule matches, as of `as_of`. `unseen_...`: names that the archive has never had.
 
     `paused`: segments that the rule names, counted as if they were active. `users`, `mistyped` and `outside` are null
@@ -74,23 +59,23 @@ class Count(Shape):
     precision: Literal["estimate", "exact", "rounded"]
     members: int | None
     interval: Interval
-    groups: list[GroupCount]
-    users: list[str] | None
+    groups: Sequence[GroupCount]
+    users: Sequence[str] | None
     as_of: Time
-    unseen_events: list[str]
-    unseen_attributes: list[str]
-    suggestions: list[RuleSuggestion]
-    paused: list[str]
-    mistyped: list[dict[str, Any]] | None
-    outside: list[dict[str, Any]] | None
-    rounded_to: int | None
+    unseen_events: Sequence[str]
+    unseen_attributes: Sequence[str]
+    suggestions: Sequence[RuleSuggestion]
+    paused: Sequence[str]
+    mistyped: Sequence[Mapping[str, Any]] | None
+    outside: Sequence[Mapping[str, Any]] | None
+    rounded_to: int | None = None
     example: ClassVar[Example] = {
         "precision": "estimate",
         "members": 108_700,
         "interval": [107_100, 110_300],
         "groups": [{"negated": False, "members": 108_700, "interval": [107_100, 110_300], "conditions": [CONDITION]}],
         "users": None,
-        "as_of": AT,
+        "as_of": EXAMPLE_TIME,
         "unseen_events": [],
         "unseen_attributes": ["carrier"],
         "suggestions": [
@@ -108,27 +93,30 @@ class Count(Shape):
     }
 
 
-class SeenName(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenName:
     """An attribute or a property with the types that its values have."""
 
     name: str
-    types: list[str]
+    types: Sequence[str]
 
 
-class SeenEvent(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenEvent:
     """An event with its properties."""
 
     event: str
-    properties: list[SeenName]
+    properties: Sequence[SeenName]
 
 
-class Names(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
     """What rules can name. `complete`: the whole archive was searched; else its newest part."""
 
-    events: list[SeenEvent]
-    attributes: list[SeenName]
-    audiences: list[str]
-    segments: list[str]
+    events: Sequence[SeenEvent]
+    attributes: Sequence[SeenName]
+    audiences: Sequence[str]
+    segments: Sequence[str]
     complete: bool
     example: ClassVar[Example] = {
         "events": [{"event": "purchase", "properties": [{"name": "amount", "types": ["double"]}]}],
@@ -139,14 +127,8 @@ class Names(Shape):
     }
 
 
-class WantedUser(Shape):
-    """A user to look up."""
-
-    user: UserId
-    example: ClassVar[Example] = {"user": "ann"}
-
-
-class UserEvents(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserEvents:
     """How many events of a name a user has, copies included, and when the first and the last occurred."""
 
     event: str
@@ -155,16 +137,18 @@ class UserEvents(Shape):
     last_at: Time
 
 
-class UserEvent(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserEvent:
     """One event of a user."""
 
     event: str
     event_id: str | None
     occurred_at: Time
-    properties: dict[str, Any]
+    properties: Mapping[str, Any]
 
 
-class User(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
     """Everything known of a user. `audiences`: those whose current version has the user.
 
     `segments`: those whose rules are true of the user as of `as_of`, by the archive; also paused ones, whose members
@@ -172,36 +156,29 @@ class User(Shape):
     """
 
     user: str
-    known: Literal[True]
+    known: Literal[True] = True
     partition: int
-    attributes: dict[str, Any]
-    events: list[UserEvents]
-    latest: list[UserEvent]
-    audiences: list[str]
-    segments: list[str]
+    attributes: Mapping[str, Any]
+    events: Sequence[UserEvents]
+    latest: Sequence[UserEvent]
+    audiences: Sequence[str]
+    segments: Sequence[str]
     as_of: Time
     example: ClassVar[Example] = {
         "user": "ann",
         "known": True,
         "partition": 3,
         "attributes": {"country": "JP"},
-        "events": [{"event": "purchase", "count": 2, "first_at": AT, "last_at": AT}],
-        "latest": [{"event": "purchase", "event_id": "e1", "occurred_at": AT, "properties": {"amount": 9.5}}],
+        "events": [{"event": "purchase", "count": 2, "first_at": EXAMPLE_TIME, "last_at": EXAMPLE_TIME}],
+        "latest": [{"event": "purchase", "event_id": "e1", "occurred_at": EXAMPLE_TIME, "properties": {"amount": 9.5}}],
         "audiences": ["vip"],
         "segments": ["buyers"],
-        "as_of": AT,
+        "as_of": EXAMPLE_TIME,
     }
 
 
-class WantedExplanation(Shape):
-    """A user, and the instant at which membership is explained; now without it."""
-
-    user: UserId
-    as_of: Moment | None = None
-    example: ClassVar[Example] = {"user": "ann"}
-
-
-class Explanation(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
     """Why a user is in a segment or not (docs/cli.md, `muster explain`)."""
 
     tenant: str
@@ -209,13 +186,13 @@ class Explanation(Shape):
     rule_version: int
     user: str
     member: bool
-    outside: list[str]
+    outside: Sequence[str]
     as_of: Time
     partition: int
-    archived_to: dict[str, int]
-    paused: list[str]
-    groups: list[dict[str, Any]]
-    attributes: dict[str, Any]
+    archived_to: Mapping[str, int]
+    paused: Sequence[str]
+    groups: Sequence[Mapping[str, Any]]
+    attributes: Mapping[str, Any]
     example: ClassVar[Example] = {
         "tenant": "acme",
         "segment": "buyers",
@@ -223,7 +200,7 @@ class Explanation(Shape):
         "user": "ann",
         "member": True,
         "outside": [],
-        "as_of": AT,
+        "as_of": EXAMPLE_TIME,
         "partition": 3,
         "archived_to": {"muster.events": 120, "muster.profiles": 7},
         "paused": [],
@@ -237,7 +214,7 @@ class Explanation(Shape):
                         "true": True,
                         "counted": 2,
                         "events": [],
-                        "changes_at": AT,
+                        "changes_at": EXAMPLE_TIME,
                     }
                 ],
             }
@@ -246,7 +223,8 @@ class Explanation(Shape):
     }
 
 
-class Outside(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
     """Members of a version of an audience without an event or a profile, whom no rule covers."""
 
     audience: str
@@ -254,14 +232,15 @@ class Outside(Shape):
     users: int
 
 
-class Coverage(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
     """`behind`: records of the topics that the workers of the segment have not processed; null if Kafka is down.
 
     `outside`: by audience that the rule names; null if it could not be counted, for the reason in `trouble`.
     """
 
     behind: int | None
-    outside: list[Outside] | None
+    outside: Sequence[Outside] | None
     trouble: str | None
     example: ClassVar[Example] = {
         "behind": 12,
@@ -270,51 +249,23 @@ class Coverage(Shape):
     }
 
 
-class NewQuery(Shape):
-    """One SELECT over `audience('name')` and `rejects('job')`. `rows`: at most so many are returned."""
-
-    sql: Sql
-    rows: Annotated[int, Field(ge=1, le=10_000)] = 1000
-    timeout_s: Annotated[float, Field(ge=0.1, le=50)] = 30.0
-    example: ClassVar[Example] = {"sql": "select count(*) as members from audience('vip')"}
-
-
-class Column(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
     """A column with its DuckDB type."""
 
     name: str
     type: str
 
 
-class QueryResult(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryResult:
     """Rows as lists; all but numbers, booleans and null is text. `truncated`: there are more rows, or 4 MiB."""
 
-    columns: list[Column]
-    rows: list[list[Any]]
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Any]]
     truncated: bool
     example: ClassVar[Example] = {
         "columns": [{"name": "members", "type": "BIGINT"}],
         "rows": [[3]],
         "truncated": False,
     }
-
-
-class LongQuery(Shape):
-    """One SELECT whose rows are streamed."""
-
-    sql: Sql
-    timeout_s: Annotated[float, Field(ge=0.1, le=3600)] = 3600.0
-    example: ClassVar[Example] = {"sql": "select user_id from audience('vip')"}
-
-
-class QueryLine(Shape):
-    """A line of an answer has one member: first `columns`, then any number of `rows`, finally `end` or `error`.
-
-    Empty lines say that the query still runs.
-    """
-
-    columns: list[Column] | None = None
-    rows: list[list[Any]] | None = None
-    end: Literal[True] | None = None
-    error: Problem | None = None
-    example: ClassVar[Example] = {"rows": [["ann"], ["bob"]]}

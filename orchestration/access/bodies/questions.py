@@ -1,0 +1,63 @@
+"""Bodies of requests about the data of a tenant."""
+
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from orchestration.access.bodies.common import Example, Moment, Shape
+
+UserId = Annotated[str, Field(min_length=1, max_length=1024)]
+Rule = Annotated[str, Field(max_length=500_000, description="A rule as text, or its JSON as a string.")]
+MAX_SQL: Final = 100_000
+"""Characters of a query."""
+Sql = Annotated[str, Field(max_length=MAX_SQL)]
+
+
+class NewCount(Shape):
+    """A rule to count. `precision`: `estimate` reads one partition of the users, unless the archive is small.
+
+    `editor` and `revision`: a question ends those of the same editor whose revision is not higher, with SUPERSEDED.
+    `users`: name so many members, which needs the action read_users and is recorded. `notes`: also operands of a type
+    that no value has, and members of audiences whom no rule covers.
+    """
+
+    rule: Rule
+    timezone: Annotated[str | None, Field(max_length=64)] = None
+    precision: Literal["estimate", "exact"] = "estimate"
+    users: Annotated[int, Field(ge=0, le=5)] = 0
+    notes: bool = False
+    editor: Annotated[str | None, Field(min_length=1, max_length=64)] = None
+    revision: Annotated[int, Field(ge=0, le=2**53)] = 0
+    example: ClassVar[Example] = {"rule": "count(purchase, 30d) >= 2", "editor": "builder-1", "revision": 7}
+
+
+class WantedUser(Shape):
+    """A user to look up."""
+
+    user: UserId
+    example: ClassVar[Example] = {"user": "ann"}
+
+
+class WantedExplanation(Shape):
+    """A user, and the instant at which membership is explained; now without it."""
+
+    user: UserId
+    as_of: Moment | None = None
+    example: ClassVar[Example] = {"user": "ann"}
+
+
+class NewQuery(Shape):
+    """One SELECT over `audience('name')` and `rejects('job')`. `rows`: at most so many are returned."""
+
+    sql: Sql
+    rows: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    timeout_s: Annotated[float, Field(ge=0.1, le=50)] = 30.0
+    example: ClassVar[Example] = {"sql": "select count(*) as members from audience('vip')"}
+
+
+class LongQuery(Shape):
+    """One SELECT whose rows are streamed."""
+
+    sql: Sql
+    timeout_s: Annotated[float, Field(ge=0.1, le=3600)] = 3600.0
+    example: ClassVar[Example] = {"sql": "select user_id from audience('vip')"}
