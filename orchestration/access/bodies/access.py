@@ -1,10 +1,11 @@
 """Bodies of requests about principals, grants, tokens and tenants."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from orchestration.access.bodies.common import JOB, Example, Id, Name, ResourceName, Role, Shape, TenantName
+from orchestration.records.access import PrincipalKind
 
 Roles = Annotated[list[Role], Field(max_length=10)]
 
@@ -13,7 +14,7 @@ class NewPrincipal(Shape):
     """A principal to create; it has no roles yet."""
 
     name: Name
-    kind: Literal["person", "service"]
+    kind: PrincipalKind
     example: ClassVar[Example] = {"kind": "service", "name": "nightly loader"}
 
 
