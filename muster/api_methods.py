@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from muster.api_types import (
+        Activity,
+        Audience,
         AuditEntry,
         CancelledExport,
         CancelledImport,
+        ConfiguredAudience,
         Coverage,
         Explanation,
         ExportFiles,
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
         Me,
         Names,
         Operation,
+        Pin,
         PresignedPart,
         Principal,
         PrincipalDetail,
@@ -39,12 +43,107 @@ if TYPE_CHECKING:
         Token,
         Upload,
         User,
+        Version,
     )
     from muster.methods import Unset
 
 
 class ApiMethods(Methods):
     """A method for each operation of the API. Every method raises `ApiError`."""
+
+    def audiences(self, tenant: str, *, current: bool | None = None, limit: int | None = None) -> Iterator[Audience]:
+        """Audiences by name. With `current`, at most 50 at once."""
+        return self._calls.pages("/tenants/{}/audiences", tenant, query={"current": current}, limit=limit)
+
+    def audience(self, tenant: str, audience: str, *, current: bool | None = None) -> Audience:
+        """An audience: how its files are read, and which versions are kept. With `current` also where its table is."""
+        return cast(
+            "Audience", self._send("GET", "/tenants/{}/audiences/{}", tenant, audience, query={"current": current})
+        )
+
+    def audience_with_etag(self, tenant: str, audience: str, *, current: bool | None = None) -> tuple[Audience, str]:
+        """An audience: how its files are read, and which versions are kept. With `current` also where its table is."""
+        return cast(
+            "tuple[Audience, str]",
+            self._tagged("GET", "/tenants/{}/audiences/{}", tenant, audience, query={"current": current}),
+        )
+
+    def create_audience(
+        self,
+        tenant: str,
+        audience: str,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        retention: Mapping[str, Any] | None = None,
+    ) -> tuple[Audience, str]:
+        """Create an audience. An import into a missing audience also creates it, once its version is published."""
+        return cast(
+            "tuple[Audience, str]",
+            self._tagged(
+                "POST",
+                "/tenants/{}/audiences",
+                tenant,
+                body=given(audience=audience, settings=settings, retention=retention),
+            ),
+        )
+
+    def configure_audience(
+        self,
+        tenant: str,
+        audience: str,
+        *,
+        settings: Mapping[str, Any] | Unset = UNSET,
+        retention: Mapping[str, Any] | Unset = UNSET,
+        recipients: Mapping[str, Any] | Unset = UNSET,
+        etag: str,
+    ) -> tuple[ConfiguredAudience, str]:
+        """Change how files are read, which versions are kept, who is notified. Running jobs keep their settings."""
+        return cast(
+            "tuple[ConfiguredAudience, str]",
+            self._tagged(
+                "PATCH",
+                "/tenants/{}/audiences/{}",
+                tenant,
+                audience,
+                body=changed(settings=settings, retention=retention, recipients=recipients),
+                etag=etag,
+            ),
+        )
+
+    def activity(self, tenant: str, kind: Literal["events", "profiles"]) -> Activity:
+        """How files of events or profiles are read."""
+        return cast("Activity", self._send("GET", "/tenants/{}/activity/{}", tenant, str(kind)))
+
+    def configure_activity(
+        self, tenant: str, kind: Literal["events", "profiles"], settings: Mapping[str, Any]
+    ) -> Activity:
+        """Change how files of events or profiles are read. Running jobs keep their settings."""
+        return cast(
+            "Activity",
+            self._send("PATCH", "/tenants/{}/activity/{}", tenant, str(kind), body=changed(settings=settings)),
+        )
+
+    def versions(self, tenant: str, audience: str, *, limit: int | None = None) -> Iterator[Version]:
+        """Kept versions of an audience, newest first."""
+        return self._calls.pages("/tenants/{}/audiences/{}/versions", tenant, audience, limit=limit)
+
+    def version(self, tenant: str, audience: str, version: int) -> Version:
+        """One kept version of an audience."""
+        return cast(
+            "Version", self._send("GET", "/tenants/{}/audiences/{}/versions/{}", tenant, audience, str(version))
+        )
+
+    def pin_version(self, tenant: str, audience: str, version: int) -> Pin:
+        """Keep a version regardless of retention. No effect on a pinned one."""
+        return cast(
+            "Pin", self._send("PUT", "/tenants/{}/audiences/{}/versions/{}/pin", tenant, audience, str(version))
+        )
+
+    def unpin_version(self, tenant: str, audience: str, version: int) -> Pin:
+        """Subject a version to retention again. No effect on one that is not pinned."""
+        return cast(
+            "Pin", self._send("DELETE", "/tenants/{}/audiences/{}/versions/{}/pin", tenant, audience, str(version))
+        )
 
     def roll_back(
         self, tenant: str, audience: str, version: int, *, reason: str | None = None, key: str | None = None

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Self
 from muster.access import Access
 from muster.administration import Administration
 from muster.api_methods import ApiMethods
-from muster.audiences import Audiences
 from muster.calls import Calls
 from muster.deployment import Deployment
 from muster.questions import Questions
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from muster.transport import Transport
 
 
-class Client(Uploads, Audiences, Schedules, Questions, Administration, Deployment, ApiMethods):
+class Client(Uploads, Schedules, Questions, Administration, Deployment, ApiMethods):
     """A service, as the owner of a token sees it. Every method raises `ApiError`. Not thread-safe.
 
     Lists are iterators that fetch pages as they are read. Methods that start something take `key`: repeat them with the

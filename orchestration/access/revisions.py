@@ -3,12 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Final, NewType
+from typing import NewType
 
 from schemas.errors import UserError
+from schemas.records import as_record
 
-AUDIENCE: Final = ("audience", "audience_id", "spec", "retention", "notified")
-"""Without `current` and `table`: a version that is published makes no change of settings stale."""
 Seen = NewType("Seen", str)
 """The revision that a caller has read; the API takes it from the header If-Match."""
 
@@ -16,7 +15,7 @@ Seen = NewType("Seen", str)
 def revision_of(record: object, members: tuple[str, ...]) -> str:
     """Changes whenever one of these members of a record does."""
     values = [record[name] if isinstance(record, Mapping) else getattr(record, name) for name in members]
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=as_record)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -14,7 +14,6 @@ from orchestration.access.policy import Action
 from orchestration.access.sampled import present_lag, present_workers
 from orchestration.catalog.records import Job
 from orchestration.composition.service import Services
-from orchestration.operations.audiences import audience_record
 from orchestration.operations.follow import JobView
 from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import AnyJob
@@ -92,7 +91,7 @@ class States:
             raise ValueError(f"streams of the deployment have no {kind}")
         match kind:
             case "audience":
-                return {a.audience_id: audience_record(a) for a in services.audiences.page(tenant, limit=MAX_THINGS)}
+                return {a.audience_id: as_record(a.shown) for a in services.audiences.page(tenant, limit=MAX_THINGS)}
             case "segment":
                 found = services.segments.page(
                     tenant, limit=MAX_THINGS, partitions=services.partitions, now_ms=now_ms()

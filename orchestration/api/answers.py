@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from orchestration.api.problems import MEDIA_TYPE, headers_of, problem, status_of
+from orchestration.records.fields import ABSENT
 from orchestration.records.operations import Operation
 from schemas.errors import MusterError
 
@@ -39,8 +40,9 @@ def _json(value: Any) -> bytes:
 
 
 def _fields(record: Any) -> dict[str, Any]:
-    """A record's fields; `json` asks again for records in them (six times as fast as `as_record`)."""
-    return {name: getattr(record, name) for name in _names(record.__class__)}
+    """The fields that a record has; `json` asks again for records in them (six times as fast as `as_record`)."""
+    values = {name: getattr(record, name) for name in _names(record.__class__)}
+    return {name: value for name, value in values.items() if value is not ABSENT}
 
 
 @cache

@@ -15,6 +15,7 @@ from starlette.routing import Match
 from orchestration.access.bodies.common import invalid_request
 from orchestration.access.guard import View
 from orchestration.access.views.account import Account, Sessions
+from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.audit import TenantAudit, WholeAudit
 from orchestration.access.views.grants import DeploymentGrants, TenantGrants
 from orchestration.access.views.lake_changes import LakeChanges
@@ -27,12 +28,12 @@ from orchestration.access.views.submissions import Submissions
 from orchestration.access.views.tenants import Tenants
 from orchestration.access.views.tokens import OwnTokens, TenantTokens
 from orchestration.access.views.uploads import Uploads
+from orchestration.access.views.versions import Versions
 from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
 from orchestration.api.door import Door
 from orchestration.api.routes import (
     account,
-    audiences,
     deployment,
     events,
     everywhere,
@@ -52,7 +53,6 @@ METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 MODULES: Final = (
     jobs,
     everywhere,
-    audiences,
     questions,
     operations,
     recipients,
@@ -63,6 +63,8 @@ MODULES: Final = (
 )
 """Routes that are written by hand."""
 VIEWS: Final[Sequence[tuple[type[View], str]]] = (
+    (Audiences, "audiences"),
+    (Versions, "audiences"),
     (LakeChanges, "audiences"),
     (Operations, "operations"),
     (Segments, "segments"),

@@ -7,10 +7,10 @@ from operator import or_
 from types import UnionType
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import Field, create_model
+from pydantic import BaseModel, Field, create_model
 
 from orchestration.access.bodies.common import Shape
-from orchestration.records.fields import About
+from orchestration.records.fields import About, Absent
 
 ABOUT_PAGES: Final = "A page of a list; `next` is the cursor of the rest."
 MODELS: Final[dict[str, type[Shape]]] = {}
@@ -24,7 +24,8 @@ def model_of(record: Any) -> Any:
         return reduce(or_, map(model_of, get_args(record)))
     hints = get_type_hints(record, include_extras=True)
     base = next((model_of(one) for one in record.__mro__[1:] if "__dataclass_fields__" in vars(one)), Shape)
-    own = {one.name: (_typed(hints[one.name]), ...) for one in fields(record) if one.name not in base.model_fields}
+    inherited = {one.alias or name for name, one in base.model_fields.items()}
+    own = dict(_member(one.name, hints[one.name]) for one in fields(record) if one.name not in inherited)
     return _named(record.__name__, record.__doc__, base, vars(record).get("example", {}), own)
 
 
@@ -51,6 +52,14 @@ def _named(name: str, about: str | None, base: type[Shape], example: Any, member
     return made
 
 
+def _member(name: str, hint: Any) -> tuple[str, Any]:
+    """A field for pydantic, which may not be called like a method of its models."""
+    default = None if Absent in get_args(hint) else ...
+    if hasattr(BaseModel, name):
+        return f"{name}_", (_typed(hint), Field(default, alias=name))
+    return name, (_typed(hint), default)
+
+
 def _typed(hint: Any) -> Any:
     """A field's type for pydantic: models in place of records, and descriptions in place of `About`."""
     origin, inner = get_origin(hint), get_args(hint)
@@ -62,7 +71,7 @@ def _typed(hint: Any) -> Any:
     if origin is Mapping:
         return dict[_typed(inner[0]), _typed(inner[1])]  # type: ignore[misc]
     if origin in {Union, UnionType}:
-        return reduce(or_, map(_typed, inner))
+        return reduce(or_, (_typed(one) for one in inner if one is not Absent))
     return model_of(cast(Any, hint)) if is_dataclass(hint) else hint
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from orchestration.platform.clock import iso
+from orchestration.records import audiences as answers
 from schemas.columns import ImportKind, ImportMode
 from schemas.errors import MusterError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
@@ -39,6 +41,18 @@ class Audience:
     retention: Retention
     created_at_ms: int
     state: AudienceState = "standing"
+
+    @property
+    def shown(self) -> answers.Audience:
+        """As the service answers it, as far as the catalog knows it."""
+        return answers.Audience(
+            tenant=self.tenant,
+            audience=self.name,
+            audience_id=self.audience_id,
+            spec=self.spec.as_record(),
+            retention=as_record(self.retention),
+            created_at=iso(self.created_at_ms),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

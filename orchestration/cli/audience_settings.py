@@ -97,14 +97,18 @@ def configure(
     kind = kind_of_target(name)
     if kind != "audience" and (retention or recipients):
         raise typer.BadParameter(f"{name} has only import settings: it has no versions or recipients of its own")
-    given = {"settings": settings, "retention": retention, "recipients": recipients}
     with remote.service() as found:
         meant = remote.meant_tenant(found, tenant)
         if kind != "audience":
             changed = found.configure_activity(meant, kind, settings)
             return Answer(value=ActivityView(activity=changed, name=name))
         audience, _ = with_etag(
-            found, meant, name, lambda etag: found.configure_audience(meant, name, etag=etag, **given)
+            found,
+            meant,
+            name,
+            lambda etag: found.configure_audience(
+                meant, name, settings=settings, retention=retention, recipients=recipients, etag=etag
+            ),
         )
     return Answer(value=AudienceView(audience=audience), notes=audience["warnings"])
 

@@ -16,7 +16,6 @@ from orchestration.catalog.operations import LAKE_CHANGES, Operation, OperationS
 from orchestration.catalog.records import Audience
 from orchestration.catalog.segments import SegmentStore
 from orchestration.operations import audiences as operations
-from orchestration.operations.audiences import audience_record
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.log_ids import bound
 from schemas.records import as_record
@@ -116,11 +115,11 @@ class LakeOperations:
 
     def _rename(self, audience: Audience, name: str) -> Mapping[str, Any]:
         if audience.name == name:
-            return audience_record(audience)
+            return as_record(audience.shown)
         renamed = operations.rename(
             audience, name, audiences=self._audiences, segments=self._segments, versions=self._versions
         )
-        return audience_record(renamed)
+        return as_record(renamed.shown)
 
     def _fail(self, one: Operation, error: MusterError, now_ms: int) -> None:
         if isinstance(error, FatalError):

@@ -37,7 +37,6 @@ from orchestration.composition.administration import received_exports
 from orchestration.composition.context import Context
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.local import stack
-from orchestration.operations.audiences import version_record
 from orchestration.operations.job_records import view_record
 from orchestration.operations.rejects import rejects_file
 from orchestration.platform.clock import fresh_id, now_ms
@@ -220,11 +219,11 @@ def _print_rejects(file: bytes) -> None:
 
 
 def _print_versions(context: Context) -> None:
-    rows = []
-    for name in (LARGE, SMALL):
-        for info in context.versions.versions(ref_of(context.audiences.get(DEFAULT_TENANT, name))):
-            record = version_record(info)
-            rows.append((name, f"v{record['version']}", record["mode"], number(info.members), info.import_id))
+    rows = [
+        (name, f"v{info.version}", info.mode, number(info.members), info.import_id)
+        for name in (LARGE, SMALL)
+        for info in context.versions.versions(ref_of(context.audiences.get(DEFAULT_TENANT, name)))
+    ]
     print_table(("AUDIENCE", "VERSION", "MODE", "MEMBERS", "IMPORT"), rows, right=("MEMBERS",))
 
 

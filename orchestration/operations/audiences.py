@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from orchestration.catalog.records import Audience, Retention
 from orchestration.catalog.references import ref_of
 from orchestration.operations.submit import check_names, require_tenant
-from orchestration.platform.clock import fresh_id, iso, now_ms
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.columns import ImportKind, RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, JobId, Version, audience_name, tenant_name
@@ -239,11 +239,6 @@ def pin(audience: Audience, number: int, *, audiences: "AudienceStore", versions
         raise
 
 
-def unpin(audiences: "AudienceStore", audience: Audience, number: int) -> bool:
-    """Subject a version to retention again; returns whether it was pinned."""
-    return audiences.unpin(audience.audience_id, Version(number))
-
-
 def rename(
     audience: Audience, new_name: str, *, audiences: "AudienceStore", segments: "SegmentStore", versions: "VersionStore"
 ) -> Audience:
@@ -315,49 +310,6 @@ def _check_unused(segments: "SegmentStore", audience: Audience) -> None:
 def live_jobs(jobs: "JobStore", audience: Audience) -> list[JobId]:
     """Jobs of the audience that have not ended."""
     return [job.job_id for job in jobs.live() if job.audience_id == audience.audience_id]
-
-
-def audience_record(audience: Audience) -> dict[str, Any]:
-    """An audience as plain JSON data, as far as the catalog knows it."""
-    return {
-        "tenant": audience.tenant,
-        "audience": audience.name,
-        "audience_id": audience.audience_id,
-        "spec": audience.spec.as_record(),
-        "retention": as_record(audience.retention),
-        "created_at": iso(audience.created_at_ms),
-    }
-
-
-def activity_record(tenant: str, kind: ImportKind, spec: ImportSpec) -> dict[str, Any]:
-    """How files of events or profiles of a tenant are read, as plain JSON data."""
-    return {"tenant": tenant, "kind": kind, "spec": spec.as_record()}
-
-
-def audience_with_current(audience: Audience, current: "VersionInfo | None") -> dict[str, Any]:
-    """An audience with its current version as plain JSON data."""
-    return {**audience_record(audience), "current": None if current is None else version_record(current)}
-
-
-def version_record(info: "VersionInfo") -> dict[str, Any]:
-    """A version as plain JSON data."""
-    return {
-        "version": info.version,
-        "tag": f"v{info.version}",
-        "snapshot_id": info.snapshot_id,
-        "made_by": info.import_id,
-        "attempt": info.attempt,
-        "mode": info.mode,
-        "members": info.members,
-        "digest": str(info.digest),
-        "schema": info.row_schema.as_record(),
-        "base_version": info.base_version,
-        "source_version": info.source_version,
-        "membership": None if info.counts is None else as_record(info.counts),
-        "published_at": info.published_at.isoformat(),
-        "reason": info.reason,
-        "rule": None if info.rule is None else as_record(info.rule),
-    }
 
 
 def _order_key(operation: JobId) -> str:

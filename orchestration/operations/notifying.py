@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from orchestration.notifications.recipients import email, webhook
 from orchestration.notifications.targets import PrivateTargets
 from orchestration.platform.clock import iso, now_ms
+from orchestration.records import recipients as answers
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName, tenant_name
 
@@ -99,6 +100,6 @@ def notification_record(row: "Notification") -> dict[str, Any]:
     }
 
 
-def recipients_record(found: "Sequence[Recipient]") -> list[dict[str, Any]]:
-    """Recipients as plain JSON data."""
-    return [{"channel": r.channel, "address": r.shown} for r in found]
+def shown_recipients(found: "Sequence[Recipient]") -> list[answers.Recipient]:
+    """Recipients as the service answers them."""
+    return [answers.Recipient(channel=one.channel, address=one.shown) for one in found]

@@ -12,9 +12,11 @@ from orchestration.catalog.engine import Database
 from orchestration.catalog.lake_tables import LakeTable, lake_table, lake_tables
 from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
+from orchestration.records.audiences import CurrentVersion
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import TenantName, Version
 from schemas.layout import audience_prefix, s3_uri, split_s3_uri
+from schemas.records import as_record
 from segmentation.publishing import VersionHistory, require_version
 from segmentation.versions import AudienceRef, TableAddress, VersionInfo
 
@@ -123,3 +125,24 @@ class VersionHistories:
         raise RetriableError(
             "LAKE_UNAVAILABLE", f"audience {audience.audience} is changing too fast to be read; try again"
         )
+
+
+def shown_version(info: VersionInfo) -> CurrentVersion:
+    """A version as the service answers it."""
+    return CurrentVersion(
+        version=info.version,
+        tag=f"v{info.version}",
+        snapshot_id=info.snapshot_id,
+        made_by=info.import_id,
+        attempt=info.attempt,
+        mode=info.mode,
+        members=info.members,
+        digest=str(info.digest),
+        schema=info.row_schema.as_record(),
+        base_version=info.base_version,
+        source_version=info.source_version,
+        membership=None if info.counts is None else as_record(info.counts),
+        published_at=info.published_at.isoformat(),
+        reason=info.reason,
+        rule=None if info.rule is None else as_record(info.rule),
+    )

@@ -263,8 +263,8 @@ def test_a_pinned_version_survives_retention_until_it_is_unpinned(deployment: De
     ).versions == (2, 3)
     assert [v.version for v in context.versions.versions(ref)] == [1, 4]
     assert administration.fsck(context).run().wrong == 0
-    assert operations.unpin(context.audiences, audience, 1) is True
-    assert operations.unpin(context.audiences, audience, 1) is False
+    assert context.audiences.unpin(audience.audience_id, Version(1)) is True
+    assert context.audiences.unpin(audience.audience_id, Version(1)) is False
     assert operations.expire(
         context.audiences, context.jobs, context.versions, audience, versions=1, days=0
     ).versions == (1,)

@@ -82,7 +82,7 @@ OWNERS: Final = {
         "segmentation",
         "streams",
     },
-    "pydantic": {"orchestration/access/bodies", "orchestration/api", "orchestration/console"},
+    "pydantic": {"orchestration/access/bodies", "orchestration/api"},
     "pyiceberg": {"connectors/lake", "orchestration/answers/server.py", "orchestration/entrypoints/control_plane.py"},
     "rich": {"orchestration/cli"},
     "sqlalchemy": {

@@ -3,26 +3,27 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
+from orchestration.access.bodies.common import Shape
 from orchestration.access.bodies.operations import Compaction, Expiration, Rename, Rollback
 from orchestration.access.guard import Entry, recorded
 from orchestration.access.idempotency import RequestKey, once_as
 from orchestration.access.policy import Action
 from orchestration.access.problems import OF_THE_LAKE
-from orchestration.access.revisions import AUDIENCE, Seen, require_revision, revision_of
-from orchestration.access.views.audience_records import AudienceRecordsView
+from orchestration.access.revisions import Seen, unchanged
+from orchestration.access.views.audiences import with_recipients
+from orchestration.access.views.tenant import TenantView
 from orchestration.catalog import operations as rows
 from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
 from orchestration.operations import audiences as operations
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.records import audiences as answers
 from orchestration.records.operations import LakeChange, Operation
 from schemas.ids import JobId, Version, audience_name
 
 
-class LakeChanges(AudienceRecordsView):
+class LakeChanges(TenantView):
     """Changes of the lake as one caller may begin them."""
 
     @recorded(
@@ -104,7 +105,7 @@ class LakeChanges(AudienceRecordsView):
         return self._add(fresh_id(), now_ms(), "delete", found, {})
 
     def _require_seen(self, audience: Audience, seen: Seen) -> None:
-        require_revision(revision_of(self._audience_record(audience), AUDIENCE), seen)
+        unchanged(answers.Audience.revision, seen)(with_recipients(self._services, audience))
 
     def _find(self, name: str) -> Audience:
         return self._services.audiences.get(self._name, audience_name(name))
@@ -115,7 +116,7 @@ class LakeChanges(AudienceRecordsView):
         key: RequestKey,
         kind: LakeChange,
         name: str,
-        body: BaseModel,
+        body: Shape,
         check: Callable[[Audience], None],
     ) -> Operation:
         entry.object, entry.arguments = name[:63], body.model_dump()

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from orchestration.access.guard import Entry, reads, recorded
-from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.operations import Operation
-from orchestration.operations.notifying import hints, recipients_record, set_recipients
+from orchestration.operations.notifying import hints, set_recipients, shown_recipients
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.records import operations as answers
+from orchestration.records.recipients import Recipients
 from schemas.errors import UserError
 from schemas.ids import JobId, audience_name
+from schemas.records import as_record
 
 TESTS_PER_MINUTE: Final = 5
 """Limit of test notifications of a tenant: people look at each, and receivers have not asked for them."""
@@ -24,7 +25,7 @@ class RecipientsView(TenantView):
     @recorded(Action.MANAGE_AUDIENCES, "recipients replace")
     def replace_recipients(
         self, entry: Entry, audience: str | None, *, emails: Sequence[str] | None, webhooks: Sequence[str] | None
-    ) -> Record:
+    ) -> Recipients:
         """Replace all recipients of notices about an audience, or about all of the tenant; None leaves a channel.
 
         Raises as `recipients`, and `UserError` BAD_RECIPIENT.
@@ -40,11 +41,12 @@ class RecipientsView(TenantView):
             settings=self._services.settings,
         )
         changed = self._record(about)
-        entry.after = {"items": changed["items"]}  # URLs without their query, which may be a secret
+        # URLs without their query, which may be a secret
+        entry.after = {"items": [as_record(one) for one in changed.items]}
         return changed
 
     @reads(Action.MANAGE_AUDIENCES)
-    def recipients(self, audience: str | None = None) -> Record:
+    def recipients(self, audience: str | None = None) -> Recipients:
         """Recipients of notices about an audience, or about all of the tenant. Raises as `audience`."""
         return self._record(self._about(audience))
 
@@ -92,6 +94,6 @@ class RecipientsView(TenantView):
             None if audience is None else self._services.audiences.get(self._name, audience_name(audience)).audience_id
         )
 
-    def _record(self, about: JobId | None) -> Record:
+    def _record(self, about: JobId | None) -> Recipients:
         found = self._services.recipients.get(self._name, about)
-        return {"items": recipients_record(found), "warnings": hints(self._services.settings, found)}
+        return Recipients(items=shown_recipients(found), warnings=hints(self._services.settings, found))

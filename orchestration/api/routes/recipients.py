@@ -4,14 +4,15 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestration.access.bodies import recipients as bodies
 from orchestration.access.views.recipients import RecipientsView
 from orchestration.api.answers import json_answer, operation_answer
-from orchestration.api.models import recipients as models
 from orchestration.api.operation import operation
 from orchestration.api.paging import Named
 from orchestration.api.schema import model_of
 from orchestration.api.service import in_tenant
 from orchestration.records.operations import Operation
+from orchestration.records.recipients import Recipients
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["recipients"])
 OF_CHANGES = ("UNKNOWN_AUDIENCE", "BAD_NAME", "BAD_RECIPIENT", "BAD_BODY")
@@ -19,24 +20,24 @@ OF_CHANGES = ("UNKNOWN_AUDIENCE", "BAD_NAME", "BAD_RECIPIENT", "BAD_BODY")
 
 @router.get(
     "/recipients",
-    **operation(RecipientsView.recipients, models.Recipients, "UNKNOWN_AUDIENCE", "BAD_NAME"),
+    **operation(RecipientsView.recipients, model_of(Recipients), "UNKNOWN_AUDIENCE", "BAD_NAME"),
 )
 async def list_recipients(request: Request, tenant: str, audience: Named = None) -> Response:
     """Who is notified about an audience, or about all audiences of the tenant."""
     return json_answer(await in_tenant(request, RecipientsView, tenant, lambda view: view.recipients(audience)))
 
 
-@router.put("/recipients", **operation(RecipientsView.replace_recipients, models.Recipients, *OF_CHANGES))
+@router.put("/recipients", **operation(RecipientsView.replace_recipients, model_of(Recipients), *OF_CHANGES))
 async def replace_recipients(
-    request: Request, tenant: str, body: models.NewRecipients, audience: Named = None
+    request: Request, tenant: str, body: bodies.NewRecipients, audience: Named = None
 ) -> Response:
     """Replace who is notified about an audience, or about all audiences of the tenant."""
     return await _replaced(request, tenant, audience, body)
 
 
-@router.patch("/recipients", **operation(RecipientsView.replace_recipients, models.Recipients, *OF_CHANGES))
+@router.patch("/recipients", **operation(RecipientsView.replace_recipients, model_of(Recipients), *OF_CHANGES))
 async def change_recipients(
-    request: Request, tenant: str, body: models.ChangedRecipients, audience: Named = None
+    request: Request, tenant: str, body: bodies.ChangedRecipients, audience: Named = None
 ) -> Response:
     """Replace who is notified by mail, by webhook, or by both."""
     return await _replaced(request, tenant, audience, body)
@@ -53,7 +54,7 @@ async def change_recipients(
     ),
 )
 async def send_test_notification(
-    request: Request, tenant: str, body: models.NewTest, audience: Named = None
+    request: Request, tenant: str, body: bodies.NewTest, audience: Named = None
 ) -> Response:
     """Send a test notification to a recipient, once; its operation says whether it arrived."""
     begun = await in_tenant(
@@ -66,7 +67,7 @@ async def send_test_notification(
 
 
 async def _replaced(
-    request: Request, tenant: str, audience: str | None, body: models.NewRecipients | models.ChangedRecipients
+    request: Request, tenant: str, audience: str | None, body: bodies.NewRecipients | bodies.ChangedRecipients
 ) -> Response:
     changed = await in_tenant(
         request,

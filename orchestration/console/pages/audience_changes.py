@@ -7,9 +7,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.bodies.operations import Rollback
-from orchestration.access.views.audience_changes import AudienceChangesView
-from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.lake_changes import LakeChanges
+from orchestration.access.views.versions import Versions
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.paths import IN_TENANT, in_tenant
@@ -25,11 +25,11 @@ async def set_pin(request: Request) -> Response:
         raise UserError("BAD_BODY", "the form cannot be read; load the page again")
 
     def call(desk: Desk) -> Response:
-        view = desk.view(AudienceChangesView)
+        view = desk.view(Versions)
         if wanted == "yes":
-            view.pin(name, number)
+            view.pin_version(name, number)
         else:
-            view.unpin(name, number)
+            view.unpin_version(name, number)
         return see_other(in_tenant(desk.tenant, "audiences", name))
 
     return await ask(request, call)
@@ -41,7 +41,7 @@ async def roll_back(request: Request) -> Response:
     key = key_of(request, form)
 
     def call(desk: Desk) -> Response:
-        desk.view(AudiencesView).audience(name)
+        desk.view(Audiences).get_audience(name)
         if form.get("confirm", "").strip() != name:
             raise UserError("NOT_CONFIRMED", "type the name of the audience to roll it back; nothing was changed")
         started = desk.view(LakeChanges).roll_back(

@@ -1,7 +1,7 @@
 """Audiences: the list, and the page of one with its versions, settings, and what depends on it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, get_args
@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.operations import Operations
+from orchestration.access.views.versions import Versions
 from orchestration.api import cursors
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import fresh_key
@@ -22,6 +22,7 @@ from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, dependants_of_audience
+from orchestration.records.audiences import Audience, Version
 from schemas.columns import ImportMode
 
 ROWS: Final = 50
@@ -32,13 +33,10 @@ MADE_BY_JOBS: Final = frozenset(get_args(ImportMode))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceRow:
-    """One audience. `version` and `members` None: nothing is published."""
+    """One audience."""
 
-    name: str
+    audience: Audience
     path: str
-    version: int | None
-    members: int | None
-    published_at: str | None
     columns: str
 
 
@@ -62,22 +60,16 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRow:
-    """One version. `added`, `removed` None: not counted. `most`: the longest bar of the list, to which these are drawn.
+    """One version. `most`: the longest bar of the list, to which those of added and removed members are drawn.
 
     `rollback_path` None: the version is the current one, or the reader may not roll back. `difference_path`: from the
     version before; None if that is not kept, or the reader may not see users. `job_path`: of what made it.
     """
 
-    number: int
+    version: Version
     current: bool
-    pinned: bool
-    members: int
-    added: int | None
-    removed: int | None
     most: int
-    published_at: str
     mode: str
-    reason: str
     job_path: str | None
     pin_path: str | None
     rollback_path: str | None
@@ -105,10 +97,7 @@ class PendingPart:
 class AudiencePage:
     """`key`: of a rollback that the page may start once."""
 
-    name: str
-    members: int | None
-    version: int | None
-    published_at: str | None
+    audience: Audience
     versions: Sequence[VersionRow]
     next_path: str | None
     settings: Sequence[Setting]
@@ -127,7 +116,7 @@ async def show_audiences(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame, tenant = frame_of(request, desk, "audiences"), desk.tenant
-        found = desk.view(AudiencesView).audiences(after=after, limit=ROWS, current=True)
+        found = desk.view(Audiences).list_audiences(after=after, limit=ROWS, current=True)
         rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = AudiencesPage(
             rows=[_row(one, tenant) for one in found.items],
@@ -140,21 +129,15 @@ async def show_audiences(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _row(audience: Record, tenant: str) -> AudienceRow:
-    current, name = audience["current"] or {}, audience["audience"]
-    return AudienceRow(
-        name=name,
-        path=in_tenant(tenant, "audiences", name),
-        version=current.get("version"),
-        members=current.get("members"),
-        published_at=current.get("published_at"),
-        columns=", ".join(_columns(current)),
-    )
+def _row(audience: Audience, tenant: str) -> AudienceRow:
+    path = in_tenant(tenant, "audiences", audience.audience)
+    return AudienceRow(audience=audience, path=path, columns=", ".join(_columns(audience)))
 
 
-def _columns(version: Record) -> dict[str, str]:
-    """Columns of a version with their types, without the user id."""
-    return {str(one["name"]): str(one["type"]) for one in version.get("schema") or ()}
+def _columns(audience: Audience) -> dict[str, str]:
+    """Columns of the current version with their types, without the user id."""
+    columns = audience.current.schema if audience.current else ()
+    return {str(one["name"]): str(one["type"]) for one in columns}
 
 
 async def show_audience(request: Request) -> Response:
@@ -165,21 +148,16 @@ async def show_audience(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "audiences")
-        view, tenant = desk.view(AudiencesView), desk.tenant
-        audience, _ = view.audience_with_current(name)
-        found = view.versions(name, before=before, limit=VERSIONS)
-        current = audience["current"] or {}
+        tenant, audience = desk.tenant, desk.view(Audiences).get_audience(name, current=True).record
+        found = desk.view(Versions).list_versions(name, before=before, limit=VERSIONS)
         rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = AudiencePage(
-            name=name,
-            members=current.get("members"),
-            version=current.get("version"),
-            published_at=current.get("published_at"),
-            versions=_versions(desk, found.items, name, frame.texts, current.get("version")),
+            audience=audience,
+            versions=_versions(desk, found.items, audience, frame.texts),
             next_path=None if rest is None else in_tenant(tenant, "audiences", name, cursor=rest),
-            settings=_settings(audience["spec"]),
-            retention=_settings(audience["retention"]),
-            columns=[Setting(name=column, value=kind) for column, kind in _columns(current).items()],
+            settings=_settings(audience.spec),
+            retention=_settings(audience.retention),
+            columns=[Setting(name=column, value=kind) for column, kind in _columns(audience).items()],
             used_by=dependants_of_audience(desk, name, frame.texts),
             jobs_path=in_tenant(tenant, "jobs", audience=name),
             pending=pending_of(desk, name, operation) if operation else None,
@@ -190,33 +168,28 @@ async def show_audience(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _versions(desk: Desk, found: Sequence[Record], name: str, t: Texts, current: int | None) -> list[VersionRow]:
+def _versions(desk: Desk, found: Sequence[Version], audience: Audience, t: Texts) -> list[VersionRow]:
     tenant, may_run, may_see_users = desk.tenant, desk.may(Action.RUN_JOBS), desk.may(Action.READ_USERS)
-    may_see_jobs = desk.may(Action.READ_JOBS)
-    before: dict[int, int] = {later["version"]: one["version"] for later, one in pairwise(found)}
-    counts: list[Record] = [one["membership"] or {} for one in found]
+    may_see_jobs, name = desk.may(Action.READ_JOBS), audience.audience
+    latest = audience.current.version if audience.current else None
+    before = {later.version: one.version for later, one in pairwise(found)}
+    counts = [one.membership or {} for one in found]
     most = max((max(one.get("added") or 0, one.get("removed") or 0) for one in counts), default=0)
     rows = []
-    for version, counted in zip(found, counts, strict=True):
-        number = version["version"]
+    for version in found:
+        number = version.version
         of_version = [tenant, "audiences", name, "versions", str(number)]
         rows.append(
             VersionRow(
-                number=number,
-                current=number == current,
-                pinned=version["pinned"],
-                members=version["members"],
-                added=counted.get("added"),
-                removed=counted.get("removed"),
+                version=version,
+                current=number == latest,
                 most=max(most, 1),
-                published_at=version["published_at"],
-                mode=t(f"version_mode.{version['mode']}"),
-                reason=version["reason"] or "",
-                job_path=in_tenant(tenant, "jobs", version["made_by"])
-                if may_see_jobs and version["mode"] in MADE_BY_JOBS
+                mode=t(f"version_mode.{version.mode}"),
+                job_path=in_tenant(tenant, "jobs", version.made_by)
+                if may_see_jobs and version.mode in MADE_BY_JOBS
                 else None,
                 pin_path=in_tenant(*of_version, "pin") if may_run else None,
-                rollback_path=in_tenant(*of_version, "rollback") if may_run and number != current else None,
+                rollback_path=in_tenant(*of_version, "rollback") if may_run and number != latest else None,
                 difference_path=in_tenant(
                     tenant, "audiences", name, "differences", earlier=str(before[number]), later=str(number)
                 )
@@ -227,7 +200,7 @@ def _versions(desk: Desk, found: Sequence[Record], name: str, t: Texts, current:
     return rows
 
 
-def _settings(record: Record) -> list[Setting]:
+def _settings(record: Mapping[str, Any]) -> list[Setting]:
     return [Setting(name=name, value=_text(value)) for name, value in record.items() if value not in (None, [], {}, "")]
 
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.uploads import Uploads
@@ -210,10 +210,9 @@ def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str]
 def _saved(desk: Desk, audience: str) -> Record | None:
     """The settings of an existing audience."""
     try:
-        found: Record | None = desk.view(AudiencesView).audience(audience)[0]["spec"] if desk.may(Action.READ) else None
+        return desk.view(Audiences).get_audience(audience).record.spec if desk.may(Action.READ) else None
     except UserError:  # a new one, or a name that the form will refuse
         return None
-    return found
 
 
 def _as_saved(saved: Record | None, suggested: Record) -> Record:

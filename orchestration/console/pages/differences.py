@@ -16,8 +16,8 @@ from starlette.routing import Route
 from orchestration.access.bodies.operations import NewDifference
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.operations import Operations
+from orchestration.access.views.versions import Versions
 from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import Fault, fault_of
 from orchestration.console.forms import form_of
@@ -25,6 +25,7 @@ from orchestration.console.frame import Frame, bare_frame, frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Sum, sums_of_difference
 from orchestration.console.rendering import shown
+from orchestration.records.audiences import Version
 from orchestration.records.operations import Operation
 from schemas.errors import UserError
 
@@ -37,22 +38,13 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VersionChoice:
-    """A version that can be compared."""
-
-    number: int
-    members: int
-    published_at: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DifferencePage:
     """`begin_path`: None as long as two versions are not chosen."""
 
     audience: str
     audience_path: str
     path: str
-    versions: Sequence[VersionChoice]
+    versions: Sequence[Version]
     earlier: int | None
     later: int | None
     begin_path: str | None
@@ -128,17 +120,14 @@ async def show_difference(request: Request) -> Response:
     def call(desk: Desk) -> Response:
         frame, tenant = frame_of(request, desk, "audiences"), desk.tenant
         desk.view(Operations).require(Action.READ_USERS)
-        found = desk.view(AudiencesView).versions(name, limit=VERSIONS).items
-        numbers: list[int] = [one["version"] for one in found]
+        found = desk.view(Versions).list_versions(name, limit=VERSIONS).items
+        numbers = [one.version for one in found]
         chosen = earlier in numbers and later in numbers
         page = DifferencePage(
             audience=name,
             audience_path=in_tenant(tenant, "audiences", name),
             path=in_tenant(tenant, "audiences", name, "differences"),
-            versions=[
-                VersionChoice(number=one["version"], members=one["members"], published_at=one["published_at"])
-                for one in found
-            ],
+            versions=found,
             earlier=earlier if earlier in numbers else numbers[1] if len(numbers) > 1 else None,
             later=later if later in numbers else numbers[0] if numbers else None,
             begin_path=in_tenant(tenant, "audiences", name, "differences", "begun") if chosen else None,

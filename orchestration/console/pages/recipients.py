@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.recipients import RecipientsView
 from orchestration.console.desk import Desk, ask
@@ -54,13 +54,13 @@ async def show_recipients(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         found = desk.view(RecipientsView).recipients(audience or None)
-        known = desk.view(AudiencesView).audiences(limit=AUDIENCES).items
+        known = desk.view(Audiences).list_audiences(limit=AUDIENCES).items
         page = RecipientsPage(
             audience=audience,
-            audiences=[one["audience"] for one in known],
-            emails=[one["address"] for one in found["items"] if one["channel"] == "email"],
-            webhooks=[one["address"] for one in found["items"] if one["channel"] == "webhook"],
-            warnings=found["warnings"],
+            audiences=[one.audience for one in known],
+            emails=[one.address for one in found.items if one.channel == "email"],
+            webhooks=[one.address for one in found.items if one.channel == "webhook"],
+            warnings=found.warnings,
             path=in_tenant(desk.tenant, "recipients"),
             change_path=in_tenant(desk.tenant, "recipients", "change"),
             test_path=in_tenant(desk.tenant, "recipients", "tests"),

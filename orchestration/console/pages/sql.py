@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from orchestration.access.bodies.questions import MAX_SQL, LongQuery, NewQuery
 from orchestration.access.policy import Action
-from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.questions import Questions
 from orchestration.api.query_stream import Put
@@ -109,12 +109,12 @@ async def show_editor(request: Request) -> Response:
 
 
 def _audiences(desk: Desk) -> list[Source]:
-    found = desk.view(AudiencesView).audiences(limit=AUDIENCES).items
+    found = desk.view(Audiences).list_audiences(limit=AUDIENCES).items
     return [
         Source(
-            name=one["audience"],
-            call=f"audience('{one['audience']}')",
-            columns=[("user_id", "string"), *((c["name"], c["type"]) for c in one["spec"]["columns"])],
+            name=one.audience,
+            call=f"audience('{one.audience}')",
+            columns=[("user_id", "string"), *((c["name"], c["type"]) for c in one.spec["columns"])],
         )
         for one in found
     ]

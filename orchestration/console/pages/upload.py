@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from orchestration.access.bodies.imports import NewImport
 from orchestration.access.policy import Action
-from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.submissions import Submissions
 from orchestration.access.views.uploads import Uploads
@@ -64,11 +64,11 @@ async def choose(request: Request) -> Response:
         frame = frame_of(request, desk, "upload")
         uploads = desk.view(Uploads)
         job = desk.view(JobsView).job(like) if like else None
-        found = desk.view(AudiencesView).audiences(limit=AUDIENCES).items if desk.may(Action.READ) else []
+        found = desk.view(Audiences).list_audiences(limit=AUDIENCES).items if desk.may(Action.READ) else []
         page = UploadPage(
             uploads_path=f"/v1/tenants/{desk.tenant}/uploads",
             next_path=in_tenant(desk.tenant, "uploads", "UPLOAD"),
-            audiences=[str(one["audience"]) for one in found],
+            audiences=[one.audience for one in found],
             audience=str(job["audience"]) if job else audience,
             like="" if job is None else id_of(job),
             like_title="" if job is None else title_of(job, frame.texts),

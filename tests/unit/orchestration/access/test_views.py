@@ -9,7 +9,7 @@ from orchestration.access.bodies.access import NewPrincipal, NewTenant
 from orchestration.access.guard import Entry, View, recorded
 from orchestration.access.policy import Action
 from orchestration.access.views.account import Account
-from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.audit import TenantAudit
 from orchestration.access.views.everywhere import EverywhereView
 from orchestration.access.views.grants import TenantGrants
@@ -20,15 +20,17 @@ from orchestration.access.views.schedules import Schedules
 from orchestration.access.views.segments import Segments
 from orchestration.access.views.tenant import TenantView
 from orchestration.access.views.tenants import Tenants
+from orchestration.access.views.versions import Versions
 from orchestration.catalog.audit import AuditEntry
 from orchestration.notifications.recipients import Recipient
+from orchestration.records import recipients as answers
 from orchestration.records.access import Rights
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Version
 from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
 
 
-class Everything(JobsView, AudiencesView, Segments, Schedules, RecipientsView, TenantAudit, TenantGrants):
+class Everything(JobsView, Audiences, Versions, Segments, Schedules, RecipientsView, TenantAudit, TenantGrants):
     """All views of a tenant in one."""
 
 
@@ -117,41 +119,41 @@ def test_only_audience_managers_see_recipients(world: World, number: int) -> Non
 
 def test_other_tenant_objects_are_read_by_name(world: World) -> None:
     view = tenant(world, "acme-engineer")
-    assert [item["audience"] for item in view.audiences(limit=9).items] == ["quiet", "vip"]
-    assert view.audience("vip")[0]["spec"]["id_column"] == "id_plain"
+    assert [item.audience for item in view.list_audiences(limit=9).items] == ["quiet", "vip"]
+    assert view.get_audience("vip").record.spec["id_column"] == "id_plain"
     assert view.list_segments(limit=9).items[0].rule == view.get_segment("buyers").rule == 'ever("plain")'
     assert [version.rule_version for version in view.list_rule_versions("buyers")] == [1]
     assert view.list_schedules(limit=9).items == [view.get_schedule("nightly")]
-    assert view.recipients()["items"] == [{"channel": "email", "address": "plain@acme.example"}]
-    assert view.recipients("vip")["items"] == []
+    assert view.recipients().items == [answers.Recipient(channel="email", address="plain@acme.example")]
+    assert view.recipients("vip").items == []
 
 
 def test_versions_are_listed_newest_first_with_their_pins(world: World) -> None:
     view = tenant(world, "acme-viewer")
     audience = world.services.audiences.get(ACME, AudienceName("vip"))
     world.services.audiences.pin(audience.audience_id, Version(1), 1)
-    first = view.versions("vip", limit=1)
-    rest = view.versions("vip", before=first.next, limit=1)
-    shown = [(v["version"], v["members"], v["reason"], v["pinned"]) for v in (*first.items, *rest.items)]
+    first = view.list_versions("vip", limit=1)
+    rest = view.list_versions("vip", before=first.next, limit=1)
+    shown = [(v.version, v.members, v.reason, v.pinned) for v in (*first.items, *rest.items)]
     assert shown == [(2, 3, "plain", False), (1, 3, "plain", True)]
     assert rest.next is None
-    assert view.version("vip", 1) == rest.items[0]
-    assert refusal(view.version, "vip", 3).code == "NO_SUCH_VERSION"
+    assert view.get_version("vip", 1) == rest.items[0]
+    assert refusal(view.get_version, "vip", 3).code == "NO_SUCH_VERSION"
 
 
 def test_audience_without_a_version_lists_none(world: World) -> None:
     view = tenant(world, "acme-viewer")
     world.services.audiences.ensure(ACME, AudienceName("gold"), new_id=id_of(ACME, 50), now_ms=1)
-    assert view.versions("gold", limit=9).items == []
+    assert view.list_versions("gold", limit=9).items == []
     with world.services.database.write() as connection:
         connection.exec_driver_sql("DROP TABLE iceberg_tables")
-    assert view.versions("vip", limit=9).items == []
+    assert view.list_versions("vip", limit=9).items == []
 
 
 def test_metadata_of_another_tenant_is_never_read(world: World) -> None:
     with world.services.database.write() as connection:
         connection.exec_driver_sql("UPDATE iceberg_tables SET table_namespace = 'gamma' WHERE table_namespace = 'acme'")
-    assert tenant(world, "acme-viewer").versions("vip", limit=9).items == []
+    assert tenant(world, "acme-viewer").list_versions("vip", limit=9).items == []
 
 
 def test_read_of_rejects_is_audited_with_principal_and_request(world: World) -> None:

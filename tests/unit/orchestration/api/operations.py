@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestration.access.policy import DEPLOYMENT, Action
-from orchestration.access.revisions import AUDIENCE, revision_of
+from orchestration.access.revisions import revision_of
+from orchestration.access.views.audiences import with_recipients
 from orchestration.api.etags import etag
 from orchestration.catalog.access_records import Session
 from orchestration.catalog.operations import Operation as AnOperation
-from orchestration.operations.audiences import audience_record
-from orchestration.operations.notifying import recipients_record
 from orchestration.platform.clock import fresh_id, fresh_secret, now_ms
 from orchestration.records.access import Grants
+from orchestration.records.audiences import Audience
 from orchestration.records.schedules import Schedule
 from orchestration.records.segments import Segment
 from schemas.ids import AudienceName, TenantName
@@ -176,8 +176,7 @@ def _places(call: Call) -> Mapping[str, str]:
 def _audience(call: Call, name: AudienceName = VIP) -> Mapping[str, str]:
     services, tenant = call.world.services, TenantName(call.tenant)
     found = services.audiences.get(tenant, name)
-    notified = recipients_record(services.recipients.notified(tenant, found.audience_id))
-    return _tag({**audience_record(found), "notified": notified}, AUDIENCE)
+    return {"If-Match": etag(revision_of(with_recipients(services, found), Audience.revision))}
 
 
 def _segment(call: Call) -> Mapping[str, str]:

@@ -380,7 +380,7 @@ def test_unrenderable_state_does_not_block_others(world: World, monkeypatch: pyt
         def fault(*_: object, **__: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr("orchestration.access.topics.audience_record", fault)
+        monkeypatch.setattr("orchestration.catalog.records.Audience.shown", property(fault))
         fail(world)
 
     script = Script(broken, bool)

@@ -395,7 +395,7 @@ def test_recipients_changed_after_the_etag_check_are_not_replaced(
 
     change = {"recipients": {"email": ["mine@acme.example"]}, "retention": {"versions": 77}}
     with monkeypatch.context() as patch:
-        patch.setattr("orchestration.access.views.audience_changes.require_revision", check)
+        patch.setattr("orchestration.access.revisions.require_revision", check)
         answer = send(client, token, "PATCH", path, change, etag=etag)
     assert (answer.status, answer.json["code"]) == (412, "STALE_ETAG")
     assert [one.address for one in recipients.get(ACME, audience_id)] == ["other@acme.example"]

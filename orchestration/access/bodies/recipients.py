@@ -1,25 +1,10 @@
-"""Recipients of notifications."""
+"""Bodies of requests about recipients of notifications."""
 
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from orchestration.access.bodies.common import Example, Shape
-
-
-class Recipient(Shape):
-    """Who is notified. A URL is shown without its query."""
-
-    channel: Literal["log", "email", "webhook"]
-    address: str
-
-
-class Recipients(Shape):
-    """Recipients of notifications. `warnings`: what the service lacks to reach them."""
-
-    items: list[Recipient]
-    warnings: list[str]
-    example: ClassVar[Example] = {"items": [{"channel": "email", "address": "ops@acme.example"}], "warnings": []}
 
 
 class NewTest(Shape):
