@@ -20,7 +20,11 @@ if TYPE_CHECKING:
         Coverage,
         Explanation,
         ExportFiles,
+        ExportJob,
+        ExportJobDetail,
         Grants,
+        ImportJob,
+        ImportJobDetail,
         MadeToken,
         Me,
         Names,
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
         Principal,
         PrincipalDetail,
         QueryResult,
+        RejectsFile,
         Retried,
         RetriedExport,
         RuleVersion,
@@ -50,6 +55,46 @@ if TYPE_CHECKING:
 
 class ApiMethods(Methods):
     """A method for each operation of the API. Every method raises `ApiError`."""
+
+    def all_jobs(
+        self,
+        *,
+        kind: Sequence[Literal["audience", "profiles", "events", "snapshot", "export"]] | None = None,
+        audience: str | None = None,
+        state: Sequence[str] | None = None,
+        begins: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[ImportJob | ExportJob]:
+        """Jobs of all kinds in all tenants in which you may read them, newest first."""
+        return self._calls.pages(
+            "/jobs", query={"kind": kind, "audience": audience, "state": state, "begins": begins}, limit=limit
+        )
+
+    def find_job(self, job: str) -> ImportJobDetail | ExportJobDetail:
+        """A job by its id alone, in any tenant. For a duplicate, its original."""
+        return cast("ImportJobDetail | ExportJobDetail", self._send("GET", "/jobs/{}", job))
+
+    def jobs(
+        self,
+        tenant: str,
+        *,
+        kind: Sequence[Literal["audience", "profiles", "events", "snapshot", "export"]] | None = None,
+        audience: str | None = None,
+        state: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[ImportJob | ExportJob]:
+        """Jobs of all kinds, newest first."""
+        return self._calls.pages(
+            "/tenants/{}/jobs", tenant, query={"kind": kind, "audience": audience, "state": state}, limit=limit
+        )
+
+    def job(self, tenant: str, job: str) -> ImportJobDetail | ExportJobDetail:
+        """A job with its history and progress. For a duplicate, its original."""
+        return cast("ImportJobDetail | ExportJobDetail", self._send("GET", "/tenants/{}/jobs/{}", tenant, job))
+
+    def rejects_file(self, tenant: str, job: str) -> RejectsFile:
+        """All rejected rows of a job as a Parquet file, which is fetched with a URL that is valid for five minutes."""
+        return cast("RejectsFile", self._send("GET", "/tenants/{}/jobs/{}/rejects/file", tenant, job))
 
     def audiences(self, tenant: str, *, current: bool | None = None, limit: int | None = None) -> Iterator[Audience]:
         """Audiences by name. With `current`, at most 50 at once."""

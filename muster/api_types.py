@@ -3,6 +3,102 @@
 from typing import Any, Literal, NotRequired, TypedDict
 
 
+class JobFault(TypedDict):
+    """Why a job failed. `kind` user: the file or the request is at fault; system: Muster is."""
+
+    kind: str
+    code: str
+    message: str
+    detail: dict[str, Any]
+
+
+class ImportJob(TypedDict):
+    """An import, or a snapshot of a segment."""
+
+    job: str
+    tenant: str
+    kind: Literal["audience", "events", "profiles", "snapshot"]
+    audience: str
+    state: str
+    mode: str
+    attempt: int
+    partitions: int
+    source: dict[str, Any]
+    spec: dict[str, Any]
+    evidence: dict[str, Any] | None
+    outcome: dict[str, Any] | None
+    error: JobFault | None
+    failed_in: str | None
+    retry_of: str | None
+    execution: str | None
+    created_at: str
+    finished_at: str | None
+
+
+class ExportJob(TypedDict):
+    """An export."""
+
+    export: str
+    tenant: str
+    audience: str
+    state: str
+    request: dict[str, Any]
+    outcome: dict[str, Any] | None
+    error: JobFault | None
+    failed_in: str | None
+    retry_of: str | None
+    created_at: str
+    finished_at: str | None
+
+
+class Notification(TypedDict):
+    """A notification about the end of a job. `recipient` is null for those who do not manage audiences."""
+
+    notification: str
+    subject: str
+    outcome: str
+    channel: Literal["log", "email", "webhook"]
+    recipient: str | None
+    state: str
+    attempts: int
+    created_at: str
+    delivered_at: str | None
+    next_attempt_at: str | None
+    last_error: str | None
+
+
+class ImportJobDetail(ImportJob):
+    """An import or a snapshot with its history and progress.
+
+    `duplicate_of`: the original, if the id was that of a duplicate.
+    """
+
+    queue_position: int | None
+    no_worker_s: float | None
+    history: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
+    stages: list[dict[str, Any]]
+    partition_progress: list[dict[str, Any]]
+    notifications: list[Notification]
+    duplicate_of: str | None
+
+
+class ExportJobDetail(ExportJob):
+    """An export with its history and the groups of its files."""
+
+    history: list[dict[str, Any]]
+    groups: list[dict[str, Any]]
+    notifications: list[Notification]
+
+
+class RejectsFile(TypedDict):
+    """All rejected rows of a job as a Parquet file. `url` is valid for five minutes."""
+
+    job: str
+    bytes: int
+    url: str
+
+
 class Recipient(TypedDict):
     """Who is notified. A URL is shown without its query."""
 
@@ -83,15 +179,6 @@ class Pin(TypedDict):
     version: int
     pinned: bool
     changed: bool
-
-
-class JobFault(TypedDict):
-    """Why a job failed. `kind` user: the file or the request is at fault; system: Muster is."""
-
-    kind: str
-    code: str
-    message: str
-    detail: dict[str, Any]
 
 
 class Operation(TypedDict):
@@ -204,50 +291,11 @@ class ExportFiles(TypedDict):
     items: list[ExportFile]
 
 
-class ImportJob(TypedDict):
-    """An import, or a snapshot of a segment."""
-
-    job: str
-    tenant: str
-    kind: Literal["audience", "events", "profiles", "snapshot"]
-    audience: str
-    state: str
-    mode: str
-    attempt: int
-    partitions: int
-    source: dict[str, Any]
-    spec: dict[str, Any]
-    evidence: dict[str, Any] | None
-    outcome: dict[str, Any] | None
-    error: JobFault | None
-    failed_in: str | None
-    retry_of: str | None
-    execution: str | None
-    created_at: str
-    finished_at: str | None
-
-
 class CancelledImport(ImportJob):
     """A cancelled import or snapshot. `already`: it was cancelled before. `warnings`: what is done within seconds."""
 
     already: bool
     warnings: list[str]
-
-
-class ExportJob(TypedDict):
-    """An export."""
-
-    export: str
-    tenant: str
-    audience: str
-    state: str
-    request: dict[str, Any]
-    outcome: dict[str, Any] | None
-    error: JobFault | None
-    failed_in: str | None
-    retry_of: str | None
-    created_at: str
-    finished_at: str | None
 
 
 class CancelledExport(ExportJob):

@@ -37,7 +37,7 @@ def follow(
     began = answered = clock()
     while True:
         try:
-            found = client.job(None, job)
+            found = client.find_job(job)
         except ApiError as exc:
             if exc.code == "UNKNOWN_JOB":
                 answered = clock()

@@ -4,35 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from muster.calls import PAGE
 from muster.events import follow
-from muster.methods import Methods, scoped
+from muster.methods import Methods
 from muster.records import Event, Record
 
 
 class Jobs(Methods):
     """See `Client`."""
-
-    def jobs(
-        self,
-        tenant: str | None,
-        *,
-        kind: Sequence[str] = (),
-        audience: str | None = None,
-        state: Sequence[str] = (),
-        begins: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[Record]:
-        """Jobs of all kinds, newest first: of a tenant, or of all in which the caller may read jobs (None).
-
-        `begins`: how their ids begin, only for all.
-        """
-        query = {"kind": list(kind), "audience": audience, "state": list(state), "begins": begins}
-        path, names = scoped(tenant, "/jobs")
-        return self._calls.pages(path, *names, query=query, limit=limit)
-
-    def job(self, tenant: str | None, job: str) -> Record:
-        """A job with its history and progress: of a tenant, or of any in which the caller may read jobs (None)."""
-        path, names = scoped(tenant, "/jobs/{}")
-        return self._get(path, *names, job)
 
     def receipt(self, tenant: str, job: str) -> Record:
         """The receipt of a job."""
@@ -53,10 +30,6 @@ class Jobs(Methods):
             yield from found["items"]
             if (cursor := found["next"]) is None:
                 return
-
-    def rejects_file(self, tenant: str, job: str) -> Record:
-        """All rejected rows of a job as a Parquet file, with a URL that is valid for five minutes."""
-        return self._get("/tenants/{}/jobs/{}/rejects/file", tenant, job)
 
     def events(self, tenant: str, *, kind: Sequence[str] = (), job: str | None = None) -> Iterator[Event]:
         """The present state of everything in a tenant, or of one job, and then what changes.

@@ -63,8 +63,3 @@ def given(**members: Any) -> dict[str, Any]:
 def changed(**members: Any) -> dict[str, Any]:
     """The members of a body that changes some: None is a value."""
     return {name: value for name, value in members.items() if value is not UNSET}
-
-
-def scoped(tenant: str | None, path: str) -> tuple[str, tuple[str, ...]]:
-    """A path, and the names in it: below a tenant, or in the deployment (None)."""
-    return (path, ()) if tenant is None else ("/tenants/{}" + path, (tenant,))

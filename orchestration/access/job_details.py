@@ -1,9 +1,14 @@
-"""Jobs as plain JSON data: pages of them, and one with its history, progress and notifications."""
+"""Pages of jobs, and one job with its history, progress and notifications."""
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
 
 from orchestration.access.authentication import Caller
-from orchestration.access.pages import Page, Record, page_of
+from orchestration.access.bodies.common import GRAPHIC
+from orchestration.access.pages import Page, page_of
 from orchestration.access.policy import Action
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.life_cycle import Tenants
@@ -12,8 +17,16 @@ from orchestration.operations.follow import ExportView
 from orchestration.operations.job_records import any_record, export_view_record, view_record
 from orchestration.operations.notifying import notification_record
 from orchestration.platform.clock import now_ms
+from orchestration.records.fields import About
+from orchestration.records.jobs import ExportJobDetail, ImportJobDetail, Job
+from orchestration.records.notifications import Notification
 from schemas.ids import JobId, TenantName
 from schemas.job_kinds import JOB_KINDS, JobKind
+from schemas.records import from_record
+
+Kinds = Annotated[list[JobKind] | None, About("Repeatable; default: all kinds.")]
+Named = Annotated[str | None, Field(max_length=255), About(pattern=GRAPHIC)]
+States = Annotated[list[str] | None, Field(max_length=20), About("Repeatable; default: all states.")]
 
 
 def addresses_for(caller: Caller) -> Callable[[TenantName], bool]:
@@ -23,7 +36,7 @@ def addresses_for(caller: Caller) -> Callable[[TenantName], bool]:
 
 def job_detail(
     services: Services, wanted: JobId, *, tenant: Tenants, addresses: Callable[[TenantName], bool]
-) -> Record:
+) -> ImportJobDetail | ExportJobDetail:
     """A job of one of these tenants, of any kind; for a duplicate, its original. Raises `UserError` UNKNOWN_JOB.
 
     `addresses`: whether the recipients of its notices are shown, by tenant.
@@ -33,30 +46,25 @@ def job_detail(
         raise unknown_job(wanted)
     job = view.export if isinstance(view, ExportView) else view.job
     shown = addresses(TenantName(job.tenant))
-    notifications = [
-        {**notice, "recipient": notice["recipient"] if shown else None}
-        for notice in map(notification_record, services.outbox.by_subject(job.job_id))
-    ]
+    notices = [from_record(Notification, notification_record(one)) for one in services.outbox.by_subject(job.job_id)]
+    notices = [one if shown else replace(one, recipient=None) for one in notices]
     if isinstance(view, ExportView):
-        return {**export_view_record(view, services.exports.history(job.job_id)), "notifications": notifications}
-    return {
-        **view_record(view, services.jobs.history(job.job_id), services.jobs.attempt_reports(job.job_id)),
-        "notifications": notifications,
-        "duplicate_of": view.duplicate_of,
-    }
+        return export_view_record(view, services.exports.history(job.job_id), notices)
+    history, attempts = services.jobs.history(job.job_id), services.jobs.attempt_reports(job.job_id)
+    return view_record(view, history, attempts, notices)
 
 
 def job_page(
     services: Services,
     tenant: Tenants,
     *,
-    kinds: Collection[JobKind],
+    kinds: Collection[JobKind] | None,
     audience: str | None,
-    states: Collection[str],
+    states: Collection[str] | None,
     before: str | None,
     begins: str | None = None,
     limit: int,
-) -> Page[Record]:
+) -> Page[Job]:
     """Jobs of these tenants, of these kinds in one of these states (empty: all), newest first.
 
     Raises `UserError` UNKNOWN_STATE.
@@ -65,7 +73,7 @@ def job_page(
         kinds=kinds or JOB_KINDS,
         tenant=tenant,
         audience=audience,
-        states=states,
+        states=states or (),
         before=None if before is None else JobId(before),
         begins=begins,
         limit=limit + 1,

@@ -105,7 +105,8 @@ class States:
 
     def _job(self, job_id: JobId) -> Mapping[str, Record]:
         try:
-            return {job_id: job_detail(self._services, job_id, tenant=self._topic.tenant, addresses=lambda _: False)}
+            found = job_detail(self._services, job_id, tenant=self._topic.tenant, addresses=lambda _: False)
+            return {job_id: as_record(found)}
         except UserError:  # jobs are never deleted; a restored catalog may lack one
             return {}
 
@@ -139,5 +140,5 @@ class States:
         if shown and isinstance(job, Job):
             view = self._services.job_progress.view(job.job_id, now_ms(), tenant=self._topic.tenant)
         if view is None:
-            return {**any_record(job), "stages": None}
-        return {**any_record(view.job), "stages": [as_record(stage) for stage in view.stages]}
+            return {**as_record(any_record(job)), "stages": None}
+        return {**as_record(any_record(view.job)), "stages": [as_record(stage) for stage in view.stages]}

@@ -17,7 +17,9 @@ from orchestration.access.guard import View
 from orchestration.access.views.account import Account, Sessions
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.audit import TenantAudit, WholeAudit
+from orchestration.access.views.everywhere import Everywhere
 from orchestration.access.views.grants import DeploymentGrants, TenantGrants
+from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.lake_changes import LakeChanges
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.principals import Principals
@@ -36,7 +38,6 @@ from orchestration.api.routes import (
     account,
     deployment,
     events,
-    everywhere,
     jobs,
     kafka,
     login,
@@ -52,7 +53,6 @@ BASE: Final = "/v1"
 METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 MODULES: Final = (
     jobs,
-    everywhere,
     questions,
     operations,
     recipients,
@@ -63,6 +63,8 @@ MODULES: Final = (
 )
 """Routes that are written by hand."""
 VIEWS: Final[Sequence[tuple[type[View], str]]] = (
+    (Everywhere, "jobs"),
+    (Jobs, "jobs"),
     (Audiences, "audiences"),
     (Versions, "audiences"),
     (LakeChanges, "audiences"),

@@ -20,6 +20,8 @@ MODELS: Final[dict[str, type[Shape]]] = {}
 @cache
 def model_of(record: Any) -> Any:
     """The model of a record, or of a union of records."""
+    if get_origin(record) is Annotated:
+        return model_of(record.__origin__)
     if get_origin(record) in {Union, UnionType}:
         return reduce(or_, map(model_of, get_args(record)))
     hints = get_type_hints(record, include_extras=True)
@@ -33,8 +35,10 @@ def model_of(record: Any) -> Any:
 def page_model(record: Any) -> type[Shape]:
     """The model of a page of records. `page` of the record: its name, where that is not the record's."""
     members = {"items": (list[model_of(record)], ...), "next": (str | None, ...)}  # type: ignore[misc]
-    example = {"items": [record.example], "next": None}
-    name = getattr(record, "page", f"{record.__name__}Page")
+    name, one = getattr(record, "page", f"{record.__name__}Page"), record
+    if get_origin(record) is Annotated:  # a union and its name
+        name, one = f"{record.__metadata__[0]}Page", get_args(record.__origin__)[0]
+    example = {"items": [one.example], "next": None}
     return _named(name, ABOUT_PAGES, Shape, example, members)
 
 

@@ -12,7 +12,6 @@ from orchestration.access.authentication import Caller, authenticate
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.sessions import authenticate_session, check_again
 from orchestration.access.views.deployment import DeploymentView
-from orchestration.access.views.everywhere import EverywhereView
 from orchestration.access.views.tenant import TenantView
 from orchestration.api.calls import Calls
 from orchestration.api.last_use import LastUse
@@ -141,12 +140,6 @@ async def in_tenant(request: Request, view: type[ViewT], tenant: str, call: Call
     """What a call of the caller's view of a tenant returns."""
     service, caller = service_of(request), request.state.caller
     return await service.calls.run(lambda: call(view(service.services, caller, tenant)))
-
-
-async def everywhere(request: Request, call: Callable[[EverywhereView], ValueT]) -> ValueT:
-    """What a call of the caller's view of all its tenants returns."""
-    service, caller = service_of(request), request.state.caller
-    return await service.calls.run(lambda: call(EverywhereView(service.services, caller)))
 
 
 async def asked_in_tenant(

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from orchestration.platform.clock import iso
 from orchestration.records import audiences as answers
+from orchestration.records.jobs import JobFault
 from schemas.columns import ImportKind, ImportMode
 from schemas.errors import MusterError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
@@ -56,13 +57,8 @@ class Audience:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobError:
+class JobError(JobFault):
     """Why a job failed. kind: user (tell the customer) or system (page someone)."""
-
-    kind: str
-    code: str
-    message: str
-    detail: Mapping[str, Any]
 
     @classmethod
     def of(cls, error: MusterError) -> Self:

@@ -194,7 +194,7 @@ def _find(found: "Client", job_id: JobId) -> Record | None:
     deadline = time.monotonic() + REGISTRATION_POLL_S
     while True:
         try:
-            return found.job(None, job_id)
+            return found.find_job(job_id)
         except errors.ApiError as exc:
             if exc.code != "UNKNOWN_JOB":
                 raise

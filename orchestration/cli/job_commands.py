@@ -1,7 +1,7 @@
 """`muster jobs`: imports, snapshots of segments and exports."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -13,7 +13,7 @@ from orchestration.cli.following import Followed, Submitted, show_end, show_star
 from orchestration.cli.job_views import Shown, show_job, show_list
 from orchestration.platform.deferred import deferred
 from schemas.ids import JobId
-from schemas.job_kinds import JOB_KINDS, id_of, key_of
+from schemas.job_kinds import JOB_KINDS, JobKind, id_of, key_of
 
 with deferred(__name__):
     from muster import following
@@ -45,8 +45,11 @@ def list_(
     """List jobs, newest first."""
     if unknown := [one for one in kind or () if one not in JOB_KINDS]:
         raise typer.BadParameter(f"{unknown[0]} is not one of {', '.join(sorted(JOB_KINDS))}", param_hint="--kind")
+    kinds = cast("list[JobKind] | None", kind)
     with remote.service() as found:
-        return list(found.jobs(tenant, kind=kind or (), audience=audience, state=state or (), limit=limit))
+        if tenant is None:
+            return list(found.all_jobs(kind=kinds, audience=audience, state=state, limit=limit))
+        return list(found.jobs(tenant, kind=kinds, audience=audience, state=state, limit=limit))
 
 
 @command(jobs, "show", "muster jobs show JOB", "muster jobs show JOB --json", show=show_job)
@@ -54,7 +57,7 @@ def show(*, job: options.MeantJob = None, latest: options.Latest = False) -> Sho
     """Show a job: its history, progress and error."""
     with remote.service() as found:
         meant = remote.meant_job(found, job, latest=latest)
-        return Shown(requested=meant, job=found.job(None, meant))
+        return Shown(requested=meant, job=found.find_job(meant))
 
 
 @command(jobs, "wait", "muster jobs wait JOB", "muster jobs wait JOB --timeout 600 --json", show=show_end)
@@ -118,7 +121,7 @@ def retry(
     """
     with remote.service() as found:
         meant = remote.meant_job(found, job, latest=latest)
-        failed = found.job(None, meant)
+        failed = found.find_job(meant)
         word = key_of(failed)
         if word == "export" and (with_audience_settings or force or allow_shrink):
             raise typer.BadParameter(

@@ -109,7 +109,7 @@ def receipt(*, job: options.MeantJob = None, latest: options.Latest = False) -> 
     Its counts of rows, rejects, duplicates and members add up.
     """
     with remote.service() as service:
-        found = service.job(None, remote.meant_job(service, job, latest=latest))
+        found: Record = service.find_job(remote.meant_job(service, job, latest=latest))
         try:
             return Answer(value=service.receipt(found["tenant"], id_of(found)))
         except errors.ApiError as exc:
@@ -177,7 +177,7 @@ def rejects(
     """
     with remote.service() as service:
         meant = remote.meant_job(service, job, latest=latest)
-        tenant = service.job(None, meant)["tenant"]
+        tenant = service.find_job(meant)["tenant"]
         if to is not None:
             try:
                 file = service.rejects_file(tenant, meant)

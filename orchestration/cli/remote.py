@@ -69,7 +69,7 @@ def meant_job(found: "Client", given: str | None, *, latest: bool = False) -> st
     if given is not None and PREFIX.fullmatch(given) is None:
         return job_id(given)
     begun = None if given is None else given.lower()
-    jobs = [id_of(one) for one in found.jobs(None, begins=begun, limit=1 if latest else 2)]
+    jobs = [id_of(one) for one in found.all_jobs(begins=begun, limit=1 if latest else 2)]
     if not jobs and latest:
         raise UserError("UNKNOWN_JOB", "there are no jobs yet")
     if not jobs:

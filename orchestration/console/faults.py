@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestration.console.language import Texts
 from orchestration.console.problems import text_of, title_of
-from orchestration.records.jobs import JobFault
+from orchestration.records.jobs import ImportJob, Job, JobFault
 from schemas.records import from_record
 
 
@@ -39,9 +39,10 @@ def fault_of(error: JobFault | Mapping[str, Any] | None, t: Texts) -> Fault | No
     return Fault(title=title_of(t, code, kind), text=text_of(t, code, kind), detail=found.message, code=code)
 
 
-def counted_rejects(job: Mapping[str, Any]) -> Mapping[str, Any]:
+def counted_rejects(job: Job) -> Mapping[str, Any]:
     """`rejected` and `rejected_by_code` of a job, once they are counted; they failed it, if there is no evidence."""
-    return job.get("evidence") or (job["error"] or {}).get("detail") or {}
+    evidence = job.evidence if isinstance(job, ImportJob) else None
+    return evidence or ({} if job.error is None else job.error.detail)
 
 
 def reject_text(code: str, t: Texts) -> str:

@@ -1,13 +1,13 @@
 """Jobs as pages show them: states, stages, results. The service gives facts; this puts them into words."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from orchestration.access.pages import Record
 from orchestration.console.formatting import duration, percent, size
 from orchestration.console.language import Texts
-from schemas.job_kinds import kind_of, traits_of
+from orchestration.records.jobs import ExportJob, ExportJobDetail, ImportJob, ImportJobDetail, Job
+from schemas.job_kinds import JOB_KINDS, JobKind, JobTraits
 from segmentation import export_jobs, jobs
 
 Tone = Literal["running", "retrying", "waiting", "good", "bad", "neutral"]
@@ -28,7 +28,7 @@ TONES: Final[Mapping[str, Tone]] = {
     "REGISTERED": "waiting",
 }
 FINAL: Final = frozenset({*jobs.FINAL, *export_jobs.ENDED})
-RUNNING: Final = sorted({*jobs.STATES, *export_jobs.EXPORT_STATES} - FINAL)
+RUNNING: Final[list[str]] = sorted({*jobs.STATES, *export_jobs.EXPORT_STATES} - FINAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,33 +51,56 @@ class Stage:
     text: str
 
 
-def is_final(job: Record) -> bool:
+def id_of(job: Job) -> str:
+    """The id of a job of any kind."""
+    return job.job if isinstance(job, ImportJob) else job.export
+
+
+def kind_of(job: Job) -> JobKind:
+    """Its kind."""
+    return job.kind if isinstance(job, ImportJob) else "export"
+
+
+def traits_of(job: Job) -> JobTraits:
+    """What its kind implies."""
+    return JOB_KINDS[kind_of(job)]
+
+
+def is_final(job: Job) -> bool:
     """Whether a job has ended."""
-    return job["state"] in FINAL
+    return job.state in FINAL
 
 
-def kind_text(job: Record, t: Texts) -> str:
+def kind_text(job: Job, t: Texts) -> str:
     """Import, snapshot, export ..."""
     return t(f"kind.{kind_of(job)}")
 
 
-def title_of(job: Record, t: Texts) -> str:
+def title_of(job: Job, t: Texts) -> str:
     """What a job is about: its audience; for events and profiles, all of the tenant."""
-    return str(job["audience"]) if traits_of(job).of_audience else kind_text(job, t)
+    return job.audience if traits_of(job).of_audience else kind_text(job, t)
 
 
-def badge_of(job: Record, t: Texts) -> Badge:
+def badge_of(job: Job, t: Texts) -> Badge:
     """A state. A later attempt continues the job; it is not a failure."""
-    state, attempt = str(job["state"]), job.get("attempt", 1)
+    badge = badge_of_state(job.state, t)
+    if badge.tone == "running" and isinstance(job, ImportJob) and job.attempt > 1:
+        return Badge(tone="retrying", icon=ICONS["retrying"], text=t("job.retrying", attempt=job.attempt))
+    return replace(badge, tone="waiting", icon=ICONS["waiting"]) if badge.tone == "running" and waits(job) else badge
+
+
+def badge_of_state(state: str, t: Texts) -> Badge:
+    """A state by itself."""
     tone: Tone = TONES.get(state, "running")
-    if tone == "running" and attempt > 1:
-        return Badge(tone="retrying", icon=ICONS["retrying"], text=t("job.retrying", attempt=attempt))
-    if tone == "running" and job.get("no_worker_s") is not None:
-        tone = "waiting"
     return Badge(tone=tone, icon=ICONS[tone], text=t(f"state.{state}"))
 
 
-def stages_of(job: Record, t: Texts) -> tuple[Stage, ...]:
+def waits(job: Job) -> bool:
+    """Whether no worker has the partitions that it waits for."""
+    return isinstance(job, ImportJobDetail) and job.no_worker_s is not None
+
+
+def stages_of(job: Job, t: Texts) -> tuple[Stage, ...]:
     """The stages of an import that runs or has stopped."""
     return tuple(
         Stage(
@@ -87,8 +110,12 @@ def stages_of(job: Record, t: Texts) -> tuple[Stage, ...]:
             total=1 if stage["state"] == "done" else max(stage["total"], 1),
             text=_stage_text(stage, t),
         )
-        for stage in job.get("stages") or ()
+        for stage in _stages(job)
     )
+
+
+def _stages(job: Job) -> Sequence[Mapping[str, Any]]:
+    return job.stages if isinstance(job, ImportJobDetail) else ()
 
 
 def _stage_text(stage: Mapping[str, Any], t: Texts) -> str:
@@ -107,29 +134,28 @@ def _stage_text(stage: Mapping[str, Any], t: Texts) -> str:
     return " · ".join(parts) or t(f"stage_state.{stage['state']}")
 
 
-def now_text(job: Record, t: Texts) -> str:
+def now_text(job: Job, t: Texts) -> str:
     """What a job that runs does at this moment."""
-    if (position := job.get("queue_position")) is not None:
-        return t("job.queued", position=position)
-    if (seconds := job.get("no_worker_s")) is not None:
-        return t("job.no_worker", duration=duration(seconds, t))
-    for stage in job.get("stages") or ():
+    if isinstance(job, ImportJobDetail) and job.queue_position is not None:
+        return t("job.queued", position=job.queue_position)
+    if isinstance(job, ImportJobDetail) and job.no_worker_s is not None:
+        return t("job.no_worker", duration=duration(job.no_worker_s, t))
+    for stage in _stages(job):
         if stage["state"] == "running":
             text = _stage_text(stage, t)
             return f"{t('stage.' + stage['name'])}: {text}"
-    if "groups" in job:
-        done, total = sum(g["rows"] for g in job["groups"]), sum(g["expected_rows"] for g in job["groups"])
+    if isinstance(job, ExportJobDetail):
+        done, total = sum(g["rows"] for g in job.groups), sum(g["expected_rows"] for g in job.groups)
         return t("job.exporting", done=done, total=total)
-    return t(f"state.{job['state']}")
+    return t(f"state.{job.state}")
 
 
-def result_text(job: Record, t: Texts) -> str:
+def result_text(job: Job, t: Texts) -> str:
     """The result of a job, in a few words."""
-    if (error := job["error"]) is not None:
-        code = str(error["code"])
-        return t(f"problem.{code}.title") if t.has(f"problem.{code}.title") else str(error["message"])
-    outcome = job["outcome"] or {}
-    if job["state"] == "SUPERSEDED" and "version" in outcome:
+    if (error := job.error) is not None:
+        return t(f"problem.{error.code}.title") if t.has(f"problem.{error.code}.title") else error.message
+    outcome = job.outcome or {}
+    if job.state == "SUPERSEDED" and "version" in outcome:
         return t("job.superseded_by", version=outcome["version"])
     if "stored" in outcome:
         return t("job.stored", count=outcome["stored"])
@@ -140,9 +166,9 @@ def result_text(job: Record, t: Texts) -> str:
     return ""
 
 
-def origin_of(job: Record) -> str:
+def origin_of(job: Job) -> str:
     """The file, the segment, or the destination."""
-    if "export" in job:
-        return str(job["request"].get("to", ""))
-    source = job["source"]
+    if isinstance(job, ExportJob):
+        return str(job.request.get("to", ""))
+    source = job.source
     return str(source.get("key") or source.get("segment") or "").rpartition("/")[2]

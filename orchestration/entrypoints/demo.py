@@ -46,6 +46,7 @@ from schemas.ids import DEFAULT_TENANT, AudienceName, JobId
 from schemas.import_spec import ImportSpec
 from schemas.layout import split_s3_uri
 from schemas.manifest import MANIFEST_NAME, ExportFormat, Manifest
+from schemas.records import as_record
 from segmentation.export_jobs import ENDED
 
 SEED: Final = 20_260_101
@@ -186,7 +187,7 @@ def _follow(context: Context, key: str, second: JobId) -> Sequence[Record]:
             found = next((j for j in context.jobs.search(audience=LARGE) if j.source["key"] == key), None)
             jobs = [*([found.job_id] if found is not None else []), second]
             views = [context.job_progress.view(job, now_ms()) for job in jobs]
-            shown = [view_record(view, [], {}) for view in views if view is not None]
+            shown = [as_record(view_record(view, [], {})) for view in views if view is not None]
             lines = [line for job in shown for line in job_lines(job)]
             place.show(lines, " | ".join(map(job_line, shown)) or "waiting for the workflow")
             if len(shown) == 2 and all(ended(job) for job in shown):

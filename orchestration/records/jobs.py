@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from orchestration.records.fields import EXAMPLE_ID, EXAMPLE_TIME, Example, Id, Time
+from orchestration.records.notifications import Notification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,109 @@ class ExportJob:
     retry_of: Id | None
     created_at: Time
     finished_at: Time | None
+
+
+Job = Annotated[ImportJob | ExportJob, "Job"]
+"""A job of any kind; named in the document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportJobDetail(ImportJob):
+    """An import or a snapshot with its history and progress.
+
+    `duplicate_of`: the original, if the id was that of a duplicate.
+    """
+
+    queue_position: int | None
+    no_worker_s: float | None
+    history: Sequence[Mapping[str, Any]]
+    attempts: Sequence[Mapping[str, Any]]
+    stages: Sequence[Mapping[str, Any]]
+    partition_progress: Sequence[Mapping[str, Any]]
+    notifications: Sequence[Notification]
+    duplicate_of: Id | None
+    example: ClassVar[Example] = {
+        **ImportJob.example,
+        "queue_position": None,
+        "no_worker_s": None,
+        "history": [{"sequence": 1, "state": "REGISTERED", "attempt": 0, "cause": None, "at": EXAMPLE_TIME}],
+        "attempts": [],
+        "stages": [{"name": "verify", "state": "done", "rows": 5}],
+        "partition_progress": [],
+        "notifications": [],
+        "duplicate_of": None,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportJobDetail(ExportJob):
+    """An export with its history and the groups of its files."""
+
+    history: Sequence[Mapping[str, Any]]
+    groups: Sequence[Mapping[str, Any]]
+    notifications: Sequence[Notification]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """A rejected row: its position among the rejects, and in the file. `raw`: how it starts."""
+
+    number: int
+    ordinal: int | None
+    line: int | None
+    byte_offset: int | None
+    column: str | None
+    code: str
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejects:
+    """How many rows were rejected; null before they are counted. `items`: the requested rows.
+
+    `kept`: how many of them can be read; null unless rows were requested.
+    """
+
+    job: Id
+    rejected: int | None
+    rejected_by_code: Mapping[str, int]
+    kept: int | None
+    items: Sequence[Reject]
+    next: str | None
+    example: ClassVar[Example] = {
+        "job": EXAMPLE_ID,
+        "rejected": 2,
+        "rejected_by_code": {"id_empty": 2},
+        "kept": 2,
+        "items": [
+            {
+                "number": 1,
+                "ordinal": 3,
+                "line": 5,
+                "byte_offset": 40,
+                "column": "user_id",
+                "code": "id_empty",
+                "reason": "the id is empty",
+                "raw": ",30,JP",
+            }
+        ],
+        "next": None,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectsFile:
+    """All rejected rows of a job as a Parquet file. `url` is valid for five minutes."""
+
+    job: Id
+    bytes: int
+    url: str
+    example: ClassVar[Example] = {
+        "job": EXAMPLE_ID,
+        "bytes": 1024,
+        "url": "https://s3.example/lake/rejects/acme/x.parquet?X-Amz-Signature=...",
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from orchestration.entrypoints.demo_seed import is_seeded, seed
 from orchestration.local import stack
 from orchestration.platform.settings import Settings
 from schemas.ids import DEFAULT_TENANT
+from schemas.job_kinds import id_of
 from tests.browser.driving import chromium, tab
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
@@ -43,8 +44,8 @@ def _at(*parts: str, **query: str) -> str:
 
 def pictures(muster: Client) -> list[Picture]:
     """Those that the docs show."""
-    failed = next(muster.jobs(DEFAULT_TENANT, state=["FAILED"]))["job"]
-    done = next(muster.jobs(DEFAULT_TENANT, state=["READY"], kind=["audience"], audience="customers"))["job"]
+    failed = id_of(next(muster.jobs(DEFAULT_TENANT, state=["FAILED"])))
+    done = id_of(next(muster.jobs(DEFAULT_TENANT, state=["READY"], kind=["audience"], audience="customers")))
     buyer = muster.query(DEFAULT_TENANT, "SELECT min(user_id) FROM audience('buyers-snapshot')")["rows"][0][0]
 
     def look_up(page: Page) -> None:

@@ -18,6 +18,7 @@ from orchestration.console.paths import IN_TENANT, OPEN, PREFIX, in_tenant
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.ids import Partition
+from schemas.job_kinds import id_of
 from schemas.messages import DeadLetter
 from schemas.topics import DEAD_LETTERS, EVENTS
 from tests.browser.conftest import SHOP
@@ -155,7 +156,7 @@ def names(shop: Path, muster: Client, settings: Settings) -> Shop:
     producer = Producer(librdkafka_config(settings.kafka_bootstrap))
     producer.produce(DEAD_LETTERS, CODEC.encode(letter))
     assert producer.flush(60) == 0
-    failed = next(muster.jobs(SHOP, state=["FAILED"]))["job"]
+    failed = id_of(next(muster.jobs(SHOP, state=["FAILED"])))
     return Shop(muster=muster, failed=failed, upload=muster.send_file(SHOP, shop / "customers.csv")["upload"])
 
 

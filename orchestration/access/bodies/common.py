@@ -73,11 +73,6 @@ def invalid_request(faults: Sequence[tuple[Sequence[object], str]]) -> UserError
     return UserError("INVALID_REQUEST", f"{where}: {found[0]['fault']}", errors=found)
 
 
-def page_of(item: Example) -> Example:
-    """The example of a list."""
-    return {"items": [item], "next": None}
-
-
 class Problem(Shape):
     """An error (RFC 9457). Programs look at `code`, which is stable."""
 

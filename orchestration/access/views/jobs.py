@@ -1,125 +1,119 @@
 """Jobs of a tenant: imports, snapshots and exports."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestration.access.guard import Entry, reads, recorded
-from orchestration.access.job_details import addresses_for, job_detail, job_page
-from orchestration.access.pages import Page, Record, number_in, page_of
+from orchestration.access.job_details import Kinds, Named, States, addresses_for, job_detail, job_page
+from orchestration.access.pages import Page, first, number_in
 from orchestration.access.policy import Action
+from orchestration.access.problems import OF_OBJECTS
 from orchestration.access.views.tenant import TenantView
+from orchestration.catalog import records as catalog
 from orchestration.catalog.job_rows import unknown_job
-from orchestration.catalog.records import Export, Job
 from orchestration.operations.rejects import rejects_object
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import ReadRejects
+from orchestration.records.jobs import ExportJobDetail, ImportJobDetail, Job, Reject, Rejects, RejectsFile
 from schemas.errors import UserError
-from schemas.ids import (
-    job_id,
-)
-from schemas.job_kinds import JobKind
+from schemas.ids import job_id
+from schemas.records import from_record
+
+Receipt = Mapping[str, Any]
+"""As it was stored: later releases add members."""
 
 
-class JobsView(TenantView):
+class Jobs(TenantView):
     """Jobs as one caller sees them."""
 
-    @reads(Action.READ_JOBS)
-    def jobs(
-        self,
-        *,
-        kinds: Collection[JobKind] = (),
-        audience: str | None = None,
-        states: Collection[str] = (),
-        before: str | None = None,
-        limit: int,
-    ) -> Page[Record]:
-        """Jobs of these kinds in one of these states (empty: all), newest first. Raises `UserError` UNKNOWN_STATE."""
+    @reads(Action.READ_JOBS, "GET /jobs", problems=("UNKNOWN_STATE",))
+    def list_jobs(
+        self, *, kind: Kinds = None, audience: Named = None, state: States = None, before: str | None = None, limit: int
+    ) -> Page[Job]:
+        """Jobs of all kinds, newest first."""
         return job_page(
-            self._services, self._name, kinds=kinds, audience=audience, states=states, before=before, limit=limit
+            self._services, self._name, kinds=kind, audience=audience, states=state, before=before, limit=limit
         )
 
-    @reads(Action.READ_JOBS)
-    def job(self, id_: str) -> Record:
-        """A job of any kind with its history and progress; for a duplicate, its original.
-
-        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB.
-        """
-        return job_detail(self._services, job_id(id_), tenant=self._name, addresses=addresses_for(self._caller))
+    @reads(Action.READ_JOBS, "GET /jobs/{job}")
+    def get_job(self, job: str) -> ImportJobDetail | ExportJobDetail:
+        """A job with its history and progress. For a duplicate, its original."""
+        return job_detail(self._services, job_id(job), tenant=self._name, addresses=addresses_for(self._caller))
 
     @reads(Action.READ_JOBS)
-    def receipt(self, id_: str) -> Record:
-        """The receipt of a job. Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_RECEIPT."""
-        job = self._import(id_, "NO_RECEIPT")
-        found = self._services.jobs.receipt(job.job_id, tenant=self._name)
+    def receipt(self, job: str) -> Receipt:
+        """The receipt of a READY import or snapshot. Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_RECEIPT."""
+        row = self._import(job, "NO_RECEIPT")
+        found = self._services.jobs.receipt(row.job_id, tenant=self._name)
         if found is None:
-            raise UserError("NO_RECEIPT", f"job {job.job_id} is {job.state} and has no receipt", state=job.state)
+            raise UserError("NO_RECEIPT", f"job {row.job_id} is {row.state} and has no receipt", state=row.state)
         return found
 
     @recorded(Action.READ_REJECTS, "rejects")
-    def rejects(self, entry: Entry, id_: str) -> Record:
+    def rejects(self, entry: Entry, job: str) -> Rejects:
         """How many rows of a job were rejected, by code; None before they are counted.
 
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_REJECTS.
         """
-        return _counted_rejects(self._rejected(entry, id_))
+        return _counted_rejects(self._rejected(entry, job))
 
     @recorded(Action.READ_REJECTS, "rejects")
     def rejected_rows(
         self,
         entry: Entry,
         cancellation: Cancellation,
-        id_: str,
+        job: str,
         *,
         code: str | None = None,
         after: str | None = None,
         limit: int,
-    ) -> tuple[Record, Page[Record]]:
+    ) -> Rejects:
         """As `rejects`, and the rows [with a code], in the order of the file. Raises also as `Readers.ask`."""
-        job = self._rejected(entry, id_)
+        row = self._rejected(entry, job)
         entry.arguments = {"code": code}
         skip = 0 if after is None else number_in(after)
-        question = ReadRejects(tenant=self._name, job=job.job_id, code=code, skip=skip, limit=limit + 1)
+        question = ReadRejects(tenant=self._name, job=row.job_id, code=code, skip=skip, limit=limit + 1)
         found = self._services.readers.ask(question, cancellation)
-        rows = page_of(found["rows"], limit, lambda row: str(row["number"]), lambda row: row)
-        return {**_counted_rejects(job), "kept": found["kept"]}, rows
+        page = first([from_record(Reject, one) for one in found["rows"]], limit, lambda one: str(one.number))
+        return replace(_counted_rejects(row), kept=found["kept"], items=page.items, next=page.next)
 
-    @recorded(Action.READ_REJECTS, "rejects")
-    def rejects_file(self, entry: Entry, id_: str) -> Record:
-        """All rejected rows as a Parquet file, with a URL that fetches it within five minutes.
-
-        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_REJECTS; `RetriableError` S3_UNAVAILABLE.
-        """
-        job, services = self._rejected(entry, id_), self._services
-        found = rejects_object(job.job_id, jobs=services.jobs, objects=services.objects, settings=services.settings)
+    @recorded(Action.READ_REJECTS, "rejects", "GET /jobs/{job}/rejects/file", problems=(*OF_OBJECTS, "NO_REJECTS"))
+    def get_rejects_file(self, entry: Entry, job: str) -> RejectsFile:
+        """All rejected rows of a job as a Parquet file, which is fetched with a URL that is valid for five minutes."""
+        row, services = self._rejected(entry, job), self._services
+        found = rejects_object(row.job_id, jobs=services.jobs, objects=services.objects, settings=services.settings)
         if found is None:
-            raise UserError("NO_REJECTS", f"job {job.job_id} has no rejects", job=job.job_id)
-        url = services.presigner.get(found.bucket, found.key, name=f"rejects-{job.job_id}.parquet").url
-        return {"job": job.job_id, "bytes": found.size, "url": url}
+            raise UserError("NO_REJECTS", f"job {row.job_id} has no rejects", job=row.job_id)
+        url = services.presigner.get(found.bucket, found.key, name=f"rejects-{row.job_id}.parquet").url
+        return RejectsFile(job=row.job_id, bytes=found.size, url=url)
 
-    def _rejected(self, entry: Entry, id_: str) -> Job:
+    def _rejected(self, entry: Entry, id_: str) -> catalog.Job:
         job = self._import(id_, "NO_REJECTS")
         entry.object, entry.job_id = job.audience, job.job_id
         return job
 
-    def _import(self, id_: str, code_of_exports: str) -> Job:
+    def _import(self, id_: str, code_of_exports: str) -> catalog.Job:
         """An import or a snapshot; for a duplicate, its original."""
         wanted = job_id(id_)
         found = self._services.all_jobs.find(wanted, tenant=self._name)
         if found is None:
             raise unknown_job(wanted)
-        if isinstance(found, Export):
+        if isinstance(found, catalog.Export):
             raise UserError(
                 code_of_exports, f"job {wanted} is an export; its manifest says what it has written", job=wanted
             )
         return found
 
 
-def _counted_rejects(job: Job) -> dict[str, Any]:
+def _counted_rejects(job: catalog.Job) -> Rejects:
     # A job that failed for its rejects has no evidence: its error has the numbers.
     counted = job.evidence or ({} if job.error is None else job.error.detail)
-    return {
-        "job": job.job_id,
-        "rejected": counted.get("rejected"),
-        "rejected_by_code": counted.get("rejected_by_code", {}),
-        "kept": None,
-    }
+    return Rejects(
+        job=job.job_id,
+        rejected=counted.get("rejected"),
+        rejected_by_code=counted.get("rejected_by_code", {}),
+        kept=None,
+        items=[],
+        next=None,
+    )

@@ -19,7 +19,7 @@ from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Export, Job
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import DOWNLOAD
-from orchestration.operations.job_records import export_record, job_record
+from orchestration.operations.job_records import cancelled_export, cancelled_import
 from orchestration.operations.job_search import AnyJob
 from orchestration.operations.submit import source_of
 from orchestration.records.jobs import (
@@ -36,7 +36,6 @@ from schemas.errors import UserError
 from schemas.ids import JobId, job_id
 from schemas.layout import s3_uri, split_s3_uri
 from schemas.manifest import Manifest
-from schemas.records import from_record
 
 StartedT = TypeVar("StartedT", bound=Started | StartedExport)
 
@@ -156,12 +155,10 @@ class Submissions(TenantView):
         cancelled: CancelledImport | CancelledExport
         if isinstance(found, Export):
             export = self._services.export_jobs.cancel(wanted)
-            more: dict[str, Any] = {"already": export.already, "warnings": list(export.warnings)}
-            cancelled = from_record(CancelledExport, export_record(export.export) | more)
+            cancelled = cancelled_export(export.export, already=export.already, warnings=export.warnings)
         else:
             done = self._services.import_jobs.cancel(wanted)
-            more = {"already": done.already, "warnings": list(done.warnings)}
-            cancelled = from_record(CancelledImport, job_record(done.job) | more)
+            cancelled = cancelled_import(done.job, already=done.already, warnings=done.warnings)
         entry.after = {"state": cancelled.state}
         return cancelled
 

@@ -5,15 +5,17 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from orchestration.access.bodies.common import AT, GRAPHIC, JOB, Example, Shape
-from orchestration.api.models.jobs import Notification
+from orchestration.api.schema import model_of
+from orchestration.records import notifications
 
 MOST = 10_000
+Notification = model_of(notifications.Notification)
 
 
 class Notifications(Shape):
     """Notifications that are waiting or were given up, of all tenants. `more`: there are others."""
 
-    items: list[Notification]
+    items: list[Notification]  # type: ignore[valid-type]  # made from the record
     more: bool
     example: ClassVar[Example] = {
         "items": [

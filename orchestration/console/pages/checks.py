@@ -11,7 +11,7 @@ from starlette.routing import Route
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import Audiences
-from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.uploads import Uploads
 from orchestration.console.desk import Desk, ask
@@ -25,6 +25,7 @@ from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Column as ResultColumn
 from orchestration.console.receipts import Sum, columns_of, sums_of
 from orchestration.console.rendering import shown
+from orchestration.records.jobs import ImportJob
 from orchestration.records.operations import Operation
 from schemas.columns import ROUNDED, ImportMode
 from schemas.errors import UserError
@@ -149,9 +150,9 @@ def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str]
     if any(one["blocking"] for one in findings):
         return {"findings": finding_texts(findings, t), "upload_path": in_tenant(desk.tenant, "upload", **given)}
     suggested = result["spec"] or as_record(ImportSpec())
-    like = desk.view(JobsView).job(given["like"]) if given.get("like") else None
+    like = _settings_of(desk, given["like"]) if given.get("like") else None
     saved = None if like is not None else _saved(desk, given.get("audience", ""))
-    spec = like["spec"] if like is not None else _as_saved(saved, suggested)
+    spec = like if like is not None else _as_saved(saved, suggested)
     kept = {one["source"] or one["name"]: one for one in spec["columns"]}
     offered = {one["source"] or one["name"]: one for one in suggested["columns"]}
     seen = {one["name"]: one for one in result["columns"]}
@@ -205,6 +206,12 @@ def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str]
         "start_path": in_tenant(desk.tenant, "uploads", upload, "start"),
         "key": fresh_key(),
     }
+
+
+def _settings_of(desk: Desk, job: str) -> Record | None:
+    """The settings of an import; None for an export."""
+    found = desk.view(Jobs).get_job(job)
+    return found.spec if isinstance(found, ImportJob) else None
 
 
 def _saved(desk: Desk, audience: str) -> Record | None:

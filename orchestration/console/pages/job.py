@@ -10,9 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.bodies.jobs import Retry
-from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.jobs import Jobs, Receipt
 from orchestration.access.views.submissions import Submissions
 from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import Fault, RejectCount, counted_rejects, fault_of, rejects_of
@@ -23,22 +22,25 @@ from orchestration.console.job_texts import (
     Badge,
     Stage,
     badge_of,
+    id_of,
     is_final,
+    kind_of,
     kind_text,
     now_text,
     origin_of,
     result_text,
     stages_of,
     title_of,
+    traits_of,
+    waits,
 )
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Column, Sum, columns_of, sums_of
 from orchestration.console.rendering import see_other, shown
 from orchestration.platform.clock import iso
-from orchestration.records.jobs import Retried
+from orchestration.records.jobs import ExportJob, ImportJobDetail, Job, Retried
 from schemas.errors import UserError
-from schemas.job_kinds import id_of, traits_of
 
 SHOWN_PARTITIONS: Final = 64
 
@@ -149,7 +151,7 @@ async def find_started(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         try:
-            desk.view(JobsView).job(wanted)
+            desk.view(Jobs).get_job(wanted)
         except UserError as exc:
             if exc.code != "UNKNOWN_JOB":
                 raise
@@ -195,11 +197,12 @@ def _upload_of(request: Request) -> str:
 
 
 def page_of(desk: Desk, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
-    """A job with everything known of it. `upload`: what it imports, if known. Raises as `JobsView.job`."""
-    job = desk.view(JobsView).job(wanted)
+    """A job with everything known of it. `upload`: what it imports, if known. Raises as `Jobs.get_job`."""
+    job = desk.view(Jobs).get_job(wanted)
     id_, final, tenant, runs = id_of(job), is_final(job), desk.tenant, desk.may(Action.RUN_JOBS)
-    receipt, duplicate = _receipt(desk, job), bool(job.get("duplicate_of"))
-    partitions = job.get("partition_progress") or []
+    receipt, imported = _receipt(desk, job), job if isinstance(job, ImportJobDetail) else None
+    duplicate = imported is not None and imported.duplicate_of is not None
+    partitions = () if imported is None else imported.partition_progress
     counted = counted_rejects(job)
     rejected = counted.get("rejected_by_code") or {}
     has_rejects = bool(rejected)
@@ -209,24 +212,24 @@ def page_of(desk: Desk, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
         part_path=in_tenant(tenant, "jobs", wanted if duplicate else id_, "part", upload=upload),
         stream="" if final else f"/v1/tenants/{tenant}/events?job={id_}",
         title=title_of(job, t),
-        audience_path=in_tenant(tenant, "audiences", job["audience"])
+        audience_path=in_tenant(tenant, "audiences", job.audience)
         if desk.may(Action.READ) and traits_of(job).of_audience
         else None,
         kind=kind_text(job, t),
         origin=origin_of(job),
-        mode=t(f"mode.{job['mode']}") if "mode" in job else "",
-        state=str(job["state"]),
+        mode="" if imported is None else t(f"mode.{imported.mode}"),
+        state=job.state,
         final=final,
         badge=badge_of(job, t),
         text=result_text(job, t) if final else now_text(job, t),
-        created_at=job["created_at"],
-        finished_at=job["finished_at"],
+        created_at=job.created_at,
+        finished_at=job.finished_at,
         took=_took(job, t),
-        waits=job.get("no_worker_s") is not None,
+        waits=waits(job),
         stages=stages_of(job, t),
         partitions=[] if final else [_partition(one, t) for one in partitions[:SHOWN_PARTITIONS]],
         more_partitions=max(0, len(partitions) - SHOWN_PARTITIONS),
-        fault=fault_of(job["error"], t),
+        fault=fault_of(job.error, t),
         sums=() if receipt is None else sums_of(receipt, t),
         columns=() if receipt is None else columns_of(receipt, t),
         rejected=counted.get("rejected") or 0,
@@ -236,27 +239,23 @@ def page_of(desk: Desk, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
         ],
         rejects_path=in_tenant(tenant, "jobs", id_, "rejects") if may_see_rejects else None,
         rejects_file_path=in_tenant(tenant, "jobs", id_, "rejects", "file") if may_see_rejects else None,
-        history=[_event(one, t) for one in job["history"]],
+        history=[_event(one, t) for one in job.history],
         duplicate_of=wanted if duplicate else None,
-        retry_of=job["retry_of"],
+        retry_of=job.retry_of,
         cancel_path=in_tenant(tenant, "jobs", id_, "cancel") if runs and not final else None,
-        retry_path=in_tenant(tenant, "jobs", id_, "retry")
-        if runs and job["state"] in {"FAILED", "CANCELLED"}
-        else None,
-        shrank=(job["error"] or {}).get("code") == "AUDIENCE_WOULD_SHRINK",
-        fix_path=in_tenant(tenant, "upload", like=id_)
-        if runs and has_rejects and job.get("kind") == "audience"
-        else None,
+        retry_path=in_tenant(tenant, "jobs", id_, "retry") if runs and job.state in {"FAILED", "CANCELLED"} else None,
+        shrank=job.error is not None and job.error.code == "AUDIENCE_WOULD_SHRINK",
+        fix_path=in_tenant(tenant, "upload", like=id_) if runs and has_rejects and kind_of(job) == "audience" else None,
         again_path=in_tenant(tenant, "uploads", upload, "again") if runs and upload and duplicate else None,
         key=fresh_key(),
     )
 
 
-def _receipt(desk: Desk, job: Record) -> Record | None:
-    if job["state"] != "READY" or "export" in job:
+def _receipt(desk: Desk, job: Job) -> Receipt | None:
+    if job.state != "READY" or isinstance(job, ExportJob):
         return None
     try:
-        return desk.view(JobsView).receipt(id_of(job))
+        return desk.view(Jobs).receipt(id_of(job))
     except UserError as exc:
         if exc.code != "NO_RECEIPT":
             raise
@@ -285,11 +284,11 @@ def _event(one: Mapping[str, Any], t: Texts) -> Event:
     return Event(text=text, cause=str(one["cause"] or ""), at=one["at"] if "at" in one else iso(one["at_ms"]))
 
 
-def _took(job: Record, t: Texts) -> str:
+def _took(job: Job, t: Texts) -> str:
     """From its start to its end; empty while it runs."""
-    if job["finished_at"] is None:
+    if job.finished_at is None:
         return ""
-    begun, ended = (datetime.fromisoformat(job[name]) for name in ("created_at", "finished_at"))
+    begun, ended = (datetime.fromisoformat(one) for one in (job.created_at, job.finished_at))
     return duration((ended - begun).total_seconds(), t)
 
 

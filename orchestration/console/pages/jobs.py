@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
+from orchestration.access.pages import Page
 from orchestration.access.policy import Action
-from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.jobs import Jobs
 from orchestration.api import cursors
 from orchestration.console.desk import Desk, ask
 from orchestration.console.frame import frame_of
@@ -19,6 +19,7 @@ from orchestration.console.job_texts import (
     Badge,
     Stage,
     badge_of,
+    id_of,
     is_final,
     kind_text,
     now_text,
@@ -30,7 +31,8 @@ from orchestration.console.job_texts import (
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
-from schemas.job_kinds import JOB_KINDS, JobKind, id_of
+from orchestration.records.jobs import Job
+from schemas.job_kinds import JOB_KINDS, JobKind
 
 ROWS: Final = 30
 DETAILED: Final = 20
@@ -125,12 +127,12 @@ class Filters:
         """As they stand in addresses."""
         return {"state": self.state, "kind": self.kind, "audience": self.audience}
 
-    def found(self, desk: Desk, *, before: str | None, limit: int) -> Any:
+    def found(self, desk: Desk, *, before: str | None, limit: int) -> Page[Job]:
         """A page of jobs."""
-        return desk.view(JobsView).jobs(
-            kinds=[cast(JobKind, self.kind)] if self.kind else (),
+        return desk.view(Jobs).list_jobs(
+            kind=[cast(JobKind, self.kind)] if self.kind else None,
             audience=self.audience or None,
-            states=RUNNING if self.state == "running" else [self.state] if self.state else (),
+            state=RUNNING if self.state == "running" else [self.state] if self.state else None,
             before=before,
             limit=limit,
         )
@@ -172,13 +174,13 @@ async def show_jobs(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _detailed(desk: Desk, jobs: Sequence[Record]) -> list[Record]:
+def _detailed(desk: Desk, jobs: Sequence[Job]) -> list[Job]:
     """Jobs, with the stages of those that run."""
-    view, running = desk.view(JobsView), [id_of(job) for job in jobs if not is_final(job)][:DETAILED]
-    return [{**job, **view.job(id_of(job))} if id_of(job) in running else job for job in jobs]
+    view, running = desk.view(Jobs), [id_of(job) for job in jobs if not is_final(job)][:DETAILED]
+    return [view.get_job(id_of(job)) if id_of(job) in running else job for job in jobs]
 
 
-def row_of(job: Record, tenant: str, t: Texts) -> JobRow:
+def row_of(job: Job, tenant: str, t: Texts) -> JobRow:
     """A job as its row."""
     id_, final = id_of(job), is_final(job)
     return JobRow(
@@ -188,12 +190,12 @@ def row_of(job: Record, tenant: str, t: Texts) -> JobRow:
         title=title_of(job, t),
         kind=kind_text(job, t),
         origin=origin_of(job),
-        state=str(job["state"]),
+        state=job.state,
         final=final,
         badge=badge_of(job, t),
         stages=() if final else stages_of(job, t),
         text=result_text(job, t) if final else now_text(job, t),
-        created_at=job["created_at"],
+        created_at=job.created_at,
     )
 
 
@@ -202,7 +204,7 @@ async def show_row(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "jobs")
-        job = desk.view(JobsView).job(request.path_params["job"])
+        job = desk.view(Jobs).get_job(request.path_params["job"])
         return shown("parts/job_row.html", frame, RowPart(row=row_of(job, desk.tenant, frame.texts)))
 
     return await ask(request, call)

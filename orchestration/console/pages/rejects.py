@@ -8,8 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
-from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.jobs import Jobs
 from orchestration.api import cursors
 from orchestration.api.service import asked_in_tenant
 from orchestration.console.desk import ask
@@ -17,6 +16,7 @@ from orchestration.console.faults import reject_text
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
+from orchestration.records.jobs import Reject
 
 ROWS: Final = 100
 
@@ -59,16 +59,16 @@ async def show_rejects(request: Request) -> Response:
     job, tenant = request.path_params["job"], request.path_params["tenant"]
     code, cursor = request.query_params.get("code") or None, request.query_params.get("cursor")
     after = None if cursor is None else cursors.decode(request.url.path, {"code": code}, cursor)
-    counted, found = await asked_in_tenant(
+    found = await asked_in_tenant(
         request,
-        JobsView,
+        Jobs,
         tenant,
         lambda view, cancellation: view.rejected_rows(cancellation, job, code=code, after=after, limit=ROWS),
     )
     frame = await ask(request, lambda desk: frame_of(request, desk, "jobs"))
     rest = None if found.next is None else cursors.encode(request.url.path, {"code": code}, found.next)
-    t, id_ = frame.texts, counted["job"]
-    by_code = sorted(counted["rejected_by_code"].items(), key=lambda item: (-item[1], item[0]))
+    t, id_ = frame.texts, found.job
+    by_code = sorted(found.rejected_by_code.items(), key=lambda item: (-item[1], item[0]))
     page = RejectsPage(
         job=id_,
         job_path=in_tenant(tenant, "jobs", id_),
@@ -80,15 +80,15 @@ async def show_rejects(request: Request) -> Response:
                 path=in_tenant(tenant, "jobs", id_, "rejects", code=one),
                 chosen=(one or None) == code,
             )
-            for one, count in [("", counted["rejected"] or 0), *by_code]
+            for one, count in [("", found.rejected or 0), *by_code]
         ],
         rows=[
             RejectRow(
                 line=_line(row, t("rejects.row")),
-                column=row["column"] or "",
-                text=reject_text(row["code"], t),
-                reason=row["reason"],
-                raw=row["raw"],
+                column=row.column or "",
+                text=reject_text(row.code, t),
+                reason=row.reason,
+                raw=row.raw,
             )
             for row in found.items
         ],
@@ -103,13 +103,13 @@ async def fetch_rejects(request: Request) -> Response:
     Not a form: pages may not send forms to other hosts, also not by a redirect.
     """
     job = request.path_params["job"]
-    return await ask(request, lambda desk: see_other(desk.view(JobsView).rejects_file(job)["url"]))
+    return await ask(request, lambda desk: see_other(desk.view(Jobs).get_rejects_file(job).url))
 
 
-def _line(row: Record, word: str) -> str:
-    if row["line"] is not None:
-        return f"{row['line']:,}"
-    return "" if row["ordinal"] is None else f"{word} {row['ordinal'] + 1:,}"
+def _line(row: Reject, word: str) -> str:
+    if row.line is not None:
+        return f"{row.line:,}"
+    return "" if row.ordinal is None else f"{word} {row.ordinal + 1:,}"
 
 
 ROUTES: Final = (

@@ -16,7 +16,7 @@ from orchestration.api import cursors
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
-from orchestration.console.job_texts import ICONS, Badge, Tone, badge_of
+from orchestration.console.job_texts import ICONS, Badge, Tone, badge_of_state
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
@@ -120,7 +120,7 @@ def _last(last: Mapping[str, Any], tenant: str, t: Texts) -> LastRun:
     if (tone := RUNS.get(state)) is not None:
         badge = Badge(tone=tone, icon=ICONS[tone], text=t(f"run.{state}"))
     else:
-        badge = badge_of(last, t)
+        badge = badge_of_state(state, t)
     return LastRun(
         due=last["due"],
         badge=badge,

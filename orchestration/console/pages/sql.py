@@ -15,7 +15,7 @@ from starlette.routing import Route
 from orchestration.access.bodies.questions import MAX_SQL, LongQuery, NewQuery
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import Audiences
-from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.questions import Questions
 from orchestration.api.query_stream import Put
 from orchestration.api.service import QUERY_S, asked_in_tenant, service_of
@@ -24,13 +24,13 @@ from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import counted_rejects
 from orchestration.console.forms import form_of
 from orchestration.console.frame import bare_frame, frame_of
+from orchestration.console.job_texts import id_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.problems import title_of
 from orchestration.console.rendering import shown
 from orchestration.readers.cancellation import Cancellation
 from orchestration.records.questions import Column
 from schemas.errors import MusterError, UserError
-from schemas.job_kinds import id_of
 
 ROWS: Final = 1000
 LIMIT_S: Final = 50.0
@@ -122,8 +122,8 @@ def _audiences(desk: Desk) -> list[Source]:
 
 def _rejects(desk: Desk) -> list[Source]:
     """Newest first."""
-    found = [one for one in desk.view(JobsView).jobs(limit=JOBS).items if counted_rejects(one).get("rejected")]
-    return [Source(name=str(one["audience"]), call=f"rejects('{id_of(one)}')", columns=()) for one in found]
+    found = [one for one in desk.view(Jobs).list_jobs(limit=JOBS).items if counted_rejects(one).get("rejected")]
+    return [Source(name=one.audience, call=f"rejects('{id_of(one)}')", columns=()) for one in found]
 
 
 async def run_query(request: Request) -> Response:

@@ -11,19 +11,18 @@ from starlette.routing import Route
 from orchestration.access.bodies.imports import NewImport
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import Audiences
-from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.submissions import Submissions
 from orchestration.access.views.uploads import Uploads
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.frame import frame_of
 from orchestration.console.import_form import settings_of
-from orchestration.console.job_texts import title_of
+from orchestration.console.job_texts import id_of, title_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
 from orchestration.records.jobs import Started
 from schemas.import_formats import COMPRESSED_SUFFIXES, IMPORT_FORMATS
-from schemas.job_kinds import id_of
 
 AUDIENCES: Final = 500
 MAX_BROWSER_BYTES: Final = 5 * 2**30
@@ -63,13 +62,13 @@ async def choose(request: Request) -> Response:
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "upload")
         uploads = desk.view(Uploads)
-        job = desk.view(JobsView).job(like) if like else None
+        job = desk.view(Jobs).get_job(like) if like else None
         found = desk.view(Audiences).list_audiences(limit=AUDIENCES).items if desk.may(Action.READ) else []
         page = UploadPage(
             uploads_path=f"/v1/tenants/{desk.tenant}/uploads",
             next_path=in_tenant(desk.tenant, "uploads", "UPLOAD"),
             audiences=[one.audience for one in found],
-            audience=str(job["audience"]) if job else audience,
+            audience=job.audience if job else audience,
             like="" if job is None else id_of(job),
             like_title="" if job is None else title_of(job, frame.texts),
             max_bytes=MAX_BROWSER_BYTES,

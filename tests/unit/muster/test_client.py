@@ -24,6 +24,7 @@ from orchestration.access.opaque import opaque_digest
 from orchestration.access.sessions import begin_session
 from orchestration.api.problems import RETRY_AFTER_S
 from orchestration.api.service import Service
+from schemas import job_kinds
 from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.tenants import ACME, DOWNLOAD, EXPORT, FAILED_JOB, JOB, LARGE_UPLOAD, UPLOAD, World, id_of
 from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS
@@ -48,9 +49,9 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
         own.me(),
         *own.tenants(),
         *own.jobs(ACME),
-        *own.jobs(None),
+        *own.all_jobs(),
         own.job(ACME, job),
-        own.job(None, job),
+        own.find_job(job),
         next(own.events(ACME)),
         own.receipt(ACME, job),
         own.rejects(ACME, job),
@@ -201,12 +202,10 @@ def test_list_is_fetched_lazily_page_by_page(
     assert transport.sent == []
     next(jobs)
     assert len(transport.sent) == 1
-    assert [job.get("job") or job["export"] for job in jobs] == [
-        id_of(ACME, number) for number in (EXPORT, FAILED_JOB, JOB)
-    ]
+    assert [job_kinds.id_of(job) for job in jobs] == [id_of(ACME, number) for number in (EXPORT, FAILED_JOB, JOB)]
     assert len(transport.sent) == 4
     assert len(list(muster(world, transport).jobs(ACME, limit=2))) == 2
-    assert [job["export"] for job in muster(world, transport).jobs(ACME, kind=["export"])] == [
+    assert [job_kinds.id_of(job) for job in muster(world, transport).jobs(ACME, kind=["export"])] == [
         id_of(ACME, DOWNLOAD),
         id_of(ACME, EXPORT),
     ]

@@ -42,11 +42,11 @@ class Service:
 
     def follow(self) -> Iterator[Mapping[str, Any]]:
         client = Client(Access(url="http://127.0.0.1:1", token="t"))
-        client.job = self._job  # type: ignore[method-assign]
+        client.find_job = self._job  # type: ignore[method-assign]
         return follow(client, JOB, sleep=self.sleep, clock=lambda: self.now, now=lambda: self.now)
 
-    def _job(self, tenant: str | None, job: str) -> Mapping[str, Any]:
-        assert (tenant, job) == (None, JOB)
+    def _job(self, job: str) -> Any:
+        assert job == JOB
         answer = next(self.answers)
         if isinstance(answer, ApiError):
             raise answer

@@ -11,9 +11,9 @@ from orchestration.access.policy import Action
 from orchestration.access.views.account import Account
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.audit import TenantAudit
-from orchestration.access.views.everywhere import EverywhereView
+from orchestration.access.views.everywhere import Everywhere
 from orchestration.access.views.grants import TenantGrants
-from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.principals import Principals
 from orchestration.access.views.recipients import RecipientsView
 from orchestration.access.views.schedules import Schedules
@@ -25,12 +25,13 @@ from orchestration.catalog.audit import AuditEntry
 from orchestration.notifications.recipients import Recipient
 from orchestration.records import recipients as answers
 from orchestration.records.access import Rights
+from orchestration.records.jobs import ImportJobDetail
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Version
 from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
 
 
-class Everything(JobsView, Audiences, Versions, Segments, Schedules, RecipientsView, TenantAudit, TenantGrants):
+class Everything(Jobs, Audiences, Versions, Segments, Schedules, RecipientsView, TenantAudit, TenantGrants):
     """All views of a tenant in one."""
 
 
@@ -68,12 +69,13 @@ def test_refusal_names_the_roles_that_allow_an_action(world: World) -> None:
 
 
 def test_last_full_page_has_no_next(world: World) -> None:
-    assert tenant(world, "acme-viewer").jobs(limit=4).next is None
+    assert tenant(world, "acme-viewer").list_jobs(limit=4).next is None
 
 
 def test_a_duplicate_shows_its_original(world: World) -> None:
-    shown = tenant(world, "acme-viewer").job(id_of(ACME, DUPLICATE))
-    assert (shown["job"], shown["duplicate_of"]) == (id_of(ACME, JOB), id_of(ACME, JOB))
+    shown = tenant(world, "acme-viewer").get_job(id_of(ACME, DUPLICATE))
+    assert isinstance(shown, ImportJobDetail)
+    assert (shown.job, shown.duplicate_of) == (id_of(ACME, JOB), id_of(ACME, JOB))
 
 
 def test_missing_receipt_error_names_the_state(world: World) -> None:
@@ -90,18 +92,18 @@ def test_an_export_has_neither_receipt_nor_rejects(world: World) -> None:
 
 def test_job_is_found_by_id_in_every_readable_tenant(world: World) -> None:
     def seen(name: str) -> set[str]:
-        view = EverywhereView(world.services, world.caller(name))
+        view = Everywhere(world.services, world.caller(name))
         for of in (ACME, BETA):
-            if id_of(of, JOB) not in str(view.jobs(limit=99).items):
-                assert refusal(view.job, id_of(of, JOB)).code == "UNKNOWN_JOB"
+            if id_of(of, JOB) not in str(view.list_all_jobs(limit=99).items):
+                assert refusal(view.find_job, id_of(of, JOB)).code == "UNKNOWN_JOB"
             else:
-                assert view.job(id_of(of, JOB))["tenant"] == of
-        return {item["tenant"] for item in view.jobs(limit=99).items}
+                assert view.find_job(id_of(of, JOB)).tenant == of
+        return {item.tenant for item in view.list_all_jobs(limit=99).items}
 
     callers = ("acme-viewer", "beta-operator", "deployment-operator", "deployment-admin", "stranger")
     assert [seen(name) for name in callers] == [{ACME}, {BETA}, {ACME, BETA}, {ACME, BETA}, set()]
-    everywhere = EverywhereView(world.services, world.caller("deployment-operator"))
-    assert {i["tenant"] for i in everywhere.jobs(kinds=["export"], audience="vip", limit=99).items} == {ACME, BETA}
+    everywhere = Everywhere(world.services, world.caller("deployment-operator"))
+    assert {i.tenant for i in everywhere.list_all_jobs(kind=["export"], audience="vip", limit=99).items} == {ACME, BETA}
 
 
 @pytest.mark.parametrize("number", [JOB, EXPORT])
@@ -110,8 +112,8 @@ def test_only_audience_managers_see_recipients(world: World, number: int) -> Non
     world.services.outbox.write(id_of(ACME, number), "ready", [recipient], {}, now_ms=1)
 
     def reported(name: str) -> list[tuple[str, str | None]]:
-        notices = tenant(world, name).job(id_of(ACME, number))["notifications"]
-        return [(notice["channel"], notice["recipient"]) for notice in notices]
+        notices = tenant(world, name).get_job(id_of(ACME, number)).notifications
+        return [(notice.channel, notice.recipient) for notice in notices]
 
     assert reported("acme-engineer") == [("email", "ann@acme.example")]
     assert reported("acme-operator") == [("email", None)]
@@ -157,7 +159,7 @@ def test_metadata_of_another_tenant_is_never_read(world: World) -> None:
 
 
 def test_read_of_rejects_is_audited_with_principal_and_request(world: World) -> None:
-    assert tenant(world, "acme-analyst").rejects(id_of(ACME, JOB))["rejected_by_code"] == {"BAD_plain": 2}
+    assert tenant(world, "acme-analyst").rejects(id_of(ACME, JOB)).rejected_by_code == {"BAD_plain": 2}
     caller, (entry,) = world.caller("acme-analyst"), entries(world)
     assert (entry.actor, entry.action, entry.object, entry.job_id) == (
         "acme-analyst",
@@ -245,5 +247,5 @@ def test_an_outage_of_the_catalog_is_retriable(world: World) -> None:
     with world.services.database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE jobs RENAME TO gone")
     with pytest.raises(RetriableError) as refused:
-        view.jobs(limit=1)
+        view.list_jobs(limit=1)
     assert refused.value.code == "CATALOG_UNAVAILABLE"

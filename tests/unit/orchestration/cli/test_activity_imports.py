@@ -17,6 +17,7 @@ from orchestration.operations.job_records import view_record
 from orchestration.platform.settings import Settings
 from schemas.ids import Attempt
 from schemas.import_targets import RESERVED, activity_spec
+from schemas.records import as_record
 from tests.fakes.catalog import catalog_in
 from tests.unit.orchestration.cli.jobs import EVIDENCE, JOB, job
 
@@ -124,4 +125,4 @@ def test_job_waiting_for_the_archive_shows_its_progress() -> None:
         partitions=partition_views(waiting, {}, [], 10_000),
     )
     assert [stage.name for stage in view.stages] == ["verify", "import", "materialise", "publish"]
-    assert "  partitions  0 of 2 archived" in job_lines(view_record(view, [], {}))
+    assert "  partitions  0 of 2 archived" in job_lines(as_record(view_record(view, [], {})))

@@ -10,6 +10,7 @@ from orchestration.cli.following import Followed, show_end
 from orchestration.cli.rendering import export_line
 from orchestration.operations.follow import ExportView
 from orchestration.operations.job_records import export_view_record
+from schemas.records import as_record
 from tests.unit.orchestration.cli.jobs import EXPORT
 
 OUTCOME = {
@@ -33,7 +34,7 @@ GROUPS = (group(0, 20, {}), group(1, 10, None))
 
 
 def record(export: Export) -> dict[str, Any]:
-    return export_view_record(ExportView(export=export, groups=GROUPS), [])
+    return as_record(export_view_record(ExportView(export=export, groups=GROUPS), []))
 
 
 def test_running_export_shows_written_and_total_rows() -> None:

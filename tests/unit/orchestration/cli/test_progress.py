@@ -129,7 +129,7 @@ def test_a_job_is_a_block_of_80_columns_and_a_line() -> None:
         stages=stage_views(waiting, 2, reports, [materialised(0, 60)], 4000),
         partitions=partition_views(waiting, reports, [materialised(0, 60)], 4000),
     )
-    shown = view_record(view, [], {})
+    shown = as_record(view_record(view, [], {}))
     assert job_lines(shown) == [
         "job 01jdcz0000000000000000000a  AWAITING",
         "  default/vip, replace, s3://inbox/default/vip/people.csv",
@@ -149,7 +149,7 @@ def test_a_job_is_a_block_of_80_columns_and_a_line() -> None:
 
 def test_the_source_in_the_block_cannot_control_the_terminal() -> None:
     evil = job(source={"bucket": "b", "key": "x\x1b[2J" + "y" * 200, "size": 1})
-    lines = job_lines(view_record(JobView(job=evil, stages=(), partitions=()), [], {}))
+    lines = job_lines(as_record(view_record(JobView(job=evil, stages=(), partitions=()), [], {})))
     assert all(line.isprintable() and len(line) <= 80 for line in lines)
 
 
@@ -185,7 +185,7 @@ def test_a_log_gets_no_line_twice(lines: list[str]) -> None:
 
 def test_job_without_workers_is_reported_on_screen_and_in_the_log() -> None:
     waiting = JobView(job=job(state="AWAITING"), stages=(), partitions=(), no_worker_s=14.2)
-    shown = view_record(waiting, [], {})
+    shown = as_record(view_record(waiting, [], {}))
     assert job_lines(shown)[-1] == "  waiting: no worker for 14 s"
     assert job_line(shown).endswith("AWAITING; waiting: no worker for 14 s")
     assert "waiting" not in job_line({**shown, "no_worker_s": None})

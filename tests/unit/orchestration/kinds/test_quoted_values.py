@@ -21,8 +21,8 @@ from connectors.sinks.pieces import pieces
 from connectors.sources.child import report_bug
 from orchestration.access.authentication import Caller
 from orchestration.access.policy import DEPLOYMENT, IN_A_TENANT, Action, Rights
-from orchestration.access.views.everywhere import EverywhereView
-from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.everywhere import Everywhere
+from orchestration.access.views.jobs import Jobs
 from orchestration.composition.service import Services
 from orchestration.control.job_events import job_event
 from orchestration.notifications.mail import wording
@@ -152,9 +152,9 @@ def test_values_appear_in_rejects_but_not_in_errors(
         *(job_event(job, one) for one in history),
         *notices,
         *map(wording, notices),
-        JobsView(services, caller(ACME, "viewer"), ACME).job(job.job_id),
-        JobsView(services, caller(ACME, "viewer"), ACME).jobs(limit=9).items,
-        EverywhereView(services, caller(DEPLOYMENT, "operator")).job(job.job_id),
+        Jobs(services, caller(ACME, "viewer"), ACME).get_job(job.job_id),
+        Jobs(services, caller(ACME, "viewer"), ACME).list_jobs(limit=9).items,
+        Everywhere(services, caller(DEPLOYMENT, "operator")).find_job(job.job_id),
         *(record.getMessage() + str(record.exc_info) for record in caplog.records),
     ]
     services.close()

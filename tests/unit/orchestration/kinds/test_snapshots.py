@@ -31,6 +31,7 @@ from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, Partition, Version
 from schemas.import_spec import ImportSpec
 from schemas.layout import cut_key
+from schemas.records import as_record
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import SEGMENT_ACTIVATIONS
@@ -587,7 +588,7 @@ def test_snapshot_notification_names_its_segment(deployment: Deployment) -> None
     refused = register(deployment, request(segment="nobody"))
     subject, _ = wording(body_of(refused, "user-error", None))
     assert subject == "[Muster] acme/buyers-snapshot: the snapshot was refused (UNKNOWN_SEGMENT)"
-    record = job_record(job)
+    record = as_record(job_record(job))
     assert (record["kind"], record["source"]["segment"]) == ("snapshot", "buyers")
 
 
@@ -597,7 +598,7 @@ def test_snapshot_is_followed_like_an_import(deployment: Deployment) -> None:
     def seen() -> str:
         found = deployment.context.job_progress.view(job.job_id, now_ms())
         assert found is not None
-        return "\n".join(job_lines(view_record(found, [], {})))
+        return "\n".join(job_lines(as_record(view_record(found, [], {}))))
 
     assert "acme/buyers-snapshot, replace, segment buyers" in seen()
     assert [line.split()[0] for line in seen().splitlines()[2:]] == [
