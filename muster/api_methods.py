@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         CancelledImport,
         ConfiguredAudience,
         Coverage,
+        DeadLetters,
+        Dismissed,
         Explanation,
         ExportFiles,
         ExportJob,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
         Grants,
         ImportJob,
         ImportJobDetail,
+        Lag,
         MadeToken,
         Me,
         Names,
@@ -35,9 +38,11 @@ if TYPE_CHECKING:
         PrincipalDetail,
         QueryResult,
         RejectsFile,
+        Replayed,
         Retried,
         RetriedExport,
         RuleVersion,
+        Samples,
         Schedule,
         Segment,
         SegmentDetail,
@@ -49,6 +54,8 @@ if TYPE_CHECKING:
         Upload,
         User,
         Version,
+        WholeDeadLetter,
+        Workers,
     )
     from muster.methods import Unset
 
@@ -783,4 +790,69 @@ class ApiMethods(Methods):
         return cast(
             "QueryResult",
             self._send("POST", "/tenants/{}/queries", tenant, body=given(sql=sql, rows=rows, timeout_s=timeout_s)),
+        )
+
+    def workers(self) -> Workers:
+        """Workers wherever they run, with their partitions."""
+        return cast("Workers", self._send("GET", "/workers"))
+
+    def lag(self) -> Lag:
+        """How many messages each group of workers has not acknowledged, by partition."""
+        return cast("Lag", self._send("GET", "/lag"))
+
+    def samples(self, *, minutes: int | None = None) -> Samples:
+        """Lag, members and rates of the groups of workers over time, from the catalog: samples of every ten seconds."""
+        return cast("Samples", self._send("GET", "/samples", query={"minutes": minutes}))
+
+    def dead_letters(
+        self,
+        *,
+        limit: int | None = None,
+        state: Sequence[Literal["open", "replaying", "interrupted", "replayed", "dismissed"]] | None = None,
+    ) -> DeadLetters:
+        """The newest records that no worker could process, and what became of them."""
+        return cast("DeadLetters", self._send("GET", "/dead-letters", query={"limit": limit, "state": state}))
+
+    def dead_letter(self, dead_letter: int) -> WholeDeadLetter:
+        """One dead letter with its key and value. The read is recorded, since records show users."""
+        return cast("WholeDeadLetter", self._send("GET", "/dead-letters/{}", str(dead_letter)))
+
+    def replay_dead_letters(
+        self,
+        dead_letters: Sequence[int] | None,
+        *,
+        topic: str | None = None,
+        code: str | None = None,
+        up_to: int | None = None,
+    ) -> Replayed:
+        """Send dead letters to their topics again: the original bytes to the original partitions, each letter once.
+
+        Letters that were replayed or dismissed are left alone. Only a number replays one that is dismissed or
+        interrupted.
+        """
+        return cast(
+            "Replayed",
+            self._send(
+                "POST",
+                "/dead-letters/replays",
+                body=given(topic=topic, code=code, up_to=up_to) | {"dead_letters": dead_letters},
+            ),
+        )
+
+    def dismiss_dead_letters(
+        self,
+        dead_letters: Sequence[int] | None,
+        *,
+        topic: str | None = None,
+        code: str | None = None,
+        up_to: int | None = None,
+    ) -> Dismissed:
+        """Dismiss dead letters: they stay in their topic, but are no longer open. Replayed ones are left alone."""
+        return cast(
+            "Dismissed",
+            self._send(
+                "POST",
+                "/dead-letters/dismissals",
+                body=given(topic=topic, code=code, up_to=up_to) | {"dead_letters": dead_letters},
+            ),
         )

@@ -584,3 +584,130 @@ class QueryResult(TypedDict):
     columns: list[Column]
     rows: list[list[Any]]
     truncated: bool
+
+
+class Worker(TypedDict):
+    """A member of a group of workers. `worker`, `host`, `pid`: as it reports itself; `address`: as Kafka sees it."""
+
+    worker: str
+    host: str
+    pid: int | None
+    address: str
+    group: str
+    partitions: list[int]
+
+
+class WaitingJobs(TypedDict):
+    """Jobs whose partitions no worker has, and how long the longest has been waiting."""
+
+    jobs: int
+    no_worker_s: float
+
+
+class Workers(TypedDict):
+    """Workers wherever they run. `waiting` is null if no job waits for one."""
+
+    items: list[Worker]
+    waiting: WaitingJobs | None
+
+
+class PartitionLag(TypedDict):
+    """Messages of a partition that a group has not acknowledged."""
+
+    group: str
+    topic: str
+    partition: int
+    committed: int
+    end: int
+    lag: int
+
+
+class Lag(TypedDict):
+    """How far the groups of workers are behind."""
+
+    items: list[PartitionLag]
+    as_of: str
+
+
+class Series(TypedDict):
+    """A group in a topic over time: the fewest members and the greatest lag of each step, messages a second."""
+
+    group: str
+    topic: str
+    members: list[int | None]
+    lag: list[int | None]
+    acknowledged_per_s: list[float | None]
+    sent_per_s: list[float | None]
+
+
+class Samples(TypedDict):
+    """Columns of equal length. Element i covers the `step_s` seconds from `first_at` + i * `step_s`.
+
+    Null, unlike zero, means that nothing was measured, since Kafka or the control plane did not answer.
+    """
+
+    first_at: str
+    step_s: int
+    items: list[Series]
+
+
+class DeadLetter(TypedDict):
+    """A record that no worker could process. `starts_with`: its first bytes in hexadecimal.
+
+    `code`: what the reason begins with; null for records of imports. `state_by` and `state_at`: who replayed or
+    dismissed it, and when. `interrupted`: its replay ended early, and it is unknown whether the record was sent.
+    `sent_offset`: where its new record is, in the same topic and partition. `refused_as`: the dead letter that the new
+    record became; `replay_of`: the dead letter whose new record this is.
+    """
+
+    dead_letter: int
+    topic: str
+    partition: int
+    offset: int
+    bytes: int
+    code: str | None
+    reason: str
+    failed_at: str
+    starts_with: str
+    state: Literal["open", "replaying", "interrupted", "replayed", "dismissed"]
+    state_at: str | None
+    state_by: str | None
+    sent_offset: int | None
+    refused_as: int | None
+    replay_of: int | None
+
+
+class DeadLetters(TypedDict):
+    """The newest dead letters, oldest first. `more`: there are earlier ones."""
+
+    items: list[DeadLetter]
+    more: bool
+
+
+class WholeDeadLetter(DeadLetter):
+    """A dead letter with the key and value of its record in base64, and as text if they are UTF-8."""
+
+    key: str | None
+    key_text: str | None
+    value: str
+    value_text: str | None
+
+
+class Replayed(TypedDict):
+    """How many were sent; records that workers still cannot process become new dead letters.
+
+    `already`: others of the selection, which were replayed before or dismissed. `more`: there are open ones beyond
+    10,000.
+    """
+
+    sent: int
+    already: int
+    more: bool
+
+
+class Dismissed(TypedDict):
+    """How many were dismissed. `already`: others, which were replayed or dismissed before. `more`: as in `Replayed`."""
+
+    dismissed: int
+    already: int
+    more: bool

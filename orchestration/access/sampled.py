@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from orchestration.access.pages import Record
 from orchestration.catalog.samples import SampleStore, TopicSample
 from orchestration.platform.clock import iso
+from orchestration.records.workers import Samples, Series
 
 SAMPLE_MS: Final = 10_000
 MAX_POINTS: Final = 360
@@ -19,7 +20,7 @@ def step_ms(span_ms: int) -> int:
     return -(-span_ms // (MAX_POINTS * SAMPLE_MS)) * SAMPLE_MS
 
 
-def series(store: SampleStore, *, span_ms: int, now_ms: int) -> Record:
+def series(store: SampleStore, *, span_ms: int, now_ms: int) -> Samples:
     """The last `span_ms` as columns of equal length, None where nothing was sampled.
 
     Element i of a column covers the `step_s` seconds from `first_at` + i * `step_s`.
@@ -31,25 +32,21 @@ def series(store: SampleStore, *, span_ms: int, now_ms: int) -> Record:
     by_topic: dict[tuple[str, str], dict[int, TopicSample]] = defaultdict(dict)
     for one in store.since(first - step, step_ms=step):
         by_topic[one.group, one.topic][(one.at_ms - first) // step] = one
-    return {
-        "first_at": iso(first),
-        "step_s": step // 1000,
-        "items": [
-            {"group": group, "topic": topic, **_columns(found, count)}
-            for (group, topic), found in sorted(by_topic.items())
-        ],
-    }
+    items = [_series(group, topic, found, count) for (group, topic), found in sorted(by_topic.items())]
+    return Samples(first_at=iso(first), step_s=step // 1000, items=items)
 
 
-def _columns(found: Mapping[int, TopicSample], count: int) -> dict[str, list[Any]]:
+def _series(group: str, topic: str, found: Mapping[int, TopicSample], count: int) -> Series:
     points = [found.get(index) for index in range(-1, count)]
     rates = [_rates(*pair) for pair in pairwise(points)]
-    return {
-        "members": [None if one is None else one.members for one in points[1:]],
-        "lag": [None if one is None else one.lag for one in points[1:]],
-        "acknowledged_per_s": [rate for rate, _ in rates],
-        "sent_per_s": [rate for _, rate in rates],
-    }
+    return Series(
+        group=group,
+        topic=topic,
+        members=[None if one is None else one.members for one in points[1:]],
+        lag=[None if one is None else one.lag for one in points[1:]],
+        acknowledged_per_s=[rate for rate, _ in rates],
+        sent_per_s=[rate for _, rate in rates],
+    )
 
 
 def _rates(before: TopicSample | None, now: TopicSample | None) -> tuple[float | None, float | None]:

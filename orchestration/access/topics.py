@@ -18,17 +18,16 @@ from orchestration.operations.follow import JobView
 from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import AnyJob
 from orchestration.platform.clock import now_ms
+from orchestration.records.events import DeploymentEventKind, EventKind
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
 from schemas.records import as_record
 from segmentation import export_jobs, jobs
 
-TenantKind = Literal["job", "audience", "segment", "schedule"]
-DeploymentKind = Literal["job", "worker", "lag"]
-Kind = TenantKind | DeploymentKind
-KINDS: Final[tuple[TenantKind, ...]] = get_args(TenantKind)
-DEPLOYMENT_KINDS: Final[tuple[DeploymentKind, ...]] = get_args(DeploymentKind)
-ACTIONS: Final[Mapping[TenantKind, Action]] = MappingProxyType(
+Kind = EventKind | DeploymentEventKind
+KINDS: Final[tuple[EventKind, ...]] = get_args(EventKind)
+DEPLOYMENT_KINDS: Final[tuple[DeploymentEventKind, ...]] = get_args(DeploymentEventKind)
+ACTIONS: Final[Mapping[EventKind, Action]] = MappingProxyType(
     {kind: Action.READ_JOBS if kind == "job" else Action.READ for kind in KINDS}
 )
 """What a caller must be allowed to see a kind of thing in a tenant."""

@@ -17,6 +17,7 @@ from orchestration.access.guard import View
 from orchestration.access.views.account import Account, Sessions
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.audit import TenantAudit, WholeAudit
+from orchestration.access.views.dead_letters import DeadLetterQueue
 from orchestration.access.views.everywhere import Everywhere
 from orchestration.access.views.grants import DeploymentGrants, TenantGrants
 from orchestration.access.views.jobs import Jobs
@@ -31,6 +32,7 @@ from orchestration.access.views.tenants import Tenants
 from orchestration.access.views.tokens import OwnTokens, TenantTokens
 from orchestration.access.views.uploads import Uploads
 from orchestration.access.views.versions import Versions
+from orchestration.access.views.worker_groups import WorkerGroups
 from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
 from orchestration.api.door import Door
@@ -39,7 +41,6 @@ from orchestration.api.routes import (
     deployment,
     events,
     jobs,
-    kafka,
     login,
     operations,
     questions,
@@ -59,7 +60,6 @@ MODULES: Final = (
     events,
     account,
     deployment,
-    kafka,
 )
 """Routes that are written by hand."""
 VIEWS: Final[Sequence[tuple[type[View], str]]] = (
@@ -84,6 +84,8 @@ VIEWS: Final[Sequence[tuple[type[View], str]]] = (
     (OwnTokens, "deployment"),
     (WholeAudit, "deployment"),
     (Questions, "questions"),
+    (WorkerGroups, "workers"),
+    (DeadLetterQueue, "workers"),
 )
 """Views, each with the tag of its operations in the document."""
 

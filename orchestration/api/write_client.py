@@ -134,18 +134,21 @@ def _method(one: Endpoint, name: str, answer: str) -> str:
     optional += ["etag: str"] if Seen in one.roles else []
     optional += ["key: str | None = None"] if RequestKey in one.roles else []
     signature = ", ".join(["self", *required, *(["*", *optional] if optional else [])])
-    call = _call(one, names, [(member, name) for member, name, _, _ in members], answer)
+    call = _call(one, names, members, answer)
     return f'    def {name}({signature}) -> {answer}:\n        """{one.method.__doc__}"""\n        return {call}\n'
 
 
-def _call(one: Endpoint, names: Sequence[str], members: Sequence[tuple[str, str]], answer: str) -> str:
+def _call(one: Endpoint, names: Sequence[str], members: Sequence[tuple[str, str, bool, str]], answer: str) -> str:
     path = ("/tenants/{}" if one.in_tenant else "") + re.sub(r"{\w+}", "{}", one.route)
     sent = [repr(path), *(name if _text(one.path.get(name, str)) == "str" else f"str({name})" for name in names)]
     sent += [f"query={{{', '.join(f'{name!r}: {name}' for name in one.query)}}}"] if one.query else []
     if one.kind == "page":
         return f"self._calls.pages({', '.join([*sent, 'limit=limit'])})"
     collect = "changed" if one.verb == "PATCH" else "given"
-    sent += [f"body={collect}({', '.join(_given(*of) for of in members)})"] if members else []
+    always = [f"{name!r}: {member}" for member, name, needed, text in members if needed and "None" in text.split(" | ")]
+    dropped = [_given(member, name) for member, name, _, _ in members if f"{name!r}: {member}" not in always]
+    body = f"{collect}({', '.join(dropped)})" + (f" | {{{', '.join(always)}}}" if always else "")
+    sent += [f"body={body}"] if members else []
     sent += ["etag=etag"] if Seen in one.roles else []
     if RequestKey in one.roles:
         found = f"self._start({', '.join([*sent, 'key=key'])})"

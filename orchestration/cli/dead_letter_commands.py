@@ -73,8 +73,7 @@ def list_(
         newest = found.dead_letters(limit=limit, state=[one.value for one in state or ()])
     if newest["more"]:
         print_note(f"The newest {number(limit)}; there are more, --limit shows them.")
-    letters: Sequence[Record] = newest["items"]
-    return letters
+    return newest["items"]
 
 
 def _show_letter(letter: Record) -> None:

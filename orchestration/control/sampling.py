@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from connectors.kafka.worker_group import WorkerGroup, unacknowledged
 from orchestration.catalog.samples import GroupState, SampleStore, TopicSample
-from orchestration.operations.workers import RunningWorker
+from orchestration.records.workers import Worker
 from schemas.errors import RetriableError
 from schemas.records import as_record
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
@@ -30,7 +30,7 @@ class Sampling:
         self,
         store: SampleStore,
         groups: Sequence[WorkerGroup],
-        workers: Callable[[], Sequence[RunningWorker]],
+        workers: Callable[[], Sequence[Worker]],
         write: Callable[[Callable[[], None]], None],
     ) -> None:
         self._store = store
@@ -59,7 +59,7 @@ class Sampling:
         self._sampled_ms = at_ms
 
 
-def _sampled(group: WorkerGroup, workers: Sequence[RunningWorker], at_ms: int) -> tuple[GroupState, list[TopicSample]]:
+def _sampled(group: WorkerGroup, workers: Sequence[Worker], at_ms: int) -> tuple[GroupState, list[TopicSample]]:
     committed, ends = group.committed(), group.ends()
     behind = unacknowledged(committed, ends)
     own = [as_record(one) for one in workers if one.group == group.name]

@@ -1,6 +1,5 @@
 """Workers wherever they run: the members of their consumer groups, as Kafka knows them."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaException
@@ -11,6 +10,7 @@ from orchestration.operations.availability import require_services
 from orchestration.operations.follow import without_worker_s
 from orchestration.platform.settings import Settings
 from orchestration.platform.worker_identity import WorkerIdentity
+from orchestration.records.workers import WaitingJobs, Worker
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 
 if TYPE_CHECKING:
@@ -20,22 +20,7 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningWorker:
-    """One member. `worker`, `host` and `pid` are as it reports itself; `address` is where Kafka sees it.
-
-    `partitions`: the partitions assigned to it now; empty during a rebalance.
-    """
-
-    worker: str
-    host: str
-    pid: int | None
-    address: str
-    group: str
-    partitions: tuple[int, ...]
-
-
-def running_workers(settings: Settings) -> list[RunningWorker]:
+def running_workers(settings: Settings) -> list[Worker]:
     """Workers by group, then by name. Raises `RetriableError` KAFKA_UNAVAILABLE, STACK_NOT_RUNNING."""
     require_services(settings, "Kafka")
     try:
@@ -44,14 +29,6 @@ def running_workers(settings: Settings) -> list[RunningWorker]:
         raise kafka_error(exc, "listing the workers") from exc
     found = [_worker(group, member) for group, description in described.items() for member in description.members]
     return sorted(found, key=lambda one: (one.group != WORKER_GROUP, one.worker, one.host))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingJobs:
-    """Number of jobs whose partitions no worker has, and how long the longest has been waiting."""
-
-    jobs: int
-    no_worker_s: float
 
 
 def waiting_jobs(now_ms: int, *, jobs: "JobStore", progress: "ProgressStore") -> WaitingJobs | None:
@@ -65,9 +42,9 @@ def waiting_jobs(now_ms: int, *, jobs: "JobStore", progress: "ProgressStore") ->
     return WaitingJobs(jobs=len(absences), no_worker_s=max(absences)) if absences else None
 
 
-def _worker(group: str, member: GroupMember) -> RunningWorker:
+def _worker(group: str, member: GroupMember) -> Worker:
     identity = WorkerIdentity.parse(member.client_id)
-    return RunningWorker(
+    return Worker(
         worker=member.client_id if identity is None else identity.name,
         host=member.host if identity is None else identity.host,
         pid=None if identity is None else identity.pid,

@@ -396,7 +396,7 @@ def test_dead_letters_lag_and_workers_require_a_deployment_operator(shop: Shop) 
     assert shop.owner.replay_dead_letters([found["dead_letter"]]) == {"sent": 1, "already": 0, "more": False}
     assert shop.owner.replay_dead_letters([found["dead_letter"]]) == {"sent": 0, "already": 1, "more": False}
     assert shop.owner.dead_letter(found["dead_letter"])["value_text"] == "no message"
-    behind = {(one["topic"], one["partition"]): one["lag"] for one in shop.owner.lag()}
+    behind = {(one["topic"], one["partition"]): one["lag"] for one in shop.owner.lag()["items"]}
     assert (behind[IMPORTS, 3], behind[IMPORTS, 4]) == (1, 0)
     assert shop.owner.workers() == {"items": [], "waiting": None}
     with shop.of("acme", "admin") as ann:

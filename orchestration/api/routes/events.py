@@ -1,4 +1,4 @@
-"""Event streams."""
+"""Event streams. Their routes are written by hand, since their answers do not end."""
 
 from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated
@@ -8,21 +8,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.access.topics import Topic
-from orchestration.access.views.events import EventsView
-from orchestration.api.models.events import Event, EventKind
+from orchestration.access.views.events import DeploymentEvents, Events
 from orchestration.api.operation import operation
-from orchestration.api.service import in_tenant, service_of
+from orchestration.api.schema import model_of
+from orchestration.api.service import in_deployment_view, in_tenant, service_of
 from orchestration.api.streams.response import EventStream
+from orchestration.records.events import DeploymentEvent, DeploymentEventKind, Event, EventKind
 from schemas.errors import UserError
 
-router = APIRouter(prefix="/tenants/{tenant}", tags=["events"])
+router = APIRouter()
 
 
 @router.get(
-    "/events",
+    "/tenants/{tenant}/events",
+    tags=["events"],
     **operation(
-        EventsView.topics,
-        Event,
+        Events.topics,
+        model_of(Event),
         "UNKNOWN_JOB",
         "BAD_JOB_ID",
         "TWO_FILTERS",
@@ -43,7 +45,23 @@ async def stream_events(
         raise UserError("TWO_FILTERS", "kind does not apply to the stream of one job; send one of the two")
     return await event_stream(
         request,
-        lambda: in_tenant(request, EventsView, tenant, lambda view: view.topics(kinds=kind or (), job=job)),
+        lambda: in_tenant(request, Events, tenant, lambda view: view.topics(kinds=kind or (), job=job)),
+    )
+
+
+@router.get(
+    "/events",
+    tags=["workers"],
+    **operation(DeploymentEvents.topics, model_of(DeploymentEvent), "TOO_MANY_STREAMS", response_class=EventStream),
+)
+async def stream_deployment_events(
+    request: Request,
+    kind: Annotated[list[DeploymentEventKind] | None, Query(description="Repeatable; default: all kinds.")] = None,
+) -> Response:
+    """Like the events of a tenant: workers, their lag every ten seconds, and the jobs of all tenants."""
+    return await event_stream(
+        request,
+        lambda: in_deployment_view(request, DeploymentEvents, lambda view: view.topics(kinds=kind or ())),
     )
 
 

@@ -25,8 +25,8 @@ from schemas.records import as_record
 if TYPE_CHECKING:
     from orchestration.local.status import PartStatus, StackStatus
     from orchestration.operations.doctor import Diagnosis
-    from orchestration.operations.workers import RunningWorker, WaitingJobs
     from orchestration.platform.settings import Settings
+    from orchestration.records.workers import WaitingJobs, Worker
 
 with deferred(__name__):
     from muster import access, client
@@ -108,7 +108,7 @@ class DeploymentStatus:
     """Parts of the stack and all workers. `workers`, `waiting`: None if Kafka or the catalog cannot be asked."""
 
     stack: "StackStatus"
-    workers: "Sequence[RunningWorker] | None"
+    workers: "Sequence[Worker] | None"
     waiting: "WaitingJobs | None"
 
     def as_record(self) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _show_status(found: DeploymentStatus) -> None:
         print_line(f"{jobs} {waiting_text(found.waiting.no_worker_s)}")
 
 
-def _show_workers(running: "Sequence[RunningWorker] | None") -> None:
+def _show_workers(running: "Sequence[Worker] | None") -> None:
     if running is None:
         return
     print_line("")
@@ -177,7 +177,7 @@ def status() -> Answer[DeploymentStatus]:
     return Answer(value=found, code=ExitCode.OK if now.ready else ExitCode.CHECK_FAILED)
 
 
-def _workers(loaded: "Settings") -> "list[RunningWorker] | None":
+def _workers(loaded: "Settings") -> "list[Worker] | None":
     """None if Kafka cannot be asked; the parts say why."""
     try:
         return workers.running_workers(loaded)

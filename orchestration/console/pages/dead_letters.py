@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
+from orchestration.access.bodies.dead_letters import DeadLetterSelection
 from orchestration.access.policy import Action
-from orchestration.access.views.kafka import ChosenLetters, DeploymentKafkaView
+from orchestration.access.views.dead_letters import DeadLetterQueue
 from orchestration.api.service import asked_in_deployment
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of
@@ -20,6 +20,7 @@ from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
 from orchestration.console.paths import PREFIX
 from orchestration.console.rendering import see_other, shown
+from orchestration.records.dead_letters import DeadLetter, DeadLetters, Dismissed, Replayed
 from schemas.dead_letters import DeadLetterState
 from schemas.errors import UserError
 
@@ -36,18 +37,12 @@ SELECTED: Final = "letter-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterRow:
-    """One letter. `path`: of its page, for those who may see records. `state`: empty while it is open."""
+    """One letter. `path`: of its page, for those who may see records. `state_text`: empty while it is open."""
 
-    number: str
+    found: DeadLetter
     path: str
     position: str
-    size: int
-    reason: str
-    failed_at: str
-    state: str
     state_text: str
-    state_at: str | None
-    state_by: str | None
     outcome: str
 
 
@@ -82,7 +77,6 @@ class LetterPage:
     """One letter with its record. `text`: the value, or a dump of its bytes; `key`: likewise, on one line."""
 
     row: LetterRow
-    topic: str
     key: str
     text: str
     is_text: bool
@@ -100,10 +94,10 @@ async def show_dead_letters(request: Request) -> Response:
         frame = frame_of(request, desk, "dead-letters")
         linked = Action.READ_PAYLOADS in desk.deployment.permitted
         page = DeadLettersPage(
-            groups=groups_of(found["items"], frame.texts, linked=linked),
-            handled=[_row(one, frame.texts, linked=linked) for one in reversed(handled["items"])],
-            more=found["more"],
-            read=len(found["items"]),
+            groups=groups_of(found.items, frame.texts, linked=linked),
+            handled=[_row(one, frame.texts, linked=linked) for one in reversed(handled.items)],
+            more=found.more,
+            read=len(found.items),
             notices=_notices(request.query_params, frame.texts),
             path=PATH,
             changes_path=f"{PATH}/changes",
@@ -113,11 +107,11 @@ async def show_dead_letters(request: Request) -> Response:
     return await ask(request, call)
 
 
-async def _listed(request: Request, limit: int, states: Sequence[DeadLetterState]) -> Record:
+async def _listed(request: Request, limit: int, states: Sequence[DeadLetterState]) -> DeadLetters:
     return await asked_in_deployment(
         request,
-        DeploymentKafkaView,
-        lambda view, cancellation: view.dead_letters(cancellation, limit=limit, states=states),
+        DeadLetterQueue,
+        lambda view, cancellation: view.list_dead_letters(limit=limit, state=list(states), cancellation=cancellation),
     )
 
 
@@ -126,7 +120,7 @@ def _notices(done: Mapping[str, str], t: Texts) -> list[str]:
     return [t(f"dead_letters.done.{name}", count=count) for name, count in counts.items() if count < 10**9]
 
 
-def groups_of(letters: Sequence[Record], t: Texts, *, linked: bool) -> list[Letters]:
+def groups_of(letters: Sequence[DeadLetter], t: Texts, *, linked: bool) -> list[Letters]:
     """Letters by topic and code of the reason, the largest group first."""
     groups = [
         _group(topic, code, list(members), t, linked=linked)
@@ -135,37 +129,31 @@ def groups_of(letters: Sequence[Record], t: Texts, *, linked: bool) -> list[Lett
     return sorted(groups, key=lambda one: -one.count)
 
 
-def _kind(letter: Record) -> tuple[str, str]:
-    return letter["topic"], letter["code"] or ""
+def _kind(letter: DeadLetter) -> tuple[str, str]:
+    return letter.topic, letter.code or ""
 
 
-def _group(topic: str, code: str, letters: Sequence[Record], t: Texts, *, linked: bool) -> Letters:
-    newest = max(letters, key=lambda one: int(one["dead_letter"]))
+def _group(topic: str, code: str, letters: Sequence[DeadLetter], t: Texts, *, linked: bool) -> Letters:
+    newest = max(letters, key=lambda one: one.dead_letter)
     advice = f"dead_letter.{code}"
     return Letters(
         topic=topic,
         code=code,
         advice=t(advice) if t.has(advice) else t("dead_letters.advice"),
         count=len(letters),
-        up_to=str(newest["dead_letter"]),
+        up_to=str(newest.dead_letter),
         rows=[_row(one, t, linked=linked) for one in reversed(letters)],
-        example_bytes=_printable(bytes.fromhex(newest["starts_with"])[:SHOWN_BYTES]),
+        example_bytes=_printable(bytes.fromhex(newest.starts_with)[:SHOWN_BYTES]),
     )
 
 
-def _row(letter: Record, t: Texts, *, linked: bool) -> LetterRow:
-    number, state, refused_as = str(letter["dead_letter"]), str(letter["state"]), letter["refused_as"]
+def _row(letter: DeadLetter, t: Texts, *, linked: bool) -> LetterRow:
+    refused_as = letter.refused_as
     return LetterRow(
-        number=number,
-        path=f"{PATH}/{number}" if linked else "",
-        position=f"{letter['topic']} {letter['partition']}:{letter['offset']}",
-        size=letter["bytes"],
-        reason=letter["reason"],
-        failed_at=letter["failed_at"],
-        state="" if state == "open" else state,
-        state_text="" if state == "open" else t(f"dead_letters.state.{state}"),
-        state_at=letter["state_at"],
-        state_by=letter["state_by"],
+        found=letter,
+        path=f"{PATH}/{letter.dead_letter}" if linked else "",
+        position=f"{letter.topic} {letter.partition}:{letter.offset}",
+        state_text="" if letter.state == "open" else t(f"dead_letters.state.{letter.state}"),
         outcome="" if refused_as is None else t("dead_letters.refused_as", number=str(refused_as)),
     )
 
@@ -184,17 +172,18 @@ async def show_letter(request: Request) -> Response:
     """One letter with its record."""
     number = _number(str(request.path_params["letter"]))
     found = await asked_in_deployment(
-        request, DeploymentKafkaView, lambda view, cancellation: view.dead_letter(cancellation, number)
+        request,
+        DeadLetterQueue,
+        lambda view, cancellation: view.get_dead_letter(number, cancellation=cancellation),
     )
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "dead-letters")
-        text, key, state = found["value_text"], found["key_text"], found["state"]
+        text, key, state = found.value_text, found.key_text, found.state
         page = LetterPage(
             row=_row(found, frame.texts, linked=True),
-            topic=found["topic"],
-            key=found["key"] or "" if key is None else key,
-            text=dump_of(base64.b64decode(found["value"])) if text is None else text,
+            key=found.key or "" if key is None else key,
+            text=dump_of(base64.b64decode(found.value)) if text is None else text,
             is_text=text is not None,
             path=PATH,
             changes_path=f"{PATH}/changes",
@@ -211,20 +200,28 @@ async def change(request: Request) -> Response:
     form = await form_of(request)
     action, _, scope = form.get("action", "").partition("-")
     selected = [_number(name.removeprefix(SELECTED)) for name in form if name.startswith(SELECTED)]
-    chosen = ChosenLetters(dead_letters=selected)
-    if scope == "all":
-        chosen = ChosenLetters(topic=form.get("topic"), code=form.get("code"), up_to=_number(form.get("up_to", "")))
-    elif not selected:
+    if scope != "all" and not selected:
         return see_other(PATH)
+    if scope == "all":
+        up_to = _number(form.get("up_to", ""))
+        body = DeadLetterSelection(dead_letters=None, topic=form.get("topic"), code=form.get("code"), up_to=up_to)
+    else:
+        body = DeadLetterSelection(dead_letters=selected)
     if action == "replay":
-        done = await asked_in_deployment(request, DeploymentKafkaView, lambda view, _: view.replay_dead_letters(chosen))
-        return see_other(f"{PATH}?sent={done['sent']}{_already(done)}")
-    done = await asked_in_deployment(request, DeploymentKafkaView, lambda view, _: view.dismiss_dead_letters(chosen))
-    return see_other(f"{PATH}?dismissed={done['dismissed']}{_already(done)}")
+        replayed = await asked_in_deployment(
+            request,
+            DeadLetterQueue,
+            lambda view, cancellation: view.replay_dead_letters(body, cancellation=cancellation),
+        )
+        return see_other(f"{PATH}?sent={replayed.sent}{_already(replayed)}")
+    dismissed = await asked_in_deployment(
+        request, DeadLetterQueue, lambda view, cancellation: view.dismiss_dead_letters(body, cancellation=cancellation)
+    )
+    return see_other(f"{PATH}?dismissed={dismissed.dismissed}{_already(dismissed)}")
 
 
-def _already(done: Record) -> str:
-    return f"&already={done['already']}" if done["already"] else ""
+def _already(done: Replayed | Dismissed) -> str:
+    return f"&already={done.already}" if done.already else ""
 
 
 def _number(text: str) -> int:

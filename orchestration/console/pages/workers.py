@@ -9,28 +9,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.pages import Record
-from orchestration.access.views.samples import DeploymentSamplesView
+from orchestration.access.views.worker_groups import WorkerGroups
 from orchestration.console.desk import Desk, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import PREFIX
 from orchestration.console.plots import Plot, plot
 from orchestration.console.rendering import shown
 from orchestration.platform.clock import iso, now_ms
+from orchestration.records.workers import Series, Worker
 
 FRESH_S: Final = 30
 SPANS: Final = (60, 360, 1440)
 """Minutes that a reader can look back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerRow:
-    """A member of a group. `partitions`: "0-3, 7"."""
-
-    worker: str
-    host: str
-    pid: int | None
-    group: str
-    partitions: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +52,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkersPage:
-    """`part_path`: what changes, fetched again."""
+    """`workers`: with their partitions ("0-3, 7"). `part_path`: what changes, fetched again."""
 
-    workers: Sequence[WorkerRow]
+    workers: Sequence[tuple[Worker, str]]
     topics: Sequence[TopicRow]
     spans: Sequence[Span]
     hours: int
@@ -86,12 +76,12 @@ async def _answer(request: Request, template: str) -> Response:
     minutes = next((span for span in SPANS if given == str(span)), SPANS[0])
 
     def call(desk: Desk) -> Response:
-        frame, view = frame_of(request, desk, "workers"), desk.in_deployment(DeploymentSamplesView)
-        present, series = view.present(), view.samples(minutes=minutes)
-        newest = {(one["group"], one["topic"]): one for one in present["lag"]}
+        frame, view = frame_of(request, desk, "workers"), desk.in_deployment(WorkerGroups)
+        series = view.list_samples(minutes=minutes).items
+        newest = {(one["group"], one["topic"]): one for one in view.newest_lag()}
         page = WorkersPage(
-            workers=[_worker(one) for one in present["workers"]],
-            topics=[_topic(one, newest.get((one["group"], one["topic"]))) for one in series["items"]],
+            workers=[(one, ranges(one.partitions)) for one in view.newest_workers()],
+            topics=[_topic(one, newest.get((one.group, one.topic))) for one in series],
             spans=[
                 Span(hours=span // 60, path=f"{PREFIX}/workers?minutes={span}", chosen=span == minutes)
                 for span in SPANS
@@ -104,29 +94,19 @@ async def _answer(request: Request, template: str) -> Response:
     return await ask(request, call)
 
 
-def _worker(record: Record) -> WorkerRow:
-    return WorkerRow(
-        worker=record["worker"],
-        host=record["host"],
-        pid=record["pid"],
-        group=record["group"],
-        partitions=ranges(record["partitions"]),
-    )
-
-
-def _topic(series: Record, newest: Record | None) -> TopicRow:
+def _topic(series: Series, newest: Record | None) -> TopicRow:
     known = newest or {}
     now = known if newest is not None and newest["as_of"] > iso(now_ms() - 1000 * FRESH_S) else {}
     partitions: Sequence[int] = now.get("partitions", ())
     return TopicRow(
-        group=series["group"],
-        topic=series["topic"],
+        group=series.group,
+        topic=series.topic,
         members=now.get("members"),
         as_of=known.get("as_of"),
         lag=now.get("lag"),
         acknowledged_per_s=now.get("acknowledged_per_s"),
-        lag_plot=plot(series["lag"]),
-        acknowledged_plot=plot(series["acknowledged_per_s"]),
+        lag_plot=plot(series.lag),
+        acknowledged_plot=plot(series.acknowledged_per_s),
         late=[(number, lag) for number, lag in enumerate(partitions) if lag],
     )
 

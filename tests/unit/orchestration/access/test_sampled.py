@@ -41,11 +41,11 @@ def put(store: SampleStore, *samples: TopicSample) -> None:
 
 def columns(store: SampleStore, span_ms: int) -> dict[str, Sequence[object]]:
     found = series(store, span_ms=span_ms, now_ms=NOW)
-    (item,) = found["items"]
-    assert {len(item[name]) for name in ("members", "lag", "acknowledged_per_s", "sent_per_s")} == {
-        -(-span_ms // (found["step_s"] * 1000))
+    (item,) = found.items
+    assert {len(getattr(item, name)) for name in ("members", "lag", "acknowledged_per_s", "sent_per_s")} == {
+        -(-span_ms // (found.step_s * 1000))
     }
-    return {name: item[name] for name in ("members", "lag", "acknowledged_per_s")}
+    return {name: getattr(item, name) for name in ("members", "lag", "acknowledged_per_s")}
 
 
 def test_missing_samples_leave_gaps_in_values_and_rates(store: SampleStore) -> None:
@@ -91,7 +91,7 @@ def test_points_of_a_span_are_limited(minutes: int) -> None:
 
 
 def test_empty_samples_make_an_empty_plot(store: SampleStore) -> None:
-    assert series(store, span_ms=MINUTE, now_ms=NOW)["items"] == []
+    assert series(store, span_ms=MINUTE, now_ms=NOW).items == []
     assert present_lag(store) == {}
 
 
@@ -100,4 +100,4 @@ def test_last_measurement_is_kept_with_its_time(store: SampleStore) -> None:
     store.put([sample(100, lag=5)], [state], now_ms=NOW)
     (lag,) = present_lag(store).values()
     assert (lag["lag"], lag["partitions"], lag["acknowledged_per_s"]) == (5, [4, 1], None)
-    assert lag["as_of"] < series(store, span_ms=MINUTE, now_ms=NOW)["first_at"]
+    assert lag["as_of"] < series(store, span_ms=MINUTE, now_ms=NOW).first_at

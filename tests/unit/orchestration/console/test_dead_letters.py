@@ -79,6 +79,7 @@ def test_letters_are_replayed_once(client: AsgiClient, world: World) -> None:
     assert b"2 letters were left alone" in page(client, world, sent="0", already="2").body
     assert send(client, world, b"action=replay-selected").headers["location"] == PAGE
     assert send(client, world, b"action=replay-selected&letter-x=on").status == 400
+    assert send(client, world, b"action=replay-all&up_to=9&topic=" + b"t" * 256).status == 422
 
 
 def test_replay_by_reason_covers_only_displayed_letters(client: AsgiClient, world: World) -> None:

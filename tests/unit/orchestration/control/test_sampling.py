@@ -12,15 +12,13 @@ from connectors.kafka.worker_group import WorkerGroup
 from orchestration.catalog.engine import Database
 from orchestration.catalog.samples import KEPT_MS, SampleStore, TopicSample
 from orchestration.control.sampling import Sampling
-from orchestration.operations.workers import RunningWorker
+from orchestration.records.workers import Worker
 from schemas.errors import RetriableError
 from schemas.topics import ARCHIVE, ARCHIVE_GROUP, IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 from tests.fakes.catalog import catalog_in
 
 AT = 1_800_000_000_000
-WORKER = RunningWorker(
-    worker="worker-1", host="node-7", pid=7, address="10.0.0.7", group=WORKER_GROUP, partitions=(0, 1)
-)
+WORKER = Worker(worker="worker-1", host="node-7", pid=7, address="10.0.0.7", group=WORKER_GROUP, partitions=(0, 1))
 
 
 class Group:
@@ -61,7 +59,7 @@ class World:
         self.commits = 0
         self.sampling = Sampling(store, cast("list[WorkerGroup]", self.groups), self.workers, self.write)
 
-    def workers(self) -> list[RunningWorker]:
+    def workers(self) -> list[Worker]:
         if self.refused:
             raise RetriableError("KAFKA_UNAVAILABLE", "away")
         return [WORKER]

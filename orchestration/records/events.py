@@ -1,16 +1,17 @@
 """Event streams."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
-
-from orchestration.access.bodies.common import AT, JOB, Example, Id, Shape
+from orchestration.records.fields import EXAMPLE_ID, EXAMPLE_TIME, About, Example, Id
 
 EventKind = Literal["job", "audience", "segment", "schedule"]
 DeploymentEventKind = Literal["job", "worker", "lag"]
 
 
-class Event(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
     """`data` of one event: the whole present state of one thing. `value` None: it is gone.
 
     The members of `value` are those of the item in the list of its kind; jobs in progress have `stages`, and segments
@@ -19,11 +20,16 @@ class Event(Shape):
 
     kind: EventKind
     id: Id
-    value: dict[str, Any] | None
-    example: ClassVar[Example] = {"kind": "job", "id": JOB, "value": {"job": JOB, "state": "READY", "stages": None}}
+    value: Mapping[str, Any] | None
+    example: ClassVar[Example] = {
+        "kind": "job",
+        "id": EXAMPLE_ID,
+        "value": {"job": EXAMPLE_ID, "state": "READY", "stages": None},
+    }
 
 
-class DeploymentEvent(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentEvent:
     """As `Event`, of the deployment.
 
     `worker`: as in the list of workers. `lag`: a group of workers in a topic at `as_of`, with the lag of each partition
@@ -32,8 +38,8 @@ class DeploymentEvent(Shape):
     """
 
     kind: DeploymentEventKind
-    id: Annotated[str, Field(max_length=500)]
-    value: dict[str, Any] | None
+    id: Annotated[str, About(max_length=500)]
+    value: Mapping[str, Any] | None
     example: ClassVar[Example] = {
         "kind": "lag",
         "id": "muster-materialiser/muster.imports",
@@ -45,6 +51,6 @@ class DeploymentEvent(Shape):
             "acknowledged_per_s": 40.5,
             "sent_per_s": 41.0,
             "partitions": [12, 0, 0, 0],
-            "as_of": AT,
+            "as_of": EXAMPLE_TIME,
         },
     }
