@@ -77,8 +77,9 @@ def snippets_of(url: str, tenant: str, permitted: frozenset[Action]) -> list[Sni
     ]
     body = json.dumps({"sql": ASKED}).replace("'", "\\u0027")  # as it can stand in a shell's quotes
     of_tenant = f"{url}/v1/tenants/{tenant}"
-    send = 'curl --fail-with-body -H "Authorization: Bearer $MUSTER_TOKEN"'
-    curl = [
+    send = "curl --fail-with-body -H @muster-token-header"
+    curl = [  # a file, since other users of the machine can read the command line
+        '(umask 077; echo "Authorization: Bearer $MUSTER_TOKEN" > muster-token-header)',
         f"{send} {of_tenant}/jobs",
         *(
             [

@@ -75,10 +75,11 @@ def test_python_snippet_runs(
 
 def test_curl_snippets_are_valid_requests(client: AsgiClient, world: World) -> None:
     token = world.tokens["acme-admin"].text.reveal()
-    requests = snippets("admin")["curl"].replace("\\\n", "").splitlines()
+    header, *requests = snippets("admin")["curl"].replace("\\\n", "").splitlines()
+    assert header == '(umask 077; echo "Authorization: Bearer $MUSTER_TOKEN" > muster-token-header)'
     for words, body in zip(map(shlex.split, requests), (None, "sql"), strict=True):
         assert words[:2] == ["curl", "--fail-with-body"]
-        assert words[3] == "Authorization: Bearer $MUSTER_TOKEN"
+        assert words[2:4] == ["-H", "@muster-token-header"]
         assert words[-1].startswith(URL)
         path = urlsplit(words[-1]).path
         if body is None:
