@@ -4,10 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import Field
-
 from orchestration.access.authentication import Caller
-from orchestration.access.bodies.common import GRAPHIC
 from orchestration.access.pages import Page, page_of
 from orchestration.access.policy import Action
 from orchestration.catalog.job_rows import unknown_job
@@ -25,8 +22,7 @@ from schemas.job_kinds import JOB_KINDS, JobKind
 from schemas.records import from_record
 
 Kinds = Annotated[list[JobKind] | None, About("Repeatable; default: all kinds.")]
-Named = Annotated[str | None, Field(max_length=255), About(pattern=GRAPHIC)]
-States = Annotated[list[str] | None, Field(max_length=20), About("Repeatable; default: all states.")]
+States = Annotated[list[str] | None, About("Repeatable; default: all states.", max_length=20)]
 
 
 def addresses_for(caller: Caller) -> Callable[[TenantName], bool]:

@@ -1,7 +1,7 @@
 """Schemas of the document, made from the types of records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from functools import cache, reduce
 from operator import or_
 from types import UnionType
@@ -81,8 +81,4 @@ def _typed(hint: Any) -> Any:
 
 def described(extra: Any) -> Any:
     """What a type is annotated with, for pydantic."""
-    if not isinstance(extra, About):
-        return extra
-    return Field(
-        description=extra.text, pattern=extra.pattern, min_length=extra.min_length, max_length=extra.max_length
-    )
+    return Field(**asdict(extra)) if isinstance(extra, About) else extra

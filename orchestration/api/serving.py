@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Final, get_args
 
 from fastapi import APIRouter, Path, Query
@@ -121,4 +122,4 @@ def _described(hint: Any, place: Callable[..., Any]) -> Any:
     kind = hint.__origin__ if extra else hint
     about = next((one for one in extra if isinstance(one, About)), About())
     others = [one for one in extra if not isinstance(one, About)]
-    return Annotated[(kind, *others, place(description=about.text, pattern=about.pattern))]
+    return Annotated[(kind, *others, place(**asdict(about)))]

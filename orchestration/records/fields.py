@@ -13,12 +13,14 @@ EXAMPLE_TIME: Final = "2026-11-28T09:00:00.000Z"
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Describes a field or a query parameter in the API's document. `pattern`: the form of its text."""
+    """Describes a field or a parameter in the API's document. `pattern`: the form of its text; `ge`, `le`: limits."""
 
-    text: str | None = None
+    description: str | None = None
     pattern: str | None = None
     min_length: int | None = None
     max_length: int | None = None
+    ge: int | None = None
+    le: int | None = None
 
 
 Id = Annotated[str, About("A ULID in lower case.", "^[0-9a-hjkmnp-tv-z]{26}$")]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from orchestration.records.fields import About
 from schemas.errors import UserError
 from schemas.ids import JOB_ID_PATTERN, NAME_PATTERN
 
@@ -24,6 +25,8 @@ Time = Annotated[str, Field(description="RFC 3339, UTC.")]
 VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Address = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
 ColumnName = Annotated[str, Field(max_length=255)]
+Named = Annotated[str | None, About(pattern=GRAPHIC, max_length=255)]
+"""A query parameter that names an object."""
 Role = Annotated[str, Field(max_length=16)]
 
 

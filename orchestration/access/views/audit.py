@@ -3,9 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
-
-from orchestration.access.bodies.common import GRAPHIC, Moment
+from orchestration.access.bodies.common import GRAPHIC, Moment, Named
 from orchestration.access.guard import reads
 from orchestration.access.pages import Page, first
 from orchestration.access.policy import Action
@@ -16,7 +14,7 @@ from orchestration.records.audit import AuditEntry
 from orchestration.records.fields import About
 from schemas.ids import JobId, TenantName, job_id, tenant_name
 
-Job = Annotated[str | None, Field(max_length=26)]
+Job = Annotated[str | None, About(max_length=26)]
 Since = Annotated[Moment | None, About("RFC 3339, with an offset.")]
 
 
@@ -27,7 +25,7 @@ class TenantAudit(TenantView):
     def list_audit(
         self,
         *,
-        audience: Annotated[str | None, Field(max_length=255, pattern=GRAPHIC)] = None,
+        audience: Named = None,
         job: Job = None,
         since: Since = None,
         before: str | None = None,
@@ -45,8 +43,8 @@ class WholeAudit(DeploymentView):
     def list_whole_audit(
         self,
         *,
-        tenant: Annotated[str | None, Field(max_length=63, pattern=GRAPHIC)] = None,
-        on: Annotated[str | None, Field(max_length=512, pattern=GRAPHIC), About("An object, such as acme/vip.")] = None,
+        tenant: Annotated[str | None, About(max_length=63, pattern=GRAPHIC)] = None,
+        on: Annotated[str | None, About("An object, such as acme/vip.", GRAPHIC, max_length=512)] = None,
         job: Job = None,
         since: Since = None,
         before: str | None = None,

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
-
 from orchestration.access.bodies.dead_letters import DeadLetterSelection
 from orchestration.access.guard import Entry, recorded
 from orchestration.access.pages import Record
@@ -45,7 +43,7 @@ class DeadLetterQueue(DeploymentView):
         self,
         entry: Entry,
         *,
-        limit: Annotated[int, Field(ge=1, le=10_000)] = 50,
+        limit: Annotated[int, About(ge=1, le=10_000)] = 50,
         state: Annotated[list[DeadLetterState] | None, About("Repeatable; default: all states.")] = None,
         cancellation: Cancellation,
     ) -> DeadLetters:
@@ -61,7 +59,7 @@ class DeadLetterQueue(DeploymentView):
         problems=(*OF_LETTERS, "NO_SUCH_DEAD_LETTER"),
     )
     def get_dead_letter(
-        self, entry: Entry, dead_letter: Annotated[int, Field(ge=0, le=MAX_OFFSET)], *, cancellation: Cancellation
+        self, entry: Entry, dead_letter: Annotated[int, About(ge=0, le=MAX_OFFSET)], *, cancellation: Cancellation
     ) -> WholeDeadLetter:
         """One dead letter with its key and value. The read is recorded, since records show users."""
         entry.object, entry.arguments = "dead-letters", {"dead_letter": dead_letter}

@@ -3,8 +3,9 @@
 from typing import Annotated
 
 from orchestration.access.authentication import Caller
+from orchestration.access.bodies.common import Named
 from orchestration.access.guard import View, reads
-from orchestration.access.job_details import Kinds, Named, States, addresses_for, job_detail, job_page
+from orchestration.access.job_details import Kinds, States, addresses_for, job_detail, job_page
 from orchestration.access.pages import Page
 from orchestration.access.policy import Action
 from orchestration.catalog.life_cycle import Tenants

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from orchestration.access.bodies.common import Named
 from orchestration.access.guard import Entry, reads, recorded
-from orchestration.access.job_details import Kinds, Named, States, addresses_for, job_detail, job_page
+from orchestration.access.job_details import Kinds, States, addresses_for, job_detail, job_page
 from orchestration.access.pages import Page, first, number_in
 from orchestration.access.policy import Action
 from orchestration.access.problems import OF_OBJECTS

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import Field
-
 from orchestration.access.guard import reads
 from orchestration.access.policy import Action
 from orchestration.access.sampled import present_lag, present_workers, series
@@ -33,9 +31,7 @@ class WorkerGroups(DeploymentView):
         return self._ask(Lag, ReadLag(), cancellation)
 
     @reads(Action.READ_DEPLOYMENT, "GET /samples")
-    def list_samples(
-        self, *, minutes: Annotated[int, Field(ge=1, le=1440), About("How far to look back.")] = 60
-    ) -> Samples:
+    def list_samples(self, *, minutes: Annotated[int, About("How far to look back.", ge=1, le=1440)] = 60) -> Samples:
         """Lag, members and rates of the groups of workers over time, from the catalog: samples of every ten seconds."""
         return series(self._services.samples, span_ms=minutes * 60_000, now_ms=now_ms())
 
