@@ -1,10 +1,9 @@
 """Operations on access, each of a tenant or of the deployment. Part of `Client`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from muster.api_methods import ApiMethods
-from muster.methods import Tagged
 from muster.records import Roles
 
 if TYPE_CHECKING:
@@ -52,15 +51,6 @@ class Administration(ApiMethods):
         made, _ = self._calls.call("POST", "/console-codes")
         address = made.get("confirm_url" if confirm else "url")
         return str(address or f"{self._url}{made['path']}")  # 0.2.0 gives the path alone
-
-    def places(self) -> Tagged:
-        """The places of all tenants, and their ETag."""
-        return self._tagged("GET", "/places")
-
-    def replace_places(self, places: Mapping[str, Sequence[str]], *, etag: str) -> Tagged:
-        """Replace the places of all tenants."""
-        items = [{"tenant": tenant, "places": list(of)} for tenant, of in places.items()]
-        return self._tagged("PUT", "/places", body={"items": items}, etag=etag)
 
 
 def _tagged(answer: "tuple[Grants, str]") -> "TaggedGrants":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         CancelledExport,
         CancelledImport,
         ConfiguredAudience,
+        Connections,
         Coverage,
         DeadLetters,
         Dismissed,
@@ -31,14 +32,18 @@ if TYPE_CHECKING:
         MadeToken,
         Me,
         Names,
+        Notifications,
         Operation,
         Pin,
+        Places,
         PresignedPart,
         Principal,
         PrincipalDetail,
         QueryResult,
+        Recipients,
         RejectsFile,
         Replayed,
+        Resent,
         Retried,
         RetriedExport,
         RuleVersion,
@@ -599,6 +604,86 @@ class ApiMethods(Methods):
     def run_schedule(self, tenant: str, schedule: str, *, key: str | None = None) -> Started | StartedExport:
         """Start a run now, also of a paused schedule. A schedule starts at most one run a second."""
         return cast("Started | StartedExport", self._start("/tenants/{}/schedules/{}/runs", tenant, schedule, key=key))
+
+    def recipients(self, tenant: str, *, audience: str | None = None) -> Recipients:
+        """Who is notified about an audience, or about all audiences of the tenant."""
+        return cast("Recipients", self._send("GET", "/tenants/{}/recipients", tenant, query={"audience": audience}))
+
+    def replace_recipients(
+        self, tenant: str, email: Sequence[str], webhook: Sequence[str], *, audience: str | None = None
+    ) -> Recipients:
+        """Replace who is notified about an audience, or about all audiences of the tenant."""
+        return cast(
+            "Recipients",
+            self._send(
+                "PUT",
+                "/tenants/{}/recipients",
+                tenant,
+                query={"audience": audience},
+                body=given(email=email, webhook=webhook),
+            ),
+        )
+
+    def change_recipients(
+        self,
+        tenant: str,
+        *,
+        email: Sequence[str] | Unset | None = UNSET,
+        webhook: Sequence[str] | Unset | None = UNSET,
+        audience: str | None = None,
+    ) -> Recipients:
+        """Replace who is notified by mail, by webhook, or by both."""
+        return cast(
+            "Recipients",
+            self._send(
+                "PATCH",
+                "/tenants/{}/recipients",
+                tenant,
+                query={"audience": audience},
+                body=changed(email=email, webhook=webhook),
+            ),
+        )
+
+    def begin_recipient_test(
+        self, tenant: str, address: str, channel: Literal["email", "webhook"], *, audience: str | None = None
+    ) -> Operation:
+        """Send a test notification to a recipient, once; its operation says whether it arrived."""
+        return cast(
+            "Operation",
+            self._send(
+                "POST",
+                "/tenants/{}/recipients/tests",
+                tenant,
+                query={"audience": audience},
+                body=given(address=address, channel=channel),
+            ),
+        )
+
+    def places(self) -> Places:
+        """The places of all tenants: what they may name beyond their own."""
+        return cast("Places", self._send("GET", "/places"))
+
+    def places_with_etag(self) -> tuple[Places, str]:
+        """The places of all tenants: what they may name beyond their own."""
+        return cast("tuple[Places, str]", self._tagged("GET", "/places"))
+
+    def replace_places(self, items: Sequence[Mapping[str, Any]], *, etag: str) -> tuple[Places, str]:
+        """Replace the places of all tenants. Jobs that run keep theirs; retries and scheduled runs do not."""
+        return cast("tuple[Places, str]", self._tagged("PUT", "/places", body=given(items=items), etag=etag))
+
+    def notifications(self, *, limit: int | None = None) -> Notifications:
+        """Notifications of all tenants that are waiting or were given up."""
+        return cast("Notifications", self._send("GET", "/notifications", query={"limit": limit}))
+
+    def resend_notifications(self, notifications: Sequence[str] | None) -> Resent:
+        """Restart the delivery of notifications."""
+        return cast(
+            "Resent", self._send("POST", "/notifications/resends", body=given() | {"notifications": notifications})
+        )
+
+    def connections(self, *, tenant: str | None = None) -> Connections:
+        """Addresses of Kafka, the object store and the lake, and snippets that connect programs; without keys."""
+        return cast("Connections", self._send("GET", "/connections", query={"tenant": tenant}))
 
     def create_upload(
         self, tenant: str, name: str, size: int, *, content_type: str | None = None, key: str | None = None

@@ -334,6 +334,65 @@ class Schedule(TypedDict):
     last: dict[str, Any] | None
 
 
+class Recipients(TypedDict):
+    """Recipients of notifications. `warnings`: what the service lacks to reach them."""
+
+    items: list[Recipient]
+    warnings: list[str]
+
+
+class TenantPlaces(TypedDict):
+    """Addresses that a tenant may read from and write to, beyond its uploads, inbox and downloads."""
+
+    tenant: str
+    places: list[str]
+
+
+class Places(TypedDict):
+    """The places of all tenants, by name. In a change, omitted tenants get none."""
+
+    items: list[TenantPlaces]
+
+
+class Notifications(TypedDict):
+    """Notifications that are waiting or were given up, of all tenants. `more`: there are others."""
+
+    items: list[Notification]
+    more: bool
+
+
+class Resent(TypedDict):
+    """How many will be delivered again within seconds."""
+
+    resent: int
+
+
+class Addresses(TypedDict):
+    """`s3`: the endpoint of the object store, or AWS; `inbox`: where an uploaded file starts its import."""
+
+    api: str
+    kafka: str
+    topics: str
+    s3: str
+    region: str
+    inbox: str
+    lake: str
+
+
+class Snippet(TypedDict):
+    """Lines to copy."""
+
+    tool: str
+    text: str
+
+
+class Connections(TypedDict):
+    """Addresses of the deployment and snippets, which name variables for keys."""
+
+    addresses: Addresses
+    snippets: list[Snippet]
+
+
 class PartSizes(TypedDict):
     """Parts of a file above 5 GiB: all have `bytes` but the last, which has the rest."""
 

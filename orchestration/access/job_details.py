@@ -12,14 +12,11 @@ from orchestration.catalog.life_cycle import Tenants
 from orchestration.composition.service import Services
 from orchestration.operations.follow import ExportView
 from orchestration.operations.job_records import any_record, export_view_record, view_record
-from orchestration.operations.notifying import notification_record
 from orchestration.platform.clock import now_ms
 from orchestration.records.fields import About
 from orchestration.records.jobs import ExportJobDetail, ImportJobDetail, Job
-from orchestration.records.notifications import Notification
 from schemas.ids import JobId, TenantName
 from schemas.job_kinds import JOB_KINDS, JobKind
-from schemas.records import from_record
 
 Kinds = Annotated[list[JobKind] | None, About("Repeatable; default: all kinds.")]
 States = Annotated[list[str] | None, About("Repeatable; default: all states.", max_length=20)]
@@ -42,8 +39,9 @@ def job_detail(
         raise unknown_job(wanted)
     job = view.export if isinstance(view, ExportView) else view.job
     shown = addresses(TenantName(job.tenant))
-    notices = [from_record(Notification, notification_record(one)) for one in services.outbox.by_subject(job.job_id)]
-    notices = [one if shown else replace(one, recipient=None) for one in notices]
+    notices = [one.shown for one in services.outbox.by_subject(job.job_id)]
+    if not shown:
+        notices = [replace(one, recipient=None) for one in notices]
     if isinstance(view, ExportView):
         return export_view_record(view, services.exports.history(job.job_id), notices)
     history, attempts = services.jobs.history(job.job_id), services.jobs.attempt_reports(job.job_id)

@@ -17,14 +17,18 @@ from orchestration.access.guard import View
 from orchestration.access.views.account import Account, Sessions
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.audit import TenantAudit, WholeAudit
+from orchestration.access.views.connections import Connections
 from orchestration.access.views.dead_letters import DeadLetterQueue
 from orchestration.access.views.everywhere import Everywhere
 from orchestration.access.views.grants import DeploymentGrants, TenantGrants
 from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.lake_changes import LakeChanges
+from orchestration.access.views.notifications import Notifications
 from orchestration.access.views.operations import Operations
+from orchestration.access.views.places import Places
 from orchestration.access.views.principals import Principals
 from orchestration.access.views.questions import Questions
+from orchestration.access.views.recipients import Recipients
 from orchestration.access.views.schedules import Schedules
 from orchestration.access.views.segments import Segments
 from orchestration.access.views.submissions import Submissions
@@ -44,7 +48,6 @@ from orchestration.api.routes import (
     login,
     operations,
     questions,
-    recipients,
 )
 from orchestration.api.service import Service
 from orchestration.api.serving import serve
@@ -56,7 +59,6 @@ MODULES: Final = (
     jobs,
     questions,
     operations,
-    recipients,
     events,
     account,
     deployment,
@@ -72,6 +74,10 @@ VIEWS: Final[Sequence[tuple[type[View], str]]] = (
     (Segments, "segments"),
     (Submissions, "jobs"),
     (Schedules, "schedules"),
+    (Recipients, "recipients"),
+    (Places, "deployment"),
+    (Notifications, "deployment"),
+    (Connections, "deployment"),
     (Uploads, "jobs"),
     (TenantGrants, "access"),
     (TenantTokens, "access"),

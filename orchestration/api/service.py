@@ -219,11 +219,6 @@ def _late() -> RetriableError:
     return RetriableError("QUESTION_TIMEOUT", f"the answer took longer than {PATIENCE_S:g} s; try again")
 
 
-async def in_deployment(request: Request, call: Callable[[DeploymentView], ValueT]) -> ValueT:
-    """What a call of the caller's view of the deployment returns."""
-    return await in_deployment_view(request, DeploymentView, call)
-
-
 async def in_deployment_view(
     request: Request, view: type[DeploymentT], call: Callable[[DeploymentT], ValueT]
 ) -> ValueT:

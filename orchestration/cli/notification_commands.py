@@ -70,7 +70,7 @@ def resend(
     if bool(ids) == given_up:
         raise typer.BadParameter("name notifications, or use --given-up")
     with remote.service() as found:
-        count = found.resend_notifications(ids or None)
+        count = found.resend_notifications(ids or None)["resent"]
     return Done(record={"resent": count}, text=f"{count} will be resent within seconds")
 
 

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from orchestration.catalog.engine import Database
 from orchestration.catalog.tables import jobs, notifications
 from orchestration.notifications.recipients import Channel, Recipient
+from orchestration.platform.clock import iso
+from orchestration.records import notifications as answers
 from schemas.ids import JobId, TenantName
 
 Outcome = Literal["ready", "superseded", "user-error", "system-error", "not-registered"]
@@ -45,6 +47,23 @@ class Notification:
         if self.delivered_at_ms is not None:
             return "delivered"
         return "given up" if self.next_attempt_at_ms is None else "waiting"
+
+    @property
+    def shown(self) -> answers.Notification:
+        """As the service answers it."""
+        return answers.Notification(
+            notification=self.notification_id,
+            subject=self.subject,
+            outcome=self.outcome,
+            channel=self.channel,
+            recipient=self.recipient.shown,
+            state=self.state,
+            attempts=self.attempts,
+            created_at=iso(self.created_at_ms),
+            delivered_at=None if self.delivered_at_ms is None else iso(self.delivered_at_ms),
+            next_attempt_at=None if self.next_attempt_at_ms is None else iso(self.next_attempt_at_ms),
+            last_error=self.last_error,
+        )
 
     @property
     def recipient(self) -> Recipient:

@@ -1,17 +1,17 @@
 """Operations on notifications: set recipients, list what was not delivered, send it again."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestration.notifications.recipients import email, webhook
 from orchestration.notifications.targets import PrivateTargets
-from orchestration.platform.clock import iso, now_ms
+from orchestration.platform.clock import now_ms
 from orchestration.records import recipients as answers
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName, tenant_name
 
 if TYPE_CHECKING:
-    from orchestration.notifications.outbox import Notification, Outbox
+    from orchestration.notifications.outbox import Outbox
     from orchestration.notifications.recipients import Recipient, RecipientStore
     from orchestration.platform.settings import Secret, Settings
 
@@ -81,23 +81,6 @@ def webhook_key(settings: "Settings", tenant: str | None) -> "Secret":
     if not (secret := settings.webhook_secret):
         raise UserError("NO_WEBHOOK_SECRET", "the setting webhook_secret is not set")
     return signing_key(secret, None if tenant is None else tenant_name(tenant))
-
-
-def notification_record(row: "Notification") -> dict[str, Any]:
-    """A row of the outbox as plain JSON data."""
-    return {
-        "notification": row.notification_id,
-        "subject": row.subject,
-        "outcome": row.outcome,
-        "channel": row.channel,
-        "recipient": row.recipient.shown,
-        "state": row.state,
-        "attempts": row.attempts,
-        "created_at": iso(row.created_at_ms),
-        "delivered_at": None if row.delivered_at_ms is None else iso(row.delivered_at_ms),
-        "next_attempt_at": None if row.next_attempt_at_ms is None else iso(row.next_attempt_at_ms),
-        "last_error": row.last_error,
-    }
 
 
 def shown_recipients(found: "Sequence[Recipient]") -> list[answers.Recipient]:

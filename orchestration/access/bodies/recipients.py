@@ -10,8 +10,8 @@ from orchestration.access.bodies.common import Example, Shape
 class NewTest(Shape):
     """A recipient to send a test notification to. `address`: as it is shown, a URL without its query."""
 
-    channel: Literal["email", "webhook"]
     address: Annotated[str, Field(max_length=2000)]
+    channel: Literal["email", "webhook"]
     example: ClassVar[Example] = {"channel": "email", "address": "ops@acme.example"}
 
 

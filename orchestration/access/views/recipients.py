@@ -1,64 +1,66 @@
 """Who is notified in a tenant."""
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Annotated, Final
 
+from pydantic import Field
+
+from orchestration.access.bodies.common import GRAPHIC
+from orchestration.access.bodies.recipients import ChangedRecipients, NewRecipients, NewTest
 from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.policy import Action
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.operations import Operation
 from orchestration.operations.notifying import hints, set_recipients, shown_recipients
 from orchestration.platform.clock import fresh_id, now_ms
-from orchestration.records import operations as answers
-from orchestration.records.recipients import Recipients
+from orchestration.records import recipients as answers
+from orchestration.records.operations import Operation as ShownOperation
 from schemas.errors import UserError
 from schemas.ids import JobId, audience_name
 from schemas.records import as_record
 
 TESTS_PER_MINUTE: Final = 5
 """Limit of test notifications of a tenant: people look at each, and receivers have not asked for them."""
+OF_AUDIENCES: Final = ("UNKNOWN_AUDIENCE", "BAD_NAME")
+Audience = Annotated[str | None, Field(max_length=255, pattern=GRAPHIC)]
 
 
-class RecipientsView(TenantView):
-    """Recipients as one caller sees them."""
+class Recipients(TenantView):
+    """Recipients as one caller sees and changes them."""
 
-    @recorded(Action.MANAGE_AUDIENCES, "recipients replace")
-    def replace_recipients(
-        self, entry: Entry, audience: str | None, *, emails: Sequence[str] | None, webhooks: Sequence[str] | None
-    ) -> Recipients:
-        """Replace all recipients of notices about an audience, or about all of the tenant; None leaves a channel.
+    @reads(Action.MANAGE_AUDIENCES, "GET /recipients", problems=OF_AUDIENCES)
+    def list_recipients(self, *, audience: Audience = None) -> answers.Recipients:
+        """Who is notified about an audience, or about all audiences of the tenant."""
+        return self._shown(self._about(audience))
 
-        Raises as `recipients`, and `UserError` BAD_RECIPIENT.
-        """
+    @recorded(
+        Action.MANAGE_AUDIENCES, "recipients replace", "PUT /recipients", problems=(*OF_AUDIENCES, "BAD_RECIPIENT")
+    )
+    def replace_recipients(self, entry: Entry, body: NewRecipients, *, audience: Audience = None) -> answers.Recipients:
+        """Replace who is notified about an audience, or about all audiences of the tenant."""
+        return self._replace(entry, audience, body.email, body.webhook)
+
+    @recorded(
+        Action.MANAGE_AUDIENCES, "recipients replace", "PATCH /recipients", problems=(*OF_AUDIENCES, "BAD_RECIPIENT")
+    )
+    def change_recipients(
+        self, entry: Entry, body: ChangedRecipients, *, audience: Audience = None
+    ) -> answers.Recipients:
+        """Replace who is notified by mail, by webhook, or by both."""
+        return self._replace(entry, audience, body.email, body.webhook)
+
+    @recorded(
+        Action.MANAGE_AUDIENCES,
+        "recipients test",
+        "POST /recipients/tests",
+        status=202,
+        problems=(*OF_AUDIENCES, "UNKNOWN_RECIPIENT", "TOO_MANY_TESTS"),
+        client="begin_recipient_test",
+    )
+    def send_test_notification(self, entry: Entry, body: NewTest, *, audience: Audience = None) -> ShownOperation:
+        """Send a test notification to a recipient, once; its operation says whether it arrived."""
         entry.object = "recipients" if audience is None else audience[:63]
-        about = self._about(audience)
-        set_recipients(
-            self._name,
-            about,
-            emails=emails,
-            webhooks=webhooks,
-            recipients=self._services.recipients,
-            settings=self._services.settings,
-        )
-        changed = self._record(about)
-        # URLs without their query, which may be a secret
-        entry.after = {"items": [as_record(one) for one in changed.items]}
-        return changed
-
-    @reads(Action.MANAGE_AUDIENCES)
-    def recipients(self, audience: str | None = None) -> Recipients:
-        """Recipients of notices about an audience, or about all of the tenant. Raises as `audience`."""
-        return self._record(self._about(audience))
-
-    @recorded(Action.MANAGE_AUDIENCES, "recipients test")
-    def send_test(
-        self, entry: Entry, audience: str | None, *, channel: Literal["email", "webhook"], address: str
-    ) -> answers.Operation:
-        """Begin to send a test notification to a recipient; `address` as it is shown, or whole.
-
-        Raises as `recipients`, and `UserError` UNKNOWN_RECIPIENT, TOO_MANY_TESTS.
-        """
-        entry.object = "recipients" if audience is None else audience[:63]
+        channel, address = body.channel, body.address
         entry.arguments = {"channel": channel, "address": address.partition("?")[0]}
         about = self._about(audience)
         named = [one for one in self._services.recipients.get(self._name, about) if one.channel == channel]
@@ -89,11 +91,29 @@ class RecipientsView(TenantView):
         self._services.operations.add(new)
         return new.shown(now)
 
-    def _about(self, audience: str | None) -> JobId | None:
-        return (
-            None if audience is None else self._services.audiences.get(self._name, audience_name(audience)).audience_id
+    def _replace(
+        self, entry: Entry, audience: str | None, emails: Sequence[str] | None, webhooks: Sequence[str] | None
+    ) -> answers.Recipients:
+        """None leaves a channel."""
+        entry.object = "recipients" if audience is None else audience[:63]
+        about, services = self._about(audience), self._services
+        set_recipients(
+            self._name,
+            about,
+            emails=emails,
+            webhooks=webhooks,
+            recipients=services.recipients,
+            settings=services.settings,
         )
+        changed = self._shown(about)
+        entry.after = {"items": [as_record(one) for one in changed.items]}  # URLs without their query: a secret perhaps
+        return changed
 
-    def _record(self, about: JobId | None) -> Recipients:
+    def _about(self, audience: str | None) -> JobId | None:
+        if audience is None:
+            return None
+        return self._services.audiences.get(self._name, audience_name(audience)).audience_id
+
+    def _shown(self, about: JobId | None) -> answers.Recipients:
         found = self._services.recipients.get(self._name, about)
-        return Recipients(items=shown_recipients(found), warnings=hints(self._services.settings, found))
+        return answers.Recipients(items=shown_recipients(found), warnings=hints(self._services.settings, found))

@@ -10,28 +10,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.policy import Action
-from orchestration.access.views.connections import ConnectionsView
+from orchestration.access.views.connections import Connections
 from orchestration.access.views.tenant import TenantView
 from orchestration.api.service import service_of
 from orchestration.console.desk import Desk, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
+from orchestration.records.connections import Snippet
+from schemas.records import as_record
 
 ASKED: Final = "SELECT count(*) FROM audience('vip')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snippet:
-    """Lines to copy. `name`: of the program; its title is `connections.NAME`."""
-
-    name: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionsPage:
-    """`addresses`, `beside`: of the deployment, for those who run it."""
+    """`addresses`, `beside`: of the deployment, for those who run it. Titles of snippets are `connections.TOOL`."""
 
     url: str
     tokens_path: str
@@ -55,11 +49,11 @@ async def show_connections(request: Request) -> Response:
             beside=(),
         )
         if Action.READ_DEPLOYMENT in desk.deployment.permitted:
-            found = desk.in_deployment(ConnectionsView).connections(desk.tenant)
+            found = desk.in_deployment(Connections).get_connections(tenant=desk.tenant)
             page = replace(
                 page,
-                addresses=[(name, str(value)) for name, value in found["addresses"].items() if name != "api"],
-                beside=[Snippet(name=one["tool"], text=one["text"]) for one in found["snippets"]],
+                addresses=[(name, value) for name, value in as_record(found.addresses).items() if name != "api"],
+                beside=found.snippets,
             )
         return shown("connections.html", frame, page)
 
@@ -110,7 +104,7 @@ def snippets_of(url: str, tenant: str, permitted: frozenset[Action]) -> list[Sni
             f'duckdb -c "SET VARIABLE files = ({files});',
             "    SELECT count(*) FROM read_parquet(getvariable('files'))\"",
         ]
-    return [Snippet(name=name, text="\n".join(lines) + "\n") for name, lines in found.items()]
+    return [Snippet(tool=name, text="\n".join(lines) + "\n") for name, lines in found.items()]
 
 
 ROUTES: Final = (Route(f"{IN_TENANT}/connections", show_connections),)

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Record
+from orchestration.access.bodies.notifications import NewResend
+from orchestration.access.views.notifications import Notifications
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
@@ -16,6 +17,7 @@ from orchestration.console.job_texts import ICONS, Badge, Tone
 from orchestration.console.language import Texts
 from orchestration.console.paths import PREFIX
 from orchestration.console.rendering import see_other, shown
+from orchestration.records.notifications import Notification
 from schemas.errors import UserError
 
 PATH: Final = f"{PREFIX}/notifications"
@@ -24,17 +26,12 @@ ROWS: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undelivered:
-    """A notification. `of`: the job, or the execution that could not register one; `next_at`: of the next try."""
+    """A notification, with what its outcome and its recipient are called."""
 
-    id: str
-    of: str
+    notification: Notification
     outcome: str
     to: str
     badge: Badge
-    attempts: int
-    created_at: str
-    next_at: str | None
-    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +50,12 @@ async def show_notifications(request: Request) -> Response:
     resent = request.query_params.get("resent", "")
 
     def call(desk: Desk) -> Response:
-        found = desk.deployment.notifications(limit=ROWS)
+        found = desk.in_deployment(Notifications).list_notifications(limit=ROWS)
         frame = frame_of(request, desk, "notifications")
         page = NotificationsPage(
-            rows=[_row(one, frame.texts) for one in found["items"]],
-            more=found["more"],
-            given_up=any(one["state"] == "given up" for one in found["items"]),
+            rows=[_row(one, frame.texts) for one in found.items],
+            more=found.more,
+            given_up=any(one.state == "given up" for one in found.items),
             resent=int(resent) if resent.isdecimal() and len(resent) < 10 else None,
             resend_path=f"{PATH}/resends",
         )
@@ -74,26 +71,21 @@ async def resend(request: Request) -> Response:
         raise UserError("BAD_BODY", "the form cannot be read; load the page again")
 
     def call(desk: Desk) -> Response:
-        done = desk.deployment.resend_notifications(None if wanted == "given-up" else [wanted])
-        return see_other(f"{PATH}?resent={done['resent']}")
+        body = NewResend(notifications=None if wanted == "given-up" else [wanted])
+        done = desk.in_deployment(Notifications).resend_notifications(body)
+        return see_other(f"{PATH}?resent={done.resent}")
 
     return await ask(request, call)
 
 
-def _row(record: Record, t: Texts) -> Undelivered:
-    given_up = record["state"] == "given up"
+def _row(one: Notification, t: Texts) -> Undelivered:
+    given_up, outcome = one.state == "given up", f"notifications.outcome.{one.outcome}"
     tone: Tone = "bad" if given_up else "waiting"
-    outcome = f"notifications.outcome.{record['outcome']}"
     return Undelivered(
-        id=record["notification"],
-        of=record["subject"],
-        outcome=t(outcome) if t.has(outcome) else record["outcome"],
-        to=record["recipient"] or t("notifications.log"),
+        notification=one,
+        outcome=t(outcome) if t.has(outcome) else one.outcome,
+        to=one.recipient or t("notifications.log"),
         badge=Badge(tone=tone, icon=ICONS[tone], text=t(f"notifications.{'given_up' if given_up else 'waiting'}")),
-        attempts=record["attempts"],
-        created_at=record["created_at"],
-        next_at=record["next_attempt_at"],
-        error=record["last_error"] or "",
     )
 
 

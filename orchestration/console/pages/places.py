@@ -8,7 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies import places as bodies
 from orchestration.access.bodies.access import NewTenant
+from orchestration.access.revisions import Seen, revision_of
+from orchestration.access.views.places import Places
 from orchestration.access.views.tenants import Tenants
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of
@@ -41,11 +44,11 @@ async def show_places(request: Request) -> Response:
     """The page."""
 
     def call(desk: Desk) -> Response:
-        record, revision = desk.deployment.places()
-        places = {one["tenant"]: one["places"] for one in record["items"]}
+        found = desk.in_deployment(Places).get_places()
+        places = {one.tenant: one.places for one in found.items}
         page = PlacesPage(
             tenants=[Tenant(name=one, places=places.get(one, ())) for one in sorted({*places, *desk.tenants()})],
-            revision=revision,
+            revision=revision_of(found, found.revision),
             change_path=f"{PATH}/change",
             create_path=f"{PATH}/tenants",
         )
@@ -60,9 +63,10 @@ async def change(request: Request) -> Response:
     tenant, wanted = form.get("tenant", ""), form.get("places", "").split()
 
     def call(desk: Desk) -> Response:
-        record, _ = desk.deployment.places()
-        places = {one["tenant"]: one["places"] for one in record["items"]} | {tenant: wanted}
-        desk.deployment.replace_places(places, seen=form.get("revision", ""))
+        view = desk.in_deployment(Places)
+        places = {one.tenant: list(one.places) for one in view.get_places().items} | {tenant: wanted}
+        body = bodies.Places(items=[bodies.TenantPlaces(tenant=name, places=of) for name, of in places.items()])
+        view.replace_places(body, seen=Seen(form.get("revision", "")))
         return see_other(PATH)
 
     return await ask(request, call)

@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.recipients import ChangedRecipients, NewTest
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.operations import Operations
-from orchestration.access.views.recipients import RecipientsView
+from orchestration.access.views.recipients import Recipients
 from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import Fault, fault_of
 from orchestration.console.forms import form_of
@@ -53,7 +54,7 @@ async def show_recipients(request: Request) -> Response:
     audience = request.query_params.get("audience", "")
 
     def call(desk: Desk) -> Response:
-        found = desk.view(RecipientsView).recipients(audience or None)
+        found = desk.view(Recipients).list_recipients(audience=audience or None)
         known = desk.view(Audiences).list_audiences(limit=AUDIENCES).items
         page = RecipientsPage(
             audience=audience,
@@ -77,8 +78,8 @@ async def change(request: Request) -> Response:
     given = {name: form[name].split() if name in form else None for name in ("email", "webhook")}
 
     def call(desk: Desk) -> Response:
-        view = desk.view(RecipientsView)
-        view.replace_recipients(audience or None, emails=given["email"], webhooks=given["webhook"])
+        body = ChangedRecipients(email=given["email"], webhook=given["webhook"])
+        desk.view(Recipients).change_recipients(body, audience=audience or None)
         return see_other(in_tenant(desk.tenant, "recipients", audience=audience))
 
     return await ask(request, call)
@@ -89,10 +90,11 @@ async def begin_test(request: Request) -> Response:
     form = await form_of(request)
 
     def call(desk: Desk) -> Response:
-        begun = desk.view(RecipientsView).send_test(
-            form.get("audience") or None,
-            channel="webhook" if form.get("channel") == "webhook" else "email",
-            address=form.get("address", ""),
+        begun = desk.view(Recipients).send_test_notification(
+            NewTest(
+                channel="webhook" if form.get("channel") == "webhook" else "email", address=form.get("address", "")
+            ),
+            audience=form.get("audience") or None,
         )
         return _test_part(desk, bare_frame(request), begun)
 

@@ -189,7 +189,7 @@ def test_trino_snippet_has_the_documented_properties() -> None:
 
 def test_export_snippet_reads_the_files_of_the_manifest(here: Place) -> None:
     [text] = [
-        one.text for one in snippets_of("http://api", "acme", frozenset({Action.RUN_JOBS})) if one.name == "files"
+        one.text for one in snippets_of("http://api", "acme", frozenset({Action.RUN_JOBS})) if one.tool == "files"
     ]
     asked = shlex.split(text.partition("\n")[2])
     assert asked[:2] == ["duckdb", "-c"]

@@ -15,7 +15,7 @@ from orchestration.access.views.everywhere import Everywhere
 from orchestration.access.views.grants import TenantGrants
 from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.principals import Principals
-from orchestration.access.views.recipients import RecipientsView
+from orchestration.access.views.recipients import Recipients
 from orchestration.access.views.schedules import Schedules
 from orchestration.access.views.segments import Segments
 from orchestration.access.views.tenant import TenantView
@@ -31,7 +31,7 @@ from schemas.ids import AudienceName, Version
 from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
 
 
-class Everything(Jobs, Audiences, Versions, Segments, Schedules, RecipientsView, TenantAudit, TenantGrants):
+class Everything(Jobs, Audiences, Versions, Segments, Schedules, Recipients, TenantAudit, TenantGrants):
     """All views of a tenant in one."""
 
 
@@ -126,8 +126,8 @@ def test_other_tenant_objects_are_read_by_name(world: World) -> None:
     assert view.list_segments(limit=9).items[0].rule == view.get_segment("buyers").rule == 'ever("plain")'
     assert [version.rule_version for version in view.list_rule_versions("buyers")] == [1]
     assert view.list_schedules(limit=9).items == [view.get_schedule("nightly")]
-    assert view.recipients().items == [answers.Recipient(channel="email", address="plain@acme.example")]
-    assert view.recipients("vip").items == []
+    assert view.list_recipients().items == [answers.Recipient(channel="email", address="plain@acme.example")]
+    assert view.list_recipients(audience="vip").items == []
 
 
 def test_versions_are_listed_newest_first_with_their_pins(world: World) -> None:

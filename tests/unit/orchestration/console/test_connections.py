@@ -27,7 +27,7 @@ PAGE = "/console/tenants/acme/connections"
 
 def snippets(role: str) -> dict[str, str]:
     permitted = frozenset(action for action, roles in IN_A_TENANT.items() if role in roles)
-    return {one.name: one.text for one in snippets_of(URL, "acme", permitted)}
+    return {one.tool: one.text for one in snippets_of(URL, "acme", permitted)}
 
 
 def test_only_deployment_operators_see_kafka_and_store(client: AsgiClient, world: World) -> None:

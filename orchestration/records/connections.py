@@ -1,36 +1,39 @@
 """How programs connect."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pydantic import Field
-
-from orchestration.access.bodies.common import Example, Shape
+from orchestration.records.fields import About, Example
 
 
-class Addresses(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
     """`s3`: the endpoint of the object store, or AWS; `inbox`: where an uploaded file starts its import."""
 
     api: str
     kafka: str
-    topics: Annotated[str, Field(description="Of events and profiles.")]
+    topics: Annotated[str, About("Of events and profiles.")]
     s3: str
     region: str
     inbox: str
     lake: str
 
 
-class Snippet(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snippet:
     """Lines to copy."""
 
-    tool: Annotated[str, Field(description="shell, duckdb, boto3, aws, kafka, trino or athena; more may come.")]
+    tool: Annotated[str, About("shell, duckdb, boto3, aws, kafka, trino or athena; more may come.")]
     text: str
 
 
-class Connections(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connections:
     """Addresses of the deployment and snippets, which name variables for keys."""
 
     addresses: Addresses
-    snippets: list[Snippet]
+    snippets: Sequence[Snippet]
     example: ClassVar[Example] = {
         "addresses": {
             "api": "https://muster.example",

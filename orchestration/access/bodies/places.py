@@ -1,4 +1,4 @@
-"""Places of tenants."""
+"""Bodies of requests about places of tenants."""
 
 from typing import Annotated, ClassVar
 
