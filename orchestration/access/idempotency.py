@@ -58,8 +58,15 @@ class RequestKey:
         return cls(text=text, request=hashlib.sha256(asked.encode()).hexdigest())
 
 
-def once(services: Services, caller: Caller, tenant: str, key: RequestKey, start: Callable[[Claim], Record]) -> Record:
-    """What `start` returns, or has returned or refused before for this key.
+def once(
+    record: type[ValueT],
+    services: Services,
+    caller: Caller,
+    tenant: str,
+    key: RequestKey,
+    start: Callable[[Claim], ValueT],
+) -> ValueT:
+    """The `record` that `start` returns, or has returned or refused before for this key.
 
     `start` may be called again with the same claim after a crash, so it begins under the id in the claim what can begin
     only once under an id. Raises `UserError` IDEMPOTENCY_KEY_REUSED, REQUEST_IN_PROGRESS, and what `start` raises.
@@ -79,7 +86,7 @@ def once(services: Services, caller: Caller, tenant: str, key: RequestKey, start
             member="Idempotency-Key",
         )
     if claim.answer is not None:
-        return _repeated(claim.answer)
+        return from_record(record, _repeated(claim.answer))
     if not claim.mine:
         raise UserError(
             "REQUEST_IN_PROGRESS", "a request with this idempotency key is being carried out; repeat it in a moment"
@@ -95,20 +102,8 @@ def once(services: Services, caller: Caller, tenant: str, key: RequestKey, start
     except Exception:
         _release(services, asked)
         raise
-    services.idempotency.answer(asked, {"value": value})  # 3
+    services.idempotency.answer(asked, {"value": as_record(cast(Any, value))})  # 3
     return value
-
-
-def once_as(
-    record: type[ValueT],
-    services: Services,
-    caller: Caller,
-    tenant: str,
-    key: RequestKey,
-    start: Callable[[Claim], ValueT],
-) -> ValueT:
-    """As `once`, of a record of this type."""
-    return from_record(record, once(services, caller, tenant, key, lambda claim: as_record(cast(Any, start(claim)))))
 
 
 def _repeated(answer: Record) -> Record:

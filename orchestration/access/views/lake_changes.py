@@ -6,7 +6,7 @@ from typing import Any
 from orchestration.access.bodies.common import Shape
 from orchestration.access.bodies.operations import Compaction, Expiration, Rename, Rollback
 from orchestration.access.guard import Entry, recorded
-from orchestration.access.idempotency import RequestKey, once_as
+from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.policy import Action
 from orchestration.access.problems import OF_THE_LAKE
 from orchestration.access.revisions import Seen, unchanged
@@ -126,7 +126,7 @@ class LakeChanges(TenantView):
             check(audience)
             return self._add(claim.job_id, claim.at_ms, kind, audience, body.model_dump())
 
-        begun = once_as(Operation, self._services, self._caller, self._name, key, start)
+        begun = once(Operation, self._services, self._caller, self._name, key, start)
         entry.job_id = JobId(begun.operation)
         return begun
 

@@ -1,6 +1,7 @@
 """Schedules of a tenant."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ from orchestration.access.bodies.schedules import NewSchedule, ScheduleChange
 from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.import_orders import ImportOrder
-from orchestration.access.pages import Page, Record, Tagged, first
+from orchestration.access.pages import Page, Tagged, first
 from orchestration.access.policy import Action
 from orchestration.access.problems import OF_EXPORTS, OF_IMPORTS, OF_THE_ENGINE
 from orchestration.access.revisions import Seen, require_revision, revision_of
@@ -27,7 +28,6 @@ from orchestration.records.schedules import Schedule
 from schemas.errors import UserError
 from schemas.ids import JobId, schedule_name
 from schemas.job_kinds import REQUEST_KINDS
-from schemas.records import from_record
 
 ANY_UPLOAD: Final = "uploads are removed after their import: schedule an object in a place of the tenant"
 OF_REQUESTS: Final = (
@@ -39,6 +39,14 @@ OF_REQUESTS: Final = (
     "BAD_PLACEHOLDER",
     "ADDRESS_REPEATS",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What a key has started: one of the two."""
+
+    job: str = ""
+    export: str = ""
 
 
 class Schedules(TenantView):
@@ -106,16 +114,17 @@ class Schedules(TenantView):
         """Start a run now, also of a paused schedule. A schedule starts at most one run a second."""
         entry.object = f"schedules/{schedule[:63]}"
 
-        def start(claim: Claim) -> Record:
+        def start(claim: Claim) -> _Run:
             word = REQUEST_KINDS[self._get(schedule).kind].key
             # The id of a run follows from its schedule and second: a repeat after a crash starts the same one.
             engine, schedules = self._services.engine, self._services.schedules
-            return {word: operations.run_now(self._name, schedule, claim.at_ms, engine=engine, schedules=schedules)}
+            return _Run(
+                **{word: operations.run_now(self._name, schedule, claim.at_ms, engine=engine, schedules=schedules)}
+            )
 
-        value = once(self._services, self._caller, self._name, key, start)
-        started = from_record(StartedExport, value) if "export" in value else from_record(Started, value)
-        entry.job_id = JobId(started.job if isinstance(started, Started) else started.export)
-        return started
+        run = once(_Run, self._services, self._caller, self._name, key, start)
+        entry.job_id = JobId(run.job or run.export)
+        return Started(job=run.job) if run.job else StartedExport(export=run.export)
 
     def _keep(
         self,

@@ -4,7 +4,7 @@ from typing import Final
 
 from orchestration.access.bodies.segments import NewSegment, NewSnapshot, SegmentRule, SegmentState
 from orchestration.access.guard import SHOWN, Entry, reads, recorded
-from orchestration.access.idempotency import RequestKey, once_as
+from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.pages import Page, Tagged, first
 from orchestration.access.policy import Action
 from orchestration.access.revisions import Seen, unchanged
@@ -129,7 +129,7 @@ class Segments(TenantView):
             )
             return Started(job=job)
 
-        started = once_as(Started, self._services, self._caller, self._name, key, start)
+        started = once(Started, self._services, self._caller, self._name, key, start)
         entry.job_id = JobId(started.job)
         return started
 

@@ -7,7 +7,7 @@ from orchestration.access.bodies.exports import NewExport
 from orchestration.access.bodies.imports import NewImport
 from orchestration.access.bodies.jobs import Retry
 from orchestration.access.guard import Entry, recorded
-from orchestration.access.idempotency import RequestKey, once_as
+from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.import_orders import ImportOrder
 from orchestration.access.manifests import settings_of_manifest
 from orchestration.access.policy import Action
@@ -216,7 +216,7 @@ class Submissions(TenantView):
     def _once(
         self, record: type[StartedT], entry: Entry, key: RequestKey, start: Callable[[Claim], StartedT]
     ) -> StartedT:
-        started = once_as(record, self._services, self._caller, self._name, key, start)
+        started = once(record, self._services, self._caller, self._name, key, start)
         entry.job_id = JobId(started.job if isinstance(started, Started) else started.export)
         return started
 

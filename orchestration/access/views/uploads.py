@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from orchestration.access.bodies.uploads import NewUpload, WantedParts
 from orchestration.access.guard import Entry, reads, recorded
-from orchestration.access.idempotency import RequestKey, once_as
+from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.policy import Action
 from orchestration.access.problems import OF_OBJECTS, OF_UPLOADS
 from orchestration.access.request_ids import upload_id
@@ -60,7 +60,7 @@ class Uploads(TenantView):
             begin_parts(self._services, self._services.uploads.add(wanted, most_bytes=UNFINISHED_BYTES))
             return _Made(claim.job_id)
 
-        made = once_as(_Made, self._services, self._caller, self._name, key, start)
+        made = once(_Made, self._services, self._caller, self._name, key, start)
         entry.job_id = made.upload
         return begun(self._services, self._get(made.upload))
 

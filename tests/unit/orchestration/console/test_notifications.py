@@ -35,3 +35,19 @@ def test_abandoned_notification_is_resent(client: AsgiClient, world: World, lang
     for wanted, status in (("", 400), ("nothing", 404)):
         assert post(client, world, f"{PAGE}/resends", "deployment-operator", notification=wanted).status == status
     assert get(client, world, PAGE, "acme-admin").status == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        (f"{PAGE}/resends", {"notification": 65 * "a"}),
+        ("/console/places/change", {"tenant": 64 * "a", "places": ""}),
+        ("/console/places/change", {"tenant": "acme", "places": f"s3://{1025 * 'a'}"}),
+        ("/console/tenants/acme/recipients/change", {"email": f"{255 * 'a'}@x.example"}),
+        ("/console/tenants/acme/recipients/tests", {"address": 2001 * "a"}),
+    ],
+)
+def test_invalid_form_is_refused_with_a_page(client: AsgiClient, world: World, path: str, form: dict[str, str]) -> None:
+    caller = "acme-admin" if "acme/" in path else "deployment-admin"
+    answer = post(client, world, path, caller, **form)
+    assert (answer.status, b"INVALID_REQUEST" in answer.body) == (422, True)
