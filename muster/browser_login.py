@@ -11,8 +11,8 @@ from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from muster.access import Access
-from muster.calls import Calls
 from muster.errors import ApiError
+from muster.http_calls import HttpCalls
 from muster.transport import HttpTransport, Transport
 
 PATIENCE_S: Final = 300.0
@@ -43,7 +43,7 @@ def browser_login(
         code = waiting.code(patience_s)
     sender = transport or HttpTransport(base)
     try:
-        made, _ = Calls(sender, None).call("POST", "/login-tokens", body={"code": code, "verifier": verifier})
+        made, _ = HttpCalls(sender, None).call("POST", "/login-tokens", body={"code": code, "verifier": verifier})
     finally:
         sender.close()
     return Access(url=base, token=made["secret"])

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Self
 from muster.access import Access
 from muster.administration import Administration
 from muster.api_methods import ApiMethods
-from muster.calls import Calls
 from muster.deployment import Deployment
+from muster.http_calls import HttpCalls
 from muster.questions import Questions
 from muster.uploads import Uploads
 
@@ -30,7 +30,7 @@ class Client(Uploads, Questions, Administration, Deployment, ApiMethods):
 
             transport = HttpTransport(access.url)
         self._transport = transport
-        self._calls = Calls(self._transport, access.token, note=note)
+        self._calls = HttpCalls(self._transport, access.token, note=note)
 
     def __enter__(self) -> Self:
         return self

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from muster.calls import PAGE
 from muster.events import follow
+from muster.http_calls import PAGE
 from muster.methods import Methods
 from muster.records import Event, Record
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, Literal, cast
 
-from muster.calls import Calls
+from muster.http_calls import HttpCalls
 from muster.records import Record
 from muster.repeating import start
 
@@ -25,7 +25,7 @@ class Methods:
     """Sends calls. Every method raises `ApiError`."""
 
     _url: str
-    _calls: Calls
+    _calls: HttpCalls
 
     def _get(self, path: str, *names: str, query: Mapping[str, Any] | None = None) -> Record:
         return cast(Record, self._calls.call("GET", path, *names, query=query)[0])

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from muster.calls import Calls
 from muster.errors import ApiError
+from muster.http_calls import HttpCalls
 
 GIVE_UP_S: Final = 45.0
 """A service that dies while it starts something holds the key for 30 s."""
@@ -15,7 +15,7 @@ ValueT = TypeVar("ValueT")
 
 
 def start(
-    calls: Calls,
+    calls: HttpCalls,
     path: str,
     *names: str,
     body: Any = None,

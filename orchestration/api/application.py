@@ -1,4 +1,4 @@
-"""The application: routes behind the door."""
+"""The application: routes, and the middleware around them."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -39,7 +39,7 @@ from orchestration.access.views.versions import Versions
 from orchestration.access.views.worker_groups import WorkerGroups
 from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
-from orchestration.api.door import Door
+from orchestration.api.middleware import Middleware
 from orchestration.api.routes import (
     account,
     deployment,
@@ -96,14 +96,14 @@ VIEWS: Final[Sequence[tuple[type[View], str]]] = (
 """Views, each with the tag of its operations in the document."""
 
 
-def application(service: Service) -> Door:
+def application(service: Service) -> Middleware:
     """The service as an ASGI application."""
-    return Door(routes(), service)
+    return Middleware(routes(), service)
 
 
 @cache
 def routes() -> FastAPI:
-    """All routes, with their OpenAPI document. They hold no state: the door passes the service on with each request."""
+    """All routes, with their OpenAPI document. They hold no state: each request brings the service."""
     app = FastAPI(
         title="Muster",
         version="1",
@@ -178,5 +178,5 @@ def _allowed(request: Request) -> str:
 
 
 def _answer_bug(request: Request, exc: Exception) -> Response:
-    del exc  # the door logs it
+    del exc  # the middleware logs it
     return problem_answer(FatalError("INTERNAL", "a bug in Muster"), request.state.request_id)

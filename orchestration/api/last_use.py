@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from orchestration.access.authentication import Caller
-from orchestration.api.calls import Calls
+from orchestration.api.thread_pool import ThreadPool
 from orchestration.composition.service import Services
 from orchestration.platform.clock import now_ms
 from schemas.errors import MusterError
@@ -19,7 +19,7 @@ SESSION_MS: Final = 5 * 60 * 1000
 class LastUse:
     """Writes what the catalog does not know yet."""
 
-    def __init__(self, services: Services, calls: Calls) -> None:
+    def __init__(self, services: Services, calls: ThreadPool) -> None:
         self._services = services
         self._calls = calls
         self._writing: dict[str, asyncio.Task[None]] = {}

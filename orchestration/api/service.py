@@ -13,11 +13,11 @@ from orchestration.access.oidc.provider import Provider
 from orchestration.access.sessions import authenticate_session, check_again
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.access.views.tenant import TenantView
-from orchestration.api.calls import Calls
 from orchestration.api.last_use import LastUse
 from orchestration.api.request_counts import RequestCounts
 from orchestration.api.site import Site
 from orchestration.api.streams.watcher import Pace, Watcher
+from orchestration.api.thread_pool import ThreadPool
 from orchestration.composition.service import Services
 from orchestration.platform.budget import Budget
 from orchestration.platform.clock import now_ms
@@ -33,6 +33,8 @@ QUERIES: Final = 4
 QUERY_S: Final = 3600.0
 PATIENCE_S: Final = 55.0
 """Load balancers close a connection after 60 s of silence."""
+QUESTION_S: Final = 2 * PATIENCE_S
+STREAM_S: Final = QUERY_S + PATIENCE_S
 ValueT = TypeVar("ValueT")
 ViewT = TypeVar("ViewT", bound=TenantView)
 DeploymentT = TypeVar("DeploymentT", bound=DeploymentView)
@@ -64,15 +66,19 @@ class Service:
 
     services: Services
     hosts: frozenset[str]
-    calls: Calls = field(default_factory=Calls)
-    questions: Calls = field(default_factory=lambda: Calls(threads=QUESTIONS, queue=0, limit_s=2 * PATIENCE_S))
-    queries: Calls = field(default_factory=lambda: Calls(threads=QUERIES, queue=0, limit_s=QUERY_S + PATIENCE_S))
+    calls: ThreadPool = field(default_factory=ThreadPool)
+    questions: ThreadPool = field(
+        default_factory=lambda: ThreadPool(threads=QUESTIONS, queue=0, limit_s=2 * PATIENCE_S)
+    )
+    queries: ThreadPool = field(
+        default_factory=lambda: ThreadPool(threads=QUERIES, queue=0, limit_s=QUERY_S + PATIENCE_S)
+    )
     budget: Budget = field(default_factory=Budget)
     counts: RequestCounts = field(default_factory=RequestCounts)
     logins: Budget = field(default_factory=lambda: Budget(per_s=LOGINS_PER_MINUTE / 60, burst=LOGINS_PER_MINUTE))
     site: Site = field(default_factory=Site)
     provider: Provider | None = None
-    outside: Calls = field(default_factory=lambda: Calls(threads=4, queue=16, limit_s=OUTSIDE_S))
+    outside: ThreadPool = field(default_factory=lambda: ThreadPool(threads=4, queue=16, limit_s=OUTSIDE_S))
     pace: Pace = field(default_factory=Pace)
     streams: Watcher = field(init=False)
     last_use: LastUse = field(init=False)

@@ -11,7 +11,7 @@ import typer
 from orchestration.cli import console_page, options
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_table
-from orchestration.cli.remote import meant_tenant, service, translated
+from orchestration.cli.remote import resolve_tenant, service, translated
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 
@@ -157,8 +157,8 @@ def create_token(
         raise typer.BadParameter("--for makes a token of one tenant: --deployment-role does not apply")
     with service() as found:
         if for_ is not None:
-            return found.create_service_token(meant_tenant(found, tenant), for_, name, role or (), days=days)
-        in_tenants = {meant_tenant(found, tenant): role} if role else {}
+            return found.create_service_token(resolve_tenant(found, tenant), for_, name, role or (), days=days)
+        in_tenants = {resolve_tenant(found, tenant): role} if role else {}
         return found.create_token(name, tenants=in_tenants, deployment=deployment_role or (), days=days)
 
 

@@ -176,7 +176,7 @@ def list_(
 def show(*, name: options.AudienceArgument, tenant: options.MeantTenant = None) -> AudienceView | ActivityView:
     """Show an audience: its version and settings."""
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         if (kind := kind_of_target(name)) != "audience":
             return ActivityView(activity=found.activity(meant, kind), name=name)
         return AudienceView(audience=found.audience(meant, name, current=True))
@@ -194,7 +194,7 @@ def rename(
     Versions and history stay.
     """
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         begun = with_etag(found, meant, name, lambda etag: found.rename_audience(meant, name, new_name, etag=etag))
         renamed = following.result(found, meant, begun)
     return Done(text=f"audience {meant}/{name} is now {meant}/{renamed['audience']}")
@@ -212,7 +212,7 @@ def delete(
     This cannot be undone. Jobs and receipts stay.
     """
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         _, etag = found.audience_with_etag(meant, name)
         if not yes:
             typer.confirm(f"Delete audience {meant}/{name} with all its versions?", abort=True, err=True)

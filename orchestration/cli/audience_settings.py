@@ -48,7 +48,8 @@ def create(
     """
     retention = _retention(keep_versions, keep_days)
     with remote.service() as found:
-        made, _ = found.create_audience(remote.meant_tenant(found, tenant), name, settings=changes, retention=retention)
+        meant = remote.resolve_tenant(found, tenant)
+        made, _ = found.create_audience(meant, name, settings=changes, retention=retention)
     return AudienceView(audience=made)
 
 
@@ -98,7 +99,7 @@ def configure(
     if kind != "audience" and (retention or recipients):
         raise typer.BadParameter(f"{name} has only import settings: it has no versions or recipients of its own")
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         if kind != "audience":
             changed = found.configure_activity(meant, kind, settings)
             return Answer(value=ActivityView(activity=changed, name=name))

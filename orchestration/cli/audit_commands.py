@@ -84,9 +84,9 @@ def audit(
 
 def _entries(found: "Client", tenant: str | None, audience: str | None, given: Mapping[str, Any]) -> Sequence[Record]:
     if audience is not None:
-        tenant = remote.meant_tenant(found, tenant)
+        tenant = remote.resolve_tenant(found, tenant)
     if _READ_ALL not in found.me()["rights"]["deployment"]:
-        return list(found.audit(remote.meant_tenant(found, tenant), audience=audience, **given))
+        return list(found.audit(remote.resolve_tenant(found, tenant), audience=audience, **given))
     if audience is not None:  # entries of earlier releases have no tenant, but an object
         return list(found.whole_audit(on=f"{tenant}/{audience}", **given))
     return list(found.whole_audit(tenant=tenant, **given))

@@ -182,7 +182,7 @@ def export(
         raise UserError("BAD_URI", f"profile {profile} is for s3://bucket/prefix, not for {to[:200]}", uri=to)
     if one_file and "://" in to:
         with remote.service() as found:
-            meant = remote.meant_tenant(found, tenant)
+            meant = remote.resolve_tenant(found, tenant)
             begun = found.begin_file(meant, name, to, version=version, as_of=as_of, overwrite=overwrite)
             return Answer(value=OneFile(file=following.result(found, meant, begun)))
     if not by_job:
@@ -201,7 +201,7 @@ def export(
         **shape.as_record(),
     }
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         sent = to if by_job else DOWNLOAD
         export_id = JobId(found.start_export(meant, audience=name, to=sent, **wanted)["export"])
     if by_job:

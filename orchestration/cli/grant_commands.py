@@ -9,7 +9,7 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_table
-from orchestration.cli.remote import meant_tenant, service
+from orchestration.cli.remote import resolve_tenant, service
 
 if TYPE_CHECKING:
     from muster.administration import TaggedGrants
@@ -62,7 +62,7 @@ def _show_grants(held: HeldGrants) -> None:
 def list_grants(*, tenant: options.MeantTenant = None, deployment: OfDeployment = False) -> HeldGrants:
     """List who has which roles."""
     with service() as found:
-        scope = None if deployment else meant_tenant(found, tenant)
+        scope = None if deployment else resolve_tenant(found, tenant)
         return HeldGrants(scope=scope or "the deployment", found=found.grants(scope))
 
 
@@ -88,7 +88,7 @@ def set_grants(
     Replaces those that it has in the tenant.
     """
     with service() as found:
-        scope = None if deployment else meant_tenant(found, tenant)
+        scope = None if deployment else resolve_tenant(found, tenant)
         now = found.grants(scope)
         wanted = {one["principal"]: one["roles"] for one in now["items"]} | {principal: role or []}
         changed = found.replace_grants(scope, wanted, etag=now["etag"])

@@ -104,7 +104,7 @@ def import_(
     if manifest is not None and not manifest.startswith(S3):
         changes, manifest = {**written_by(Path(manifest), source), **changes}, None
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         if dry_run:
             return _tried(found, meant, source, target, changes, manifest)
         job_id = _start(found, meant, source, _order(kind, audience, changes, manifest, again=again))

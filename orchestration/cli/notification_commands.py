@@ -97,7 +97,7 @@ def send_test(
     It is sent like a real one, but only once. At most five a minute in a tenant.
     """
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         channel: Literal["email", "webhook"] = "webhook" if "://" in recipient else "email"
         begun = found.begin_recipient_test(meant, recipient, channel=channel, audience=audience)
         delivered = following.result(found, meant, begun)

@@ -40,7 +40,7 @@ def translated() -> Iterator[None]:
         raise MusterError.from_record(record) from exc
 
 
-def meant_tenant(found: "Client", given: str | None) -> str:
+def resolve_tenant(found: "Client", given: str | None) -> str:
     """The tenant that is named, or else the only one of the caller, or else `default`.
 
     Raises `UserError` BAD_NAME, NO_TENANT.

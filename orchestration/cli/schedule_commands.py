@@ -105,12 +105,12 @@ def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
 def show(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Show a schedule: its request, next run and last run."""
     with remote.service() as found:
-        return found.schedule(remote.meant_tenant(found, tenant), name)
+        return found.schedule(remote.resolve_tenant(found, tenant), name)
 
 
 def _change(tenant: str | None, name: str, *, enabled: bool) -> Record:
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         _, etag = found.schedule_with_etag(meant, name)
         return found.change_schedule(meant, name, enabled=enabled, etag=etag)[0]
 
@@ -157,7 +157,7 @@ def run(*, name: Name, tenant: options.MeantTenant = None) -> Run:
     Due runs are not affected. Placeholders are filled as if it were due now.
     """
     with remote.service() as found:
-        started = found.run_schedule(remote.meant_tenant(found, tenant), name)
+        started = found.run_schedule(remote.resolve_tenant(found, tenant), name)
     return Run(schedule=name, record=started)
 
 
@@ -168,7 +168,7 @@ def delete(*, name: Name, tenant: options.MeantTenant = None) -> Done:
     Everything that its runs have created stays, and a started run continues.
     """
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         _, etag = found.schedule_with_etag(meant, name)
         found.delete_schedule(meant, name, etag=etag)
     return Done(record={"deleted": name, "tenant": meant}, text=f"schedule {name} is deleted")

@@ -29,7 +29,7 @@ Zone = Annotated[
 
 def _create(tenant: str | None, name: str, when: str, zone: str, **wanted: Record) -> Record:
     with remote.service() as found:
-        return found.create_schedule(remote.meant_tenant(found, tenant), name, when, timezone=zone, **wanted)[0]
+        return found.create_schedule(remote.resolve_tenant(found, tenant), name, when, timezone=zone, **wanted)[0]
 
 
 @command(

@@ -32,7 +32,7 @@ def _edit(tenant: str | None, name: str, when: str | None, zone: str | None, **r
     if not changes:
         raise typer.BadParameter("name an option to change; `--help` lists them")
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         _, etag = found.schedule_with_etag(meant, name)
         return found.change_schedule(meant, name, etag=etag, **changes)[0]
 

@@ -58,7 +58,7 @@ def create(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Mea
     """
     text = rule_text(rule)
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         created, _ = found.create_segment(meant, name, text, timezone=timezone)
         return Answer(value=created, notes=rule_notes(found, meant, text, timezone))
 
@@ -143,7 +143,7 @@ def show(*, name: Name, tenant: options.MeantTenant = None) -> Shown:
     without an event or a profile, no rule can match them.
     """
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         segment = found.segment(meant, name)
         rules = found.rule_versions(meant, name)
         return Shown(record={**segment, **_coverage(found, meant, name)}, rule_since=rules[-1]["created_at"])
@@ -175,7 +175,7 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Meant
     """
     text = rule_text(rule)
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         before, etag = found.segment_with_etag(meant, name)
         changed, _ = found.edit_segment(meant, name, text, etag=etag, timezone=timezone)
         if changed["rule_version"] == before["rule_version"]:
@@ -185,7 +185,7 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Meant
 
 def _change_state(tenant: str | None, name: str, state: Literal["active", "paused"]) -> Record:
     with remote.service() as found:
-        return found.change_segment_state(remote.meant_tenant(found, tenant), name, state)[0]
+        return found.change_segment_state(remote.resolve_tenant(found, tenant), name, state)[0]
 
 
 @command(segments, "pause", "muster segments pause buyers", show=_show_state, record=_state_record)
@@ -207,7 +207,7 @@ def delete(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     Its rules stay in the catalog. A segment that another rule names cannot be deleted.
     """
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         _, etag = found.segment_with_etag(meant, name)
         return {**found.delete_segment(meant, name, etag=etag), "state": "deleted"}
 
@@ -232,7 +232,7 @@ def _show_versions(found: Sequence[Record]) -> None:
 def versions(*, name: Name, tenant: options.MeantTenant = None) -> Sequence[Record]:
     """List the past and present rules of a segment."""
     with remote.service() as found:
-        return found.rule_versions(remote.meant_tenant(found, tenant), name)
+        return found.rule_versions(remote.resolve_tenant(found, tenant), name)
 
 
 def _members(record: Record) -> str:

@@ -76,7 +76,7 @@ def preview(
     """
     text = rule_text(rule)
     with remote.service() as found:
-        return found.count(remote.meant_tenant(found, tenant), text, timezone=timezone, exact=True, notes=True)
+        return found.count(remote.resolve_tenant(found, tenant), text, timezone=timezone, exact=True, notes=True)
 
 
 def _show_checked(found: Record) -> None:
@@ -121,7 +121,7 @@ def check(
     Both are taken at the same offsets and instant. Exit code 7 if they differ.
     """
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         checked = following.result(found, meant, found.begin_segment_check(meant, name, timeout_s=timeout))
     return Answer(
         value=checked, notes=unseen_notes(checked), code=ExitCode.OK if checked["equal"] else ExitCode.CHECK_FAILED
@@ -180,4 +180,4 @@ def explain(
     """Explain from the archive why a user is in a segment or not."""
     at = None if as_of is None else options.instant(as_of, "--as-of").isoformat()
     with remote.service() as found:
-        return found.explain(remote.meant_tenant(found, tenant), name, user, as_of=at)
+        return found.explain(remote.resolve_tenant(found, tenant), name, user, as_of=at)

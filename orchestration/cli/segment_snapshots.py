@@ -37,6 +37,6 @@ def snapshot(
     instant = None if at is None else options.instant(at, "--at").isoformat()
     with remote.service() as found:
         started = found.snapshot_segment(
-            remote.meant_tenant(found, tenant), name, audience=audience, at=instant, allow_shrink=allow_shrink
+            remote.resolve_tenant(found, tenant), name, audience=audience, at=instant, allow_shrink=allow_shrink
         )
     return submitted(JobId(started["job"]), wait=wait, timeout_s=timeout)

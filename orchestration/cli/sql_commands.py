@@ -52,11 +52,11 @@ def sql(
         if SESSION.json or csv_ or not (sys.stdin.isatty() and out().is_terminal):
             raise typer.BadParameter("give a query, or - to read it from stdin", param_hint="QUERY")
         with remote.service() as found:
-            sql_prompt.ask_for_queries(found, remote.meant_tenant(found, tenant), limit=limit, timeout_s=timeout)
+            sql_prompt.ask_for_queries(found, remote.resolve_tenant(found, tenant), limit=limit, timeout_s=timeout)
         return None
     text = sys.stdin.read() if query == "-" else query
     found = SESSION.resources.enter_context(remote.service())
     with remote.translated():
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         columns, rows = SESSION.resources.enter_context(found.stream_query(meant, text, timeout_s=timeout))
     return queried((columns, rows), limit=limit, as_csv=csv_)

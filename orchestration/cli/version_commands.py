@@ -61,7 +61,7 @@ def _show_kept(kept: Sequence[Record]) -> None:
 def versions(*, name: options.AudienceArgument, tenant: options.MeantTenant = None) -> Sequence[Record]:
     """List the kept versions, newest first."""
     with remote.service() as found:
-        return list(found.versions(remote.meant_tenant(found, tenant), name))
+        return list(found.versions(remote.resolve_tenant(found, tenant), name))
 
 
 def _show_compared(found: Record) -> None:
@@ -118,7 +118,7 @@ def diff(
     size_ = sample if sample is not None else PAGE if after is not None or change or values else 0
     kind: Literal["added", "removed", "changed"] | None = None if change is None else change.value
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         begun = found.begin_difference(
             meant, name, earlier, later, sample=size_, after=after, change=kind, values=values
         )
@@ -147,7 +147,7 @@ def rollback(
     Files uploaded before the rollback are superseded from then on.
     """
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         done = following.result(found, meant, found.roll_back(meant, name, to, reason=reason))
     return Done(
         record={word: done[word] for word in ("version", "snapshot_id", "members")},
@@ -166,7 +166,7 @@ def compact(
 ) -> Done:
     """Publish the current members in fewer files."""
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         done = following.result(found, meant, found.compact_audience(meant, name, target_mb=target_mb))
     return Done(
         record={word: done[word] for word in ("version", "members")},
@@ -196,7 +196,7 @@ def expire(
         word: value for word, value in (("versions", keep_versions), ("days", keep_days)) if value is not None
     }
     with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
+        meant = remote.resolve_tenant(found, tenant)
         expired = following.result(found, meant, found.expire_versions(meant, name, **kept))
     numbers = ", ".join(map(str, expired["versions"])) or "none"
     return Done(
@@ -212,7 +212,7 @@ VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="
 def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.MeantTenant = None) -> Done:
     """Keep a version regardless of retention."""
     with remote.service() as found:
-        found.pin_version(remote.meant_tenant(found, tenant), name, version)
+        found.pin_version(remote.resolve_tenant(found, tenant), name, version)
     return Done(record={"version": version, "pinned": True}, text=f"version {version} is kept until it is unpinned")
 
 
@@ -220,6 +220,6 @@ def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: opt
 def unpin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.MeantTenant = None) -> Done:
     """Unpin a version, so that retention applies to it again."""
     with remote.service() as found:
-        done = found.unpin_version(remote.meant_tenant(found, tenant), name, version)
+        done = found.unpin_version(remote.resolve_tenant(found, tenant), name, version)
     text = f"retention applies to version {version} again" if done["changed"] else f"version {version} was not pinned"
     return Done(record={"version": version, "pinned": False}, text=text)

@@ -3,9 +3,9 @@
 A page reads what it shows through views (`orchestration.access.views`), as the API does, and decides nothing. To add
 one:
 
-1. `pages/NAME.py`: a frozen dataclass, the page's view model, with texts and numbers that are ready to be shown; a
-   handler that fills it through a `Desk` and answers with `shown(request, "NAME.html", model, ...)`; its route in
-   `ROUTES`, and the module in `application.PAGES`.
+1. `pages/NAME.py`: a frozen dataclass, the page's view model, which holds records and what the page adds to them; a
+   handler that fills it through a `PageContext` and answers with `shown(request, "NAME.html", model, ...)`; its route
+   in `ROUTES`, and the module in `application.PAGES`.
 2. `templates/NAME.html`: extends `base.html`; sees the view model as `page`, the frame as `frame`, and
    texts by their key from `t`. No scripts, no styles in it: the CSP refuses them. A bar is an SVG or a `<progress>`.
 3. `texts/NAME.toml`: its texts in English and Japanese; a test finds those that are missing or not used.

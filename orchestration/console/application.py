@@ -1,4 +1,4 @@
-"""The service with its console: one process, one door."""
+"""The service with its console, in one process."""
 
 from functools import cache
 from typing import Final
@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from orchestration.api.application import routes
-from orchestration.api.door import LOGINS, PUBLIC, Door
+from orchestration.api.middleware import LOGINS, PUBLIC, Middleware
 from orchestration.api.service import Service
 from orchestration.console.pages import (
     audience_changes,
@@ -72,9 +72,9 @@ PAGES: Final = (
 )
 
 
-def application(service: Service) -> Door:
+def application(service: Service) -> Middleware:
     """The API and the console as one ASGI application."""
-    return Door(
+    return Middleware(
         _by_path,
         service,
         public=lambda path: path in PUBLIC or is_public(path),

@@ -11,8 +11,8 @@ from orchestration.access.policy import Action
 from orchestration.access.views.questions import Questions
 from orchestration.access.views.segments import Segments
 from orchestration.api.service import asked_in_tenant
+from orchestration.console.context import PageContext
 from orchestration.console.count_texts import Figure, Mistyped
-from orchestration.console.desk import Desk
 from orchestration.console.paths import in_tenant
 from orchestration.console.rule_form import Draft
 from orchestration.console.rule_rows import BOUNDS, KINDS, OF_EVENTS, QUANTITIES, TESTS, UNITS_SHOWN
@@ -122,10 +122,10 @@ def paths_of(draft: Draft, tenant: str) -> Paths:
     )
 
 
-def may_see_users(desk: Desk) -> bool:
+def may_see_users(context: PageContext) -> bool:
     """Whether members can be named. Raises `UserError` FORBIDDEN to those who may not write rules."""
-    desk.view(Segments).require(Action.WRITE_SEGMENTS)
-    return desk.may(Action.READ_USERS)
+    context.view(Segments).require(Action.WRITE_SEGMENTS)
+    return context.may(Action.READ_USERS)
 
 
 async def asked(request: Request, call: Callable[[Questions, Cancellation], ValueT]) -> ValueT:

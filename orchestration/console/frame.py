@@ -9,7 +9,7 @@ from starlette.requests import Request
 from orchestration.access.policy import Action
 from orchestration.api.service import service_of
 from orchestration.api.site import Site
-from orchestration.console.desk import Desk
+from orchestration.console.context import PageContext
 from orchestration.console.language import LANGUAGES, Language, Texts, preferred
 from orchestration.console.paths import PREFIX, in_tenant
 
@@ -128,18 +128,18 @@ def bare_frame(request: Request) -> Frame:
     return Frame(texts=Texts(language_of(request)), path=path_of(request), theme=theme_of(request))
 
 
-def frame_of(request: Request, desk: Desk, section: str) -> Frame:
+def frame_of(request: Request, context: PageContext, section: str) -> Frame:
     """The frame of a page in a tenant, or with no tenant in the path, in the deployment."""
-    caller, tenant = request.state.caller, desk.tenant
-    permitted = desk.deployment.permitted
+    caller, tenant = request.state.caller, context.tenant
+    permitted = context.deployment.permitted
     return Frame(
         texts=Texts(language_of(request)),
         path=path_of(request),
         theme=theme_of(request),
         tenant=tenant,
         principal=caller.principal.name,
-        menu=_menu(desk, section, settings=False),
-        settings=_menu(desk, section, settings=True),
+        menu=_menu(context, section, settings=False),
+        settings=_menu(context, section, settings=True),
         deployment=[
             MenuItem(name=one.name, path=f"{PREFIX}/{one.name}", current=not tenant and one.name == section)
             for one in DEPLOYMENT_SECTIONS
@@ -147,16 +147,16 @@ def frame_of(request: Request, desk: Desk, section: str) -> Frame:
         ],
         tenants=[
             TenantItem(name=name, path=in_tenant(name, section if tenant else HOME), current=name == tenant)
-            for name in desk.tenants()
+            for name in context.tenants()
         ],
     )
 
 
-def _menu(desk: Desk, section: str, *, settings: bool) -> list[MenuItem]:
+def _menu(context: PageContext, section: str, *, settings: bool) -> list[MenuItem]:
     return [
-        MenuItem(name=one.name, path=in_tenant(desk.tenant, one.name), current=one.name == section)
+        MenuItem(name=one.name, path=in_tenant(context.tenant, one.name), current=one.name == section)
         for one in SECTIONS
-        if one.settings == settings and desk.tenant and desk.may(one.action)
+        if one.settings == settings and context.tenant and context.may(one.action)
     ]
 
 

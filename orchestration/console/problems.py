@@ -33,7 +33,7 @@ class ProblemPage:
 
 
 def answer_problem(scope: Scope, error: MusterError, request_id: str) -> Response:
-    """An error at the door: as a page below the prefix of pages, else as a problem."""
+    """A refusal of the middleware: as a page below the prefix of pages, else as a problem."""
     path = scope["path"]
     if is_page(path) or (path.startswith("/login") and _wants_page(scope)):
         return problem_page(Request(scope), error)
@@ -95,4 +95,4 @@ async def on_error(request: Request, exc: Exception) -> Response:
         return problem_page(request, exc)
     if isinstance(exc, HTTPException) and exc.status_code in {404, 405}:
         return problem_page(request, UserError("NO_SUCH_PATH", "there is no page at this address"))
-    return problem_page(request, FatalError("INTERNAL", "a bug in Muster"))  # the door logs it
+    return problem_page(request, FatalError("INTERNAL", "a bug in Muster"))  # the middleware logs it

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from orchestration.access.views.schedules import Schedules
 from orchestration.access.views.segments import Segments
-from orchestration.console.desk import Desk
+from orchestration.console.context import PageContext
 from orchestration.console.job_texts import ICONS, Badge
 from orchestration.console.language import Texts
 from orchestration.console.paths import in_tenant
@@ -78,28 +78,28 @@ def uses_of(rule: Rule, tenant: str, t: Texts) -> list[Uses]:
     ]
 
 
-def dependants(desk: Desk, name: str, t: Texts) -> list[Named]:
+def dependants(context: PageContext, name: str, t: Texts) -> list[Named]:
     """Segments whose rules name a segment, and schedules that take snapshots of it."""
-    return [*_segments(desk, name, "segments"), *_schedules(desk, name, t)]
+    return [*_segments(context, name, "segments"), *_schedules(context, name, t)]
 
 
-def _segments(desk: Desk, name: str, named: Literal["audiences", "segments"]) -> Iterator[Named]:
-    for one in desk.view(Segments).list_segments(limit=ALL).items:
+def _segments(context: PageContext, name: str, named: Literal["audiences", "segments"]) -> Iterator[Named]:
+    for one in context.view(Segments).list_segments(limit=ALL).items:
         if name in one.rule and name in getattr(names(rule_of(one)), named):
-            yield Named(name=one.segment, path=in_tenant(desk.tenant, "segments", one.segment))
+            yield Named(name=one.segment, path=in_tenant(context.tenant, "segments", one.segment))
 
 
-def _schedules(desk: Desk, name: str, t: Texts) -> Iterator[Named]:
-    for one in desk.view(Schedules).list_schedules(limit=ALL).items:
+def _schedules(context: PageContext, name: str, t: Texts) -> Iterator[Named]:
+    for one in context.view(Schedules).list_schedules(limit=ALL).items:
         if one.kind == "snapshot" and one.request.get("segment") == name:
             yield Named(name=t("segment.schedule", name=one.name))
 
 
-def dependants_of_audience(desk: Desk, name: str, t: Texts) -> list[Named]:
+def dependants_of_audience(context: PageContext, name: str, t: Texts) -> list[Named]:
     """Segments whose rules name an audience, and schedules that fill or export it."""
     schedules = [
-        Named(name=t("audience.schedule", name=one.name), path=in_tenant(desk.tenant, "schedules"))
-        for one in desk.view(Schedules).list_schedules(limit=ALL).items
+        Named(name=t("audience.schedule", name=one.name), path=in_tenant(context.tenant, "schedules"))
+        for one in context.view(Schedules).list_schedules(limit=ALL).items
         if one.request.get("audience") == name
     ]
-    return [*_segments(desk, name, "audiences"), *schedules]
+    return [*_segments(context, name, "audiences"), *schedules]

@@ -54,7 +54,7 @@ def checked_place(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
+class AllowedLocations:
     """What one tenant may name. `places` is asked for addresses beyond its own: most imports need none."""
 
     tenant: TenantName

@@ -18,7 +18,7 @@ from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segments import SegmentStore
 from orchestration.kinds.events import ImportRequest, read_event
-from orchestration.kinds.places import Reach
+from orchestration.kinds.places import AllowedLocations
 from orchestration.kinds.records import NOT_OWNER, ImportRecords, View
 from orchestration.kinds.scheduled import resolve
 from orchestration.kinds.snapshot.register import new_snapshot, refused_snapshot
@@ -114,8 +114,8 @@ def _new_job(
     if request.by_event:
         require_in_inbox(settings, request.bucket, request.key)
     tenant, target = tenant_name(request.tenant), target_name(request.audience)
-    reach = Reach(tenant=tenant, places=places, settings=settings)
-    reach.require_source(request.bucket, request.key)
+    allowed = AllowedLocations(tenant=tenant, places=places, settings=settings)
+    allowed.require_source(request.bucket, request.key)
     source = objects.pin(request.bucket, request.key, request.version_id)
     spec, audience_id = _spec(specs, tenant, target, request.overrides)
     # An object that came by an event keeps its position in the order when it is imported again.

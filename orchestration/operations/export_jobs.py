@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestration.kinds.export.addresses import check_export
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.kinds.places import Reach
+from orchestration.kinds.places import AllowedLocations
 from orchestration.operations.submit import require_tenant
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import EXPORT_MACHINE
@@ -54,10 +54,10 @@ class ExportJobs:
         """
         tenant = tenant_name(request.tenant)
         require_tenant(self.audiences, tenant)
-        reach = Reach(tenant=tenant, places=self.places, settings=self.settings)
-        check_export(request, reach=reach, audiences=self.audiences)
+        allowed = AllowedLocations(tenant=tenant, places=self.places, settings=self.settings)
+        check_export(request, allowed=allowed, audiences=self.audiences)
         _ = request.moment
-        request = replace(request, to=reach.resolved(request.to, request.export_id))
+        request = replace(request, to=allowed.resolved(request.to, request.export_id))
         self.engine.start(EXPORT_MACHINE, request.export_id, {"export": request.as_record()})
         return request.export_id
 

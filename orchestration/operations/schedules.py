@@ -9,7 +9,7 @@ from orchestration.catalog.schedules import Schedule
 from orchestration.kinds.export.addresses import check_export
 from orchestration.kinds.export.recurring import SINCE_LAST
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.kinds.places import Reach
+from orchestration.kinds.places import AllowedLocations
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations.submit import check_names, check_target, require_tenant, source_of
@@ -95,7 +95,7 @@ def schedule_export(
     timezone: str,
     since_last: bool,
     now_ms: int,
-    reach: Reach,
+    allowed: AllowedLocations,
     audiences: "AudienceStore",
     schedules: "ScheduleStore",
     edited: Edit | None = None,
@@ -111,7 +111,7 @@ def schedule_export(
     tenant = tenant_name(request.tenant)
     require_tenant(audiences, tenant)
     times = _times(expression, timezone, now_ms, edited)
-    check_export(request, reach=reach, audiences=audiences)
+    check_export(request, allowed=allowed, audiences=audiences)
     if since_last and request.shape.other_audiences:
         raise delta_not_supported()
     if request.to.startswith(S3):  # a topic takes one export after another, a download has an address for each run

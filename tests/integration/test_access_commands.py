@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from muster.access import Access, find_access
-from muster.calls import Calls
 from muster.client import Client
 from muster.errors import ApiError
+from muster.http_calls import HttpCalls
 from muster.transport import HttpTransport
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import main
@@ -231,7 +231,7 @@ def test_a_redirect_is_not_followed() -> None:
     server = OneAnswer(moved)
     transport = HttpTransport(server.url)
     with pytest.raises(ApiError) as refused:
-        Calls(transport, None).call("GET", "/me")
+        HttpCalls(transport, None).call("GET", "/me")
     transport.close()
     server.close()
     assert (refused.value.code, refused.value.status) == ("NOT_MUSTER", 302)

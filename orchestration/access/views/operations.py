@@ -85,7 +85,7 @@ class Operations(TenantView):
         found = self._services.audiences.get(self._name, audience_name(audience))
         moment_of(body.as_of)
         s3_object(body.to)
-        self._reach().require_destination(body.to, None)
+        self._allowed_locations().require_destination(body.to, None)
         question = WriteFile(
             tenant=self._name,
             audience=found.name,
@@ -141,7 +141,7 @@ class Operations(TenantView):
         else:
             self._require_source(uri := uri or "")
         if manifest is not None:
-            spec = {**settings_of_manifest(self._services, self._reach(), manifest, uri), **spec}
+            spec = {**settings_of_manifest(self._services, self._allowed_locations(), manifest, uri), **spec}
         question = TryImport(tenant=self._name, uri=uri, target=target_name(target), spec=spec)
         return self._begin(question, "dry_run", Action.RUN_JOBS)
 
@@ -157,7 +157,7 @@ class Operations(TenantView):
         return s3_uri(self._services.settings.staging_bucket, stored_upload(self._services, self._name, upload).key)
 
     def _require_source(self, uri: str) -> None:
-        self._reach().require_source(*source_of(self._services.settings, self._name, uri))
+        self._allowed_locations().require_source(*source_of(self._services.settings, self._name, uri))
 
     def _begin(self, question: Question, kind: OperationKind, action: Action) -> Operation:
         begun = self._services.background.start(

@@ -144,7 +144,7 @@ class Schedules(TenantView):
         order = ImportOrder(**given)
         if order.source is None or order.manifest is not None:
             raise UserError("BAD_SPEC", ANY_UPLOAD)
-        self._reach().require_source(*source_of(self._services.settings, self._name, order.source))
+        self._allowed_locations().require_source(*source_of(self._services.settings, self._name, order.source))
         return operations.schedule_import(
             name,
             order.source,
@@ -171,7 +171,7 @@ class Schedules(TenantView):
             **times,
             since_last=given["since_last"],
             now_ms=now_ms(),
-            reach=self._reach(),
+            allowed=self._allowed_locations(),
             audiences=self._services.audiences,
             schedules=self._services.schedules,
             edited=edited,

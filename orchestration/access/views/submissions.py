@@ -80,7 +80,7 @@ class Submissions(TenantView):
             source = self._source(order)
             overrides = order.overrides
             if order.manifest is not None:
-                written = settings_of_manifest(self._services, self._reach(), order.manifest, source)
+                written = settings_of_manifest(self._services, self._allowed_locations(), order.manifest, source)
                 overrides = {**written, **overrides}
             job = self._services.submission.submit_object(
                 source,
@@ -116,7 +116,7 @@ class Submissions(TenantView):
         """The files of an export to `download`, with URLs that are valid for five minutes."""
         found = self._find(entry, job_id(export))
         if not isinstance(found, Export) or not str(found.request.get("to")).startswith(
-            self._reach().resolved(DOWNLOAD, "")
+            self._allowed_locations().resolved(DOWNLOAD, "")
         ):
             raise UserError("NO_FILES", f"job {found.job_id} is not an export to `download`", job=found.job_id)
         if found.state != "READY" or found.outcome is None:
@@ -203,7 +203,7 @@ class Submissions(TenantView):
 
     def _retry_import(self, found: Job, body: Retry, claim: Claim) -> Retried:
         if found.segment is None:
-            self._reach().require_source(str(found.source["bucket"]), str(found.source["key"]))
+            self._allowed_locations().require_source(str(found.source["bucket"]), str(found.source["key"]))
         started = self._services.submission.resubmit(
             found,
             force=body.force,
@@ -232,5 +232,5 @@ class Submissions(TenantView):
             upload = stored_upload(self._services, self._name, order.upload)
             return s3_uri(self._services.settings.staging_bucket, upload.key)
         source = str(order.source)
-        self._reach().require_source(*source_of(self._services.settings, self._name, source))
+        self._allowed_locations().require_source(*source_of(self._services.settings, self._name, source))
         return source

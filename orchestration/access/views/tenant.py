@@ -7,7 +7,7 @@ id.
 from orchestration.access.authentication import Caller
 from orchestration.access.guard import View
 from orchestration.composition.service import Services
-from orchestration.kinds.places import Reach
+from orchestration.kinds.places import AllowedLocations
 from schemas.errors import UserError
 from schemas.ids import (
     NAME_PATTERN,
@@ -39,9 +39,9 @@ class TenantView(View):
         """The tenant."""
         return self._name
 
-    def _reach(self) -> Reach:
+    def _allowed_locations(self) -> AllowedLocations:
         """What the tenant may name in object stores, topics and profiles."""
-        return Reach(tenant=self._name, places=self._services.places, settings=self._services.settings)
+        return AllowedLocations(tenant=self._name, places=self._services.places, settings=self._services.settings)
 
 
 def _unknown_tenant(tenant: str) -> UserError:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orchestration.access.topics import States, Topic
-from orchestration.api.calls import Calls
 from orchestration.api.streams.board import Board, events
+from orchestration.api.thread_pool import ThreadPool
 from orchestration.composition.service import Services
 from orchestration.platform.clock import now_ms
 from schemas.errors import MusterError, RetriableError, UserError
@@ -85,7 +85,7 @@ class Watcher:
     def __init__(self, services: Services, pace: Pace) -> None:
         self.pace: Final = pace
         self._services = services
-        self._calls = Calls(threads=1)
+        self._calls = ThreadPool(threads=1)
         self._watched: dict[Topic, _Watched] = {}
         self._open: Counter[JobId] = Counter()
         self._task: asyncio.Task[None] | None = None

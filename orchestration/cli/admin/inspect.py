@@ -115,7 +115,7 @@ def inspect(
     wanted = checked_kind(kind)
     if source.startswith("s3://"):
         with remote.service() as service:
-            meant = remote.meant_tenant(service, tenant)
+            meant = remote.resolve_tenant(service, tenant)
             begun = service.begin_inspection(meant, source, kind=wanted, format=format_)
             result = following.result(service, meant, begun)
         found: Record = {name: value for name, value in result.items() if name != "command"}

@@ -10,7 +10,7 @@ from orchestration.access.bodies.operations import Rollback
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.lake_changes import LakeChanges
 from orchestration.access.views.versions import Versions
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other
@@ -24,13 +24,13 @@ async def set_pin(request: Request) -> Response:
     if wanted not in {"yes", "no"}:
         raise UserError("BAD_BODY", "the form cannot be read; load the page again")
 
-    def call(desk: Desk) -> Response:
-        view = desk.view(Versions)
+    def call(context: PageContext) -> Response:
+        view = context.view(Versions)
         if wanted == "yes":
             view.pin_version(name, number)
         else:
             view.unpin_version(name, number)
-        return see_other(in_tenant(desk.tenant, "audiences", name))
+        return see_other(in_tenant(context.tenant, "audiences", name))
 
     return await ask(request, call)
 
@@ -40,14 +40,14 @@ async def roll_back(request: Request) -> Response:
     form, name, number = await form_of(request), request.path_params["audience"], _number(request)
     key = key_of(request, form)
 
-    def call(desk: Desk) -> Response:
-        desk.view(Audiences).get_audience(name)
+    def call(context: PageContext) -> Response:
+        context.view(Audiences).get_audience(name)
         if form.get("confirm", "").strip() != name:
             raise UserError("NOT_CONFIRMED", "type the name of the audience to roll it back; nothing was changed")
-        started = desk.view(LakeChanges).roll_back(
+        started = context.view(LakeChanges).roll_back(
             name, Rollback(version=number, reason=form.get("reason", "")), key=key
         )
-        return see_other(in_tenant(desk.tenant, "audiences", name, operation=started.operation))
+        return see_other(in_tenant(context.tenant, "audiences", name, operation=started.operation))
 
     return await ask(request, call)
 

@@ -15,7 +15,7 @@ from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.versions import Versions
 from orchestration.api import cursors
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import fresh_key
 from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
@@ -114,13 +114,13 @@ async def show_audiences(request: Request) -> Response:
     cursor = request.query_params.get("cursor")
     after = "" if cursor is None else cursors.decode(request.url.path, {}, cursor)
 
-    def call(desk: Desk) -> Response:
-        frame, tenant = frame_of(request, desk, "audiences"), desk.tenant
-        found = desk.view(Audiences).list_audiences(after=after, limit=ROWS, current=True)
+    def call(context: PageContext) -> Response:
+        frame, tenant = frame_of(request, context, "audiences"), context.tenant
+        found = context.view(Audiences).list_audiences(after=after, limit=ROWS, current=True)
         rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = AudiencesPage(
             rows=[_row(one, tenant) for one in found.items],
-            upload_path=in_tenant(tenant, "upload") if desk.may(Action.RUN_JOBS) else None,
+            upload_path=in_tenant(tenant, "upload") if context.may(Action.RUN_JOBS) else None,
             first_path=in_tenant(tenant, "audiences") if after else None,
             next_path=None if rest is None else in_tenant(tenant, "audiences", cursor=rest),
         )
@@ -146,21 +146,21 @@ async def show_audience(request: Request) -> Response:
     before = None if cursor is None else cursors.decode(request.url.path, {}, cursor)
     operation = request.query_params.get("operation", "")
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "audiences")
-        tenant, audience = desk.tenant, desk.view(Audiences).get_audience(name, current=True).record
-        found = desk.view(Versions).list_versions(name, before=before, limit=VERSIONS)
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "audiences")
+        tenant, audience = context.tenant, context.view(Audiences).get_audience(name, current=True).record
+        found = context.view(Versions).list_versions(name, before=before, limit=VERSIONS)
         rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = AudiencePage(
             audience=audience,
-            versions=_versions(desk, found.items, audience, frame.texts),
+            versions=_versions(context, found.items, audience, frame.texts),
             next_path=None if rest is None else in_tenant(tenant, "audiences", name, cursor=rest),
             settings=_settings(audience.spec),
             retention=_settings(audience.retention),
             columns=[Setting(name=column, value=kind) for column, kind in _columns(audience).items()],
-            used_by=dependants_of_audience(desk, name, frame.texts),
+            used_by=dependants_of_audience(context, name, frame.texts),
             jobs_path=in_tenant(tenant, "jobs", audience=name),
-            pending=pending_of(desk, name, operation) if operation else None,
+            pending=pending_of(context, name, operation) if operation else None,
             key=fresh_key(),
         )
         return shown("audience.html", frame, page)
@@ -168,9 +168,9 @@ async def show_audience(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _versions(desk: Desk, found: Sequence[Version], audience: Audience, t: Texts) -> list[VersionRow]:
-    tenant, may_run, may_see_users = desk.tenant, desk.may(Action.RUN_JOBS), desk.may(Action.READ_USERS)
-    may_see_jobs, name = desk.may(Action.READ_JOBS), audience.audience
+def _versions(context: PageContext, found: Sequence[Version], audience: Audience, t: Texts) -> list[VersionRow]:
+    tenant, may_run, may_see_users = context.tenant, context.may(Action.RUN_JOBS), context.may(Action.READ_USERS)
+    may_see_jobs, name = context.may(Action.READ_JOBS), audience.audience
     latest = audience.current.version if audience.current else None
     before = {later.version: one.version for later, one in pairwise(found)}
     counts = [one.membership or {} for one in found]
@@ -212,11 +212,11 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, str) and value else json.dumps(value)
 
 
-def pending_of(desk: Desk, name: str, operation: str) -> Pending:
+def pending_of(context: PageContext, name: str, operation: str) -> Pending:
     """A change of this audience. Raises as `Operations.get_operation`."""
-    found = desk.view(Operations).get_operation(operation)
+    found = context.view(Operations).get_operation(operation)
     return Pending(
-        path=in_tenant(desk.tenant, "audiences", name, "operations", operation),
+        path=in_tenant(context.tenant, "audiences", name, "operations", operation),
         running=found.running,
         failed="" if found.error is None else found.error.message,
         version=(found.result or {}).get("version"),
@@ -227,11 +227,11 @@ async def show_pending(request: Request) -> Response:
     """How far a change is."""
     name, operation = request.path_params["audience"], request.path_params["operation"]
 
-    def call(desk: Desk) -> Response:
-        pending = pending_of(desk, name, operation)
-        answer = shown("parts/pending.html", frame_of(request, desk, "audiences"), PendingPart(pending=pending))
+    def call(context: PageContext) -> Response:
+        pending = pending_of(context, name, operation)
+        answer = shown("parts/pending.html", frame_of(request, context, "audiences"), PendingPart(pending=pending))
         if not pending.running and not pending.failed:
-            answer.headers["HX-Redirect"] = in_tenant(desk.tenant, "audiences", name, operation=operation)
+            answer.headers["HX-Redirect"] = in_tenant(context.tenant, "audiences", name, operation=operation)
         return answer
 
     return await ask(request, call)

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from orchestration.access.views.audit import TenantAudit
 from orchestration.api import cursors
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
@@ -46,9 +46,9 @@ async def show_audit(request: Request) -> Response:
     cursor = request.query_params.get("cursor")
     before = None if cursor is None else cursors.decode(request.url.path, query, cursor)
 
-    def call(desk: Desk) -> Response:
-        frame, tenant = frame_of(request, desk, "audit"), desk.tenant
-        found = desk.view(TenantAudit).list_audit(
+    def call(context: PageContext) -> Response:
+        frame, tenant = frame_of(request, context, "audit"), context.tenant
+        found = context.view(TenantAudit).list_audit(
             audience=query["audience"], job=query["job"], before=before, limit=ROWS
         )
         rest = None if found.next is None else cursors.encode(request.url.path, query, found.next)

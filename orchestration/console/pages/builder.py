@@ -23,8 +23,8 @@ from orchestration.console.builder_parts import (
     may_see_users,
     paths_of,
 )
+from orchestration.console.context import PageContext, ask
 from orchestration.console.count_texts import Figure, figure_of, mistyped_of, suggestion_text
-from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, fresh_key
 from orchestration.console.frame import bare_frame, frame_of
 from orchestration.console.language import Texts
@@ -46,17 +46,17 @@ async def show_builder(request: Request) -> Response:
     """The builder, for a new segment or for the rule of one."""
     segment = request.query_params.get("segment", "")
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "segments")
-        desk.view(Segments).require(Action.WRITE_SEGMENTS)
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "segments")
+        context.view(Segments).require(Action.WRITE_SEGMENTS)
         draft = Draft(editor=fresh_key())
         if segment:
-            found = desk.view(Segments).get_segment(segment)
+            found = context.view(Segments).get_segment(segment)
             draft = replace(
                 draft, segment=segment, seen=revision_of(found, found.revision), timezone=found.timezone or ""
             )
             draft = draft.with_rule(rule_of(found))
-        return shown("builder.html", frame, _page(draft, desk.tenant))
+        return shown("builder.html", frame, _page(draft, context.tenant))
 
     return await ask(request, call)
 
@@ -65,16 +65,16 @@ async def change_rows(request: Request) -> Response:
     """The form after a button, or after a rule was given in other words."""
     form = await form_of(request)
 
-    def call(desk: Desk) -> Response:
-        desk.view(Segments).require(Action.WRITE_SEGMENTS)
+    def call(context: PageContext) -> Response:
+        context.view(Segments).require(Action.WRITE_SEGMENTS)
         frame, draft = bare_frame(request), draft_of(form)
         try:
-            page = _page(changed(draft, form.get("action", ""), form), desk.tenant)
+            page = _page(changed(draft, form.get("action", ""), form), context.tenant)
         except UserError as exc:
             if exc.code not in OF_DRAFTS:
                 raise
             page = replace(
-                _page(draft, desk.tenant),
+                _page(draft, context.tenant),
                 text=form.get("text", ""),
                 json=form.get("json", ""),
                 fault=exc.message,
@@ -179,7 +179,7 @@ def _figures(found: Count, t: Texts) -> tuple[dict[str, Figure], dict[str, Figur
 
 async def suggest_names(request: Request) -> Response:
     """Names for the fields of the form."""
-    await ask(request, lambda desk: desk.view(Segments).require(Action.WRITE_SEGMENTS))
+    await ask(request, lambda context: context.view(Segments).require(Action.WRITE_SEGMENTS))
     found = await asked(request, lambda view, cancellation: view.list_names(cancellation=cancellation))
     page = NamesPart(
         events=[one.event for one in found.events],

@@ -14,7 +14,7 @@ from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.uploads import Uploads
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.faults import Fault, RejectCount, fault_of, rejects_of
 from orchestration.console.forms import form_of, fresh_key
 from orchestration.console.frame import Frame, frame_of
@@ -96,11 +96,11 @@ async def check(request: Request) -> Response:
     await form_of(request)
     given = {name: request.query_params.get(name, "")[:63] for name in ("audience", "like")}
 
-    def call(desk: Desk) -> Response:
-        frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
-        source = desk.view(Uploads).get_upload(upload).source
-        begun = desk.view(Operations).inspect(source, kind="audience", format_=None)
-        return _part(desk, frame, upload, begun, given)
+    def call(context: PageContext) -> Response:
+        frame, upload = frame_of(request, context, "upload"), request.path_params["upload"]
+        source = context.view(Uploads).get_upload(upload).source
+        begun = context.view(Operations).inspect(source, kind="audience", format_=None)
+        return _part(context, frame, upload, begun, given)
 
     return await ask(request, call)
 
@@ -110,11 +110,11 @@ async def try_it(request: Request) -> Response:
     form = await form_of(request)
     wanted = settings_of(form)
 
-    def call(desk: Desk) -> Response:
-        frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
-        source = desk.view(Uploads).get_upload(upload).source
-        begun = desk.view(Operations).try_import(source, target=form.get("audience", ""), spec=wanted.changes())
-        return _part(desk, frame, upload, begun, {})
+    def call(context: PageContext) -> Response:
+        frame, upload = frame_of(request, context, "upload"), request.path_params["upload"]
+        source = context.view(Uploads).get_upload(upload).source
+        begun = context.view(Operations).try_import(source, target=form.get("audience", ""), spec=wanted.changes())
+        return _part(context, frame, upload, begun, {})
 
     return await ask(request, call)
 
@@ -123,35 +123,35 @@ async def show_check(request: Request) -> Response:
     """Progress and findings of the check of a file."""
     given = {name: request.query_params.get(name, "")[:63] for name in ("audience", "like")}
 
-    def call(desk: Desk) -> Response:
-        frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
-        found = desk.view(Operations).get_operation(request.path_params["operation"])
+    def call(context: PageContext) -> Response:
+        frame, upload = frame_of(request, context, "upload"), request.path_params["upload"]
+        found = context.view(Operations).get_operation(request.path_params["operation"])
         if found.kind not in CHECKS:
             raise UserError("UNKNOWN_OPERATION", "this operation is no look at a file")
-        return _part(desk, frame, upload, found, given)
+        return _part(context, frame, upload, found, given)
 
     return await ask(request, call)
 
 
-def _part(desk: Desk, frame: Frame, upload: str, found: Operation, given: Mapping[str, str]) -> Response:
+def _part(context: PageContext, frame: Frame, upload: str, found: Operation, given: Mapping[str, str]) -> Response:
     t, result = frame.texts, found.result
-    path = in_tenant(desk.tenant, "uploads", upload, "checks", found.operation, **given)
+    path = in_tenant(context.tenant, "uploads", upload, "checks", found.operation, **given)
     part = CheckPart(running_path=path if found.running else None, fault=fault_of(found.error, t))
     if result is not None:
         fault = fault_of(result.get("fault"), t)
         part = replace(part, fault=fault, **(_tried(result, t) if found.kind == "dry_run" else {}))
         if found.kind == "inspection":
-            part = replace(part, **_inspected(desk, upload, result, given, t))
+            part = replace(part, **_inspected(context, upload, result, given, t))
     return shown("parts/check.html", frame, part)
 
 
-def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str], t: Texts) -> dict[str, Any]:
+def _inspected(context: PageContext, upload: str, result: Record, given: Mapping[str, str], t: Texts) -> dict[str, Any]:
     findings = result.get("findings", ())
     if any(one["blocking"] for one in findings):
-        return {"findings": finding_texts(findings, t), "upload_path": in_tenant(desk.tenant, "upload", **given)}
+        return {"findings": finding_texts(findings, t), "upload_path": in_tenant(context.tenant, "upload", **given)}
     suggested = result["spec"] or as_record(ImportSpec())
-    like = _settings_of(desk, given["like"]) if given.get("like") else None
-    saved = None if like is not None else _saved(desk, given.get("audience", ""))
+    like = _settings_of(context, given["like"]) if given.get("like") else None
+    saved = None if like is not None else _saved(context, given.get("audience", ""))
     spec = like if like is not None else _as_saved(saved, suggested)
     kept = {one["source"] or one["name"]: one for one in spec["columns"]}
     offered = {one["source"] or one["name"]: one for one in suggested["columns"]}
@@ -202,22 +202,22 @@ def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str]
         "max_reject_percent": f"{max(100 * spec['max_reject_share'], percent):g}",
         "timezone": spec["timezone"] or suggested["timezone"] or "",
         "null_values": null_values_text(dict.fromkeys([*spec["null_values"], *suggested["null_values"]])),
-        "try_path": in_tenant(desk.tenant, "uploads", upload, "try"),
-        "start_path": in_tenant(desk.tenant, "uploads", upload, "start"),
+        "try_path": in_tenant(context.tenant, "uploads", upload, "try"),
+        "start_path": in_tenant(context.tenant, "uploads", upload, "start"),
         "key": fresh_key(),
     }
 
 
-def _settings_of(desk: Desk, job: str) -> Record | None:
+def _settings_of(context: PageContext, job: str) -> Record | None:
     """The settings of an import; None for an export."""
-    found = desk.view(Jobs).get_job(job)
+    found = context.view(Jobs).get_job(job)
     return found.spec if isinstance(found, ImportJob) else None
 
 
-def _saved(desk: Desk, audience: str) -> Record | None:
+def _saved(context: PageContext, audience: str) -> Record | None:
     """The settings of an existing audience."""
     try:
-        return desk.view(Audiences).get_audience(audience).record.spec if desk.may(Action.READ) else None
+        return context.view(Audiences).get_audience(audience).record.spec if context.may(Action.READ) else None
     except UserError:  # a new one, or a name that the form will refuse
         return None
 

@@ -13,7 +13,7 @@ from orchestration.access.policy import Action
 from orchestration.access.views.connections import Connections
 from orchestration.access.views.tenant import TenantView
 from orchestration.api.service import service_of
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
@@ -38,18 +38,18 @@ async def show_connections(request: Request) -> Response:
     """The page."""
     url = service_of(request).site.url
 
-    def call(desk: Desk) -> Response:
-        frame, permitted = frame_of(request, desk, "connections"), desk.view(TenantView).permitted
-        desk.view(TenantView).require(Action.OWN_ACCOUNT)
+    def call(context: PageContext) -> Response:
+        frame, permitted = frame_of(request, context, "connections"), context.view(TenantView).permitted
+        context.view(TenantView).require(Action.OWN_ACCOUNT)
         page = ConnectionsPage(
             url=url,
-            tokens_path=in_tenant(desk.tenant, "tokens"),
-            snippets=snippets_of(url, desk.tenant, permitted),
+            tokens_path=in_tenant(context.tenant, "tokens"),
+            snippets=snippets_of(url, context.tenant, permitted),
             addresses=(),
             beside=(),
         )
-        if Action.READ_DEPLOYMENT in desk.deployment.permitted:
-            found = desk.in_deployment(Connections).get_connections(tenant=desk.tenant)
+        if Action.READ_DEPLOYMENT in context.deployment.permitted:
+            found = context.in_deployment(Connections).get_connections(tenant=context.tenant)
             page = replace(
                 page,
                 addresses=[(name, value) for name, value in as_record(found.addresses).items() if name != "api"],

@@ -14,7 +14,7 @@ from orchestration.access.bodies.dead_letters import DeadLetterSelection
 from orchestration.access.policy import Action
 from orchestration.access.views.dead_letters import DeadLetterQueue
 from orchestration.api.service import asked_in_deployment
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
@@ -90,9 +90,9 @@ async def show_dead_letters(request: Request) -> Response:
     """The page."""
     found, handled = await _listed(request, READ, WAITING), await _listed(request, HANDLED, DONE)
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "dead-letters")
-        linked = Action.READ_PAYLOADS in desk.deployment.permitted
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "dead-letters")
+        linked = Action.READ_PAYLOADS in context.deployment.permitted
         page = DeadLettersPage(
             groups=groups_of(found.items, frame.texts, linked=linked),
             handled=[_row(one, frame.texts, linked=linked) for one in reversed(handled.items)],
@@ -177,8 +177,8 @@ async def show_letter(request: Request) -> Response:
         lambda view, cancellation: view.get_dead_letter(number, cancellation=cancellation),
     )
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "dead-letters")
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "dead-letters")
         text, key, state = found.value_text, found.key_text, found.state
         page = LetterPage(
             row=_row(found, frame.texts, linked=True),

@@ -18,7 +18,7 @@ from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.versions import Versions
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.faults import Fault, fault_of
 from orchestration.console.forms import form_of
 from orchestration.console.frame import Frame, bare_frame, frame_of
@@ -117,10 +117,10 @@ async def show_difference(request: Request) -> Response:
     name = request.path_params["audience"]
     earlier, later = (_number(request.query_params.get(side, "")) for side in ("earlier", "later"))
 
-    def call(desk: Desk) -> Response:
-        frame, tenant = frame_of(request, desk, "audiences"), desk.tenant
-        desk.view(Operations).require(Action.READ_USERS)
-        found = desk.view(Versions).list_versions(name, limit=VERSIONS).items
+    def call(context: PageContext) -> Response:
+        frame, tenant = frame_of(request, context, "audiences"), context.tenant
+        context.view(Operations).require(Action.READ_USERS)
+        found = context.view(Versions).list_versions(name, limit=VERSIONS).items
         numbers = [one.version for one in found]
         chosen = earlier in numbers and later in numbers
         page = DifferencePage(
@@ -149,8 +149,8 @@ async def begin(request: Request) -> Response:
         raise UserError("NO_SUCH_VERSION", "choose two versions by their numbers")
     change = next((one for one in KINDS if one == form.get("change")), None)
 
-    def call(desk: Desk) -> Response:
-        begun = desk.view(Operations).compare_versions(
+    def call(context: PageContext) -> Response:
+        begun = context.view(Operations).compare_versions(
             name,
             NewDifference(
                 earlier=earlier,
@@ -161,7 +161,7 @@ async def begin(request: Request) -> Response:
                 values=True,
             ),
         )
-        return _part(desk, bare_frame(request), name, begun, form)
+        return _part(context, bare_frame(request), name, begun, form)
 
     return await ask(request, call)
 
@@ -170,18 +170,18 @@ async def show_part(request: Request) -> Response:
     """How far a comparison is, and a page of what it has found."""
     name, operation = request.path_params["audience"], request.path_params["operation"]
 
-    def call(desk: Desk) -> Response:
-        found = desk.view(Operations).get_operation(operation)
+    def call(context: PageContext) -> Response:
+        found = context.view(Operations).get_operation(operation)
         if found.kind != "difference" or (found.result or {"audience": name})["audience"] != name:
             raise UserError("UNKNOWN_OPERATION", "this operation is no comparison of versions of this audience")
-        return _part(desk, bare_frame(request), name, found, request.query_params)
+        return _part(context, bare_frame(request), name, found, request.query_params)
 
     return await ask(request, call)
 
 
-def _part(desk: Desk, frame: Frame, name: str, found: Operation, given: Mapping[str, str]) -> Response:
+def _part(context: PageContext, frame: Frame, name: str, found: Operation, given: Mapping[str, str]) -> Response:
     def path(**query: str) -> str:
-        return in_tenant(desk.tenant, "audiences", name, "differences", found.operation, **query)
+        return in_tenant(context.tenant, "audiences", name, "differences", found.operation, **query)
 
     result = found.result
     skipped, asked = _number(given.get("skipped", "")) or 0, given.get("change", "")
@@ -195,7 +195,7 @@ def _part(desk: Desk, frame: Frame, name: str, found: Operation, given: Mapping[
         kind = next((one for one in KINDS if one == asked and one in sample), counted[0])
         users, first = _members(result, kind), _number(given.get("from", "")) or 0
         start = Start(
-            path=in_tenant(desk.tenant, "audiences", name, "differences", "begun"),
+            path=in_tenant(context.tenant, "audiences", name, "differences", "begun"),
             earlier=result["earlier"],
             later=result["later"],
         )
@@ -221,8 +221,8 @@ def _part(desk: Desk, frame: Frame, name: str, found: Operation, given: Mapping[
             next_path=path(change=kind, **{"from": str(first + ROWS)}, **rest) if first + ROWS < len(users) else None,
             start=start,
             go_on=replace(start, after=users[-1].id, skipped=done) if users and done < result[kind] else None,
-            user_path=in_tenant(desk.tenant, "users", "found"),
-            sql_path=in_tenant(desk.tenant, "sql", sql=sql_of(name, kind, result["earlier"], result["later"])),
+            user_path=in_tenant(context.tenant, "users", "found"),
+            sql_path=in_tenant(context.tenant, "sql", sql=sql_of(name, kind, result["earlier"], result["later"])),
         )
     return shown("parts/difference.html", frame, part)
 

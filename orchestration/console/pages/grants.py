@@ -13,7 +13,7 @@ from orchestration.access.policy import DEPLOYMENT_ROLES, TENANT_ROLES, Action
 from orchestration.access.revisions import Seen, revision_of
 from orchestration.access.views.grants import DeploymentGrants, TenantGrants
 from orchestration.access.views.principals import Principals
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import IN_TENANT, PREFIX, in_tenant
@@ -38,10 +38,10 @@ class GrantsPage:
     known: Sequence[Principal] | None
 
 
-def _grants(desk: Desk) -> Grants:
-    if desk.tenant:
-        return desk.view(TenantGrants).get_grants()
-    return desk.in_deployment(DeploymentGrants).get_deployment_grants()
+def _grants(context: PageContext) -> Grants:
+    if context.tenant:
+        return context.view(TenantGrants).get_grants()
+    return context.in_deployment(DeploymentGrants).get_deployment_grants()
 
 
 def _path(tenant: str) -> str:
@@ -51,19 +51,19 @@ def _path(tenant: str) -> str:
 async def show_grants(request: Request) -> Response:
     """The page."""
 
-    def call(desk: Desk) -> Response:
-        found = _grants(desk)
-        frame = frame_of(request, desk, "grants")
+    def call(context: PageContext) -> Response:
+        found = _grants(context)
+        frame = frame_of(request, context, "grants")
         held = {one.principal for one in found.items}
         known = None
-        if Action.MANAGE_DEPLOYMENT in desk.deployment.permitted:
-            listed = desk.in_deployment(Principals).list_principals(limit=KNOWN).items
+        if Action.MANAGE_DEPLOYMENT in context.deployment.permitted:
+            listed = context.in_deployment(Principals).list_principals(limit=KNOWN).items
             known = [one for one in listed if one.principal not in held]
         page = GrantsPage(
             grants=found.items,
-            roles=TENANT_ROLES if desk.tenant else DEPLOYMENT_ROLES,
+            roles=TENANT_ROLES if context.tenant else DEPLOYMENT_ROLES,
             revision=revision_of(found, found.revision),
-            path=_path(desk.tenant),
+            path=_path(context.tenant),
             known=known,
         )
         return shown("grants.html", frame, page)
@@ -76,18 +76,18 @@ async def change(request: Request) -> Response:
     form = await form_of(request)
     wanted, seen = form.get("principal", "").strip(), Seen(form.get("revision", ""))
 
-    def call(desk: Desk) -> Response:
-        held = {one.principal: list(one.roles) for one in _grants(desk).items}
-        roles = [role for role in (TENANT_ROLES if desk.tenant else DEPLOYMENT_ROLES) if f"role_{role}" in form]
+    def call(context: PageContext) -> Response:
+        held = {one.principal: list(one.roles) for one in _grants(context).items}
+        roles = [role for role in (TENANT_ROLES if context.tenant else DEPLOYMENT_ROLES) if f"role_{role}" in form]
         if not roles and wanted not in held:
             raise UserError("NO_ROLE", "choose at least one role")
         held[job_id(wanted)] = roles
         body = WantedGrants(items=[WantedGrant(principal=one, roles=given) for one, given in held.items() if given])
-        if desk.tenant:
-            desk.view(TenantGrants).replace_grants(body, seen=seen)
+        if context.tenant:
+            context.view(TenantGrants).replace_grants(body, seen=seen)
         else:
-            desk.in_deployment(DeploymentGrants).replace_deployment_grants(body, seen=seen)
-        return see_other(_path(desk.tenant))
+            context.in_deployment(DeploymentGrants).replace_deployment_grants(body, seen=seen)
+        return see_other(_path(context.tenant))
 
     return await ask(request, call)
 

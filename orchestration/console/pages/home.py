@@ -14,7 +14,7 @@ from orchestration.api.own_paths import own_path
 from orchestration.api.routes.login import logged_in, session_of
 from orchestration.api.service import in_deployment_view, service_of
 from orchestration.console import assets
-from orchestration.console.desk import ask
+from orchestration.console.context import ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import THEMES, bare_frame, language_cookie, theme_cookie
 from orchestration.console.language import LANGUAGES
@@ -100,7 +100,7 @@ async def root(_: Request) -> Response:
 
 async def home(request: Request) -> Response:
     """The jobs of a tenant: of `default` if the reader has a right in it, else of the first one."""
-    tenants = await ask(request, lambda desk: desk.tenants())
+    tenants = await ask(request, lambda context: context.tenants())
     if not tenants:
         page = NoTenantPage(principal=request.state.caller.principal.name)
         return shown("no_tenant.html", bare_frame(request), page)

@@ -13,7 +13,7 @@ from orchestration.access.bodies.jobs import Retry
 from orchestration.access.policy import Action
 from orchestration.access.views.jobs import Jobs, Receipt
 from orchestration.access.views.submissions import Submissions
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.faults import Fault, RejectCount, counted_rejects, fault_of, rejects_of
 from orchestration.console.formatting import duration, percent
 from orchestration.console.forms import form_of, fresh_key, key_of
@@ -121,14 +121,14 @@ async def show_job(request: Request) -> Response:
     """The page; for a job that was just started, a page that waits for it."""
     wanted, upload = request.path_params["job"], _upload_of(request)
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "jobs")
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "jobs")
         try:
-            return shown("job.html", frame, page_of(desk, wanted, frame.texts, upload=upload))
+            return shown("job.html", frame, page_of(context, wanted, frame.texts, upload=upload))
         except UserError as exc:
             if exc.code != "UNKNOWN_JOB" or "started" not in request.query_params:
                 raise
-            path = in_tenant(desk.tenant, "jobs", wanted, "started", upload=upload)
+            path = in_tenant(context.tenant, "jobs", wanted, "started", upload=upload)
             return shown("starting.html", frame, StartingPage(id=wanted, started_path=path))
 
     return await ask(request, call)
@@ -137,9 +137,9 @@ async def show_job(request: Request) -> Response:
 async def show_part(request: Request) -> Response:
     """The content of the page, as it is now."""
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "jobs")
-        page = page_of(desk, request.path_params["job"], frame.texts, upload=_upload_of(request))
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "jobs")
+        page = page_of(context, request.path_params["job"], frame.texts, upload=_upload_of(request))
         return shown("parts/job.html", frame, page)
 
     return await ask(request, call)
@@ -149,14 +149,16 @@ async def find_started(request: Request) -> Response:
     """Leads to the page of a job as soon as there is one."""
     wanted, upload = request.path_params["job"], _upload_of(request)
 
-    def call(desk: Desk) -> Response:
+    def call(context: PageContext) -> Response:
         try:
-            desk.view(Jobs).get_job(wanted)
+            context.view(Jobs).get_job(wanted)
         except UserError as exc:
             if exc.code != "UNKNOWN_JOB":
                 raise
             return Response(status_code=204)
-        return Response(status_code=204, headers={"HX-Redirect": in_tenant(desk.tenant, "jobs", wanted, upload=upload)})
+        return Response(
+            status_code=204, headers={"HX-Redirect": in_tenant(context.tenant, "jobs", wanted, upload=upload)}
+        )
 
     return await ask(request, call)
 
@@ -166,9 +168,9 @@ async def cancel(request: Request) -> Response:
     await form_of(request)
     wanted = request.path_params["job"]
 
-    def call(desk: Desk) -> Response:
-        desk.view(Submissions).cancel_job(wanted)
-        return see_other(in_tenant(desk.tenant, "jobs", wanted))
+    def call(context: PageContext) -> Response:
+        context.view(Submissions).cancel_job(wanted)
+        return see_other(in_tenant(context.tenant, "jobs", wanted))
 
     return await ask(request, call)
 
@@ -183,10 +185,10 @@ async def retry(request: Request) -> Response:
         allow_shrink="allow_shrink" in form,
     )
 
-    def call(desk: Desk) -> Response:
-        started = desk.view(Submissions).retry_job(wanted, body, key=key)
+    def call(context: PageContext) -> Response:
+        started = context.view(Submissions).retry_job(wanted, body, key=key)
         id_ = started.job if isinstance(started, Retried) else started.export
-        return see_other(in_tenant(desk.tenant, "jobs", id_, started="1"))
+        return see_other(in_tenant(context.tenant, "jobs", id_, started="1"))
 
     return await ask(request, call)
 
@@ -196,24 +198,24 @@ def _upload_of(request: Request) -> str:
     return request.query_params.get("upload", "")[:26]
 
 
-def page_of(desk: Desk, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
+def page_of(context: PageContext, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
     """A job with everything known of it. `upload`: what it imports, if known. Raises as `Jobs.get_job`."""
-    job = desk.view(Jobs).get_job(wanted)
-    id_, final, tenant, runs = id_of(job), is_final(job), desk.tenant, desk.may(Action.RUN_JOBS)
-    receipt, imported = _receipt(desk, job), job if isinstance(job, ImportJobDetail) else None
+    job = context.view(Jobs).get_job(wanted)
+    id_, final, tenant, runs = id_of(job), is_final(job), context.tenant, context.may(Action.RUN_JOBS)
+    receipt, imported = _receipt(context, job), job if isinstance(job, ImportJobDetail) else None
     duplicate = imported is not None and imported.duplicate_of is not None
     partitions = () if imported is None else imported.partition_progress
     counted = counted_rejects(job)
     rejected = counted.get("rejected_by_code") or {}
     has_rejects = bool(rejected)
-    may_see_rejects = has_rejects and desk.may(Action.READ_REJECTS)
+    may_see_rejects = has_rejects and context.may(Action.READ_REJECTS)
     return JobPage(
         id=id_,
         part_path=in_tenant(tenant, "jobs", wanted if duplicate else id_, "part", upload=upload),
         stream="" if final else f"/v1/tenants/{tenant}/events?job={id_}",
         title=title_of(job, t),
         audience_path=in_tenant(tenant, "audiences", job.audience)
-        if desk.may(Action.READ) and traits_of(job).of_audience
+        if context.may(Action.READ) and traits_of(job).of_audience
         else None,
         kind=kind_text(job, t),
         origin=origin_of(job),
@@ -251,11 +253,11 @@ def page_of(desk: Desk, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
     )
 
 
-def _receipt(desk: Desk, job: Job) -> Receipt | None:
+def _receipt(context: PageContext, job: Job) -> Receipt | None:
     if job.state != "READY" or isinstance(job, ExportJob):
         return None
     try:
-        return desk.view(Jobs).receipt(id_of(job))
+        return context.view(Jobs).receipt(id_of(job))
     except UserError as exc:
         if exc.code != "NO_RECEIPT":
             raise

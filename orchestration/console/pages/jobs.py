@@ -12,7 +12,7 @@ from orchestration.access.pages import Page
 from orchestration.access.policy import Action
 from orchestration.access.views.jobs import Jobs
 from orchestration.api import cursors
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import (
     RUNNING,
@@ -127,9 +127,9 @@ class Filters:
         """As they stand in addresses."""
         return {"state": self.state, "kind": self.kind, "audience": self.audience}
 
-    def found(self, desk: Desk, *, before: str | None, limit: int) -> Page[Job]:
+    def found(self, context: PageContext, *, before: str | None, limit: int) -> Page[Job]:
         """A page of jobs."""
-        return desk.view(Jobs).list_jobs(
+        return context.view(Jobs).list_jobs(
             kind=[cast(JobKind, self.kind)] if self.kind else None,
             audience=self.audience or None,
             state=RUNNING if self.state == "running" else [self.state] if self.state else None,
@@ -143,10 +143,10 @@ async def show_jobs(request: Request) -> Response:
     filters, cursor = Filters.of(request), request.query_params.get("cursor")
     before = None if cursor is None else cursors.decode(request.url.path, filters.query, cursor)
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "jobs")
-        found, t, tenant = filters.found(desk, before=before, limit=ROWS), frame.texts, desk.tenant
-        rows = [row_of(job, tenant, t) for job in _detailed(desk, found.items)]
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "jobs")
+        found, t, tenant = filters.found(context, before=before, limit=ROWS), frame.texts, context.tenant
+        rows = [row_of(job, tenant, t) for job in _detailed(context, found.items)]
         rest = None if found.next is None else cursors.encode(request.url.path, filters.query, found.next)
         newest = rows[0].id if rows else ""
         page = JobsPage(
@@ -165,7 +165,7 @@ async def show_jobs(request: Request) -> Response:
             new_path=in_tenant(tenant, "jobs", "new", **filters.query, after=newest),
             next_path=None if rest is None else in_tenant(tenant, "jobs", **filters.query, cursor=rest),
             first=before is None,
-            upload_path=in_tenant(tenant, "upload") if desk.may(Action.RUN_JOBS) else None,
+            upload_path=in_tenant(tenant, "upload") if context.may(Action.RUN_JOBS) else None,
             stream=f"/v1/tenants/{tenant}/events?kind=job",
             newest=newest,
         )
@@ -174,9 +174,9 @@ async def show_jobs(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _detailed(desk: Desk, jobs: Sequence[Job]) -> list[Job]:
+def _detailed(context: PageContext, jobs: Sequence[Job]) -> list[Job]:
     """Jobs, with the stages of those that run."""
-    view, running = desk.view(Jobs), [id_of(job) for job in jobs if not is_final(job)][:DETAILED]
+    view, running = context.view(Jobs), [id_of(job) for job in jobs if not is_final(job)][:DETAILED]
     return [view.get_job(id_of(job)) if id_of(job) in running else job for job in jobs]
 
 
@@ -202,10 +202,10 @@ def row_of(job: Job, tenant: str, t: Texts) -> JobRow:
 async def show_row(request: Request) -> Response:
     """One row, as it is now."""
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "jobs")
-        job = desk.view(Jobs).get_job(request.path_params["job"])
-        return shown("parts/job_row.html", frame, RowPart(row=row_of(job, desk.tenant, frame.texts)))
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "jobs")
+        job = context.view(Jobs).get_job(request.path_params["job"])
+        return shown("parts/job_row.html", frame, RowPart(row=row_of(job, context.tenant, frame.texts)))
 
     return await ask(request, call)
 
@@ -214,17 +214,17 @@ async def show_new(request: Request) -> Response:
     """How many jobs are newer than the list."""
     filters, after = Filters.of(request), request.query_params.get("after", "")
 
-    def call(desk: Desk) -> Response:
-        found = filters.found(desk, before=None, limit=NEW).items
+    def call(context: PageContext) -> Response:
+        found = filters.found(context, before=None, limit=NEW).items
         count = sum(id_of(job) > after for job in found)
-        tenant = desk.tenant
+        tenant = context.tenant
         page = NewJobs(
             count=count,
             more=count == NEW,
             path=in_tenant(tenant, "jobs", **filters.query),
             new_path=in_tenant(tenant, "jobs", "new", **filters.query, after=after),
         )
-        return shown("parts/new_jobs.html", frame_of(request, desk, "jobs"), page)
+        return shown("parts/new_jobs.html", frame_of(request, context, "jobs"), page)
 
     return await ask(request, call)
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from orchestration.access.bodies.notifications import NewResend
 from orchestration.access.views.notifications import Notifications
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import ICONS, Badge, Tone
@@ -49,9 +49,9 @@ async def show_notifications(request: Request) -> Response:
     """The page."""
     resent = request.query_params.get("resent", "")
 
-    def call(desk: Desk) -> Response:
-        found = desk.in_deployment(Notifications).list_notifications(limit=ROWS)
-        frame = frame_of(request, desk, "notifications")
+    def call(context: PageContext) -> Response:
+        found = context.in_deployment(Notifications).list_notifications(limit=ROWS)
+        frame = frame_of(request, context, "notifications")
         page = NotificationsPage(
             rows=[_row(one, frame.texts) for one in found.items],
             more=found.more,
@@ -70,9 +70,9 @@ async def resend(request: Request) -> Response:
     if not (wanted := form.get("notification", "")):
         raise UserError("BAD_BODY", "the form cannot be read; load the page again")
 
-    def call(desk: Desk) -> Response:
+    def call(context: PageContext) -> Response:
         body = NewResend(notifications=None if wanted == "given-up" else [wanted])
-        done = desk.in_deployment(Notifications).resend_notifications(body)
+        done = context.in_deployment(Notifications).resend_notifications(body)
         return see_other(f"{PATH}?resent={done.resent}")
 
     return await ask(request, call)

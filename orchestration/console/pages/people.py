@@ -13,7 +13,7 @@ from orchestration.access.policy import DEPLOYMENT_ROLES, TENANT_ROLES
 from orchestration.access.views.principals import Principals
 from orchestration.access.views.tokens import OwnTokens
 from orchestration.api import cursors
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
@@ -60,14 +60,14 @@ async def show_people(request: Request) -> Response:
     cursor = request.query_params.get("cursor")
     after = "" if cursor is None else cursors.decode(PATH, {}, cursor)
 
-    def call(desk: Desk) -> Response:
-        found = desk.in_deployment(Principals).list_principals(after=after, limit=ROWS)
+    def call(context: PageContext) -> Response:
+        found = context.in_deployment(Principals).list_principals(after=after, limit=ROWS)
         page = PeoplePage(
             people=found.items,
             path=PATH,
             next_path=None if found.next is None else f"{PATH}?cursor={cursors.encode(PATH, {}, found.next)}",
         )
-        return shown("people.html", frame_of(request, desk, "people"), page)
+        return shown("people.html", frame_of(request, context, "people"), page)
 
     return await ask(request, call)
 
@@ -76,9 +76,9 @@ async def show_person(request: Request) -> Response:
     """The page of one."""
     id_ = request.path_params["principal"]
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "people")
-        return shown("person.html", frame, _page(desk.in_deployment(Principals).get_principal(id_), frame.texts))
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "people")
+        return shown("person.html", frame, _page(context.in_deployment(Principals).get_principal(id_), frame.texts))
 
     return await ask(request, call)
 
@@ -89,9 +89,9 @@ async def create(request: Request) -> Response:
     if (kind := form.get("kind", "")) not in {"person", "service"}:
         raise UserError("BAD_BODY", "the form cannot be read; load the page again")
 
-    def call(desk: Desk) -> Response:
+    def call(context: PageContext) -> Response:
         wanted = NewPrincipal(name=form.get("name", "").strip(), kind="service" if kind == "service" else "person")
-        return see_other(f"{PATH}/{desk.in_deployment(Principals).create_principal(wanted).principal}")
+        return see_other(f"{PATH}/{context.in_deployment(Principals).create_principal(wanted).principal}")
 
     return await ask(request, call)
 
@@ -101,8 +101,8 @@ async def withdraw(request: Request) -> Response:
     await form_of(request)
     id_ = request.path_params["principal"]
 
-    def call(desk: Desk) -> Response:
-        desk.in_deployment(Principals).withdraw_access(id_)
+    def call(context: PageContext) -> Response:
+        context.in_deployment(Principals).withdraw_access(id_)
         return see_other(f"{PATH}/{id_}")
 
     return await ask(request, call)
@@ -112,8 +112,8 @@ async def revoke(request: Request) -> Response:
     """Revoke a token of one."""
     await form_of(request)
 
-    def call(desk: Desk) -> Response:
-        desk.in_deployment(OwnTokens).revoke_own_token(request.path_params["token"])
+    def call(context: PageContext) -> Response:
+        context.in_deployment(OwnTokens).revoke_own_token(request.path_params["token"])
         return see_other(f"{PATH}/{request.path_params['principal']}")
 
     return await ask(request, call)

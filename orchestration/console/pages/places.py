@@ -13,7 +13,7 @@ from orchestration.access.bodies.access import NewTenant
 from orchestration.access.revisions import Seen, revision_of
 from orchestration.access.views.places import Places
 from orchestration.access.views.tenants import Tenants
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import PREFIX
@@ -43,16 +43,16 @@ class PlacesPage:
 async def show_places(request: Request) -> Response:
     """The page."""
 
-    def call(desk: Desk) -> Response:
-        found = desk.in_deployment(Places).get_places()
+    def call(context: PageContext) -> Response:
+        found = context.in_deployment(Places).get_places()
         places = {one.tenant: one.places for one in found.items}
         page = PlacesPage(
-            tenants=[Tenant(name=one, places=places.get(one, ())) for one in sorted({*places, *desk.tenants()})],
+            tenants=[Tenant(name=one, places=places.get(one, ())) for one in sorted({*places, *context.tenants()})],
             revision=revision_of(found, found.revision),
             change_path=f"{PATH}/change",
             create_path=f"{PATH}/tenants",
         )
-        return shown("places.html", frame_of(request, desk, "places"), page)
+        return shown("places.html", frame_of(request, context, "places"), page)
 
     return await ask(request, call)
 
@@ -62,8 +62,8 @@ async def change(request: Request) -> Response:
     form = await form_of(request)
     tenant, wanted = form.get("tenant", ""), form.get("places", "").split()
 
-    def call(desk: Desk) -> Response:
-        view = desk.in_deployment(Places)
+    def call(context: PageContext) -> Response:
+        view = context.in_deployment(Places)
         places = {one.tenant: list(one.places) for one in view.get_places().items} | {tenant: wanted}
         body = bodies.Places(items=[bodies.TenantPlaces(tenant=name, places=of) for name, of in places.items()])
         view.replace_places(body, seen=Seen(form.get("revision", "")))
@@ -76,8 +76,8 @@ async def create_tenant(request: Request) -> Response:
     """Create a tenant without places."""
     form = await form_of(request)
 
-    def call(desk: Desk) -> Response:
-        desk.in_deployment(Tenants).create_tenant(NewTenant(tenant=form.get("name", "")))
+    def call(context: PageContext) -> Response:
+        context.in_deployment(Tenants).create_tenant(NewTenant(tenant=form.get("name", "")))
         return see_other(PATH)
 
     return await ask(request, call)

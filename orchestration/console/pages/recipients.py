@@ -12,7 +12,7 @@ from orchestration.access.bodies.recipients import ChangedRecipients, NewTest
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.recipients import Recipients
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.faults import Fault, fault_of
 from orchestration.console.forms import form_of
 from orchestration.console.frame import Frame, bare_frame, frame_of
@@ -53,20 +53,20 @@ async def show_recipients(request: Request) -> Response:
     """The page, of notices about one audience, or about all of the tenant."""
     audience = request.query_params.get("audience", "")
 
-    def call(desk: Desk) -> Response:
-        found = desk.view(Recipients).list_recipients(audience=audience or None)
-        known = desk.view(Audiences).list_audiences(limit=AUDIENCES).items
+    def call(context: PageContext) -> Response:
+        found = context.view(Recipients).list_recipients(audience=audience or None)
+        known = context.view(Audiences).list_audiences(limit=AUDIENCES).items
         page = RecipientsPage(
             audience=audience,
             audiences=[one.audience for one in known],
             emails=[one.address for one in found.items if one.channel == "email"],
             webhooks=[one.address for one in found.items if one.channel == "webhook"],
             warnings=found.warnings,
-            path=in_tenant(desk.tenant, "recipients"),
-            change_path=in_tenant(desk.tenant, "recipients", "change"),
-            test_path=in_tenant(desk.tenant, "recipients", "tests"),
+            path=in_tenant(context.tenant, "recipients"),
+            change_path=in_tenant(context.tenant, "recipients", "change"),
+            test_path=in_tenant(context.tenant, "recipients", "tests"),
         )
-        return shown("recipients.html", frame_of(request, desk, "recipients"), page)
+        return shown("recipients.html", frame_of(request, context, "recipients"), page)
 
     return await ask(request, call)
 
@@ -77,10 +77,10 @@ async def change(request: Request) -> Response:
     audience = form.get("audience", "")
     given = {name: form[name].split() if name in form else None for name in ("email", "webhook")}
 
-    def call(desk: Desk) -> Response:
+    def call(context: PageContext) -> Response:
         body = ChangedRecipients(email=given["email"], webhook=given["webhook"])
-        desk.view(Recipients).change_recipients(body, audience=audience or None)
-        return see_other(in_tenant(desk.tenant, "recipients", audience=audience))
+        context.view(Recipients).change_recipients(body, audience=audience or None)
+        return see_other(in_tenant(context.tenant, "recipients", audience=audience))
 
     return await ask(request, call)
 
@@ -89,14 +89,14 @@ async def begin_test(request: Request) -> Response:
     """Send a test notification to one of them."""
     form = await form_of(request)
 
-    def call(desk: Desk) -> Response:
-        begun = desk.view(Recipients).send_test_notification(
+    def call(context: PageContext) -> Response:
+        begun = context.view(Recipients).send_test_notification(
             NewTest(
                 channel="webhook" if form.get("channel") == "webhook" else "email", address=form.get("address", "")
             ),
             audience=form.get("audience") or None,
         )
-        return _test_part(desk, bare_frame(request), begun)
+        return _test_part(context, bare_frame(request), begun)
 
     return await ask(request, call)
 
@@ -104,19 +104,19 @@ async def begin_test(request: Request) -> Response:
 async def show_test(request: Request) -> Response:
     """What has come of it."""
 
-    def call(desk: Desk) -> Response:
-        found = desk.view(Operations).get_operation(request.path_params["operation"])
+    def call(context: PageContext) -> Response:
+        found = context.view(Operations).get_operation(request.path_params["operation"])
         if found.kind != "recipient_test":
             raise UserError("UNKNOWN_OPERATION", "this operation is no test notification")
-        return _test_part(desk, bare_frame(request), found)
+        return _test_part(context, bare_frame(request), found)
 
     return await ask(request, call)
 
 
-def _test_part(desk: Desk, frame: Frame, found: Operation) -> Response:
+def _test_part(context: PageContext, frame: Frame, found: Operation) -> Response:
     result = found.result or {}
     part = TestPart(
-        running_path=in_tenant(desk.tenant, "recipients", "tests", found.operation) if found.running else None,
+        running_path=in_tenant(context.tenant, "recipients", "tests", found.operation) if found.running else None,
         webhook=result.get("channel") == "webhook",
         delivered_at=result.get("delivered_at"),
         fault=fault_of(found.error, frame.texts),

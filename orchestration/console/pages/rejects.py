@@ -11,7 +11,7 @@ from starlette.routing import Route
 from orchestration.access.views.jobs import Jobs
 from orchestration.api import cursors
 from orchestration.api.service import asked_in_tenant
-from orchestration.console.desk import ask
+from orchestration.console.context import ask
 from orchestration.console.faults import reject_text
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
@@ -65,7 +65,7 @@ async def show_rejects(request: Request) -> Response:
         tenant,
         lambda view, cancellation: view.rejected_rows(cancellation, job, code=code, after=after, limit=ROWS),
     )
-    frame = await ask(request, lambda desk: frame_of(request, desk, "jobs"))
+    frame = await ask(request, lambda context: frame_of(request, context, "jobs"))
     rest = None if found.next is None else cursors.encode(request.url.path, {"code": code}, found.next)
     t, id_ = frame.texts, found.job
     by_code = sorted(found.rejected_by_code.items(), key=lambda item: (-item[1], item[0]))
@@ -103,7 +103,7 @@ async def fetch_rejects(request: Request) -> Response:
     Not a form: pages may not send forms to other hosts, also not by a redirect.
     """
     job = request.path_params["job"]
-    return await ask(request, lambda desk: see_other(desk.view(Jobs).get_rejects_file(job).url))
+    return await ask(request, lambda context: see_other(context.view(Jobs).get_rejects_file(job).url))
 
 
 def _line(row: Reject, word: str) -> str:

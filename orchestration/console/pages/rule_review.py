@@ -13,7 +13,7 @@ from orchestration.access.bodies.segments import NewSegment, SegmentRule
 from orchestration.access.revisions import Seen
 from orchestration.access.views.segments import Segments
 from orchestration.console.builder_parts import OF_DRAFTS, ReviewPart, count, may_see_users, paths_of
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import bare_frame
 from orchestration.console.paths import IN_TENANT, in_tenant
@@ -37,7 +37,7 @@ async def review(request: Request) -> Response:
     try:
         rule = _whole(draft)
         if draft.segment:
-            used_by = await ask(request, lambda desk: dependants(desk, draft.segment, bare_frame(request).texts))
+            used_by = await ask(request, lambda context: dependants(context, draft.segment, bare_frame(request).texts))
             page = await _compared(request, draft, rule, used_by, named=named)
             return shown("parts/rule_review.html", bare_frame(request), page)
         return await _saved(request, draft, rule)
@@ -109,13 +109,13 @@ async def save(request: Request) -> Response:
 async def _saved(request: Request, draft: Draft, rule: Rule) -> Response:
     text = draft.text if draft.source == "text" else rule_text(rule)
 
-    def call(desk: Desk) -> Response:
-        view = desk.view(Segments)
+    def call(context: PageContext) -> Response:
+        view = context.view(Segments)
         if draft.segment:
             view.edit_segment(draft.segment, SegmentRule(rule=text, timezone=rule.timezone), seen=Seen(draft.seen))
         else:
             view.create_segment(NewSegment(segment=draft.name, rule=text, timezone=rule.timezone))
-        path = in_tenant(desk.tenant, "segments", draft.segment or draft.name)
+        path = in_tenant(context.tenant, "segments", draft.segment or draft.name)
         return Response(status_code=204, headers={"HX-Redirect": path})
 
     return await ask(request, call)

@@ -13,7 +13,7 @@ from orchestration.access.policy import Action
 from orchestration.access.revisions import Seen, revision_of
 from orchestration.access.views.schedules import Schedules
 from orchestration.api import cursors
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import ICONS, Badge, Tone, badge_of_state
@@ -72,14 +72,16 @@ async def show_schedules(request: Request) -> Response:
     cursor = request.query_params.get("cursor")
     after = "" if cursor is None else cursors.decode(request.url.path, {}, cursor)
 
-    def call(desk: Desk) -> Response:
-        frame, view = frame_of(request, desk, "schedules"), desk.view(Schedules)
+    def call(context: PageContext) -> Response:
+        frame, view = frame_of(request, context, "schedules"), context.view(Schedules)
         found = view.list_schedules(after=after, limit=ROWS)
         rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = SchedulesPage(
-            rows=[_row(one, view.upcoming(one.name, count=NEXT_RUNS), desk.tenant, frame.texts) for one in found.items],
-            may_change=desk.may(Action.RUN_JOBS),
-            next_path=None if rest is None else in_tenant(desk.tenant, "schedules", cursor=rest),
+            rows=[
+                _row(one, view.upcoming(one.name, count=NEXT_RUNS), context.tenant, frame.texts) for one in found.items
+            ],
+            may_change=context.may(Action.RUN_JOBS),
+            next_path=None if rest is None else in_tenant(context.tenant, "schedules", cursor=rest),
         )
         return shown("schedules.html", frame, page)
 
@@ -136,10 +138,10 @@ async def set_state(request: Request) -> Response:
     if enabled not in {"yes", "no"}:
         raise UserError("BAD_BODY", "the form cannot be read; load the page again")
 
-    def call(desk: Desk) -> Response:
+    def call(context: PageContext) -> Response:
         change = ScheduleChange(enabled=enabled == "yes")
-        desk.view(Schedules).change_schedule(name, change, seen=Seen(form.get("revision", "")))
-        return _back(desk)
+        context.view(Schedules).change_schedule(name, change, seen=Seen(form.get("revision", "")))
+        return _back(context)
 
     return await ask(request, call)
 
@@ -149,10 +151,10 @@ async def run_now(request: Request) -> Response:
     form, name = await form_of(request), request.path_params["schedule"]
     key = key_of(request, form)
 
-    def call(desk: Desk) -> Response:
-        started = desk.view(Schedules).run_schedule(name, key=key)
+    def call(context: PageContext) -> Response:
+        started = context.view(Schedules).run_schedule(name, key=key)
         job = started.job if isinstance(started, Started) else started.export
-        return see_other(in_tenant(desk.tenant, "jobs", job, started="1"))
+        return see_other(in_tenant(context.tenant, "jobs", job, started="1"))
 
     return await ask(request, call)
 
@@ -161,15 +163,15 @@ async def delete(request: Request) -> Response:
     """Delete; the page has asked."""
     form, name = await form_of(request), request.path_params["schedule"]
 
-    def call(desk: Desk) -> Response:
-        desk.view(Schedules).delete_schedule(name, seen=Seen(form.get("revision", "")))
-        return _back(desk)
+    def call(context: PageContext) -> Response:
+        context.view(Schedules).delete_schedule(name, seen=Seen(form.get("revision", "")))
+        return _back(context)
 
     return await ask(request, call)
 
 
-def _back(desk: Desk) -> Response:
-    return see_other(in_tenant(desk.tenant, "schedules"))
+def _back(context: PageContext) -> Response:
+    return see_other(in_tenant(context.tenant, "schedules"))
 
 
 ROUTES: Final = (

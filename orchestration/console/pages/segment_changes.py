@@ -9,7 +9,7 @@ from starlette.routing import Route
 from orchestration.access.bodies.segments import NewSnapshot, SegmentState
 from orchestration.access.revisions import Seen
 from orchestration.access.views.segments import Segments
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other
@@ -24,9 +24,9 @@ async def change_state(request: Request) -> Response:
         raise UserError("BAD_BODY", "a segment is active or paused; load the page again")
     wanted = cast(Literal["active", "paused"], state)
 
-    def call(desk: Desk) -> Response:
-        desk.view(Segments).change_segment_state(name, SegmentState(state=wanted))
-        return see_other(in_tenant(desk.tenant, "segments", name))
+    def call(context: PageContext) -> Response:
+        context.view(Segments).change_segment_state(name, SegmentState(state=wanted))
+        return see_other(in_tenant(context.tenant, "segments", name))
 
     return await ask(request, call)
 
@@ -36,11 +36,11 @@ async def take_snapshot(request: Request) -> Response:
     form, name = await form_of(request), request.path_params["segment"]
     key = key_of(request, form)
 
-    def call(desk: Desk) -> Response:
-        started = desk.view(Segments).snapshot_segment(
+    def call(context: PageContext) -> Response:
+        started = context.view(Segments).snapshot_segment(
             name, NewSnapshot(audience=form.get("audience") or None, allow_shrink="allow_shrink" in form), key=key
         )
-        return see_other(in_tenant(desk.tenant, "jobs", started.job, started="1"))
+        return see_other(in_tenant(context.tenant, "jobs", started.job, started="1"))
 
     return await ask(request, call)
 
@@ -49,12 +49,12 @@ async def delete(request: Request) -> Response:
     """Delete it, once its name has been typed."""
     form, name = await form_of(request), request.path_params["segment"]
 
-    def call(desk: Desk) -> Response:
-        desk.view(Segments).get_segment(name)
+    def call(context: PageContext) -> Response:
+        context.view(Segments).get_segment(name)
         if form.get("confirm", "").strip() != name:
             raise UserError("NOT_CONFIRMED", "type the name of the segment to delete it; nothing was deleted")
-        desk.view(Segments).delete_segment(name, seen=Seen(form.get("seen", "")))
-        return see_other(in_tenant(desk.tenant, "segments"))
+        context.view(Segments).delete_segment(name, seen=Seen(form.get("seen", "")))
+        return see_other(in_tenant(context.tenant, "segments"))
 
     return await ask(request, call)
 

@@ -12,7 +12,7 @@ from orchestration.access.policy import Action
 from orchestration.access.revisions import revision_of
 from orchestration.access.views.segments import Segments
 from orchestration.api import cursors
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.formatting import duration
 from orchestration.console.forms import fresh_key
 from orchestration.console.frame import frame_of
@@ -111,16 +111,16 @@ async def show_segments(request: Request) -> Response:
     cursor = request.query_params.get("cursor")
     after = None if cursor is None else cursors.decode(request.url.path, {}, cursor)
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "segments")
-        found, tenant = desk.view(Segments).list_segments(after=after or "", limit=ROWS), desk.tenant
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "segments")
+        found, tenant = context.view(Segments).list_segments(after=after or "", limit=ROWS), context.tenant
         rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = SegmentsPage(
             rows=[row_of(one, tenant, frame.texts) for one in found.items],
             path=in_tenant(tenant, "segments"),
             next_path=None if rest is None else in_tenant(tenant, "segments", cursor=rest),
             first=after is None,
-            new_path=in_tenant(tenant, "builder") if desk.may(Action.WRITE_SEGMENTS) else None,
+            new_path=in_tenant(tenant, "builder") if context.may(Action.WRITE_SEGMENTS) else None,
             stream=f"/v1/tenants/{tenant}/events?kind=segment",
         )
         return shown("segments.html", frame, page)
@@ -142,10 +142,10 @@ def row_of(segment: Segment, tenant: str, t: Texts) -> SegmentRow:
 async def show_row(request: Request) -> Response:
     """One row, as it is now."""
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "segments")
-        found = desk.view(Segments).get_segment(request.path_params["segment"])
-        return shown("parts/segment_row.html", frame, RowPart(row=row_of(found, desk.tenant, frame.texts)))
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "segments")
+        found = context.view(Segments).get_segment(request.path_params["segment"])
+        return shown("parts/segment_row.html", frame, RowPart(row=row_of(found, context.tenant, frame.texts)))
 
     return await ask(request, call)
 
@@ -153,21 +153,21 @@ async def show_row(request: Request) -> Response:
 async def show_segment(request: Request) -> Response:
     """The page of a segment."""
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "segments")
-        view, name, t = desk.view(Segments), request.path_params["segment"], frame.texts
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "segments")
+        view, name, t = context.view(Segments), request.path_params["segment"], frame.texts
         found = view.get_segment(name)
         page = SegmentPage(
             segment=found,
-            now=_now(found, desk.tenant, t),
+            now=_now(found, context.tenant, t),
             versions=view.list_rule_versions(name)[::-1],
-            uses=uses_of(rule_of(found), desk.tenant, t),
-            used_by=dependants(desk, name, t),
-            changes=_changes(found, desk.tenant) if desk.may(Action.WRITE_SEGMENTS) else None,
-            snapshot=Snapshot(path=in_tenant(desk.tenant, "segments", name, "snapshots"), key=fresh_key())
-            if desk.may(Action.RUN_JOBS)
+            uses=uses_of(rule_of(found), context.tenant, t),
+            used_by=dependants(context, name, t),
+            changes=_changes(found, context.tenant) if context.may(Action.WRITE_SEGMENTS) else None,
+            snapshot=Snapshot(path=in_tenant(context.tenant, "segments", name, "snapshots"), key=fresh_key())
+            if context.may(Action.RUN_JOBS)
             else None,
-            stream=f"/v1/tenants/{desk.tenant}/events?kind=segment",
+            stream=f"/v1/tenants/{context.tenant}/events?kind=segment",
         )
         return shown("segment.html", frame, page)
 
@@ -177,10 +177,10 @@ async def show_segment(request: Request) -> Response:
 async def show_now(request: Request) -> Response:
     """The part of a segment's page that is live."""
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "segments")
-        found = desk.view(Segments).get_segment(request.path_params["segment"])
-        return shown("parts/segment_now.html", frame, NowPart(now=_now(found, desk.tenant, frame.texts)))
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "segments")
+        found = context.view(Segments).get_segment(request.path_params["segment"])
+        return shown("parts/segment_now.html", frame, NowPart(now=_now(found, context.tenant, frame.texts)))
 
     return await ask(request, call)
 

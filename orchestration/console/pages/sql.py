@@ -19,8 +19,8 @@ from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.questions import Questions
 from orchestration.api.query_stream import Put
 from orchestration.api.service import QUERY_S, asked_in_tenant, service_of
+from orchestration.console.context import PageContext, ask
 from orchestration.console.csv_download import CsvDownload
-from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import counted_rejects
 from orchestration.console.forms import form_of
 from orchestration.console.frame import bare_frame, frame_of
@@ -91,14 +91,14 @@ async def show_editor(request: Request) -> Response:
     """The page before a query is run."""
     sql = request.query_params.get("sql", "")[:PREFILLED]
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "sql")
-        desk.view(Questions).require(Action.READ_USERS)
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "sql")
+        context.view(Questions).require(Action.READ_USERS)
         page = SqlPage(
             sql=sql,
-            run_path=in_tenant(desk.tenant, "sql", "run"),
-            audiences=_audiences(desk) if desk.may(Action.READ) else (),
-            rejects=_rejects(desk) if desk.may(Action.READ_REJECTS) and desk.may(Action.READ_JOBS) else (),
+            run_path=in_tenant(context.tenant, "sql", "run"),
+            audiences=_audiences(context) if context.may(Action.READ) else (),
+            rejects=_rejects(context) if context.may(Action.READ_REJECTS) and context.may(Action.READ_JOBS) else (),
             rows=ROWS,
             limit_s=round(LIMIT_S),
             max_sql=MAX_SQL,
@@ -108,8 +108,8 @@ async def show_editor(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _audiences(desk: Desk) -> list[Source]:
-    found = desk.view(Audiences).list_audiences(limit=AUDIENCES).items
+def _audiences(context: PageContext) -> list[Source]:
+    found = context.view(Audiences).list_audiences(limit=AUDIENCES).items
     return [
         Source(
             name=one.audience,
@@ -120,9 +120,9 @@ def _audiences(desk: Desk) -> list[Source]:
     ]
 
 
-def _rejects(desk: Desk) -> list[Source]:
+def _rejects(context: PageContext) -> list[Source]:
     """Newest first."""
-    found = [one for one in desk.view(Jobs).list_jobs(limit=JOBS).items if counted_rejects(one).get("rejected")]
+    found = [one for one in context.view(Jobs).list_jobs(limit=JOBS).items if counted_rejects(one).get("rejected")]
     return [Source(name=one.audience, call=f"rejects('{id_of(one)}')", columns=()) for one in found]
 
 
@@ -130,7 +130,7 @@ async def run_query(request: Request) -> Response:
     """The first rows of a query, as a part of the page; errors stand in their place."""
     form, tenant = await form_of(request), request.path_params["tenant"]
     sql, began = _sql_of(form), time.perf_counter()
-    may = await ask(request, lambda desk: desk.may(Action.READ_USERS))
+    may = await ask(request, lambda context: context.may(Action.READ_USERS))
     frame = bare_frame(request)
     part = ResultPart(
         sql=sql, csv_path=in_tenant(tenant, "sql", "csv"), columns=(), rows=(), truncated=False, seconds=""

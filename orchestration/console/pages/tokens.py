@@ -13,7 +13,7 @@ from orchestration.access.grants import DEFAULT_DAYS, MAX_DAYS
 from orchestration.access.policy import TENANT_ROLES
 from orchestration.access.views.tokens import TenantTokens
 from orchestration.api import cursors
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import ICONS, Badge, Tone
@@ -55,9 +55,9 @@ async def show_tokens(request: Request) -> Response:
     cursor = request.query_params.get("cursor")
     before = None if cursor is None else cursors.decode(request.url.path, {}, cursor)
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "tokens")
-        return shown("tokens.html", frame, _page(desk, frame.texts, before=before))
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "tokens")
+        return shown("tokens.html", frame, _page(context, frame.texts, before=before))
 
     return await ask(request, call)
 
@@ -70,11 +70,11 @@ async def make(request: Request) -> Response:
         raise UserError("BAD_LIFETIME", f"a token lasts 1 to {MAX_DAYS} days")
     roles = [role for role in TENANT_ROLES if f"role_{role}" in form]
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "tokens")
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "tokens")
         wanted = NewTenantToken(name=form.get("name", ""), roles=roles, days=int(days))
-        made = desk.view(TenantTokens).create_token(wanted)
-        return shown("tokens.html", frame, replace(_page(desk, frame.texts), made=made.secret))
+        made = context.view(TenantTokens).create_token(wanted)
+        return shown("tokens.html", frame, replace(_page(context, frame.texts), made=made.secret))
 
     return await ask(request, call)
 
@@ -84,33 +84,33 @@ async def revoke(request: Request) -> Response:
     await form_of(request)
     token = request.path_params["token"]
 
-    def call(desk: Desk) -> Response:
-        desk.view(TenantTokens).revoke_token(token)
-        return see_other(in_tenant(desk.tenant, "tokens"))
+    def call(context: PageContext) -> Response:
+        context.view(TenantTokens).revoke_token(token)
+        return see_other(in_tenant(context.tenant, "tokens"))
 
     return await ask(request, call)
 
 
-def _page(desk: Desk, t: Texts, *, before: str | None = None) -> TokensPage:
-    path = in_tenant(desk.tenant, "tokens")
-    found = desk.view(TenantTokens).list_tokens(before=before, limit=ROWS)
+def _page(context: PageContext, t: Texts, *, before: str | None = None) -> TokensPage:
+    path = in_tenant(context.tenant, "tokens")
+    found = context.view(TenantTokens).list_tokens(before=before, limit=ROWS)
     return TokensPage(
         rows=[
             token_row(
                 one,
-                {desk.tenant: one.tenants.get(desk.tenant, ())},
+                {context.tenant: one.tenants.get(context.tenant, ())},
                 t,
-                in_tenant(desk.tenant, "tokens", one.token, "revocation"),
+                in_tenant(context.tenant, "tokens", one.token, "revocation"),
             )
             for one in found.items
         ],
         roles=TENANT_ROLES,
         days=DEFAULT_DAYS,
         most_days=MAX_DAYS,
-        make_path=in_tenant(desk.tenant, "tokens", "new"),
+        make_path=in_tenant(context.tenant, "tokens", "new"),
         next_path=None
         if found.next is None
-        else in_tenant(desk.tenant, "tokens", cursor=cursors.encode(path, {}, found.next)),
+        else in_tenant(context.tenant, "tokens", cursor=cursors.encode(path, {}, found.next)),
     )
 
 

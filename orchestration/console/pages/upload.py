@@ -14,7 +14,7 @@ from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.submissions import Submissions
 from orchestration.access.views.uploads import Uploads
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.frame import frame_of
 from orchestration.console.import_form import settings_of
@@ -59,14 +59,14 @@ async def choose(request: Request) -> Response:
     """The page with the drop zone."""
     like, audience = request.query_params.get("like", ""), request.query_params.get("audience", "")[:63]
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "upload")
-        uploads = desk.view(Uploads)
-        job = desk.view(Jobs).get_job(like) if like else None
-        found = desk.view(Audiences).list_audiences(limit=AUDIENCES).items if desk.may(Action.READ) else []
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "upload")
+        uploads = context.view(Uploads)
+        job = context.view(Jobs).get_job(like) if like else None
+        found = context.view(Audiences).list_audiences(limit=AUDIENCES).items if context.may(Action.READ) else []
         page = UploadPage(
-            uploads_path=f"/v1/tenants/{desk.tenant}/uploads",
-            next_path=in_tenant(desk.tenant, "uploads", "UPLOAD"),
+            uploads_path=f"/v1/tenants/{context.tenant}/uploads",
+            next_path=in_tenant(context.tenant, "uploads", "UPLOAD"),
             audiences=[one.audience for one in found],
             audience=job.audience if job else audience,
             like="" if job is None else id_of(job),
@@ -82,14 +82,14 @@ async def show_upload(request: Request) -> Response:
     """The page of a file that has arrived; it requests the check."""
     given = {name: request.query_params.get(name, "")[:63] for name in ("audience", "like")}
 
-    def call(desk: Desk) -> Response:
-        frame = frame_of(request, desk, "upload")
-        found = desk.view(Uploads).get_upload(request.path_params["upload"])
+    def call(context: PageContext) -> Response:
+        frame = frame_of(request, context, "upload")
+        found = context.view(Uploads).get_upload(request.path_params["upload"])
         page = CheckPage(
             name=found.name,
             size=found.size,
             audience=given["audience"],
-            check_path=in_tenant(desk.tenant, "uploads", found.upload, "check", **given),
+            check_path=in_tenant(context.tenant, "uploads", found.upload, "check", **given),
         )
         return shown("check.html", frame, page)
 
@@ -102,9 +102,9 @@ async def start(request: Request) -> Response:
     key, wanted = key_of(request, form), settings_of(form)
     upload = request.path_params["upload"]
 
-    def call(desk: Desk) -> Response:
+    def call(context: PageContext) -> Response:
         body = NewImport(audience=form.get("audience", ""), upload=upload, settings=wanted)
-        return _started(desk, upload, desk.view(Submissions).start_import(body, key=key))
+        return _started(context, upload, context.view(Submissions).start_import(body, key=key))
 
     return await ask(request, call)
 
@@ -114,14 +114,14 @@ async def start_again(request: Request) -> Response:
     form = await form_of(request)
     key, like, upload = key_of(request, form), form.get("like", ""), request.path_params["upload"]
 
-    def call(desk: Desk) -> Response:
-        return _started(desk, upload, desk.view(Submissions).import_like(upload, like, key=key))
+    def call(context: PageContext) -> Response:
+        return _started(context, upload, context.view(Submissions).import_like(upload, like, key=key))
 
     return await ask(request, call)
 
 
-def _started(desk: Desk, upload: str, started: Started) -> Response:
-    return see_other(in_tenant(desk.tenant, "jobs", started.job, started="1", upload=upload))
+def _started(context: PageContext, upload: str, started: Started) -> Response:
+    return see_other(in_tenant(context.tenant, "jobs", started.job, started="1", upload=upload))
 
 
 _UPLOAD: Final = f"{IN_TENANT}/uploads/{{upload}}"

@@ -14,7 +14,7 @@ from orchestration.access.policy import Action
 from orchestration.access.views.questions import Questions
 from orchestration.access.views.segments import Segments
 from orchestration.api.service import asked_in_tenant
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.formatting import plain
 from orchestration.console.forms import form_of
 from orchestration.console.frame import Frame, frame_of
@@ -79,9 +79,9 @@ class UserPage:
 async def show_form(request: Request) -> Response:
     """The page before a lookup."""
 
-    def call(desk: Desk) -> Response:
-        desk.view(Questions).require(Action.READ_USERS)
-        return shown("users.html", frame_of(request, desk, "users"), _page(desk, "", None))
+    def call(context: PageContext) -> Response:
+        context.view(Questions).require(Action.READ_USERS)
+        return shown("users.html", frame_of(request, context, "users"), _page(context, "", None))
 
     return await ask(request, call)
 
@@ -110,31 +110,31 @@ async def look_up(request: Request) -> Response:
         if exc.code != "UNKNOWN_USER":
             raise
 
-    def call(desk: Desk) -> Response:
-        frame: Frame = frame_of(request, desk, "users")
-        return shown("users.html", frame, _page(desk, user, found, segment=segment, explained=explained))
+    def call(context: PageContext) -> Response:
+        frame: Frame = frame_of(request, context, "users")
+        return shown("users.html", frame, _page(context, user, found, segment=segment, explained=explained))
 
     return await ask(request, call)
 
 
 def _page(
-    desk: Desk, user: str, found: User | None, *, segment: str = "", explained: Explanation | None = None
+    context: PageContext, user: str, found: User | None, *, segment: str = "", explained: Explanation | None = None
 ) -> UserPage:
     return UserPage(
-        path=in_tenant(desk.tenant, "users", "found"),
+        path=in_tenant(context.tenant, "users", "found"),
         user=user,
         unknown=bool(user) and found is None,
         known=found,
-        audiences=() if found is None else _named(desk, "audiences", found.audiences),
-        inside=() if found is None else _named(desk, "segments", found.segments),
-        segments=[one.segment for one in desk.view(Segments).list_segments(limit=ALL).items],
+        audiences=() if found is None else _named(context, "audiences", found.audiences),
+        inside=() if found is None else _named(context, "segments", found.segments),
+        segments=[one.segment for one in context.view(Segments).list_segments(limit=ALL).items],
         chosen=segment,
-        why=None if explained is None else why_of(explained, desk.tenant),
+        why=None if explained is None else why_of(explained, context.tenant),
     )
 
 
-def _named(desk: Desk, section: str, names: Sequence[str]) -> list[Named]:
-    return [Named(name=name, path=in_tenant(desk.tenant, section, name)) for name in names]
+def _named(context: PageContext, section: str, names: Sequence[str]) -> list[Named]:
+    return [Named(name=name, path=in_tenant(context.tenant, section, name)) for name in names]
 
 
 def why_of(found: Explanation, tenant: str) -> Why:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from orchestration.access.pages import Record
 from orchestration.access.views.worker_groups import WorkerGroups
-from orchestration.console.desk import Desk, ask
+from orchestration.console.context import PageContext, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import PREFIX
 from orchestration.console.plots import Plot, plot
@@ -75,8 +75,8 @@ async def _answer(request: Request, template: str) -> Response:
     given = request.query_params.get("minutes", "")
     minutes = next((span for span in SPANS if given == str(span)), SPANS[0])
 
-    def call(desk: Desk) -> Response:
-        frame, view = frame_of(request, desk, "workers"), desk.in_deployment(WorkerGroups)
+    def call(context: PageContext) -> Response:
+        frame, view = frame_of(request, context, "workers"), context.in_deployment(WorkerGroups)
         series = view.list_samples(minutes=minutes).items
         newest = {(one["group"], one["topic"]): one for one in view.newest_lag()}
         page = WorkersPage(

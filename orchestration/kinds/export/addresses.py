@@ -9,7 +9,7 @@ from connectors.sinks.addresses import S3, s3_prefix
 from connectors.sinks.profiles import check_profile
 from connectors.sinks.topic_addresses import SCHEME, topic_of
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.kinds.places import DOWNLOAD, Reach
+from orchestration.kinds.places import DOWNLOAD, AllowedLocations
 from schemas.errors import UserError
 from schemas.export_shape import delta_not_supported
 from schemas.ids import audience_name
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
 
 
-def check_export(request: ExportRequest, *, reach: Reach, audiences: "AudienceStore") -> None:
+def check_export(request: ExportRequest, *, allowed: AllowedLocations, audiences: "AudienceStore") -> None:
     """Refuse an export that can never work. Its address may have placeholders.
 
     Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_DESTINATION for an address in no place of the tenant,
     UNKNOWN_PROFILE, BAD_PROFILES, OUTSIDE_PROFILE, and as `check_request`.
     """
     _check_form(request.to)
-    reach.require_destination(request.to, request.profile)
+    allowed.require_destination(request.to, request.profile)
     check_request(request)
     if request.profile is not None:
-        check_profile(reach.settings.destinations_file, request.profile, request.to)
+        check_profile(allowed.settings.destinations_file, request.profile, request.to)
     for name in (request.audience, *(other.audience for other in request.shape.other_audiences)):
-        audiences.get(reach.tenant, audience_name(name))
+        audiences.get(allowed.tenant, audience_name(name))
 
 
 def check_request(request: ExportRequest) -> None:

@@ -13,7 +13,7 @@ from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.export.request import ExportRequest, read_export
 from orchestration.kinds.export.shapes import pinned_shape
 from orchestration.kinds.export.versions import resolve_version
-from orchestration.kinds.places import Reach
+from orchestration.kinds.places import AllowedLocations
 from orchestration.kinds.records import NOT_OWNER, ExportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
@@ -44,9 +44,9 @@ def register_export(
     refused = None
     try:
         tenant = tenant_name(request.tenant)
-        reach = Reach(tenant=tenant, places=places, settings=records.settings)
-        check_export(request, reach=reach, audiences=audiences)
-        request = replace(request, to=reach.resolved(request.to, request.export_id))
+        allowed = AllowedLocations(tenant=tenant, places=places, settings=records.settings)
+        check_export(request, allowed=allowed, audiences=audiences)
+        request = replace(request, to=allowed.resolved(request.to, request.export_id))
         new = _new_export(audiences, versions, request, execution)
     except UserError as exc:
         new, refused = _refused_export(request, execution), JobError.of(exc)

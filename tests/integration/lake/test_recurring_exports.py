@@ -12,7 +12,7 @@ from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import Schedule
 from orchestration.composition import control_plane
 from orchestration.kinds.export.recurring import resolve_scheduled
-from orchestration.kinds.places import Reach
+from orchestration.kinds.places import AllowedLocations
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.operations.audiences import delete
 from orchestration.operations.schedules import schedule_export
@@ -37,7 +37,7 @@ def hourly(exports: Exports, *, since_last: bool = True, expression: str = "rate
         timezone="UTC",
         since_last=since_last,
         now_ms=MADE_MS,
-        reach=Reach(tenant=ACME, places=exports.context.places, settings=exports.context.settings),
+        allowed=AllowedLocations(tenant=ACME, places=exports.context.places, settings=exports.context.settings),
         audiences=exports.context.audiences,
         schedules=exports.context.schedules,
     )

@@ -13,10 +13,10 @@ import pytest
 
 from muster.access import Access
 from muster.browser_login import browser_login
-from muster.calls import WAITS
 from muster.client import Client
 from muster.errors import ApiError
 from muster.events import PAUSES_S, follow
+from muster.http_calls import WAITS
 from muster.proof import PATH as PROOF_PATH
 from muster.transport import Answer
 from muster.versions import check_version
@@ -198,7 +198,7 @@ def _template(path: str) -> str:
 def test_list_is_fetched_lazily_page_by_page(
     world: World, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("muster.calls.PAGE", 1)
+    monkeypatch.setattr("muster.http_calls.PAGE", 1)
     jobs = muster(world, transport).jobs(ACME)
     assert transport.sent == []
     next(jobs)
@@ -269,13 +269,13 @@ def test_rate_limited_caller_waits_before_an_error(
     monkeypatch.setattr(service.budget, "_per_s", 0.0)
     monkeypatch.setattr(service.budget, "_burst", 1)
     slept = list[float]()
-    monkeypatch.setattr("muster.calls.time.sleep", slept.append)
+    monkeypatch.setattr("muster.http_calls.time.sleep", slept.append)
     client = muster(world, transport)
     client.me()
     with pytest.raises(ApiError, match="TOO_MANY_REQUESTS"):
         client.me()
     assert slept == [RETRY_AFTER_S] * WAITS
-    monkeypatch.setattr("muster.calls.time.sleep", lambda _: service.budget._left.clear())
+    monkeypatch.setattr("muster.http_calls.time.sleep", lambda _: service.budget._left.clear())
     assert client.me()["principal"]
 
 
@@ -338,6 +338,6 @@ def test_larger_version_difference_names_the_older_side(theirs: str, own: str) -
 def test_service_version_is_read_from_its_first_answer(
     world: World, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("muster.calls.check_version", partial(check_version, own="9.9.9"))
+    monkeypatch.setattr("muster.http_calls.check_version", partial(check_version, own="9.9.9"))
     with pytest.raises(ApiError, match="VERSION_MISMATCH"):
         muster(world, transport).me()

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from orchestration.api.application import application
-from orchestration.api.calls import Calls
 from orchestration.api.service import Service
+from orchestration.api.thread_pool import ThreadPool
 from orchestration.platform.budget import Budget
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import World, make_world
@@ -30,7 +30,7 @@ def service(world: World) -> Iterator[Service]:
         services=world.services,
         hosts=frozenset({"127.0.0.1", "muster.example"}),
         budget=Budget(burst=10**6),
-        calls=Calls(limit_s=120),  # a machine may be busy; test_calls.py has the time-outs
+        calls=ThreadPool(limit_s=120),  # a machine may be busy; test_calls.py has the time-outs
     )
     yield made
     made.close()

@@ -12,9 +12,9 @@ import pytest
 
 from orchestration.access.sessions import authenticate_session, begin_session, check_again
 from orchestration.api.application import application
-from orchestration.api.calls import Calls
 from orchestration.api.service import Service
 from orchestration.api.streams.watcher import Pace
+from orchestration.api.thread_pool import ThreadPool
 from orchestration.catalog.operations import Operation
 from orchestration.platform.budget import Budget
 from orchestration.platform.clock import fresh_id, now_ms
@@ -283,7 +283,7 @@ def test_a_query_ends_with_its_session(world: World, monkeypatch: pytest.MonkeyP
 
 def test_tenant_leaves_threads_to_others() -> None:
     async def ask() -> list[str]:
-        calls, ends = Calls(threads=4, queue=0), threading.Event()
+        calls, ends = ThreadPool(threads=4, queue=0), threading.Event()
         asked = [asyncio.ensure_future(calls.run(ends.wait, tenant="acme")) for _ in range(3)]
         asked.append(asyncio.ensure_future(calls.run(ends.wait, tenant="beta")))
         done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)

@@ -64,7 +64,7 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> Requested:
     monkeypatch.setattr(import_commands, "_start", start)
     monkeypatch.setattr(import_commands, "_registered", lambda job_id: Submitted(job_id=job_id))
     monkeypatch.setattr(remote, "service", nullcontext)
-    monkeypatch.setattr(remote, "meant_tenant", lambda *_: "default")
+    monkeypatch.setattr(remote, "resolve_tenant", lambda *_: "default")
     return said
 
 

@@ -21,7 +21,7 @@ WAITS: Final = 15
 Query = Mapping[str, Any]
 
 
-class Calls:
+class HttpCalls:
     """Sends calls with a token, or without one what is public."""
 
     def __init__(self, transport: "Transport", token: str | None, *, note: str = "") -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from orchestration.api.application import application, routes
 from orchestration.api.bodies import MAX_BODY_BYTES, MAX_PUBLIC_BODY_BYTES
-from orchestration.api.door import Door
+from orchestration.api.middleware import Middleware
 from orchestration.api.server import ImpatientProtocol, server
 from orchestration.api.service import Service
 from orchestration.platform.budget import Budget
@@ -86,7 +86,7 @@ def test_body_of_exactly_the_limit_is_accepted(client: AsgiClient, token: str) -
 
 
 def test_missing_body_times_out(service: Service, token: str) -> None:
-    client = AsgiClient(Door(routes(), service, body_timeout_s=0))
+    client = AsgiClient(Middleware(routes(), service, body_timeout_s=0))
     answer = client.send("POST", "/v1/tokens", token=token, raw=[])
     client.close()
     assert (answer.status, answer.json["code"]) == (408, "BODY_TIMEOUT")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestration.api.calls import Calls
+from orchestration.api.thread_pool import ThreadPool
 from schemas.errors import RetriableError, UserError
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ def release() -> Iterator[threading.Event]:
 
 
 async def test_a_call_returns_its_value_or_raises_its_error() -> None:
-    calls = Calls()
+    calls = ThreadPool()
     assert await calls.run(lambda: 3) == 3
 
     def refuse() -> None:
@@ -39,7 +39,7 @@ async def test_a_call_returns_its_value_or_raises_its_error() -> None:
 
 
 async def test_timed_out_call_keeps_its_thread_until_it_ends(release: threading.Event) -> None:
-    calls = Calls(threads=1, queue=1, limit_s=0.01)
+    calls = ThreadPool(threads=1, queue=1, limit_s=0.01)
     for _ in range(2):  # one runs, one waits for its thread
         with pytest.raises(RetriableError) as late:
             await calls.run(release.wait)
@@ -55,7 +55,7 @@ async def test_timed_out_call_keeps_its_thread_until_it_ends(release: threading.
 
 
 async def test_calls_beyond_threads_and_queue_are_refused_immediately(release: threading.Event) -> None:
-    calls = Calls(threads=1, queue=1)
+    calls = ThreadPool(threads=1, queue=1)
     running = [asyncio.create_task(calls.run(release.wait)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(RetriableError) as refused:
@@ -68,7 +68,7 @@ async def test_calls_beyond_threads_and_queue_are_refused_immediately(release: t
 
 async def test_concurrent_stream_starts_wait_for_their_turn(release: threading.Event) -> None:
     """Each begins with two calls."""
-    calls = Calls()
+    calls = ThreadPool()
     waiting = [asyncio.create_task(calls.run(release.wait)) for _ in range(400)]
     await asyncio.sleep(0)
     release.set()

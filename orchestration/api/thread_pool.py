@@ -16,7 +16,7 @@ LIMIT_S: Final = 10.0
 ValueT = TypeVar("ValueT")
 
 
-class Calls:
+class ThreadPool:
     """Runs calls in threads. A call that exceeds its time keeps its thread until it ends."""
 
     def __init__(self, *, threads: int = THREADS, queue: int = QUEUE, limit_s: float = LIMIT_S) -> None:

@@ -22,7 +22,7 @@ TENANTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class PageContext:
     """The views of one caller in one tenant."""
 
     _services: Services
@@ -51,8 +51,8 @@ class Desk:
         return [one.tenant for one in self.in_deployment(Tenants).list_tenants(limit=TENANTS).items]
 
 
-async def ask(request: Request, call: Callable[[Desk], ValueT]) -> ValueT:
+async def ask(request: Request, call: Callable[[PageContext], ValueT]) -> ValueT:
     """The result of a call that reads or changes through the caller's views, in a thread of the service."""
     service, caller = service_of(request), request.state.caller
     tenant = str(request.path_params.get("tenant", ""))
-    return await service.calls.run(lambda: call(Desk(service.services, caller, tenant)))
+    return await service.calls.run(lambda: call(PageContext(service.services, caller, tenant)))

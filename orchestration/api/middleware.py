@@ -1,4 +1,4 @@
-"""The door: what every request passes before it is routed, and every answer on its way out. Plain ASGI.
+"""The middleware: what every request passes before it is routed, and every answer on its way out. Plain ASGI.
 
 1. It gets an id, which its answer, its audit entries and its log line carry.
 2. The header Host must name this service: a page whose name was pointed at its address (DNS rebinding) cannot use it.
@@ -68,8 +68,8 @@ def _as_json(scope: Scope, error: MusterError, request_id: str) -> Response:
     return problem_answer(error, request_id)
 
 
-class Door:
-    """Wraps the application. `public`: whether a path needs no caller. `problems`: how refusals of the door are shown.
+class Middleware:
+    """Wraps the application. `public`: whether a path needs no caller. `problems`: how its refusals are shown.
 
     `for_browsers`: whether a path is only served at the site's own host.
     `SAFE_HEADERS` go with every answer, except those that it sets itself.
