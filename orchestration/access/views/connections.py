@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Annotated, Final
 
-from pydantic import Field
-
 from orchestration.access.bodies.common import GRAPHIC
 from orchestration.access.guard import reads
 from orchestration.access.policy import Action
@@ -25,7 +23,7 @@ class Connections(DeploymentView):
         self,
         *,
         tenant: Annotated[
-            str | None, Field(max_length=63, pattern=GRAPHIC), About("Tenant whose audiences the snippets read.")
+            str | None, About("Tenant whose audiences the snippets read.", GRAPHIC, max_length=63)
         ] = None,
     ) -> answers.Connections:
         """Addresses of Kafka, the object store and the lake, and snippets that connect programs; without keys."""

@@ -2,21 +2,20 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
 from orchestration.access.bodies.notifications import MOST, NewResend
 from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.policy import Action
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.operations.notifying import resend
 from orchestration.records import notifications as answers
+from orchestration.records.fields import About
 
 
 class Notifications(DeploymentView):
     """Notifications of all tenants."""
 
     @reads(Action.READ_DEPLOYMENT, "GET /notifications")
-    def list_notifications(self, *, limit: Annotated[int, Field(ge=1, le=MOST)] = 100) -> answers.Notifications:
+    def list_notifications(self, *, limit: Annotated[int, About(ge=1, le=MOST)] = 100) -> answers.Notifications:
         """Notifications of all tenants that are waiting or were given up."""
         found = self._services.outbox.undelivered(limit + 1)
         return answers.Notifications(items=[one.shown for one in found[:limit]], more=len(found) > limit)

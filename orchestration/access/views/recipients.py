@@ -1,11 +1,9 @@
 """Who is notified in a tenant."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import Field
-
-from orchestration.access.bodies.common import GRAPHIC
+from orchestration.access.bodies.common import Named
 from orchestration.access.bodies.recipients import ChangedRecipients, NewRecipients, NewTest
 from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.policy import Action
@@ -22,30 +20,27 @@ from schemas.records import as_record
 TESTS_PER_MINUTE: Final = 5
 """Limit of test notifications of a tenant: people look at each, and receivers have not asked for them."""
 OF_AUDIENCES: Final = ("UNKNOWN_AUDIENCE", "BAD_NAME")
-Audience = Annotated[str | None, Field(max_length=255, pattern=GRAPHIC)]
 
 
 class Recipients(TenantView):
     """Recipients as one caller sees and changes them."""
 
     @reads(Action.MANAGE_AUDIENCES, "GET /recipients", problems=OF_AUDIENCES)
-    def list_recipients(self, *, audience: Audience = None) -> answers.Recipients:
+    def list_recipients(self, *, audience: Named = None) -> answers.Recipients:
         """Who is notified about an audience, or about all audiences of the tenant."""
         return self._shown(self._about(audience))
 
     @recorded(
         Action.MANAGE_AUDIENCES, "recipients replace", "PUT /recipients", problems=(*OF_AUDIENCES, "BAD_RECIPIENT")
     )
-    def replace_recipients(self, entry: Entry, body: NewRecipients, *, audience: Audience = None) -> answers.Recipients:
+    def replace_recipients(self, entry: Entry, body: NewRecipients, *, audience: Named = None) -> answers.Recipients:
         """Replace who is notified about an audience, or about all audiences of the tenant."""
         return self._replace(entry, audience, body.email, body.webhook)
 
     @recorded(
         Action.MANAGE_AUDIENCES, "recipients replace", "PATCH /recipients", problems=(*OF_AUDIENCES, "BAD_RECIPIENT")
     )
-    def change_recipients(
-        self, entry: Entry, body: ChangedRecipients, *, audience: Audience = None
-    ) -> answers.Recipients:
+    def change_recipients(self, entry: Entry, body: ChangedRecipients, *, audience: Named = None) -> answers.Recipients:
         """Replace who is notified by mail, by webhook, or by both."""
         return self._replace(entry, audience, body.email, body.webhook)
 
@@ -57,7 +52,7 @@ class Recipients(TenantView):
         problems=(*OF_AUDIENCES, "UNKNOWN_RECIPIENT", "TOO_MANY_TESTS"),
         client="begin_recipient_test",
     )
-    def send_test_notification(self, entry: Entry, body: NewTest, *, audience: Audience = None) -> ShownOperation:
+    def send_test_notification(self, entry: Entry, body: NewTest, *, audience: Named = None) -> ShownOperation:
         """Send a test notification to a recipient, once; its operation says whether it arrived."""
         entry.object = "recipients" if audience is None else audience[:63]
         channel, address = body.channel, body.address
