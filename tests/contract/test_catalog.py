@@ -97,7 +97,9 @@ def test_migrations_downgrade_to_nothing_and_upgrade_again(url: Secret) -> None:
     engine.dispose()
     migrate.upgrade(url)
     current, head = migrate.revisions(url)
-    assert current == head == "0013"
+    assert (
+        current == head == max(migration.name[:4] for migration in (migrate.MIGRATIONS / "versions").glob("[0-9]*.py"))
+    )
 
 
 def test_catalog_older_than_principals_keeps_jobs_and_audit_trail(jobs: JobStore, url: Secret) -> None:

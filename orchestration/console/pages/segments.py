@@ -75,34 +75,20 @@ class NowPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """Where a segment is changed. `seen`: the revision shown here."""
-
-    edit: str
-    state: str
-    delete: str
-    seen: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Where a snapshot starts. `key`: its idempotency key."""
-
-    path: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentPage:
-    """`changes` and `snapshot`: None for callers without the right."""
+    """`path`: its address, below which it is changed. `seen`: its revision; `key`: idempotency key of a snapshot."""
 
     segment: SegmentDetail
+    path: str
+    edit_path: str
+    seen: str
+    key: str
+    may_change: bool
+    may_snapshot: bool
     now: Now
     versions: Sequence[RuleVersion]
     uses: Sequence[Uses]
     used_by: Sequence[Named]
-    changes: Changes | None
-    snapshot: Snapshot | None
     stream: str
 
 
@@ -163,10 +149,12 @@ async def show_segment(request: Request) -> Response:
             versions=view.list_rule_versions(name)[::-1],
             uses=uses_of(rule_of(found), context.tenant, t),
             used_by=dependants(context, name, t),
-            changes=_changes(found, context.tenant) if context.may(Action.WRITE_SEGMENTS) else None,
-            snapshot=Snapshot(path=in_tenant(context.tenant, "segments", name, "snapshots"), key=fresh_key())
-            if context.may(Action.RUN_JOBS)
-            else None,
+            path=in_tenant(context.tenant, "segments", name),
+            edit_path=in_tenant(context.tenant, "builder", segment=name),
+            seen=revision_of(found, found.revision),
+            key=fresh_key(),
+            may_change=context.may(Action.WRITE_SEGMENTS),
+            may_snapshot=context.may(Action.RUN_JOBS),
             stream=f"/v1/tenants/{context.tenant}/events?kind=segment",
         )
         return shown("segment.html", frame, page)
@@ -192,16 +180,6 @@ def _now(segment: SegmentDetail, tenant: str, t: Texts) -> Now:
         badge=badge_of(segment, t),
         members=members_text(segment, t),
         lag="" if segment.lag_s is None else t("segment.lag", duration=duration(segment.lag_s, t)),
-    )
-
-
-def _changes(segment: Segment, tenant: str) -> Changes:
-    name = segment.segment
-    return Changes(
-        edit=in_tenant(tenant, "builder", segment=name),
-        state=in_tenant(tenant, "segments", name, "state"),
-        delete=in_tenant(tenant, "segments", name, "deletion"),
-        seen=revision_of(segment, segment.revision),
     )
 
 

@@ -27,8 +27,6 @@ from tests.fakes.tenants import (
     id_of,
 )
 
-SEEN: Final = revision_of({"segment_id": id_of(ACME, 11), "state": "active", "rule_version": 1}, Segment.revision)
-"""The revision of the segment of acme."""
 DRAFT: Final = "editor=e&revision=1&0.negated=&0.0.kind=ever&0.0.name=plain"
 """The fields of a rule of one row."""
 OWN: Final = {"Sec-Fetch-Site": "same-origin"}
@@ -65,6 +63,11 @@ def _failed(tenant: str) -> dict[str, str]:
 
 def _schedule(tenant: str) -> dict[str, str]:
     return {"schedule": NIGHTLY + (ONLY_BETA if tenant == BETA else "")}
+
+
+def seen_segment(world: World) -> str:
+    """The field of a form with the revision of the segment of acme."""
+    return f"seen={revision_of(world.services.segments.get(ACME, BUYERS), Segment.revision)}"
 
 
 def _schedule_revision(world: World) -> str:
@@ -197,7 +200,11 @@ ROWS: Final[Mapping[str, Row]] = {
         action=Action.RUN_JOBS, given=_segment, method="POST", form="key=a-new-snapshot&audience=", status=303
     ),
     f"{IN_TENANT}/segments/{{segment}}/deletion": Row(
-        action=Action.WRITE_SEGMENTS, given=_segment, method="POST", form=f"confirm={BUYERS}&seen={SEEN}", status=303
+        action=Action.WRITE_SEGMENTS,
+        given=_segment,
+        method="POST",
+        form=lambda world: f"confirm={BUYERS}&{seen_segment(world)}",
+        status=303,
     ),
     f"{IN_TENANT}/upload": Row(action=Action.RUN_JOBS),
     _UPLOAD: Row(action=Action.RUN_JOBS, given=_upload),

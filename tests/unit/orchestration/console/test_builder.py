@@ -20,7 +20,7 @@ from segmentation.rules.records import rule_record
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.readers import ANSWERS
 from tests.fakes.tenants import World
-from tests.unit.orchestration.console.pages import DRAFT, OWN, SEEN
+from tests.unit.orchestration.console.pages import DRAFT, OWN, seen_segment
 from tests.unit.orchestration.console.test_segments import send
 
 BUILDER = "/console/tenants/acme/builder"
@@ -147,7 +147,7 @@ def test_count_of_an_older_revision_is_ignored(client: AsgiClient, world: World)
 
 
 def test_edit_previews_who_would_enter_and_leave(client: AsgiClient, world: World) -> None:
-    form = f"segment=buyers&seen={SEEN}&{DRAFT}"
+    form = f"segment=buyers&{seen_segment(world)}&{DRAFT}"
     shown = html.unescape(send(client, world, f"{BUILDER}/review", form).body.decode())
     assert "Would enter" in shown
     assert [(one.rule, one.users) for one in asked(world) if isinstance(one, CountUsers)] == [
@@ -177,7 +177,7 @@ def test_leaving_users_are_grouped_by_the_first_failed_group(
         return {**given, "members": members, "groups": [{**given["groups"][0], "members": 4}], "users": users}
 
     monkeypatch.setitem(ANSWERS, CountUsers, answer)
-    form = f"segment=buyers&seen={SEEN}&{DRAFT.replace('plain', 'a')}&1.negated=not&1.0.kind=ever&1.0.name=b"
+    form = f"segment=buyers&{seen_segment(world)}&{DRAFT.replace('plain', 'a')}&1.negated=not&1.0.kind=ever&1.0.name=b"
     shown = send(client, world, f"{BUILDER}/review", form).body.decode()
     assert re.findall(r'name="user" value="(\w+)"', shown) == ["new", "x", "y", "z"]
     assert "Would enter: the first 1 of 150 by id" in shown

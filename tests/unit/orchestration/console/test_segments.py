@@ -7,7 +7,7 @@ from orchestration.access.bodies.segments import NewSegment
 from orchestration.access.views.segments import Segments
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import ACME, World
-from tests.unit.orchestration.console.pages import OWN, SEEN
+from tests.unit.orchestration.console.pages import OWN, seen_segment
 
 SEGMENTS = "/console/tenants/acme/segments"
 
@@ -49,14 +49,18 @@ def test_a_segment_is_paused_and_resumed(client: AsgiClient, world: World) -> No
 
 
 def test_deletion_requires_the_name_and_the_seen_revision(client: AsgiClient, world: World) -> None:
-    for form, code in ((f"confirm=buyer&seen={SEEN}", "NOT_CONFIRMED"), ("confirm=buyers&seen=old", "STALE_ETAG")):
+    confirmed = f"confirm=buyers&{seen_segment(world)}"
+    for form, code in (
+        (confirmed.replace("buyers", "buyer"), "NOT_CONFIRMED"),
+        ("confirm=buyers&seen=old", "STALE_ETAG"),
+    ):
         assert code in send(client, world, f"{SEGMENTS}/buyers/deletion", form).body.decode()
     make(world, "loyal", "in segment buyers")
-    used = send(client, world, f"{SEGMENTS}/buyers/deletion", f"confirm=buyers&seen={SEEN}").body.decode()
+    used = send(client, world, f"{SEGMENTS}/buyers/deletion", confirmed).body.decode()
     assert "SEGMENT_IN_USE" in used
     assert "loyal" in used
     world.reset()
-    assert send(client, world, f"{SEGMENTS}/buyers/deletion", f"confirm=buyers&seen={SEEN}").status == 303
+    assert send(client, world, f"{SEGMENTS}/buyers/deletion", confirmed).status == 303
     empty = text_of(send(client, world, SEGMENTS))
     assert "No segments yet" in empty
 
