@@ -1,4 +1,4 @@
-"""The deployment: health, places, connections, notifications."""
+"""The health of the service. By hand, since it is public: there is no caller, and so no view."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
