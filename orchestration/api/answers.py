@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from orchestration.api.problems import MEDIA_TYPE, headers_of, problem, status_of
 from orchestration.records.fields import ABSENT
-from orchestration.records.operations import Operation
 from schemas.errors import MusterError
 
 
@@ -24,9 +23,9 @@ def items_answer(found: Sequence[Any]) -> Response:
     return json_answer({"items": found})
 
 
-def operation_answer(tenant: str, begun: Operation) -> Response:
-    """An operation that has begun, and where to ask for it."""
-    return json_answer(begun, 202, {"Location": f"/v1/tenants/{tenant}/{begun.location.format(begun)}"})
+def location(tenant: str, begun: Any) -> dict[str, str]:
+    """The header of an answer 202, which says where to ask for what has begun."""
+    return {"Location": f"/v1/tenants/{tenant}/{begun.location.format(begun)}"}
 
 
 def problem_answer(error: MusterError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:

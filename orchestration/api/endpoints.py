@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from orchestration.access.guard import Entry, Http, View
 from orchestration.access.idempotency import RequestKey
 from orchestration.access.pages import WITH_ETAG, Page, Revised
+from orchestration.access.problems import OF_KEYS, OF_READERS, OF_TAGS
 from orchestration.access.revisions import Seen
 from orchestration.access.views.tenant import TenantView
 from orchestration.readers.cancellation import Cancellation
@@ -19,22 +20,6 @@ Kind = Literal["record", "page", "list"]
 KINDS: Final[Mapping[Any, Kind]] = {Page: "page", list: "list"}
 ROLES: Final = (Entry, Seen, RequestKey, Cancellation)
 """Types of parameters that no client names: each has one meaning."""
-OF_READERS: Final = (
-    "S3_UNAVAILABLE",
-    "LAKE_UNAVAILABLE",
-    "LAKE_UNREADABLE",
-    "LAKE_FILE_MISSING",
-    "QUESTION_TIMEOUT",
-    "QUESTION_TOO_BIG",
-    "READERS_BUSY",
-    "READER_DIED",
-    "READER_FAILED",
-    "RIGHTS_CHANGED",
-    "SERVICE_STOPS",
-    "TOO_MANY_QUESTIONS",
-)
-OF_KEYS: Final = ("NO_IDEMPOTENCY_KEY", "BAD_IDEMPOTENCY_KEY", "IDEMPOTENCY_KEY_REUSED", "REQUEST_IN_PROGRESS")
-OF_TAGS: Final = ("NO_ETAG", "BAD_ETAG", "STALE_ETAG")
 OF_ROLES: Final[Mapping[Any, tuple[str, ...]]] = {Seen: OF_TAGS, RequestKey: OF_KEYS, Cancellation: OF_READERS}
 """Problems that follow from a parameter's type."""
 OF_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -85,10 +70,9 @@ class Endpoint:
         return issubclass(self.view, TenantView)
 
     @property
-    def location(self) -> str | None:
-        """Where to ask for what an answer 202 has begun, as a template."""
-        found: str | None = getattr(self.record, "location", None)
-        return found if self.http.status == 202 else None
+    def begins(self) -> bool:
+        """Whether its answer says where to ask for what has begun."""
+        return self.http.status == 202 and hasattr(self.record, "location")
 
     @property
     def problems(self) -> tuple[str, ...]:

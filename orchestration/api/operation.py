@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from orchestration.access.bodies.common import Problem
 from orchestration.access.guard import action_of, view_of
-from orchestration.access.problems import OF_THE_LAKE
 from orchestration.access.views.tenant import TenantView
 from orchestration.api.problems import MEDIA_TYPE
 from orchestration.api.statuses import STATUS_OF_CODE
@@ -38,26 +37,6 @@ OF_CALLERS: Final = (
 OF_CALLS: Final = ("BUSY", "CALL_TIMEOUT", "CATALOG_UNAVAILABLE", "CATALOG_REFUSED")
 PUBLIC: Final = "public"
 """In place of an action: an operation that needs no token."""
-OF_KEYS: Final = (
-    "NO_IDEMPOTENCY_KEY",
-    "BAD_IDEMPOTENCY_KEY",
-    "IDEMPOTENCY_KEY_REUSED",
-    "REQUEST_IN_PROGRESS",
-)
-"""Of requests that start something: `orchestration.api.keys`."""
-OF_TAGS: Final = ("NO_ETAG", "BAD_ETAG", "STALE_ETAG")
-OF_READERS: Final = (
-    *OF_THE_LAKE,
-    "LAKE_FILE_MISSING",
-    "QUESTION_TIMEOUT",
-    "QUESTION_TOO_BIG",
-    "READERS_BUSY",
-    "READER_DIED",
-    "READER_FAILED",
-    "RIGHTS_CHANGED",
-    "SERVICE_STOPS",
-    "TOO_MANY_QUESTIONS",
-)
 OUTAGES: Final = frozenset(
     {
         *OF_CALLS,

@@ -13,7 +13,7 @@ from orchestration.access.guard import View
 from orchestration.access.idempotency import RequestKey
 from orchestration.access.pages import Revised
 from orchestration.access.revisions import Seen, revision_of
-from orchestration.api.answers import items_answer, json_answer
+from orchestration.api.answers import items_answer, json_answer, location
 from orchestration.api.endpoints import Endpoint, endpoints_of
 from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.keys import IdempotencyKey, key_of
@@ -36,7 +36,7 @@ def serve(view: type[View], *, tag: str) -> APIRouter:
             MODELS[one.kind](one.record),
             *one.problems,
             status=one.http.status,
-            headers=[*(["ETag"] if one.tagged else []), *(["Location"] if one.location else [])],
+            headers=[*(["ETag"] if one.tagged else []), *(["Location"] if one.begins else [])],
         )
         path = ("/tenants/{tenant}" if one.in_tenant else "") + one.route
         router.add_api_route(path, _handler(one), methods=[one.verb], name=one.name, **declared)
@@ -85,12 +85,10 @@ async def _called(request: Request, one: Endpoint, tenant: str | None, arguments
 
 
 def _answer(one: Endpoint, found: Any, tenant: str | None) -> Response:
-    headers = {}
     record, revision = (found.record, found.revision) if isinstance(found, Revised) else (found, None)
+    headers = location(str(tenant), record) if one.begins else {}
     if one.tagged:
         headers["ETag"] = etag(revision or revision_of(record, record.revision))
-    if one.location is not None:
-        headers["Location"] = f"/v1/tenants/{tenant}/" + one.location.format(record)
     return json_answer(record, one.http.status, headers)
 
 

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestration.access.problems import OF_READERS
 from orchestration.access.views.jobs import Jobs
 from orchestration.api import cursors
 from orchestration.api.answers import json_answer
 from orchestration.api.models.jobs import Receipt
-from orchestration.api.operation import OF_READERS, operation
+from orchestration.api.operation import operation
 from orchestration.api.paging import Cursor, start
 from orchestration.api.schema import model_of
 from orchestration.api.service import asked_in_tenant, in_tenant

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from orchestration.access.bodies.operations import NewCheck
 from orchestration.access.problems import OF_MANIFESTS, OF_UPLOADS
 from orchestration.access.views.operations import Operations
-from orchestration.api.answers import operation_answer
+from orchestration.api.answers import json_answer, location
 from orchestration.api.operation import operation
 from orchestration.api.schema import model_of
 from orchestration.api.service import in_tenant
@@ -44,4 +44,5 @@ async def check_file(request: Request, tenant: str, body: NewCheck) -> Response:
         spec = {**given, **body.spec}
         return view.try_import(source, upload=body.upload, target=body.target, spec=spec, manifest=body.manifest)
 
-    return operation_answer(tenant, await in_tenant(request, Operations, tenant, begin))
+    begun = await in_tenant(request, Operations, tenant, begin)
+    return json_answer(begun, 202, location(tenant, begun))

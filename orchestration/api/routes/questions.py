@@ -5,9 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.access.bodies.questions import LongQuery, NewCount
+from orchestration.access.problems import OF_READERS
 from orchestration.access.views.questions import OF_RULES, OF_SQL, Questions
 from orchestration.api.answers import json_answer
-from orchestration.api.endpoints import OF_READERS
 from orchestration.api.operation import operation
 from orchestration.api.query_stream import Put, QueryLine, QueryStream
 from orchestration.api.schema import model_of
