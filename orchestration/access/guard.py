@@ -87,6 +87,11 @@ class View:
             roles=roles,
         )
 
+    @property
+    def _only_own(self) -> JobId | None:
+        """Whose things the caller may handle: its own, or with MANAGE_ACCESS those of all (None)."""
+        return None if Action.MANAGE_ACCESS in self.permitted else self._caller.principal_id
+
     def _ask(self, record: type[ValueT], question: Question, cancellation: Cancellation) -> ValueT:
         """What readers answer, as a record. Raises as `Readers.ask`."""
         return from_record(record, self._services.readers.ask(question, cancellation))

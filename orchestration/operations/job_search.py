@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.life_cycle import Tenants
 from orchestration.catalog.records import Export, Job
 from schemas.errors import UserError
@@ -30,9 +31,11 @@ class AllJobs:
         """A job [of these tenants] of any kind; for a duplicate, the original. None if it is not registered."""
         return self.jobs.find(job_id, tenant=tenant) or self.exports.find(job_id, tenant=tenant)
 
-    def get(self, job_id: JobId) -> AnyJob:
-        """A job of any kind. Raises `UserError` UNKNOWN_JOB."""
-        return self.exports.find(job_id) or self.jobs.get(job_id)
+    def get(self, job_id: JobId, *, tenant: Tenants = None) -> AnyJob:
+        """As `find`. Raises `UserError` UNKNOWN_JOB."""
+        if (found := self.find(job_id, tenant=tenant)) is None:
+            raise unknown_job(job_id)
+        return found
 
     def stamps(self, tenant: Tenants, *, limit: int) -> dict[JobId, tuple[str, int | None]]:
         """As `LifeCycleStore.stamps`, of the newest jobs of all kinds."""

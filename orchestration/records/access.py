@@ -1,10 +1,10 @@
 """Who may do what: principals, grants, tokens, sessions, tenants."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from orchestration.records.fields import EXAMPLE_ID, EXAMPLE_TIME, About, Example, Id, Time
+from orchestration.records.fields import EXAMPLE_ID, EXAMPLE_TIME, About, Example, Id, Time, extended
 
 PrincipalKind = Literal["person", "service"]
 """service: an account of programs, which stays when people leave."""
@@ -76,7 +76,7 @@ class Token:
 
     def with_secret(self, secret: str) -> "MadeToken":
         """What its maker gets."""
-        return MadeToken(**{one.name: getattr(self, one.name) for one in fields(Token)}, secret=secret)
+        return extended(MadeToken, self, secret=secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from orchestration.access.views.deployment import DeploymentView
 from orchestration.platform.clock import iso, now_ms
 from orchestration.platform.settings import Secret
 from orchestration.records.access import Me, Rights, Session
+from orchestration.records.fields import extended
 
 MANY: Final = 500
 
@@ -21,11 +22,9 @@ class Account(DeploymentView):
     def get_me(self) -> Me:
         """The caller: principal, token, and rights at this moment."""
         caller, rights = self._caller, self._caller.rights
-        return Me(
-            principal=caller.principal.principal,
-            kind=caller.principal.kind,
-            name=caller.principal.name,
-            created_at=caller.principal.created_at,
+        return extended(
+            Me,
+            caller.principal,
             token=None if caller.token is None else caller.token.shown(),
             session=None if caller.session is None else caller.session.shown(),
             rights=Rights(
@@ -62,6 +61,7 @@ class Sessions(DeploymentView):
     def end_session(self, entry: Entry, session: str) -> Session:
         """End a session of the caller; an administrator of the deployment ends any."""
         entry.object, entry.arguments = "sessions", {"session": session[:26]}
-        own = None if Action.MANAGE_ACCESS in self.permitted else self._caller.principal_id
-        entry.after = found = self._services.sessions.revoke(session_id(session), principal_id=own, now_ms=now_ms())
+        entry.after = found = self._services.sessions.revoke(
+            session_id(session), principal_id=self._only_own, now_ms=now_ms()
+        )
         return found

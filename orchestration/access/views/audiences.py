@@ -18,7 +18,6 @@ from orchestration.operations import notifying
 from orchestration.operations.version_histories import shown_version
 from orchestration.records.audiences import Activity, Audience, ConfiguredAudience, LakeTable
 from orchestration.records.fields import About, extended
-from schemas.ids import audience_name
 from schemas.import_targets import RESERVED
 from schemas.records import as_record, from_record
 
@@ -50,7 +49,7 @@ class Audiences(TenantView):
     def get_audience(self, audience: str, *, current: WithCurrent = False) -> Revised[Audience]:
         """An audience: how its files are read, and which versions are kept. With `current` also where its table is."""
         services = self._services
-        found = services.audiences.get(self._name, audience_name(audience))
+        found = self._audience(audience)
         manages = Action.MANAGE_AUDIENCES in self.permitted
         shown = with_recipients(services, found) if manages else replace(found.shown, notified=None)
         revision = revision_of(shown, Audience.revision)

@@ -7,7 +7,6 @@ from orchestration.access.policy import Action
 from orchestration.access.topics import ACTIONS, DEPLOYMENT_KINDS, KINDS, Topic
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.access.views.tenant import TenantView
-from orchestration.catalog.job_rows import unknown_job
 from orchestration.records.events import DeploymentEventKind, EventKind
 from schemas.ids import job_id
 
@@ -22,9 +21,7 @@ class Events(TenantView):
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB.
         """
         if job is not None:
-            wanted = job_id(job)
-            if (found := self._services.all_jobs.find(wanted, tenant=self._name)) is None:
-                raise unknown_job(wanted)
+            found = self._services.all_jobs.get(job_id(job), tenant=self._name)
             return frozenset({Topic(tenant=self._name, kind="job", job=found.job_id)})
         for kind in kinds:
             self.require(ACTIONS[kind])

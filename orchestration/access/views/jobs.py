@@ -12,7 +12,6 @@ from orchestration.access.policy import Action
 from orchestration.access.problems import OF_OBJECTS
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog import records as catalog
-from orchestration.catalog.job_rows import unknown_job
 from orchestration.operations.rejects import rejects_object
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import ReadRejects
@@ -97,9 +96,7 @@ class Jobs(TenantView):
     def _import(self, id_: str, code_of_exports: str) -> catalog.Job:
         """An import or a snapshot; for a duplicate, its original."""
         wanted = job_id(id_)
-        found = self._services.all_jobs.find(wanted, tenant=self._name)
-        if found is None:
-            raise unknown_job(wanted)
+        found = self._services.all_jobs.get(wanted, tenant=self._name)
         if isinstance(found, catalog.Export):
             raise UserError(
                 code_of_exports, f"job {wanted} is an export; its manifest says what it has written", job=wanted

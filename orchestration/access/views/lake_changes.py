@@ -99,16 +99,13 @@ class LakeChanges(TenantView):
     def delete_audience(self, entry: Entry, audience: str, *, seen: Seen) -> Operation:
         """Delete an audience with all its versions, for good. Its jobs and receipts stay."""
         entry.object = audience[:63]
-        found = self._find(audience)
+        found = self._audience(audience)
         self._require_seen(found, seen)
         operations.check_delete(found, jobs=self._services.jobs, segments=self._services.segments)
         return self._add(fresh_id(), now_ms(), "delete", found, {})
 
     def _require_seen(self, audience: Audience, seen: Seen) -> None:
         unchanged(answers.Audience.revision, seen)(with_recipients(self._services, audience))
-
-    def _find(self, name: str) -> Audience:
-        return self._services.audiences.get(self._name, audience_name(name))
 
     def _start(
         self,
@@ -122,7 +119,7 @@ class LakeChanges(TenantView):
         entry.object, entry.arguments = name[:63], body.model_dump()
 
         def start(claim: Claim) -> Operation:
-            audience = self._find(name)
+            audience = self._audience(name)
             check(audience)
             return self._add(claim.job_id, claim.at_ms, kind, audience, body.model_dump())
 

@@ -25,7 +25,7 @@ from orchestration.readers.questions import (
 )
 from orchestration.records.operations import Operation, OperationKind
 from schemas.columns import ImportKind
-from schemas.ids import Version, audience_name, segment_name
+from schemas.ids import Version, segment_name
 from schemas.import_formats import ImportFormat
 from schemas.import_targets import target_name
 from schemas.layout import s3_uri
@@ -58,7 +58,7 @@ class Operations(TenantView):
         entry.arguments = body.model_dump(include={"earlier", "later", "sample"})
         if body.values:
             entry.arguments = {**entry.arguments, "values": True}
-        found = self._services.audiences.get(self._name, audience_name(audience))
+        found = self._audience(audience)
         question = CompareVersions(
             tenant=self._name,
             audience=found.name,
@@ -82,7 +82,7 @@ class Operations(TenantView):
     def write_file(self, entry: Entry, audience: str, body: NewFile) -> Operation:
         """Write a version as one Parquet file, whose digest is compared with that of the version."""
         entry.object, entry.arguments = audience[:63], {**body.model_dump(), "to": body.to[:1024]}
-        found = self._services.audiences.get(self._name, audience_name(audience))
+        found = self._audience(audience)
         moment_of(body.as_of)
         s3_object(body.to)
         self._allowed_locations().require_destination(body.to, None)

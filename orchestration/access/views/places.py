@@ -4,7 +4,7 @@ from orchestration.access.bodies import places as bodies
 from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.pages import Tagged
 from orchestration.access.policy import Action
-from orchestration.access.revisions import Seen, require_revision, revision_of
+from orchestration.access.revisions import Seen, unchanged
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.catalog import places as catalog
 from orchestration.kinds.places import checked_place
@@ -30,7 +30,7 @@ class Places(DeploymentView):
 
         def check(present: catalog.Places) -> None:
             entry.before = before = _shown(present)
-            require_revision(revision_of(before, before.revision), seen)
+            unchanged(before.revision, seen)(before)
 
         _, after = self._services.places.replace(wanted, check)
         entry.after = changed = _shown(after)

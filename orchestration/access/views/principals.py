@@ -12,6 +12,7 @@ from orchestration.access.views.deployment import DeploymentView
 from orchestration.catalog.access_records import by_scope
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.records.access import Principal, PrincipalDetail
+from orchestration.records.fields import extended
 from schemas.errors import UserError
 
 TOKENS: Final = 200
@@ -47,11 +48,9 @@ class Principals(DeploymentView):
         found = self._services.principals.find(wanted)
         if found is None:
             raise UserError("UNKNOWN_PRINCIPAL", f"there is no principal {wanted}", principal=wanted)
-        return PrincipalDetail(
-            principal=found.principal,
-            kind=found.kind,
-            name=found.name,
-            created_at=found.created_at,
+        return extended(
+            PrincipalDetail,
+            found,
             **by_scope(self._services.principals.granted(wanted)),
             tokens=self._services.tokens.page(principal_id=wanted, limit=TOKENS),
         )

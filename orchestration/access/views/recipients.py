@@ -107,7 +107,7 @@ class Recipients(TenantView):
     def _about(self, audience: str | None) -> JobId | None:
         if audience is None:
             return None
-        return self._services.audiences.get(self._name, audience_name(audience)).audience_id
+        return self._audience(audience).audience_id
 
     def _shown(self, about: JobId | None) -> answers.Recipients:
         found = self._services.recipients.get(self._name, about)

@@ -12,7 +12,7 @@ from orchestration.access.import_orders import ImportOrder
 from orchestration.access.pages import Page, Tagged, first
 from orchestration.access.policy import Action
 from orchestration.access.problems import OF_EXPORTS, OF_IMPORTS, OF_THE_ENGINE
-from orchestration.access.revisions import Seen, require_revision, revision_of
+from orchestration.access.revisions import Seen, unchanged
 from orchestration.access.schedule_requests import edited_request
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog import schedules as catalog
@@ -204,5 +204,5 @@ class Schedules(TenantView):
     def _seen(self, name: str, seen: Seen) -> tuple[catalog.Schedule, Schedule]:
         found = self._get(name)
         shown = self._services.schedules.shown(found)
-        require_revision(revision_of(shown, Schedule.revision), seen)
+        unchanged(Schedule.revision, seen)(shown)
         return found, shown

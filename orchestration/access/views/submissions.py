@@ -15,7 +15,6 @@ from orchestration.access.problems import OF_EXPORTS, OF_IMPORTS, OF_MANIFESTS, 
 from orchestration.access.uploading import stored_upload
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
-from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Export, Job
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import DOWNLOAD
@@ -58,10 +57,7 @@ class Submissions(TenantView):
     @recorded(Action.RUN_JOBS, "import")
     def import_like(self, entry: Entry, upload: str, like: str, *, key: RequestKey) -> Started:
         """Import an upload once more, with the settings of an earlier import into an audience."""
-        wanted = job_id(like)
-        found = self._services.all_jobs.find(wanted, tenant=self._name)
-        if found is None:
-            raise unknown_job(wanted)
+        found = self._services.all_jobs.get(job_id(like), tenant=self._name)
         if isinstance(found, Export) or found.shown_kind != "audience":
             raise UserError("INVALID_REQUEST", "only the import of an audience is repeated here")
         given: dict[str, Any] = {
@@ -221,9 +217,7 @@ class Submissions(TenantView):
         return started
 
     def _find(self, entry: Entry, wanted: JobId) -> AnyJob:
-        found = self._services.all_jobs.find(wanted, tenant=self._name)
-        if found is None:
-            raise unknown_job(wanted)
+        found = self._services.all_jobs.get(wanted, tenant=self._name)
         entry.object, entry.job_id = found.audience[:63], wanted
         return found
 

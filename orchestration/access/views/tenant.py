@@ -6,13 +6,11 @@ id.
 
 from orchestration.access.authentication import Caller
 from orchestration.access.guard import View
+from orchestration.catalog.records import Audience
 from orchestration.composition.service import Services
 from orchestration.kinds.places import AllowedLocations
 from schemas.errors import UserError
-from schemas.ids import (
-    NAME_PATTERN,
-    TenantName,
-)
+from schemas.ids import NAME_PATTERN, TenantName, audience_name
 
 
 class TenantView(View):
@@ -38,6 +36,10 @@ class TenantView(View):
     def name(self) -> TenantName:
         """The tenant."""
         return self._name
+
+    def _audience(self, name: str) -> Audience:
+        """The audience of that name. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
+        return self._services.audiences.get(self._name, audience_name(name))
 
     def _allowed_locations(self) -> AllowedLocations:
         """What the tenant may name in object stores, topics and profiles."""

@@ -25,7 +25,7 @@ class TenantTokens(TenantView):
     def list_tokens(self, *, before: str | None = None, limit: int) -> Page[Token]:
         """Tokens that reach the tenant, newest first: the caller's own, or all for those who manage access."""
         found = self._services.tokens.page(
-            principal_id=self._only_own(),
+            principal_id=self._only_own,
             scope=self._name,
             before=None if before is None else JobId(before),
             limit=limit + 1,
@@ -65,12 +65,9 @@ class TenantTokens(TenantView):
         """Take the tenant from a token, and revoke one that reaches no other."""
         entry.object, entry.arguments = "tokens", {"token": token[:26]}
         entry.after = found = self._services.tokens.revoke_in(
-            token_id(token), self._name, principal_id=self._only_own(), now_ms=now_ms()
+            token_id(token), self._name, principal_id=self._only_own, now_ms=now_ms()
         )
         return found
-
-    def _only_own(self) -> JobId | None:
-        return None if Action.MANAGE_ACCESS in self.permitted else self._caller.principal_id
 
     def _service_account(self, wanted: str) -> tuple[JobId, Rights]:
         """A service account with a role in the tenant, and its rights there."""
@@ -121,6 +118,7 @@ class OwnTokens(DeploymentView):
     def revoke_own_token(self, entry: Entry, token: str) -> Token:
         """Revoke a token of the caller; an administrator of the deployment revokes any."""
         entry.object, entry.arguments = "tokens", {"token": token[:26]}
-        own = None if Action.MANAGE_ACCESS in self.permitted else self._caller.principal_id
-        entry.after = found = self._services.tokens.revoke(token_id(token), principal_id=own, now_ms=now_ms())
+        entry.after = found = self._services.tokens.revoke(
+            token_id(token), principal_id=self._only_own, now_ms=now_ms()
+        )
         return found

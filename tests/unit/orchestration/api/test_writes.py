@@ -666,7 +666,7 @@ def test_schedule_changed_after_the_etag_check_is_stale(
         assert schedules.change(before, others)
 
     with monkeypatch.context() as patch:
-        patch.setattr("orchestration.access.views.schedules.require_revision", check)
+        patch.setattr("orchestration.access.revisions.require_revision", check)
         answer = send(client, token, method, path, change, etag=etag)
     assert (answer.status, answer.json["code"]) == (412, "STALE_ETAG")
     assert schedules.get(ACME, NIGHTLY) == others
