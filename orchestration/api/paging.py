@@ -6,8 +6,7 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestration.access.bodies.common import GRAPHIC
-from orchestration.access.pages import Page, Record
+from orchestration.access.pages import Page
 from orchestration.api import cursors
 from orchestration.api.answers import json_answer
 
@@ -16,7 +15,6 @@ Cursor = Annotated[
     str | None,
     Query(max_length=cursors.MAX_LENGTH, description="`next` of the page before, with the same filters."),
 ]
-Named = Annotated[str | None, Query(max_length=255, pattern=GRAPHIC)]
 DEFAULT_LIMIT = 100
 
 
@@ -25,12 +23,11 @@ def start(request: Request, cursor: str | None, **filters: Any) -> str | None:
     return None if cursor is None else cursors.decode(request.url.path, filters, cursor)
 
 
+def rest(request: Request, key: str | None, **filters: Any) -> str | None:
+    """The cursor of what comes after a key; None at the end."""
+    return None if key is None else cursors.encode(request.url.path, filters, key)
+
+
 def page_answer(request: Request, page: Page[Any], **filters: Any) -> Response:
     """A page with the cursor of the rest."""
-    return json_answer(page_record(request, page, **filters))
-
-
-def page_record(request: Request, page: Page[Any], **filters: Any) -> Record:
-    """The same, for answers with further members."""
-    rest = None if page.next is None else cursors.encode(request.url.path, filters, page.next)
-    return {"items": page.items, "next": rest}
+    return json_answer({"items": page.items, "next": rest(request, page.next, **filters)})

@@ -9,11 +9,10 @@ from starlette.responses import Response
 
 from orchestration.access.problems import OF_READERS
 from orchestration.access.views.jobs import Jobs
-from orchestration.api import cursors
 from orchestration.api.answers import json_answer
 from orchestration.api.models.jobs import Receipt
 from orchestration.api.operation import operation
-from orchestration.api.paging import Cursor, start
+from orchestration.api.paging import Cursor, rest, start
 from orchestration.api.schema import model_of
 from orchestration.api.service import asked_in_tenant, in_tenant
 from orchestration.records.jobs import Rejects
@@ -51,5 +50,4 @@ async def get_rejects(
         tenant,
         lambda view, cancellation: view.rejected_rows(cancellation, job, code=code, after=after, limit=rows),
     )
-    rest = None if found.next is None else cursors.encode(request.url.path, {"code": code}, found.next)
-    return json_answer(replace(found, next=rest))
+    return json_answer(replace(found, next=rest(request, found.next, code=code)))

@@ -14,12 +14,11 @@ from orchestration.access.policy import Action
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.versions import Versions
-from orchestration.api import cursors
 from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import fresh_key
 from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
-from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, dependants_of_audience
 from orchestration.records.audiences import Audience, Version
@@ -111,18 +110,16 @@ class AudiencePage:
 
 async def show_audiences(request: Request) -> Response:
     """The list, by name."""
-    cursor = request.query_params.get("cursor")
-    after = "" if cursor is None else cursors.decode(request.url.path, {}, cursor)
+    after = page_start(request) or ""
 
     def call(context: PageContext) -> Response:
         frame, tenant = frame_of(request, context, "audiences"), context.tenant
         found = context.view(Audiences).list_audiences(after=after, limit=ROWS, current=True)
-        rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = AudiencesPage(
             rows=[_row(one, tenant) for one in found.items],
             upload_path=in_tenant(tenant, "upload") if context.may(Action.RUN_JOBS) else None,
             first_path=in_tenant(tenant, "audiences") if after else None,
-            next_path=None if rest is None else in_tenant(tenant, "audiences", cursor=rest),
+            next_path=next_page(request, found.next),
         )
         return shown("audiences.html", frame, page)
 
@@ -142,19 +139,17 @@ def _columns(audience: Audience) -> dict[str, str]:
 
 async def show_audience(request: Request) -> Response:
     """The page of an audience."""
-    name, cursor = request.path_params["audience"], request.query_params.get("cursor")
-    before = None if cursor is None else cursors.decode(request.url.path, {}, cursor)
+    name, before = request.path_params["audience"], page_start(request)
     operation = request.query_params.get("operation", "")
 
     def call(context: PageContext) -> Response:
         frame = frame_of(request, context, "audiences")
         tenant, audience = context.tenant, context.view(Audiences).get_audience(name, current=True).record
         found = context.view(Versions).list_versions(name, before=before, limit=VERSIONS)
-        rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = AudiencePage(
             audience=audience,
             versions=_versions(context, found.items, audience, frame.texts),
-            next_path=None if rest is None else in_tenant(tenant, "audiences", name, cursor=rest),
+            next_path=next_page(request, found.next),
             settings=_settings(audience.spec),
             retention=_settings(audience.retention),
             columns=[Setting(name=column, value=kind) for column, kind in _columns(audience).items()],

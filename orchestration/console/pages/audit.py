@@ -9,10 +9,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.views.audit import TenantAudit
-from orchestration.api import cursors
 from orchestration.console.context import PageContext, ask
 from orchestration.console.frame import frame_of
-from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
 from orchestration.records.audit import AuditEntry
 
@@ -43,22 +42,20 @@ class AuditPage:
 async def show_audit(request: Request) -> Response:
     """The page."""
     query = {name: request.query_params.get(name, "").strip()[:63] or None for name in ("audience", "job")}
-    cursor = request.query_params.get("cursor")
-    before = None if cursor is None else cursors.decode(request.url.path, query, cursor)
+    before = page_start(request, **query)
 
     def call(context: PageContext) -> Response:
         frame, tenant = frame_of(request, context, "audit"), context.tenant
         found = context.view(TenantAudit).list_audit(
             audience=query["audience"], job=query["job"], before=before, limit=ROWS
         )
-        rest = None if found.next is None else cursors.encode(request.url.path, query, found.next)
         page = AuditPage(
             rows=[_row(one, tenant) for one in found.items],
             audience=query["audience"] or "",
             job=query["job"] or "",
             filtered=any(query.values()),
             first_path=None if before is None else in_tenant(tenant, "audit", **query),
-            next_path=None if rest is None else in_tenant(tenant, "audit", **query, cursor=rest),
+            next_path=next_page(request, found.next, **query),
         )
         return shown("audit.html", frame, page)
 

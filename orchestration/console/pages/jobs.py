@@ -11,7 +11,6 @@ from starlette.routing import Route
 from orchestration.access.pages import Page
 from orchestration.access.policy import Action
 from orchestration.access.views.jobs import Jobs
-from orchestration.api import cursors
 from orchestration.console.context import PageContext, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import (
@@ -29,7 +28,7 @@ from orchestration.console.job_texts import (
     title_of,
 )
 from orchestration.console.language import Texts
-from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
 from orchestration.records.jobs import Job
 from schemas.job_kinds import JOB_KINDS, JobKind
@@ -140,14 +139,13 @@ class Filters:
 
 async def show_jobs(request: Request) -> Response:
     """The page."""
-    filters, cursor = Filters.of(request), request.query_params.get("cursor")
-    before = None if cursor is None else cursors.decode(request.url.path, filters.query, cursor)
+    filters = Filters.of(request)
+    before = page_start(request, **filters.query)
 
     def call(context: PageContext) -> Response:
         frame = frame_of(request, context, "jobs")
         found, t, tenant = filters.found(context, before=before, limit=ROWS), frame.texts, context.tenant
         rows = [row_of(job, tenant, t) for job in _detailed(context, found.items)]
-        rest = None if found.next is None else cursors.encode(request.url.path, filters.query, found.next)
         newest = rows[0].id if rows else ""
         page = JobsPage(
             rows=rows,
@@ -163,7 +161,7 @@ async def show_jobs(request: Request) -> Response:
             filtered=any(filters.query.values()),
             path=in_tenant(tenant, "jobs", **filters.query),
             new_path=in_tenant(tenant, "jobs", "new", **filters.query, after=newest),
-            next_path=None if rest is None else in_tenant(tenant, "jobs", **filters.query, cursor=rest),
+            next_path=next_page(request, found.next, **filters.query),
             first=before is None,
             upload_path=in_tenant(tenant, "upload") if context.may(Action.RUN_JOBS) else None,
             stream=f"/v1/tenants/{tenant}/events?kind=job",

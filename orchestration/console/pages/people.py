@@ -12,13 +12,12 @@ from orchestration.access.bodies.access import NewPrincipal
 from orchestration.access.policy import DEPLOYMENT_ROLES, TENANT_ROLES
 from orchestration.access.views.principals import Principals
 from orchestration.access.views.tokens import OwnTokens
-from orchestration.api import cursors
 from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
 from orchestration.console.pages.tokens import TokenRow, token_row
-from orchestration.console.paths import PREFIX, in_tenant
+from orchestration.console.paths import PREFIX, in_tenant, next_page, page_start
 from orchestration.console.rendering import see_other, shown
 from orchestration.records.access import Principal, PrincipalDetail
 from schemas.errors import UserError
@@ -57,15 +56,14 @@ class PersonPage:
 
 async def show_people(request: Request) -> Response:
     """The page."""
-    cursor = request.query_params.get("cursor")
-    after = "" if cursor is None else cursors.decode(PATH, {}, cursor)
+    after = page_start(request) or ""
 
     def call(context: PageContext) -> Response:
         found = context.in_deployment(Principals).list_principals(after=after, limit=ROWS)
         page = PeoplePage(
             people=found.items,
             path=PATH,
-            next_path=None if found.next is None else f"{PATH}?cursor={cursors.encode(PATH, {}, found.next)}",
+            next_path=next_page(request, found.next),
         )
         return shown("people.html", frame_of(request, context, "people"), page)
 

@@ -9,12 +9,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.views.jobs import Jobs
-from orchestration.api import cursors
 from orchestration.api.service import asked_in_tenant
 from orchestration.console.context import ask
 from orchestration.console.faults import reject_text
 from orchestration.console.frame import frame_of
-from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import see_other, shown
 from orchestration.records.jobs import Reject
 
@@ -57,8 +56,8 @@ class RejectsPage:
 async def show_rejects(request: Request) -> Response:
     """The page. Every view of it is in the audit trail, since it shows data of users."""
     job, tenant = request.path_params["job"], request.path_params["tenant"]
-    code, cursor = request.query_params.get("code") or None, request.query_params.get("cursor")
-    after = None if cursor is None else cursors.decode(request.url.path, {"code": code}, cursor)
+    code = request.query_params.get("code") or None
+    after = page_start(request, code=code)
     found = await asked_in_tenant(
         request,
         Jobs,
@@ -66,7 +65,6 @@ async def show_rejects(request: Request) -> Response:
         lambda view, cancellation: view.rejected_rows(cancellation, job, code=code, after=after, limit=ROWS),
     )
     frame = await ask(request, lambda context: frame_of(request, context, "jobs"))
-    rest = None if found.next is None else cursors.encode(request.url.path, {"code": code}, found.next)
     t, id_ = frame.texts, found.job
     by_code = sorted(found.rejected_by_code.items(), key=lambda item: (-item[1], item[0]))
     page = RejectsPage(
@@ -92,7 +90,7 @@ async def show_rejects(request: Request) -> Response:
             )
             for row in found.items
         ],
-        next_path=None if rest is None else in_tenant(tenant, "jobs", id_, "rejects", code=code, cursor=rest),
+        next_path=next_page(request, found.next, code=code),
     )
     return shown("rejects.html", frame, page)
 

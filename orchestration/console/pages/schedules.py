@@ -12,13 +12,12 @@ from orchestration.access.bodies.schedules import ScheduleChange
 from orchestration.access.policy import Action
 from orchestration.access.revisions import Seen, revision_of
 from orchestration.access.views.schedules import Schedules
-from orchestration.api import cursors
 from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import ICONS, Badge, Tone, badge_of_state
 from orchestration.console.language import Texts
-from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import see_other, shown
 from orchestration.records.jobs import Started
 from orchestration.records.schedules import Schedule
@@ -69,19 +68,17 @@ class SchedulesPage:
 
 async def show_schedules(request: Request) -> Response:
     """The page."""
-    cursor = request.query_params.get("cursor")
-    after = "" if cursor is None else cursors.decode(request.url.path, {}, cursor)
+    after = page_start(request) or ""
 
     def call(context: PageContext) -> Response:
         frame, view = frame_of(request, context, "schedules"), context.view(Schedules)
         found = view.list_schedules(after=after, limit=ROWS)
-        rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = SchedulesPage(
             rows=[
                 _row(one, view.upcoming(one.name, count=NEXT_RUNS), context.tenant, frame.texts) for one in found.items
             ],
             may_change=context.may(Action.RUN_JOBS),
-            next_path=None if rest is None else in_tenant(context.tenant, "schedules", cursor=rest),
+            next_path=next_page(request, found.next),
         )
         return shown("schedules.html", frame, page)
 

@@ -11,14 +11,13 @@ from starlette.routing import Route
 from orchestration.access.policy import Action
 from orchestration.access.revisions import revision_of
 from orchestration.access.views.segments import Segments
-from orchestration.api import cursors
 from orchestration.console.context import PageContext, ask
 from orchestration.console.formatting import duration
 from orchestration.console.forms import fresh_key
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import Badge
 from orchestration.console.language import Texts
-from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, Uses, badge_of, dependants, members_text, rule_of, uses_of
 from orchestration.records.segments import RuleVersion, Segment, SegmentDetail
@@ -94,17 +93,15 @@ class SegmentPage:
 
 async def show_segments(request: Request) -> Response:
     """The list, by name."""
-    cursor = request.query_params.get("cursor")
-    after = None if cursor is None else cursors.decode(request.url.path, {}, cursor)
+    after = page_start(request)
 
     def call(context: PageContext) -> Response:
         frame = frame_of(request, context, "segments")
         found, tenant = context.view(Segments).list_segments(after=after or "", limit=ROWS), context.tenant
-        rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = SegmentsPage(
             rows=[row_of(one, tenant, frame.texts) for one in found.items],
             path=in_tenant(tenant, "segments"),
-            next_path=None if rest is None else in_tenant(tenant, "segments", cursor=rest),
+            next_path=next_page(request, found.next),
             first=after is None,
             new_path=in_tenant(tenant, "builder") if context.may(Action.WRITE_SEGMENTS) else None,
             stream=f"/v1/tenants/{tenant}/events?kind=segment",

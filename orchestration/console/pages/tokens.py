@@ -18,7 +18,7 @@ from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import ICONS, Badge, Tone
 from orchestration.console.language import Texts
-from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.paths import IN_TENANT, in_tenant, page_start
 from orchestration.console.rendering import see_other, shown
 from orchestration.platform.clock import iso, now_ms
 from orchestration.records.access import Token
@@ -52,8 +52,7 @@ class TokensPage:
 
 async def show_tokens(request: Request) -> Response:
     """The page."""
-    cursor = request.query_params.get("cursor")
-    before = None if cursor is None else cursors.decode(request.url.path, {}, cursor)
+    before = page_start(request)
 
     def call(context: PageContext) -> Response:
         frame = frame_of(request, context, "tokens")
