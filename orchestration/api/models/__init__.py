@@ -1,4 +1,1 @@
-"""What the API answers and takes, as schemas of its OpenAPI document. Each has an example, which a test reads back.
-
-Answers are written from plain JSON data without these models; tests hold every answer against its model.
-"""
+"""Schemas of answers that no record describes: those of public operations, and receipts, which are sent as stored."""
