@@ -9,11 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from orchestration.access.bodies.common import Example, Problem, Shape
+from orchestration.access.bodies.common import Problem, Shape
 from orchestration.api.problems import problem
 from orchestration.api.schema import model_of
 from orchestration.api.service import Service, client_gone, service_of, watching
 from orchestration.readers.cancellation import Cancellation
+from orchestration.records.fields import Example
 from orchestration.records.questions import Column
 from schemas.errors import FatalError, MusterError, RetriableError
 

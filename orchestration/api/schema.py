@@ -1,7 +1,7 @@
 """Schemas of the document, made from the types of records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache, reduce
 from operator import or_
 from types import UnionType
@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get
 
 from pydantic import BaseModel, Field, create_model
 
-from orchestration.access.bodies.common import Shape
-from orchestration.records.fields import About, Absent
+from orchestration.access.bodies.common import Shape, described
+from orchestration.records.fields import Absent
 
 ABOUT_PAGES: Final = "A page of a list; `next` is the cursor of the rest."
 MODELS: Final[dict[str, type[Shape]]] = {}
@@ -77,8 +77,3 @@ def _typed(hint: Any) -> Any:
     if origin in {Union, UnionType}:
         return reduce(or_, (_typed(one) for one in inner if one is not Absent))
     return model_of(cast(Any, hint)) if is_dataclass(hint) else hint
-
-
-def described(extra: Any) -> Any:
-    """What a type is annotated with, for pydantic."""
-    return Field(**asdict(extra)) if isinstance(extra, About) else extra

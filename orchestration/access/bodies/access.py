@@ -4,8 +4,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import JOB, Example, Id, Name, ResourceName, Role, Shape, TenantName
+from orchestration.access.bodies.common import Id, Name, ResourceName, Role, Shape, TenantName
 from orchestration.records.access import PrincipalKind
+from orchestration.records.fields import EXAMPLE_ID, Example
 
 Roles = Annotated[list[Role], Field(max_length=10)]
 
@@ -36,7 +37,7 @@ class WantedGrants(Shape):
     """All roles in a scope; roles that are not listed are taken away."""
 
     items: Annotated[list[WantedGrant], Field(max_length=1000)]
-    example: ClassVar[Example] = {"items": [{"principal": JOB, "roles": ["admin"]}]}
+    example: ClassVar[Example] = {"items": [{"principal": EXAMPLE_ID, "roles": ["admin"]}]}
 
 
 class NewTenantToken(Shape):

@@ -4,9 +4,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import Example, ResourceName, Shape
+from orchestration.access.bodies.common import ResourceName, Shape
 from orchestration.access.bodies.imports import ImportSettings
 from orchestration.access.bodies.recipients import ChangedRecipients
+from orchestration.records.fields import Example
 
 
 class Retention(Shape):

@@ -2,26 +2,30 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from orchestration.records.fields import About
+from orchestration.records import fields
+from orchestration.records.fields import EXAMPLE_ID, About, Example
 from schemas.errors import UserError
-from schemas.ids import JOB_ID_PATTERN, NAME_PATTERN
+from schemas.ids import NAME_PATTERN
 
-Example = dict[str, Any]
-JOB = "01m87b5fjxy5p23eqzcwh67tr0"
-AT = "2026-11-28T09:00:00.000Z"
+
+def described(extra: Any) -> Any:
+    """What a type of a record is annotated with, for pydantic."""
+    return Field(**asdict(extra)) if isinstance(extra, About) else extra
+
+
 SHOWN_ERRORS: Final = 20
 GRAPHIC = r"^[^\x00-\x1f\x7f]+$"
 Name = Annotated[str, Field(max_length=100, pattern=GRAPHIC)]
-Id = Annotated[str, Field(pattern=f"^{JOB_ID_PATTERN.pattern}$", description="A ULID in lower case.")]
+Id = Annotated[str, described(get_args(fields.Id)[1])]
 NAME: Final = f"^{NAME_PATTERN.pattern}$"
 TenantName = Annotated[str, Field(pattern=NAME)]
 ResourceName = Annotated[str, Field(max_length=63, pattern=GRAPHIC, json_schema_extra={"pattern": NAME})]
 """The name of a tenant, an audience, a segment or a schedule. What does not match is BAD_NAME."""
-Time = Annotated[str, Field(description="RFC 3339, UTC.")]
 VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Address = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
 ColumnName = Annotated[str, Field(max_length=255)]
@@ -91,9 +95,9 @@ class Problem(Shape):
         "type": "/problems/UNKNOWN_JOB",
         "title": "Unknown job",
         "status": 404,
-        "detail": f"job {JOB} does not exist; `muster jobs list` shows all jobs",
-        "instance": JOB,
+        "detail": f"job {EXAMPLE_ID} does not exist; `muster jobs list` shows all jobs",
+        "instance": EXAMPLE_ID,
         "code": "UNKNOWN_JOB",
         "kind": "user",
-        "values": {"job": JOB},
+        "values": {"job": EXAMPLE_ID},
     }

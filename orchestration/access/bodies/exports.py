@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import Address, ColumnName, Example, ResourceName, Shape, VersionNumber
+from orchestration.access.bodies.common import Address, ColumnName, ResourceName, Shape, VersionNumber
+from orchestration.records.fields import Example
 from schemas.manifest import Compression, FileFormat, FormulaPolicy
 
 

@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import JOB, Address, ColumnName, Example, Id, ResourceName, Shape
+from orchestration.access.bodies.common import Address, ColumnName, Id, ResourceName, Shape
+from orchestration.records.fields import EXAMPLE_ID, Example
 from schemas.columns import ColumnType, ImportKind, ImportMode
 from schemas.import_formats import ImportFormat
 
@@ -75,7 +76,7 @@ class NewImport(Shape):
     only_columns: bool = False
     manifest: Address | None = None
     again: bool = False
-    example: ClassVar[Example] = {"audience": "vip", "upload": JOB, "settings": {"mode": "append"}}
+    example: ClassVar[Example] = {"audience": "vip", "upload": EXAMPLE_ID, "settings": {"mode": "append"}}
 
     def order(self) -> dict[str, Any]:
         """As an `ImportOrder`."""

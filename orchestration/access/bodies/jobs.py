@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from orchestration.access.bodies.common import Example, Shape
+from orchestration.access.bodies.common import Shape
+from orchestration.records.fields import Example
 
 
 class Retry(Shape):

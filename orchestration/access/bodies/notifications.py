@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import GRAPHIC, Example, Shape
+from orchestration.access.bodies.common import GRAPHIC, Shape
+from orchestration.records.fields import Example
 
 MOST = 10_000
 

@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestration.access.bodies.common import GRAPHIC, Example, Id, Name, ResourceName, Shape, VersionNumber
+from orchestration.access.bodies.common import GRAPHIC, Id, Name, ResourceName, Shape, VersionNumber
+from orchestration.records.fields import Example
 from schemas.columns import ImportKind
 from schemas.ids import USER_ID_MAX_CHARACTERS
 from schemas.import_formats import ImportFormat

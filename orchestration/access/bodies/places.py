@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import Example, ResourceName, Shape
+from orchestration.access.bodies.common import ResourceName, Shape
+from orchestration.records.fields import Example
 
 Place = Annotated[
     str, Field(max_length=1024, description="s3://bucket/prefix/, kafka://TOPIC, profile:NAME, or * for all.")

@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import Example, Moment, Shape
+from orchestration.access.bodies.common import Moment, Shape
+from orchestration.records.fields import Example
 
 UserId = Annotated[str, Field(min_length=1, max_length=1024)]
 Rule = Annotated[str, Field(max_length=500_000, description="A rule as text, or its JSON as a string.")]

@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import Example, Shape
+from orchestration.access.bodies.common import Shape
+from orchestration.records.fields import Example
 
 
 class NewTest(Shape):

@@ -4,15 +4,10 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, model_validator
 
-from orchestration.access.bodies.common import (
-    Address,
-    ColumnName,
-    Example,
-    ResourceName,
-    Shape,
-)
+from orchestration.access.bodies.common import Address, ColumnName, ResourceName, Shape
 from orchestration.access.bodies.exports import LookedUp, NewExport, Selected
 from orchestration.access.bodies.imports import ImportSettings, NewImport
+from orchestration.records.fields import Example
 from schemas.manifest import Compression, FileFormat, FormulaPolicy
 
 SHAPE: Final = ("where", "attributes", "suppress", "columns", "partition_by")

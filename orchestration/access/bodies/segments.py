@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.access.bodies.common import Example, Moment, ResourceName, Shape
+from orchestration.access.bodies.common import Moment, ResourceName, Shape
+from orchestration.records.fields import Example
 
 
 class SegmentRule(Shape):

@@ -13,10 +13,11 @@ import pytest
 from orchestration.access import bodies
 from orchestration.access.bodies.common import Shape
 from orchestration.access.policy import Action
-from orchestration.api import models, query_stream
+from orchestration.api import query_stream
 from orchestration.api.application import routes
 from orchestration.api.document import document, text
 from orchestration.api.reference import reference
+from orchestration.api.routes import jobs
 from orchestration.api.schema import MODELS
 from orchestration.api.write_client import CLIENT, texts
 from schemas.ids import NAME_PATTERN
@@ -30,7 +31,7 @@ ROOT = Path(__file__).parents[4]
 routes()  # makes the models of records
 SHAPES = MODELS | {
     name: value
-    for module in (*modules_of(bodies), *modules_of(models), query_stream)
+    for module in (*modules_of(bodies), jobs, query_stream)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Shape) and value is not Shape
 }

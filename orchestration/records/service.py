@@ -1,11 +1,13 @@
-"""Answers of operations whose routes are written by hand."""
+"""What the service says of itself: its health, the proof that it knows a token, and codes for its console."""
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from orchestration.access.bodies.common import AT, Example, Shape, Time
+from orchestration.records.fields import EXAMPLE_TIME, Example, Time
 
 
-class ConsoleCode(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleCode:
     """A code that works once, within a minute: `url` begins a session if it is entered in the address bar.
 
     `confirm_url` asks first, and may also be a link. `path`: that of `url`.
@@ -19,11 +21,12 @@ class ConsoleCode(Shape):
         "path": "/login/code?code=" + "x" * 43,
         "url": "https://muster.example/login/code?code=" + "x" * 43,
         "confirm_url": "https://muster.example/console/open?code=" + "x" * 43,
-        "expires_at": AT,
+        "expires_at": EXAMPLE_TIME,
     }
 
 
-class ServiceProof(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceProof:
     """`proof`: HMAC-SHA-256, in hexadecimal, over the lines `muster service proof`, nonce and `address`.
 
     Its key is the SHA-256 of the token. `address`: where the client has reached the service.
@@ -34,7 +37,8 @@ class ServiceProof(Shape):
     example: ClassVar[Example] = {"address": "127.0.0.1:18480", "proof": "0" * 64}
 
 
-class Health(Shape):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
     """The service answers, and so does the catalog."""
 
     status: Literal["ok"]
