@@ -87,6 +87,8 @@ class World:
         """Take back all changes. What SQLAlchemy has compiled stays, which a new world must repeat."""
         self.objects.contents, self.objects.times = dict(_objects().contents), dict(_objects().times)
         self.workflow.forget()
+        self.tokens.clear()
+        self.tokens.update(_filled()[1])
         cast(FakeReaders, self.services.readers).asked.clear()
         self.restorable.restore()
 
