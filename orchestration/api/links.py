@@ -1,65 +1,50 @@
-"""Links of the OpenAPI document: which operations take the ids in an answer."""
+"""Links of the OpenAPI document: operations that take an id from the answer of one that creates or starts something."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-LINKS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
-    "check_file": ("operation", "operation", ("get_check",)),
-    "check_segment": ("operation", "operation", ("get_operation",)),
-    "compare_versions": ("operation", "operation", ("get_operation",)),
-    "create_audience": (
-        "audience",
-        "audience",
-        ("get_audience", "configure_audience", "list_versions", "rename_audience", "delete_audience"),
-    ),
-    "create_own_token": ("token", "token", ("revoke_own_token",)),
-    "create_schedule": ("schedule", "name", ("get_schedule", "change_schedule", "run_schedule", "delete_schedule")),
-    "create_segment": (
-        "segment",
-        "segment",
-        (
-            "get_segment",
-            "edit_segment",
-            "list_rule_versions",
-            "change_segment_state",
-            "check_segment",
-            "explain_membership",
-            "snapshot_segment",
-            "delete_segment",
-        ),
-    ),
-    "create_token": ("token", "token", ("revoke_token",)),
-    "create_upload": ("upload", "upload", ("get_upload", "presign_parts", "complete_upload", "delete_upload")),
-    "expire_versions": ("operation", "operation", ("get_operation",)),
-    "rename_audience": ("operation", "operation", ("get_operation",)),
-    "roll_back": ("operation", "operation", ("get_operation",)),
-    "snapshot_segment": ("job", "job", ("get_job", "get_receipt", "cancel_job")),
-    "start_export": ("export", "export", ("list_export_files",)),
-    "start_import": ("job", "job", ("get_job", "get_receipt", "get_rejects", "cancel_job", "retry_job")),
-}
-"""By operation: a parameter of the path, the member of the answer that it is, and the operations that take it."""
+IN_TENANT: Final = "/v1/tenants/{tenant}"
+ON_A_THING: Final = re.compile(rf"({IN_TENANT}/[\w-]+|(?!{IN_TENANT})/v1/[\w-]+)/{{(\w+)}}[^{{]*")
+"""The path of an operation on a thing: its collection, and the parameter that names it. A tenant is not a thing."""
+STARTED: Final = frozenset({"201", "202"})
+MEMBERS: Final[Mapping[str, str]] = {"schedule": "name"}
+"""By a parameter of paths: the member of an answer that it takes, if that has another name."""
 ETAG: Final = "ETag"
 
 
 def add_links(found: dict[str, Any]) -> None:
-    """Add the links to the operations of a document. An answer's ETag is the If-Match of those that take one."""
-    operations = {one["operationId"]: one for methods in found["paths"].values() for one in methods.values()}
-    for name, (parameter, member, targets) in LINKS.items():
-        for answer in (a for status, a in operations[name]["responses"].items() if status < "3"):
-            answer["links"] = {
-                target: {
-                    "operationId": target,
-                    "parameters": _parameters(operations[target], answer, parameter, f"$response.body#/{member}"),
+    """Add the links to the operations of a document. An answer's ETag becomes the If-Match of a linked operation."""
+    operations = [(path, one) for path, methods in found["paths"].items() for one in methods.values()]
+    on_things = [(*parts.groups(), one) for path, one in operations if (parts := ON_A_THING.fullmatch(path))]
+    for path, one in operations:
+        for answer in (one["responses"][status] for status in STARTED & one["responses"].keys()):
+            members = _members(found, answer)
+            collections = {path, *(f"{IN_TENANT}/{name}s" for name in members if path.startswith(IN_TENANT))}
+            links = {
+                target["operationId"]: {
+                    "operationId": target["operationId"],
+                    "parameters": _parameters(target, answer, parameter),
                 }
-                for target in targets
+                for collection, parameter, target in on_things
+                if collection in collections and MEMBERS.get(parameter, parameter) in members
             }
+            if links:
+                answer["links"] = links
 
 
-def _parameters(target: dict[str, Any], answer: dict[str, Any], parameter: str, value: str) -> dict[str, str]:
+def _members(found: dict[str, Any], answer: dict[str, Any]) -> frozenset[str]:
+    """The names of texts in an answer; none if it has one of several forms."""
+    name = answer["content"]["application/json"]["schema"].get("$ref", "").rpartition("/")[2]
+    members = found["components"]["schemas"].get(name, {}).get("properties", {})
+    return frozenset(name for name, schema in members.items() if schema.get("type") == "string")
+
+
+def _parameters(target: dict[str, Any], answer: dict[str, Any], parameter: str) -> dict[str, str]:
     tagged = ETAG in answer.get("headers", {})
     known = {
         ("path", "tenant"): "$request.path.tenant",
-        ("path", parameter): value,
+        ("path", parameter): f"$response.body#/{MEMBERS.get(parameter, parameter)}",
         **({("header", "if-match"): f"$response.header.{ETAG}"} if tagged else {}),
     }
     given = {(one["in"], one["name"].lower()): one["name"] for one in target.get("parameters", ())}

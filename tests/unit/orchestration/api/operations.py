@@ -65,6 +65,11 @@ class Operation:
     def public(self) -> bool:
         return str(self.record["x-action"]) == "public"
 
+    @property
+    def links(self) -> frozenset[str]:
+        """Operations that take an id from its answer."""
+        return frozenset(name for one in self.record["responses"].values() for name in one.get("links", ()))
+
 
 OPERATIONS: Final = {
     one["operationId"]: Operation(method=method.upper(), path=path, record=one)
