@@ -10,11 +10,15 @@ from typing import Final, Literal
 
 SUMMARY_FIELD: Final = "metrics"
 """The field of the log record that summarises, once a minute, the metrics of the control plane."""
-CLOUDWATCH_NAMESPACE: Final = "Muster"
 UNDECODABLE_JOB_EVENTS: Final = "UndecodableJobEvents"
 """Metric of the function between Kafka and SNS, in CloudWatch's embedded metric format."""
 MetricType = Literal["counter", "gauge"]
 """counter: only grows while the process lives; gauge: a current value."""
+
+
+def cloudwatch_namespace(deployment: str) -> str:
+    """CloudWatch's namespace of a deployment's metrics, which keeps two deployments in one account apart."""
+    return f"Muster/{deployment}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ FUNCTION_HOME: Final = "/tmp/muster"  # noqa: S108  # a function can write nowhe
 CONTAINER_HOME: Final = "/var/lib/muster"
 KEEP_ALIVE_S: Final = 75
 """Longer than the balancer keeps an idle connection: it would send a request on one that is being closed."""
+HOLDERS: Final = {"SMTP": "smtp_user_holder", "WEBHOOK_SECRET": "webhook_secret_holder"}
+"""Secrets of channels of notifications -> the setting that tells a process without the secret who has it."""
+CONTROL_PLANE: Final = "control plane"
 DISK_MARGIN_GIB: Final = 5
 """Part of a task's disk for the image, and for everything but DuckDB."""
 
@@ -74,6 +77,8 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
     }
     known = secrets_of(s)
     allowed = {name: known[name] for name in sorted(secrets) if name in known}
+    for name, setting in HOLDERS.items():
+        values[setting] = CONTROL_PLANE if name in known and name not in allowed else ""
     values |= {"secrets": json.dumps(allowed, separators=(",", ":"))} if allowed else {}
     return {ENV_PREFIX + name.upper(): str(value) for name, value in values.items()}
 
@@ -91,7 +96,6 @@ def api_environment(settings: DeploySettings, port: int) -> dict[str, str]:
         "oidc_scopes": api.oidc_scopes,
         "oidc_groups_claim": api.oidc_groups_claim,
         "oidc_grants": api.oidc_grants,
-        "webhook_secret_holder": "control plane" if settings.notify.webhook_secret else "",
     }
     return {ENV_PREFIX + name.upper(): str(value) for name, value in values.items()}
 

@@ -25,7 +25,7 @@ from schemas.errors import RetriableError, UserError
 from schemas.import_targets import kind_of_target
 from schemas.log_ids import bound
 from schemas.messages import JobEvent
-from schemas.metrics import CLOUDWATCH_NAMESPACE, UNDECODABLE_JOB_EVENTS
+from schemas.metrics import UNDECODABLE_JOB_EVENTS, cloudwatch_namespace
 
 BATCH: Final = 10
 """The most that SNS accepts in one request."""
@@ -43,7 +43,7 @@ def publish(event: Mapping[str, Any], _: object) -> dict[str, int]:
     with bound():
         events, undecodable = _decoded(event)
         if undecodable:
-            _count(undecodable)
+            _count(undecodable, cloudwatch_namespace(settings.machine_prefix.removesuffix("-")))
         for start in range(0, len(events), BATCH):
             _send(settings.job_events_topic, events[start : start + BATCH])
     return {"published": len(events), "undecodable": undecodable}
@@ -107,10 +107,10 @@ def _entry(number: int, event: JobEvent) -> Any:
     }
 
 
-def _count(undecodable: int) -> None:
+def _count(undecodable: int, namespace: str) -> None:
     """Print a log line that CloudWatch reads as a metric (the Embedded Metric Format)."""
     metric = {
-        "Namespace": CLOUDWATCH_NAMESPACE,
+        "Namespace": namespace,
         "Dimensions": [[]],
         "Metrics": [{"Name": UNDECODABLE_JOB_EVENTS, "Unit": "Count"}],
     }

@@ -18,6 +18,7 @@ from typing import Final, assert_never
 
 from orchestration.notifications import mail, signing, webhook
 from orchestration.notifications.outbox import Notification, Outbox
+from orchestration.notifications.recipients import Channel
 from orchestration.notifications.targets import ANYWHERE, PrivateTargets
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
@@ -74,8 +75,11 @@ class Courier:
         return False
 
     def deliver_at_once(self, rows: Iterable[Notification], budget_s: float = AT_ONCE_S) -> None:
-        """Try these once, for at most `budget_s`. Channels that failed recently are left to the control plane."""
-        due = [row for row in rows if not self._outbox.is_failing(row)]
+        """Try these once, for at most `budget_s`.
+
+        The control plane delivers the rest: channels that failed recently, and those that only it can use.
+        """
+        due = [row for row in rows if can_send(row.channel, self._settings) and not self._outbox.is_failing(row)]
         ends = time.monotonic() + budget_s
 
         def deliver_due() -> None:
@@ -93,6 +97,19 @@ class Courier:
         )
         thread.start()
         thread.join(budget_s)
+
+
+def can_send(channel: Channel, settings: Settings) -> bool:
+    """Whether this process may use a channel. False if another process holds the secret that the channel needs."""
+    match channel:
+        case "log":
+            return True
+        case "email":
+            return not settings.smtp_user_holder
+        case "webhook":
+            return not settings.webhook_secret_holder
+        case _:
+            assert_never(channel)
 
 
 def send(row: Notification, settings: Settings) -> None:

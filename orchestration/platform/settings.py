@@ -152,6 +152,7 @@ class Settings:
     smtp_from: str = ""
     webhook_secret: Secret = Secret("")
     webhook_secret_holder: str = ""  # the process that has the secret, where this one has not
+    smtp_user_holder: str = ""  # the process that has user and password, where this one has not
     webhook_private_targets: str = ""
     operator_emails: str = ""
     operator_webhooks: str = ""

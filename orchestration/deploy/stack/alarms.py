@@ -8,11 +8,11 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sns as sns
 
-from orchestration.deploy.stack.logs import metric_filter, namespace
+from orchestration.deploy.stack.logs import metric_filter
 from orchestration.deploy.stack.queues import make_topic
 from orchestration.deploy.stack.site import Site
 from schemas import metrics
-from schemas.metrics import CLOUDWATCH_NAMESPACE, SUMMARY_FIELD, UNDECODABLE_JOB_EVENTS, Metric
+from schemas.metrics import SUMMARY_FIELD, UNDECODABLE_JOB_EVENTS, Metric, cloudwatch_namespace
 
 MINUTES_5: Final = 300
 STALLED_S: Final = 900
@@ -58,7 +58,6 @@ def make_alarms(site: Site, machines: Mapping[str, Any], relay_logs: Any, queues
         logical="UndecodableEventsAlarm",
         description="The function cannot read some job events: they are from another release, or not from Muster",
         metric=UNDECODABLE_JOB_EVENTS,
-        namespace=CLOUDWATCH_NAMESPACE,
     )
     for alarm in (undecodable, *_machine_alarms(machines), *_relay_alarms(site), *_queue_alarms(queues)):
         _make(site, alarm, topic)
@@ -180,7 +179,7 @@ def _make(site: Site, alarm: Alarm, topic: Any) -> None:
         site.stack,
         alarm.logical,
         alarm_description=alarm.description,
-        namespace=alarm.namespace or namespace(site),
+        namespace=alarm.namespace or cloudwatch_namespace(site.names.deployment),
         metric_name=alarm.metric,
         dimensions=[dimension(name=name, value=value) for name, value in (alarm.dimensions or {}).items()] or None,
         statistic=alarm.statistic,

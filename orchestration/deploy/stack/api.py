@@ -11,7 +11,7 @@ from aws_cdk import aws_elasticloadbalancingv2 as elb
 
 from orchestration.deploy.environment import api_environment
 from orchestration.deploy.stack import grants
-from orchestration.deploy.stack.network import HTTPS
+from orchestration.deploy.stack.network import HTTPS, NOWHERE
 from orchestration.deploy.stack.services import Balanced, make_service
 from orchestration.deploy.stack.site import Grant, Site, acknowledge, create_after, role
 from orchestration.deploy.stack.tasks import ECS_TASKS, Cluster, make_family
@@ -70,12 +70,15 @@ def _security_groups(site: Site) -> tuple[str, str]:
             )
             for cidr in settings.api.clients
         ],
+        security_group_egress=[NOWHERE],
     )
     tasks: Any = ec2.CfnSecurityGroup(
         site.stack,
         "ApiSecurityGroup",
         group_description=f"Tasks of the API of {settings.name}",
         vpc_id=settings.network.vpc,
+        # What tasks send is up to the group of all of Muster's processes.
+        security_group_egress=[NOWHERE],
     )
     ports = {"ip_protocol": "tcp", "from_port": PORT, "to_port": PORT, "description": "From the balancer to the tasks"}
     ec2.CfnSecurityGroupIngress(

@@ -120,5 +120,7 @@ def _poll(site: Site, function: str) -> list[Grant]:
     found = [describe, grants.function_in_vpc(site, (function,))[0]]
     if cluster := site.settings.kafka.cluster:
         actions = ("kafka:DescribeCluster", "kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers")
-        found.append(Grant(actions=actions, resources=(cluster,)))
+        # With SCRAM, Lambda checks that the secret is associated with the cluster.
+        scram = ("kafka:ListScramSecrets",) if site.settings.kafka.mechanism else ()
+        found.append(Grant(actions=(*actions, *scram), resources=(cluster,)))
     return found

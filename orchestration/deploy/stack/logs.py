@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_logs as logs
 
 from orchestration.deploy.stack.site import Site
+from schemas.metrics import cloudwatch_namespace
 
 
 def log_group(site: Site, logical: str, name: str) -> Any:
@@ -30,12 +31,7 @@ def metric_filter(site: Site, logical: str, group: Any, *, pattern: str, metric:
         filter_pattern=pattern,
         metric_transformations=[
             logs.CfnMetricFilter.MetricTransformationProperty(
-                metric_namespace=namespace(site), metric_name=metric, metric_value=value
+                metric_namespace=cloudwatch_namespace(site.names.deployment), metric_name=metric, metric_value=value
             )
         ],
     )
-
-
-def namespace(site: Site) -> str:
-    """Namespace of the metrics that are extracted from logs: `Muster/<name of the deployment>`."""
-    return f"Muster/{site.names.deployment}"

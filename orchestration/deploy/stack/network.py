@@ -1,12 +1,17 @@
 """Network access: one security group for all of Muster's processes, and endpoints of AWS' services if configured."""
 
-from typing import Any
+from typing import Any, Final
 
 from aws_cdk import aws_ec2 as ec2
 
 from orchestration.deploy.stack.site import Site
 
-HTTPS = 443
+HTTPS: Final = 443
+NOWHERE: Final = ec2.CfnSecurityGroup.EgressProperty(
+    ip_protocol="-1", cidr_ip="127.0.0.1/32", description="Nowhere: EC2 lets a group without rules send everywhere"
+)
+"""For groups that only receive, and those whose rules are resources of their own (AWS CloudFormation User Guide,
+AWS::EC2::SecurityGroup, "Remove the default egress rule")."""
 
 
 def make_network(site: Site) -> str:
@@ -75,6 +80,7 @@ def _endpoints(site: Site, clients: str) -> None:
         "EndpointsSecurityGroup",
         group_description=f"Endpoints of AWS services for {site.settings.name}",
         vpc_id=network.vpc,
+        security_group_egress=[NOWHERE],
     )
     _ingress(site, "EndpointsIngress", group.attr_group_id, HTTPS, clients, "HTTPS")
     if site.settings.kafka.cluster and site.settings.kafka.security_group:

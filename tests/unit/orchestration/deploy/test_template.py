@@ -7,6 +7,7 @@ import pytest
 
 from orchestration.workflow.resources import CONTAINER, TASK_STOP_TIMEOUT_S
 from schemas.layout import checkpoint_prefix
+from schemas.metrics import UNDECODABLE_JOB_EVENTS, cloudwatch_namespace
 from tests.unit.orchestration.deploy.conftest import Template
 
 BUCKETS = ("InboxBucket", "StagingBucket", "LakeBucket")
@@ -181,12 +182,14 @@ def test_every_alarm_metric_exists(template: Template) -> None:
         for filter_ in template.of_type("Logs::MetricFilter").values()
         for transformation in filter_["MetricTransformations"]
     }
+    # Written by the function in the Embedded Metric Format, under the name of its own deployment.
+    prefix = template["JobEventsFunction"]["Environment"]["Variables"]["MUSTER_MACHINE_PREFIX"]
+    made.add((cloudwatch_namespace(prefix.removesuffix("-")), UNDECODABLE_JOB_EVENTS))
     for name, alarm in template.of_type("CloudWatch::Alarm").items():
-        # The last namespace is written by the function in the Embedded Metric Format.
-        known = alarm["Namespace"] in {"AWS/States", "AWS/SQS", "Muster"} or (
-            (alarm["Namespace"], alarm["MetricName"]) in made
-        )
+        known = alarm["Namespace"] in {"AWS/States", "AWS/SQS"} or ((alarm["Namespace"], alarm["MetricName"]) in made)
         assert known, name
+        # Another deployment in the account must not set off this one's alarms.
+        assert alarm["Namespace"].startswith("AWS/") or alarm["Namespace"] == "Muster/muster", name
 
 
 def test_network_rules_admit_processes_to_kafka_and_database(template: Template) -> None:
@@ -198,6 +201,8 @@ def test_network_rules_admit_processes_to_kafka_and_database(template: Template)
         (9096, "Kafka"),
     }
     assert "SecurityGroupIngress" not in template["ClientsSecurityGroup"]
+    for name, group in template.of_type("EC2::SecurityGroup").items():
+        assert group["SecurityGroupEgress"], f"{name}: EC2 lets a group without rules send everywhere"
     assert template["KafkaIngress9096"]["GroupId"] == template.settings.kafka.security_group
     assert template["PostgreSQLIngress"]["GroupId"] == template.settings.database.security_group
 

@@ -95,6 +95,9 @@ def _has_a_service(template: Template) -> None:
     balancer, listener = template["ApiBalancer"], template["ApiListener"]
     assert (balancer["Scheme"], listener["Protocol"], listener["Port"]) == ("internal", "HTTPS", 443)
     assert listener["Certificates"] == [{"CertificateArn": API.certificate}]
+    for name, one in template.of_type("EC2::SecurityGroup").items():
+        allowed = {rule["CidrIp"] for rule in one["SecurityGroupEgress"] if rule["IpProtocol"] == "-1"}
+        assert allowed == (set() if name == "ClientsSecurityGroup" else {"127.0.0.1/32"}), name
     group = template["ApiBalancerSecurityGroup"]
     assert [(rule["CidrIp"], rule["FromPort"]) for rule in group["SecurityGroupIngress"]] == [("10.0.0.0/8", 443)]
     assert template["ApiIngress"]["SourceSecurityGroupId"] == {"Fn::GetAtt": ["ApiBalancerSecurityGroup", "GroupId"]}
@@ -111,7 +114,7 @@ def _has_a_service(template: Template) -> None:
     attributes = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
     assert float(given["api_keep_alive_s"]) > float(attributes["idle_timeout.timeout_seconds"])
     assert json.loads(given["secrets"]).keys() == {"CATALOG_URL", "OIDC_CLIENT_SECRET"}
-    assert given["webhook_secret_holder"], "the service does not warn that webhooks are not sent"
+    assert given["webhook_secret_holder"], "without it the service would warn that no webhooks are sent"
     statements = template.statements("ApiRole")
     writes = [s["Resource"] for s in statements if {"s3:PutObject", "s3:DeleteObject"} & set(s["Action"])]
     assert writes == [["arn:aws:s3:::a-staging/uploads/*"]]

@@ -11,6 +11,7 @@ from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment, secrets_of
 from orchestration.deploy.names import names_of
 from orchestration.deploy.synthesis import prepare
+from orchestration.notifications.courier import can_send
 from orchestration.notifications.recipients import operators
 from orchestration.platform.settings import ENV_PREFIX, Settings
 from orchestration.quoting.deployment import MACHINE, TASK, WORKER
@@ -22,6 +23,16 @@ from tests.unit.orchestration.deploy.conftest import EXAMPLE, Template
 WORKFLOW = resources.WORKFLOW
 NOT_SETTINGS = {"SECRETS", "CATALOG_HOST", "CATALOG_PORT", "CATALOG_NAME", "JOB_EVENTS_TOPIC"}
 """Variables read by the container before its program, or needed by one function alone."""
+
+
+def test_channels_are_used_only_by_processes_with_their_secrets(template: Template) -> None:
+    """A function that may not read a channel's secret would only record a failed try and delay the notification."""
+    declared = {"SMTP": "email", "WEBHOOK_SECRET": "webhook"}
+    for name, variables in environments(template).items():
+        settings = Settings.of_environment({key: str(value) for key, value in variables.items()})
+        readable = json.loads(variables.get("MUSTER_SECRETS", "{}"))
+        for secret, channel in declared.items():
+            assert can_send(channel, settings) == (secret in readable), (name, channel)  # type: ignore[arg-type]  # of two
 
 
 @pytest.mark.parametrize("name", ["import_audience", "export_audience"])
@@ -124,11 +135,20 @@ def test_every_process_of_the_stack_has_that_environment(template: Template) -> 
 
 
 def test_every_process_loads_its_settings_with_its_secrets(template: Template) -> None:
-    for name, function in template.of_type("Lambda::Function").items():
-        load_as_a_process(name, function["Environment"]["Variables"])
+    for name, variables in environments(template).items():
+        load_as_a_process(name, variables)
+
+
+def environments(template: Template) -> dict[str, dict[str, str]]:
+    """Environment of every function and task definition, by logical id."""
+    found = {
+        name: dict(function["Environment"]["Variables"])
+        for name, function in template.of_type("Lambda::Function").items()
+    }
     for name, family in template.of_type("ECS::TaskDefinition").items():
         (container,) = family["ContainerDefinitions"]
-        load_as_a_process(name, {entry["Name"]: entry["Value"] for entry in container["Environment"]})
+        found[name] = {entry["Name"]: entry["Value"] for entry in container["Environment"]}
+    return found
 
 
 def load_as_a_process(name: str, given: dict[str, str]) -> None:

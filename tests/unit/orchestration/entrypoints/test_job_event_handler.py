@@ -86,6 +86,7 @@ def published(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], li
 
 def point_to(monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
     monkeypatch.setenv("MUSTER_JOB_EVENTS_TOPIC", topic)
+    monkeypatch.setenv("MUSTER_MACHINE_PREFIX", "prod-")
     monkeypatch.setattr(job_event_handler, "configure", lambda _: None)  # it would remove pytest's handlers
     job_event_handler._settings.cache_clear()
     job_event_handler._sns.cache_clear()
@@ -139,7 +140,7 @@ def test_foreign_records_are_skipped_and_counted(
     [line] = [line for line in capsys.readouterr().out.splitlines() if "_aws" in line]
     counted = json.loads(line)
     [metric] = counted["_aws"]["CloudWatchMetrics"]
-    assert (metric["Namespace"], [m["Name"] for m in metric["Metrics"]]) == ("Muster", ["UndecodableJobEvents"])
+    assert (metric["Namespace"], [m["Name"] for m in metric["Metrics"]]) == ("Muster/prod", ["UndecodableJobEvents"])
     assert counted["UndecodableJobEvents"] == 4
 
 

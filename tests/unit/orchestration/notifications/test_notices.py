@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import JobError
 from orchestration.composition import control_plane
 from orchestration.composition.context import Context
+from orchestration.control.delivery import Delivery
 from orchestration.kinds.unregistered import notify_unregistered
 from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.notices import outcome_of
 from orchestration.notifications.signing import signing_key
 from orchestration.operations.notifying import hints, resend, set_recipients, webhook_key
-from orchestration.platform.clock import fresh_id
+from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
@@ -175,6 +177,29 @@ def test_hanging_mail_server_does_not_delay_the_step(tmp_path: Path, monkeypatch
         context.import_records.notify(context.notices, other, "user-error")
         assert states(context, other)["email a@b"] == ("waiting", 0)
         assert states(context, other)[f"webhook {hook.url}"] == ("delivered", 1)
+        context.database.close()
+
+
+def test_step_without_the_secrets_leaves_mails_and_webhooks_to_the_control_plane(tmp_path: Path) -> None:
+    with mail_server(tmp_path / "mail") as mailbox, receiver() as hook:
+        context = make_context(
+            tmp_path,
+            smtp_host="127.0.0.1",
+            smtp_port=mailbox.port,
+            smtp_security="none",
+            smtp_from="muster@example.com",
+        )
+        add_recipients(context, emails=("vip@example.com",), webhooks=(hook.url,))
+        job_id = ended(context, None)
+        step = context.settings.with_(webhook_secret=Secret(""), smtp_user_holder="x", webhook_secret_holder="x")
+        context.import_records.notify(replace(context.notices, settings=step), job_id, "ready")
+        assert states(context, job_id) == {
+            "log": ("delivered", 1),
+            "email vip@example.com": ("waiting", 0),
+            f"webhook {hook.url}": ("waiting", 0),
+        }
+        Delivery(context.notices, context.jobs, context.exports).tick(now_ms())
+        assert {state for state, _ in states(context, job_id).values()} == {"delivered"}
         context.database.close()
 
 
