@@ -11,7 +11,7 @@ from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.life_cycle import Tenants
 from orchestration.composition.service import Services
 from orchestration.operations.follow import ExportView
-from orchestration.operations.job_records import any_record, export_view_record, view_record
+from orchestration.operations.job_records import export_view_record, view_record
 from orchestration.platform.clock import now_ms
 from orchestration.records.fields import About
 from orchestration.records.jobs import ExportJobDetail, ImportJobDetail, Job
@@ -72,4 +72,4 @@ def job_page(
         begins=begins,
         limit=limit + 1,
     )
-    return page_of(found, limit, lambda job: job.job_id, any_record)
+    return page_of(found, limit, lambda job: job.job_id, lambda job: job.shown)

@@ -15,7 +15,6 @@ from orchestration.access.sampled import present_lag, present_workers
 from orchestration.catalog.records import Job
 from orchestration.composition.service import Services
 from orchestration.operations.follow import JobView
-from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import AnyJob
 from orchestration.platform.clock import now_ms
 from orchestration.records.events import DeploymentEventKind, EventKind
@@ -123,7 +122,7 @@ class States:
                 found[job_id] = job
         shown = [job.job_id for job in running[:MAX_STAGES]]
         progress = self._services.job_progress.progress.stamps(shown)
-        seen = {job_id: (any_record(job), progress.get(job_id)) for job_id, job in found.items()}
+        seen = {job_id: (job.shown, progress.get(job_id)) for job_id, job in found.items()}
         records: dict[str, Record] = {
             job_id: self._with_stages(job, shown=job_id in shown)
             for job_id, job in found.items()
@@ -139,5 +138,5 @@ class States:
         if shown and isinstance(job, Job):
             view = self._services.job_progress.view(job.job_id, now_ms(), tenant=self._topic.tenant)
         if view is None:
-            return {**as_record(any_record(job)), "stages": None}
-        return {**as_record(any_record(view.job)), "stages": [as_record(stage) for stage in view.stages]}
+            return {**as_record(job.shown), "stages": None}
+        return {**as_record(view.job.shown), "stages": [as_record(stage) for stage in view.stages]}

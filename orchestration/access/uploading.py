@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from orchestration.access.request_ids import upload_id
+from orchestration.catalog.selected import answer_of
 from orchestration.catalog.uploads import Upload
 from orchestration.composition.service import Services
 from orchestration.operations.submit import upload_key
@@ -151,16 +152,14 @@ def shown_upload(services: Services, upload: Upload, *, stored: bool | None = No
     parts = None
     if upload.size > ONE_PUT_BYTES:
         parts = answers.PartSizes(count=len(part_sizes(upload.size)), bytes=part_bytes(upload.size))
-    return answers.Upload(
+    return answer_of(
+        answers.Upload,
+        upload,
         upload=upload.upload_id,
         source=s3_uri(services.settings.staging_bucket, upload.key),
-        name=upload.name,
-        content_type=upload.content_type,
-        size=upload.size,
         state="stored" if stored else "unfinished",
         parts=parts,
         put=None,
-        created_at=iso(upload.created_at_ms),
     )
 
 

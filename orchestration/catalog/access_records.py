@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, TypedDict
 
+from orchestration.catalog.selected import answer_of
 from orchestration.platform.clock import iso
 from orchestration.records import access as answers
 from schemas.ids import JobId
@@ -43,16 +44,8 @@ class ApiToken:
 
     def shown(self, scope: str | None = None) -> answers.Token:
         """The token without its digest, [with its roles in one scope alone]."""
-        return answers.Token(
-            token=self.token_id,
-            name=self.name,
-            principal=self.principal_id,
-            **by_scope([one for one in self.cap if scope is None or one[0] == scope]),
-            created_at=iso(self.created_at_ms),
-            expires_at=iso(self.expires_at_ms),
-            revoked_at=None if self.revoked_at_ms is None else iso(self.revoked_at_ms),
-            used_at=None if self.used_at_ms is None else iso(self.used_at_ms),
-        )
+        roles = by_scope([one for one in self.cap if scope is None or one[0] == scope])
+        return answer_of(answers.Token, self, token=self.token_id, principal=self.principal_id, **roles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +77,9 @@ class Session:
 
     def shown(self) -> answers.Session:
         """The session without its digest."""
-        return answers.Session(
-            session=self.session_id,
-            made_by="login" if self.token_id is None else "token",
-            created_at=iso(self.created_at_ms),
-            seen_at=iso(self.seen_at_ms),
-            expires_at=iso(self.ends_at_ms),
-        )
+        made_by = "login" if self.token_id is None else "token"
+        expires_at = iso(self.ends_at_ms)
+        return answer_of(answers.Session, self, session=self.session_id, made_by=made_by, expires_at=expires_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

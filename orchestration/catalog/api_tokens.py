@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from orchestration.catalog.access_records import ApiToken, Credentials
 from orchestration.catalog.engine import Database
 from orchestration.catalog.principals import granted_to
-from orchestration.catalog.selected import time_of
+from orchestration.catalog.selected import from_row, time_of
 from orchestration.catalog.tables import api_tokens, principals, token_caps
 from orchestration.records.access import Principal, Token
 from schemas.errors import UserError
@@ -155,5 +155,4 @@ def _with_caps(connection: sa.Connection, rows: list[sa.RowMapping]) -> list[Api
 
 
 def _token(row: Mapping[Any, Any], cap: list[tuple[str, str]]) -> ApiToken:
-    columns = {name: row[name] for name in ApiToken.__dataclass_fields__ if name != "cap"}
-    return ApiToken(**columns, cap=tuple(cap))
+    return from_row(ApiToken, row, cap=tuple(cap))

@@ -11,6 +11,7 @@ from orchestration.catalog.names import VISIBLE, is_awaited, lock_tenant, lock_t
 from orchestration.catalog.places import EVERYWHERE
 from orchestration.catalog.recipients import replace_recipients
 from orchestration.catalog.records import Audience, AudienceState, Retention
+from orchestration.catalog.selected import from_row
 from orchestration.catalog.tables import (
     activated_audiences,
     activity_specs,
@@ -302,12 +303,9 @@ def _by_name(tenant: TenantName, name: AudienceName) -> sa.Select[Any]:
 
 
 def _audience(row: Mapping[Any, Any]) -> Audience:
-    return Audience(
-        audience_id=JobId(row["audience_id"]),
-        tenant=TenantName(row["tenant"]),
-        name=AudienceName(row["name"]),
+    return from_row(
+        Audience,
+        row,
         spec=ImportSpec.from_record(row["spec"]),
         retention=from_record(Retention, row["retention"]),
-        created_at_ms=row["created_at_ms"],
-        state=row["state"],
     )

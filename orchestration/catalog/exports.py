@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from orchestration.catalog.life_cycle import JobTable, LifeCycleStore
 from orchestration.catalog.records import Export, ExportGroup, ExportTransition, JobError, Lease, NewExport
+from orchestration.catalog.selected import from_row
 from orchestration.catalog.tables import export_groups, export_transitions, exports, notifications
 from schemas.errors import UserError
-from schemas.ids import AudienceName, JobId, TenantName, Version
+from schemas.ids import JobId, Version
 from schemas.records import from_record
 from segmentation.export_jobs import ENDED, EXPORT_LIFE_CYCLE, ExportState
 
@@ -82,20 +83,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
         """All groups, ordered by number. Empty before the plan."""
         query = sa.select(export_groups).where(export_groups.c.export_id == export_id).order_by(export_groups.c.number)
         with self._database.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        return [
-            ExportGroup(
-                number=row["number"],
-                bytes=row["bytes"],
-                expected_rows=row["expected_rows"],
-                attempt=row["attempt"],
-                rows=row["rows"],
-                beat_at_ms=row["beat_at_ms"],
-                record=row["record"],
-                error=None if row["error"] is None else from_record(JobError, row["error"]),
-            )
-            for row in rows
-        ]
+            return [from_row(ExportGroup, row, error=_error(row)) for row in connection.execute(query).mappings()]
 
     def to_sweep(self, now_ms: int, *, after_ms: int, again_after_ms: int) -> list[Export]:
         """Exports that ended `after_ms` ago and were never swept, or `again_after_ms` ago and were not swept since."""
@@ -138,22 +126,14 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
 
     @staticmethod
     def _record(row: Mapping[Any, Any]) -> Export:
-        error = row["error"]
-        return Export(
-            job_id=JobId(row["export_id"]),
-            tenant=TenantName(row["tenant"]),
-            audience=AudienceName(row["audience"]),
-            audience_id=None if row["audience_id"] is None else JobId(row["audience_id"]),
-            state=row["state"],
-            request=row["request"],
+        return from_row(
+            Export,
+            row,
+            job_id=row["export_id"],
             leases=tuple(Lease.from_record(record) for record in row["held"]),
-            topic_partitions=row["topic_partitions"],
-            execution=row["execution"],
-            outcome=row["outcome"],
-            error=None if error is None else from_record(JobError, error),
-            failed_in=row["failed_in"],
-            retry_of=None if row["retry_of"] is None else JobId(row["retry_of"]),
-            created_at_ms=row["created_at_ms"],
-            finished_at_ms=row["finished_at_ms"],
-            swept_at_ms=row["swept_at_ms"],
+            error=_error(row),
         )
+
+
+def _error(row: Mapping[Any, Any]) -> JobError | None:
+    return None if row["error"] is None else from_record(JobError, row["error"])

@@ -6,9 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestration.catalog.job_rows import JOB_TABLE, history_columns, job_from_row, transition_from_row, unknown_job
+from orchestration.catalog.job_rows import JOB_TABLE, history_columns, job_from_row, unknown_job
 from orchestration.catalog.life_cycle import JOB_ID, LifeCycleStore, Row
 from orchestration.catalog.records import Job, Transition
+from orchestration.catalog.selected import from_row
 from orchestration.catalog.tables import duplicates, jobs, receipts, transitions
 from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
@@ -95,7 +96,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
         """All state changes of a job, in order."""
         query = sa.select(transitions).where(transitions.c.job_id == job_id).order_by(transitions.c.sequence)
         with self._database.read() as connection:
-            return [transition_from_row(row) for row in connection.execute(query).mappings()]
+            return [from_row(Transition, row) for row in connection.execute(query).mappings()]
 
     def unannounced(self, limit: int = 100) -> list[Transition]:
         """State changes that are not on the job events topic yet, in order per job."""
@@ -106,7 +107,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [transition_from_row(row) for row in connection.execute(query).mappings()]
+            return [from_row(Transition, row) for row in connection.execute(query).mappings()]
 
     def receipt(self, job_id: JobId, *, tenant: str | None = None) -> Mapping[str, Any] | None:
         """The receipt of a job [of a tenant], or None."""

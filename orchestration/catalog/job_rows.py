@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from orchestration.catalog.life_cycle import JobTable
-from orchestration.catalog.records import Job, JobError, Transition
+from orchestration.catalog.records import Job, JobError
+from orchestration.catalog.selected import from_row
 from orchestration.catalog.tables import jobs, transitions
 from schemas.errors import UserError
-from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.ids import Attempt, JobId
 from schemas.import_spec import ImportSpec
 from schemas.records import from_record
 
@@ -27,40 +28,9 @@ def unknown_job(job_id: JobId) -> UserError:
 def job_from_row(row: Mapping[Any, Any]) -> Job:
     """A row of `jobs`."""
     error = row["error"]
-    return Job(
-        job_id=JobId(row["job_id"]),
-        tenant=TenantName(row["tenant"]),
-        audience=AudienceName(row["audience"]),
-        audience_id=None if row["audience_id"] is None else JobId(row["audience_id"]),
-        state=row["state"],
-        attempt=Attempt(row["attempt"]),
-        mode=row["mode"],
-        partitions=row["partitions"],
+    return from_row(
+        Job,
+        row,
         spec=ImportSpec.from_record(row["spec"]),
-        source=row["source"],
-        small=row["small"],
-        order_key=row["order_key"],
-        dedupe_key=row["dedupe_key"],
-        execution=row["execution"],
-        task_token=row["task_token"],
-        evidence=row["evidence"],
-        build=row["build"],
-        outcome=row["outcome"],
         error=None if error is None else from_record(JobError, error),
-        failed_in=row["failed_in"],
-        retry_of=row["retry_of"],
-        created_at_ms=row["created_at_ms"],
-        finished_at_ms=row["finished_at_ms"],
-    )
-
-
-def transition_from_row(row: Mapping[Any, Any]) -> Transition:
-    """A row of `transitions`."""
-    return Transition(
-        job_id=JobId(row["job_id"]),
-        sequence=row["sequence"],
-        state=row["state"],
-        attempt=Attempt(row["attempt"]),
-        cause=row["cause"],
-        at_ms=row["at_ms"],
     )

@@ -7,8 +7,8 @@ from typing import Any, Final, get_args
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.selected import answer_of
 from orchestration.catalog.tables import async_operations as table
-from orchestration.platform.clock import iso
 from orchestration.records import operations as answers
 from orchestration.records.jobs import JobFault
 from orchestration.records.operations import LakeChange, OperationKind, OperationState
@@ -47,15 +47,12 @@ class Operation:
         """As the service answers it."""
         vanished = self.state == "running" and (self.alive_until_ms or 0) < now_ms
         error = _lost().as_record() if vanished else self.error
-        return answers.Operation(
+        return answer_of(
+            answers.Operation,
+            self,
             operation=self.operation_id,
-            kind=self.kind,
-            audience=self.audience,
             state="failed" if vanished else self.state,
-            result=self.result,
             error=None if error is None else from_record(JobFault, error),
-            created_at=iso(self.created_at_ms),
-            finished_at=None if self.finished_at_ms is None else iso(self.finished_at_ms),
         )
 
 

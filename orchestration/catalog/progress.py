@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from orchestration.catalog.engine import Database
 from orchestration.catalog.life_cycle import JOB_ID, of_job
 from orchestration.catalog.records import PartitionProgress, StageProgress
+from orchestration.catalog.selected import from_row
 from orchestration.catalog.tables import partition_progress, stage_progress
 from orchestration.catalog.upsert import upsert
 from schemas.ids import JobId
@@ -63,7 +64,4 @@ class ProgressStore:
         """The progress of each stage of a job."""
         query = sa.select(stage_progress).where(stage_progress.c.job_id == job_id)
         with self._database.read() as connection:
-            return {
-                row["stage"]: StageProgress(stage=row["stage"], record=row["record"], at_ms=row["at_ms"])
-                for row in connection.execute(query).mappings()
-            }
+            return {row["stage"]: from_row(StageProgress, row) for row in connection.execute(query).mappings()}

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from orchestration.platform.clock import iso
+from orchestration.catalog.selected import answer_of
 from orchestration.records import audiences as answers
-from orchestration.records.jobs import JobFault
+from orchestration.records.jobs import ExportJob, ImportJob, JobFault
 from schemas.columns import ImportKind, ImportMode
 from schemas.errors import MusterError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
@@ -21,6 +21,8 @@ AudienceState = Literal["awaited", "before", "standing"]
 """awaited: its first import is running or has failed, and only jobs know it. before: created by a release that did not
 store the columns of imports (`orchestration.kinds.specs` finds them). standing: all others.
 """
+_SHOWN_SOURCE: Final = ("bucket", "key", "version_id", "etag", "size", "last_modified")
+_SHOWN_EVIDENCE: Final = ("rows", "accepted", "rejected", "rejected_by_code")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +48,12 @@ class Audience:
     @property
     def shown(self) -> answers.Audience:
         """As the service answers it, as far as the catalog knows it."""
-        return answers.Audience(
-            tenant=self.tenant,
+        return answer_of(
+            answers.Audience,
+            self,
             audience=self.name,
-            audience_id=self.audience_id,
             spec=self.spec.as_record(),
             retention=as_record(self.retention),
-            created_at=iso(self.created_at_ms),
         )
 
 
@@ -118,6 +119,20 @@ class Job:
     def shown_kind(self) -> ImportJobKind:
         """The kind that people and programs see."""
         return self.kind if self.segment is None else "snapshot"
+
+    @property
+    def shown(self) -> ImportJob:
+        """As the service answers it: without tokens and internals."""
+        source, evidence = self.source, self.evidence
+        return answer_of(
+            ImportJob,
+            self,
+            job=self.job_id,
+            kind=self.shown_kind,
+            source=source if self.segment is not None else {name: source.get(name) for name in _SHOWN_SOURCE},
+            spec=self.spec.as_record(),
+            evidence=None if evidence is None else {name: evidence[name] for name in _SHOWN_EVIDENCE},
+        )
 
     @property
     def log_ids(self) -> dict[str, object]:
@@ -238,6 +253,11 @@ class Export:
     created_at_ms: int
     finished_at_ms: int | None
     swept_at_ms: int | None
+
+    @property
+    def shown(self) -> ExportJob:
+        """As the service answers it."""
+        return answer_of(ExportJob, self, export=self.job_id)
 
     @property
     def log_ids(self) -> dict[str, object]:

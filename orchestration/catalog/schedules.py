@@ -7,6 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.selected import answer_of
 from orchestration.catalog.tables import duplicates, exports, jobs, schedules
 from orchestration.platform.clock import iso
 from orchestration.records import schedules as answers
@@ -162,19 +163,12 @@ class ScheduleStore:
         with self._database.read() as connection:
             runs = {run: shown for query in queries for run, *shown in connection.execute(query)}
         return [
-            answers.Schedule(
+            answer_of(
+                answers.Schedule,
+                one,
                 schedule=one.schedule_id,
-                tenant=one.tenant,
-                name=one.name,
-                kind=one.kind,
-                expression=one.expression,
-                timezone=one.timezone,
-                enabled=one.enabled,
-                created_at=iso(one.created_at_ms),
-                next_due=iso(one.next_due_ms) if one.enabled and one.next_due_ms is not None else None,
-                request=one.request,
-                trouble=one.trouble,
                 last=_last(one, runs),
+                **({} if one.enabled else {"next_due": None}),
             )
             for one in found
         ]

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.segment_records import PartitionStatus, RuleVersion, Segment, SegmentOverview
-from orchestration.catalog.selected import columns_of, time_of
+from orchestration.catalog.selected import answer_of, columns_of, time_of
 from orchestration.catalog.tables import segment_partitions, segment_rules, segments
 from orchestration.platform.clock import iso
 from orchestration.records import segments as answers
@@ -147,16 +147,7 @@ def _sizes(
 
 
 def _partition(one: PartitionStatus) -> answers.SegmentPartition:
-    return answers.SegmentPartition(
-        partition=one.partition,
-        rule_version=one.rule_version,
-        paused=one.paused,
-        members=one.members,
-        as_of=iso(one.at_us // 1000),
-        events=one.events,
-        profiles=one.profiles,
-        activations=one.activations,
-    )
+    return answer_of(answers.SegmentPartition, one, as_of=iso(one.at_us // 1000))
 
 
 def _versions(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[RuleVersion]:

@@ -1,12 +1,14 @@
-"""Columns of records: fields name what is selected, so a field is in its table and its type alone."""
+"""Columns and rows of records: fields name what is selected, so a field is in its table and its type alone."""
 
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
 from orchestration.platform.clock import iso
+
+RecordT = TypeVar("RecordT")
 
 
 class Iso(sa.TypeDecorator[str]):
@@ -50,3 +52,26 @@ def _column(record: type[Any], name: str, tables: Sequence[sa.Table]) -> sa.Colu
     if len(columns := plain or times) != 1:
         raise TypeError(f"{len(columns)} columns for {record.__name__}.{name}")
     return columns[0]
+
+
+def from_row(kind: type[RecordT], row: Mapping[Any, Any], /, **converted: Any) -> RecordT:
+    """A row with the columns that `kind` has; `converted`: fields that are not stored as they are."""
+    stored = {name: row[name] for name in _names(kind) if name not in converted}
+    return kind(**stored, **converted)
+
+
+def answer_of(kind: type[RecordT], stored: object, /, **computed: Any) -> RecordT:
+    """A stored value as the service answers it: fields are `computed`, or have its values, times those of `NAME_ms`."""
+    own = {name: _answered(stored, name) for name in _names(kind, required=True) if name not in computed}
+    return kind(**own, **computed)
+
+
+def _names(kind: Any, *, required: bool = False) -> list[str]:
+    return [field.name for field in fields(kind) if not required or field.default is MISSING]
+
+
+def _answered(stored: object, name: str) -> object:
+    if hasattr(stored, name):
+        return getattr(stored, name)
+    at_ms = getattr(stored, f"{name}_ms")
+    return None if at_ms is None else iso(at_ms)

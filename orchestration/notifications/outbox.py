@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.selected import answer_of
 from orchestration.catalog.tables import jobs, notifications
 from orchestration.notifications.recipients import Channel, Recipient
-from orchestration.platform.clock import iso
 from orchestration.records import notifications as answers
 from schemas.ids import JobId, TenantName
 
@@ -51,19 +51,8 @@ class Notification:
     @property
     def shown(self) -> answers.Notification:
         """As the service answers it."""
-        return answers.Notification(
-            notification=self.notification_id,
-            subject=self.subject,
-            outcome=self.outcome,
-            channel=self.channel,
-            recipient=self.recipient.shown,
-            state=self.state,
-            attempts=self.attempts,
-            created_at=iso(self.created_at_ms),
-            delivered_at=None if self.delivered_at_ms is None else iso(self.delivered_at_ms),
-            next_attempt_at=None if self.next_attempt_at_ms is None else iso(self.next_attempt_at_ms),
-            last_error=self.last_error,
-        )
+        recipient = self.recipient.shown
+        return answer_of(answers.Notification, self, notification=self.notification_id, recipient=recipient)
 
     @property
     def recipient(self) -> Recipient:

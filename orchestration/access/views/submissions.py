@@ -18,9 +18,9 @@ from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.records import Export, Job
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import DOWNLOAD
-from orchestration.operations.job_records import cancelled_export, cancelled_import
 from orchestration.operations.job_search import AnyJob
 from orchestration.operations.submit import source_of
+from orchestration.records.fields import extended
 from orchestration.records.jobs import (
     CancelledExport,
     CancelledImport,
@@ -151,10 +151,10 @@ class Submissions(TenantView):
         cancelled: CancelledImport | CancelledExport
         if isinstance(found, Export):
             export = self._services.export_jobs.cancel(wanted)
-            cancelled = cancelled_export(export.export, already=export.already, warnings=export.warnings)
+            cancelled = extended(CancelledExport, export.export.shown, already=export.already, warnings=export.warnings)
         else:
             done = self._services.import_jobs.cancel(wanted)
-            cancelled = cancelled_import(done.job, already=done.already, warnings=done.warnings)
+            cancelled = extended(CancelledImport, done.job.shown, already=done.already, warnings=done.warnings)
         entry.after = {"state": cancelled.state}
         return cancelled
 

@@ -6,7 +6,6 @@ import pytest
 
 from orchestration.catalog.records import JobError
 from orchestration.cli.exits import ExitCode, code_for_error, code_for_job
-from orchestration.operations.job_records import job_record
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.messages import JobState
 from schemas.records import as_record
@@ -24,13 +23,13 @@ from tests.unit.orchestration.cli.jobs import job
     ],
 )
 def test_job_state_determines_the_exit_code(state: str, code: ExitCode) -> None:
-    assert code_for_job(as_record(job_record(job(state=cast(JobState, state))))) is code
+    assert code_for_job(as_record(job(state=cast(JobState, state)).shown)) is code
 
 
 @pytest.mark.parametrize(("kind", "code"), [("user", ExitCode.USER_ERROR), ("system", ExitCode.SYSTEM_ERROR)])
 def test_failed_job_exit_code_distinguishes_user_and_system_errors(kind: str, code: ExitCode) -> None:
     error = JobError(kind=kind, code="X", message="x", detail={})
-    assert code_for_job(as_record(job_record(job(state="FAILED", error=error)))) is code
+    assert code_for_job(as_record(job(state="FAILED", error=error).shown)) is code
 
 
 def test_error_class_determines_the_exit_code() -> None:

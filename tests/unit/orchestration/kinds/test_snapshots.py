@@ -21,7 +21,7 @@ from orchestration.kinds.snapshot.cuts import put_cuts
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.notifications.mail import wording
 from orchestration.notifications.notices import body_of
-from orchestration.operations.job_records import job_record, view_record
+from orchestration.operations.job_records import view_record
 from orchestration.operations.schedules import registered, schedule_snapshot
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
@@ -588,7 +588,7 @@ def test_snapshot_notification_names_its_segment(deployment: Deployment) -> None
     refused = register(deployment, request(segment="nobody"))
     subject, _ = wording(body_of(refused, "user-error", None))
     assert subject == "[Muster] acme/buyers-snapshot: the snapshot was refused (UNKNOWN_SEGMENT)"
-    record = as_record(job_record(job))
+    record = as_record(job.shown)
     assert (record["kind"], record["source"]["segment"]) == ("snapshot", "buyers")
 
 
