@@ -73,9 +73,9 @@ def group_members(bootstrap: str, group: str) -> int:
     return len(found.members) if found.serving else 0
 
 
-def member_hosts(bootstrap: str, group: str) -> frozenset[str]:
-    """Addresses of the members of a consumer group as the broker sees them; empty if it cannot be queried."""
+def member_ids(bootstrap: str, group: str) -> frozenset[str]:
+    """Client ids of the members of a consumer group; empty if it cannot be queried."""
     try:
-        return frozenset(member.host for member in describe_group(bootstrap, group, TIMEOUT_S).members)
+        return frozenset(member.client_id for member in describe_group(bootstrap, group, TIMEOUT_S).members)
     except KafkaException:
         return frozenset()

@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.worker_group import broker_answers
+from orchestration.platform.worker_identity import client_id
 from schemas.errors import FatalError
 
 SESSION_MS: Final = 10_000
@@ -80,6 +81,7 @@ class GroupConsumer:
             {
                 **librdkafka_config(self._bootstrap),
                 "group.id": self._group,
+                "client.id": client_id("relay"),
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
                 "session.timeout.ms": SESSION_MS,

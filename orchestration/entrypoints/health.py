@@ -4,17 +4,17 @@ The runtime calls it every few seconds as long as the container lives, so it loa
 that speak HTTP, a fifth of what serving them takes.
 """
 
-import itertools
 import json
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from orchestration.local.answering import API_HEALTH_PATH, HEALTH_PATH, responds, storage_registered
 from orchestration.local.ports import LOOPBACK, Ports
 from orchestration.platform.settings import Settings
+from orchestration.platform.worker_identity import host_of
 from schemas.errors import MusterError
 from schemas.topics import RELAY_GROUP, SEGMENT_WORKER_GROUP, WORKER_GROUP
 
@@ -55,20 +55,10 @@ def segment_worker_works(settings: Settings) -> bool:
 
 
 def _is_group_member(settings: Settings, group: str) -> bool:
-    from connectors.kafka.worker_group import member_hosts  # noqa: PLC0415 - loads librdkafka
+    from connectors.kafka.worker_group import member_ids  # noqa: PLC0415 - loads librdkafka
 
-    own = own_addresses(Path("/proc/net/fib_trie").read_text(encoding="ascii"))
-    return bool(own & member_hosts(settings.kafka_bootstrap, group))
-
-
-def own_addresses(fib_trie: str) -> frozenset[str]:
-    """Addresses of this machine as Linux lists them: the line before "/32 host LOCAL" names one."""
-    lines = fib_trie.splitlines()
-    return frozenset(
-        before.split()[-1]
-        for before, line in itertools.pairwise(lines)
-        if line.strip() == "/32 host LOCAL" and not before.split()[-1].startswith("127.")
-    )
+    # By the name that the member gave itself: behind NAT or PrivateLink the broker sees an address that is not ours.
+    return any(host_of(one) == socket.gethostname() for one in member_ids(settings.kafka_bootstrap, group))
 
 
 CHECKS: Final[Mapping[str, Callable[[Settings], bool]]] = {

@@ -33,7 +33,7 @@ class WorkerIdentity:
         return f"{self.part}-{self.number}"
 
     def __str__(self) -> str:
-        return f"{self.host}/{self.name}/{self.pid}"
+        return _client_id(self.host, self.name, self.pid)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -44,6 +44,20 @@ class WorkerIdentity:
         if not (host and part and number.isdecimal() and pid.isdecimal()):
             return None
         return cls(host=host, part=part, number=int(number), pid=int(pid))
+
+
+def client_id(name: str) -> str:
+    """The `client.id` in Kafka of a member that is no worker, in the same format: `host/relay/4711`."""
+    return _client_id(socket.gethostname(), name, os.getpid())
+
+
+def host_of(client_id: str) -> str:
+    """The machine in a client id; the whole text if it has another format."""
+    return client_id.partition("/")[0]
+
+
+def _client_id(host: str, name: str, pid: int) -> str:
+    return f"{host}/{name}/{pid}"
 
 
 def claim_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:

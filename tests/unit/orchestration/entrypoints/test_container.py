@@ -8,25 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from connectors.kafka import worker_group
+from connectors.kafka.groups import ConsumerGroup, GroupMember
 from orchestration.entrypoints import health, serving
 from orchestration.entrypoints.container import KERNELS, TERMINATED, USAGE_EXIT_CODE, main, writable_kernels
 from orchestration.local import seaweedfs
 from orchestration.local.ports import Ports
 from orchestration.platform.settings import Settings
+from orchestration.platform.worker_identity import claim_identity, client_id
 from schemas.errors import UserError
-
-FIB_TRIE = """Main:
-  +-- 0.0.0.0/0 3 0 5
-     |-- 0.0.0.0
-        /0 universe UNICAST
-           |-- 127.0.0.1
-              /32 host LOCAL
-        +-- 172.18.0.0/28 2 0 2
-           |-- 172.18.0.0
-              /16 link UNICAST
-           |-- 172.18.0.7
-              /32 host LOCAL
-"""
 
 
 def test_writable_kernels_stay_in_place(tmp_path: Path) -> None:
@@ -77,8 +67,17 @@ sys.exit(container.main(["lambda", "handler"]))
     assert done.returncode == TERMINATED
 
 
-def test_container_addresses_are_linux_local_addresses() -> None:
-    assert health.own_addresses(FIB_TRIE) == {"172.18.0.7"}
+@pytest.mark.parametrize("part", ["worker", "segment-worker", "relay"])
+def test_member_of_this_container_is_found_whatever_address_the_broker_sees(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = client_id("relay") if part == "relay" else str(claim_identity(tmp_path, part, "1"))
+    members = [GroupMember(client_id="elsewhere/worker-1/7", host="10.0.0.7", partitions=())]
+    group = ConsumerGroup(state="Stable", members=members)
+    monkeypatch.setattr(worker_group, "describe_group", lambda *_: group)
+    assert not health.CHECKS[part](Settings())
+    members.append(GroupMember(client_id=own, host="203.0.113.9", partitions=()))  # of a NAT gateway
+    assert health.CHECKS[part](Settings())
 
 
 def test_unknown_part_is_named() -> None:
