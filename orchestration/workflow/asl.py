@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, assert_never
 from orchestration.workflow.resources import CONTAINER
 from orchestration.workflow.stages import (
     DISCARDED,
+    EMPTY,
     FINAL,
     FUNCTION,
     NO_CAPACITY,
@@ -71,7 +72,7 @@ def _call(name: str, stage: Call) -> State:
         "Comment": stage.comment,
         "Type": "Task",
         **_invoke("lambda:invoke", stage.function or name, stage.payload),
-        **({"OutputPath": "$.Payload"} if stage.result is None else stage.result),
+        **_output({"OutputPath": "$.Payload"} if stage.result is None else stage.result, stage.next),
         **_timeout(stage.timeout),
         **_on_error((FINAL, stage.retry), stage.catch),
         **_then(stage.next),
@@ -126,7 +127,7 @@ def _run_task(stage: Step, comment: str, place: str, family: str, launch: State)
             "NetworkConfiguration": {"AwsvpcConfiguration": network},
             "Overrides": {**role, "ContainerOverrides": [container]},
         },
-        **DISCARDED,
+        **_output(DISCARDED, stage.task_next),
         **_timeout(stage.timeout),
         **_on_error((FINAL, NO_CAPACITY, stage.task_retry), stage.catch),
         **_then(stage.task_next),
@@ -168,6 +169,10 @@ def _invoke(integration: str, function: str, payload: Values) -> State:
 def _values(given: Values) -> State:
     """ASL appends `.$` to the names of fields that hold a path."""
     return {f"{name}.$" if value.startswith("$") else name: value for name, value in given.items()}
+
+
+def _output(result: Mapping[str, Any], next_stage: str | None) -> State:
+    return dict(result) if next_stage else dict(EMPTY)
 
 
 def _comment(text: str) -> State:

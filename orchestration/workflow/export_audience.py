@@ -3,7 +3,6 @@
 from typing import Final
 
 from orchestration.workflow.stages import (
-    DISCARDED,
     EXECUTION,
     FAILED,
     FAILURE,
@@ -77,7 +76,6 @@ EXPORT_AUDIENCE: Final = Machine(
                     large="group",
                     role="${ExportTaskRole}",
                     timeout="$.timeout_s",
-                    result=DISCARDED,
                     catch=GIVEN_UP,
                     next=None,
                     task_next=None,
@@ -85,7 +83,6 @@ EXPORT_AUDIENCE: Final = Machine(
                 "FailExportGroup": Call(
                     "Record why the group was given up; FinishExport raises it.",
                     GROUP | FAILED,
-                    result=DISCARDED,
                     retry=PATIENT,
                     next=None,
                 ),

@@ -59,11 +59,13 @@ FAILURE: Final = (Catch(error="UserError", next="ExtractCause"), SYSTEM_FAILURE)
 UNREGISTERED: Final = (Catch(error="States.ALL", next="NotifyUnregistered", into=None),)
 
 DISCARDED: Final[Mapping[str, Any]] = {"ResultPath": None}
+EMPTY: Final[Mapping[str, Any]] = {"ResultPath": None, "OutputPath": None}
+"""The output is `{}`. So end the items of a `Map`, whose result holds every item's output: at most 262,144 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Calls a Lambda function: `function`, or the one named like the stage. `next=None` ends the machine."""
+    """Calls a Lambda function: `function`, or the one named like the stage. `next=None` ends an item of a `Map`."""
 
     comment: str
     payload: Values

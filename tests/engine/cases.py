@@ -7,6 +7,7 @@ EH is the page "Handling errors in Step Functions workflows" of AWS's developer 
 from tests.engine.building import Case, caught, choice, invoke
 from tests.engine.tables import DATA, INTRINSICS, RULES
 
+LIMIT = "States.DataLimitExceeded"
 BIG = 256 * 1024 - 2  # a JSON string of this many characters has 262,144 bytes
 REFUSED = {"Error": "UserError", "CauseHas": "EMPTY_FILE: the file has no rows"}
 
@@ -365,6 +366,38 @@ CASES: tuple[Case, ...] = (
             ("x" * (BIG // 2), "y", "262,145", "States.DataLimitExceeded"),
             ("\u00e9" * (BIG // 4), "yy", "262,144 (of two bytes a letter)", None),
             ("\u00e9" * (BIG // 4), "yyy", "262,145 (of two bytes a letter)", "States.DataLimitExceeded"),
+        )
+    ),
+    Case(
+        name="OutputPath null empties the output of a Task",
+        states={"Call": invoke("Echo", {"value.$": "$.a"}, ResultPath=None, OutputPath=None)},
+        data={"a": 1},
+        output={},
+    ),
+    *(
+        Case(
+            name=f"a Map of {items} items has {what}",
+            states={
+                "Each": {
+                    "Type": "Map",
+                    "ItemProcessor": {
+                        "ProcessorConfig": {"Mode": "INLINE"},
+                        "StartAt": "Item",
+                        "States": {"Item": {"Type": "Pass", **output_path, "End": True}},
+                    },
+                    "ResultPath": None,
+                    "End": True,
+                }
+            },
+            data=[1] * items,
+            output=[1] * items,
+            status="FAILED" if error else "SUCCEEDED",
+            error=error,
+        )
+        for items, output_path, what, error in (
+            (3, {"Result": "y" * (BIG // 3)}, "results over 256 KiB, although it discards them", LIMIT),
+            (3, {"Result": "y" * (BIG // 3 - 3)}, "results of just 256 KiB", None),
+            (300, {"OutputPath": None}, "results of two bytes each", None),
         )
     ),
     Case(

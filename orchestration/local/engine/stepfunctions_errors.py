@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - the whole file replaces private parts of moto
-"""Where moto's error handling differs from AWS: 11, 15, 17, 19 and 20 of `stepfunctions_patches`."""
+"""Where moto's error handling differs from AWS: 11, 15, 17, 19, 20 and 23 of `stepfunctions_patches`."""
 
 import json
 from typing import Any, Final
@@ -19,6 +19,7 @@ def install() -> None:
     _no_choice_matched()
     _catch_loop()
     _data_limit()
+    _joined_limit()
 
 
 def matches(names: frozenset[str], error: str) -> bool:
@@ -110,3 +111,22 @@ def within_limit(value: Any) -> bool:
 def _data_limit() -> None:
     module(PARSER + "asl.component.state.exec.state_task.service.state_task_service")
     replace_everywhere("is_within_size_quota", module(PARSER + "quotas").is_within_size_quota, within_limit)
+
+
+def _joined_limit() -> None:
+    kinds = PARSER + "asl.component.state.exec."
+    for state in (
+        module(kinds + "state_map.state_map").StateMap,
+        module(kinds + "state_parallel.state_parallel").StateParallel,
+    ):
+        _limit_result(state)
+
+
+def _limit_result(state: Any) -> None:
+    execute = state._eval_execution
+
+    def execute_within_limit(self: Any, env: Any) -> None:
+        execute(self, env)
+        self._verify_size_quota(env=env, value=env.stack[-1])
+
+    state._eval_execution = execute_within_limit

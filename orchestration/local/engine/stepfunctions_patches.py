@@ -29,6 +29,8 @@ Queries are JSONPath; nothing here evaluates JSONata.
 21. A RunTask that returns failures is AmazonECS.Unknown for a state that waits, with them in the cause; a state that
     does not wait gets them as its result. moto takes the first of no tasks: States.Runtime, which nothing catches.
 22. Not a difference, but time: a definition is parsed once, not for each execution.
+23. The joined results of a Map or Parallel have the same limit, also where ResultPath discards them; moto looks only at
+    what is left.
 """
 
 import threading

@@ -13,6 +13,7 @@ from statelint.config import Config
 from statelint.linter import Linter
 
 from orchestration.control.task_answers import HEARTBEAT_MS
+from orchestration.kinds.records import GROUPS_MAX
 from orchestration.kinds.timeouts import timeouts
 from orchestration.workflow.resources import CONTAINER, EVENT_FUNCTION, SUBSTITUTIONS
 from segmentation.export_jobs import EXPORT_STATES
@@ -221,3 +222,18 @@ def test_unplaced_task_is_retried_for_a_long_time(name: str) -> None:
             for n in range(no_place["MaxAttempts"])
         ]
         assert (len(waits), max(waits), sum(waits) > 30 * 60) == (10, 300, True), state_name
+
+
+def last_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every state that ends an item of a Map."""
+    for state in machine["States"].values():
+        if state["Type"] == "Map":
+            yield from ((name, one) for name, one in state["ItemProcessor"]["States"].items() if one.get("End"))
+
+
+def test_result_of_a_map_never_exceeds_what_a_state_may_return() -> None:
+    """It is the list of its items' outputs, though it is discarded: `{}` each."""
+    ends = dict(last_states(MACHINES["export_audience"]))
+    assert set(ends) == {"WriteExportGroup", "WriteExportGroupTask", "WriteExportGroupMachine", "FailExportGroup"}
+    assert [name for name, state in ends.items() if "OutputPath" not in state or state["OutputPath"] is not None] == []
+    assert len(json.dumps([{}] * GROUPS_MAX)) < 256 * 1024
