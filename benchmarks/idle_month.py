@@ -8,6 +8,7 @@ from orchestration.platform.sizes import Relay, Service
 from orchestration.quoting.bills import hour_price
 from orchestration.quoting.deployment import CPU, FREE_DISK_GB, WORKER, Resources
 from orchestration.quoting.prices import Prices
+from schemas.metrics import SEGMENT_METRICS, WORKER_METRICS
 
 MONTH_H: Final = 730
 RELAY: Final = Resources(vcpu=Relay().cpu / CPU, gb=Relay().memory_mib / 1024, disk_gb=FREE_DISK_GB)
@@ -23,7 +24,7 @@ class Idle:
     """Counts of all resources, as in docs/muster-deploy.example.toml.
 
     `endpoints`: interface endpoints times zones; the S3 gateway costs nothing. `broker_gb`, `database_gb`: disk in GB.
-    `metrics`: only those counted from logs.
+    `metrics`: only those counted from logs; what jobs and requests add is paid for the hours that have some.
     """
 
     worker: Resources = WORKER
@@ -69,6 +70,7 @@ def idle_lines(idle: Idle, prices: Prices) -> tuple[IdleLine, ...]:
     """Items of the stack first, then what the operator provides; items with a count of zero are left out."""
     worker = MONTH_H * hour_price(prices, idle.worker)
     relay = MONTH_H * hour_price(prices, idle.relay)
+    written = bool(idle.workers) * len(WORKER_METRICS) + bool(idle.segment_workers) * len(SEGMENT_METRICS)
     lines = (
         ("functions, state machines, rule, task definitions", 1, 0.0, True),
         ("workers that materialise imports", idle.workers, worker, True),
@@ -77,6 +79,7 @@ def idle_lines(idle: Idle, prices: Prices) -> tuple[IdleLine, ...]:
         ("key that encrypts", idle.keys, prices.key_month.usd, True),
         ("alarms", idle.alarms, prices.alarm_month.usd, True),
         ("metrics counted from logs", idle.metrics, prices.metric_month.usd, True),
+        ("metrics that workers write", written, prices.metric_month.usd, True),
         ("secrets", idle.secrets, prices.secret_month.usd, False),
         ("brokers", idle.brokers, MONTH_H * prices.broker_hour.usd, False),
         ("disk of the brokers, GB", idle.broker_gb, prices.broker_gb_month.usd, False),

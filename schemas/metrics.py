@@ -1,9 +1,10 @@
 """Typed declarations of all metrics; docs/metrics.md lists the same ones, and a test compares.
 
-Workers and the control plane serve them to Prometheus (`orchestration.platform.metrics`); a worker also writes its own
-as one log record a minute (`metrics name{label="value"}=number ...`).
+Workers, the control plane and the service serve them to Prometheus (`orchestration.platform.metrics`); a worker also
+writes its own as one log record a minute (`metrics name{label="value"}=number ...`).
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -12,8 +13,8 @@ SUMMARY_FIELD: Final = "metrics"
 """The field of the log record that summarises, once a minute, the metrics of the control plane."""
 UNDECODABLE_JOB_EVENTS: Final = "UndecodableJobEvents"
 """Metric of the function between Kafka and SNS, in CloudWatch's embedded metric format."""
-MetricType = Literal["counter", "gauge"]
-"""counter: only grows while the process lives; gauge: a current value."""
+MetricType = Literal["counter", "gauge", "histogram"]
+"""counter: only grows while the process lives; gauge: a current value; histogram: how observations are distributed."""
 
 
 def cloudwatch_namespace(deployment: str) -> str:
@@ -23,12 +24,22 @@ def cloudwatch_namespace(deployment: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric; every sample carries a value for each of `labels`. The name ends with the unit."""
+    """One metric; every sample carries a value for each of `labels`. The name ends with the unit.
+
+    `buckets`: upper bounds of the buckets of a histogram, inclusive and ascending; a last one takes what is above them.
+    `dimension`: the label that CloudWatch keeps. Each of its values is a metric to pay for, so most have none.
+    """
 
     name: str
     type: MetricType
     help: str
     labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    dimension: str = ""
+
+    def bucket(self, value: float) -> int:
+        """The number of the bucket of an observation; `len(buckets)` if it is above all bounds."""
+        return bisect_left(self.buckets, value)
 
     def sample(self, value: float, **labels: str) -> str:
         """`name{label="value"}=number`. Raises ValueError unless exactly the declared labels are given."""
@@ -40,11 +51,15 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One current value of a metric, with a value for each of its labels."""
+    """One current value of a metric, with a value for each of its labels.
+
+    Of a histogram, `value` is the sum of all observations, and `counts` has their number in each bucket.
+    """
 
     metric: Metric
     value: float
     labels: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return self.metric.sample(self.value, **dict(zip(self.metric.labels, self.labels, strict=True)))
@@ -196,6 +211,33 @@ PUBLISH_SECONDS: Final = Metric(
     type="gauge",
     help="Time from PUBLISHING to READY of the last published version, in seconds.",
 )
+JOB_BUCKETS_S: Final = (0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600)
+"""From a small import on an idle stack to half a day."""
+QUEUE_WAIT: Final = Metric(
+    name="muster_job_queue_seconds",
+    type="histogram",
+    help="Time from the registration of a job to its admission, in seconds; size: as in muster_job_ready_seconds.",
+    labels=("size",),
+    buckets=JOB_BUCKETS_S,
+)
+STAGE_SECONDS: Final = Metric(
+    name="muster_job_stage_seconds",
+    type="histogram",
+    help="Time that a job has spent in a stage which it has left for the next one, with the wait for capacity, in "
+    "seconds; stage: verify, import, materialise, archive, build, publish; size: as in muster_job_ready_seconds.",
+    labels=("stage", "size"),
+    buckets=JOB_BUCKETS_S,
+    dimension="stage",
+)
+READY_SECONDS: Final = Metric(
+    name="muster_job_ready_seconds",
+    type="histogram",
+    help="Time from the registration of a job to READY, in seconds; size: small (a file in the lane of small ones), "
+    "medium (up to the most that a function processes), large, segment (a snapshot, which has no file).",
+    labels=("size",),
+    buckets=JOB_BUCKETS_S,
+    dimension="size",
+)
 ARCHIVE_RANGES: Final = Metric(
     name="muster_archive_ranges_total",
     type="counter",
@@ -217,10 +259,11 @@ API_REQUESTS: Final = Metric(
     labels=("operation", "status"),
 )
 API_REQUEST_SECONDS: Final = Metric(
-    name="muster_api_request_seconds_total",
-    type="counter",
+    name="muster_api_request_seconds",
+    type="histogram",
     help="Time from the head of a request to the head of its answer, in seconds.",
     labels=("operation",),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 API_STREAMS: Final = Metric(
     name="muster_api_streams",
@@ -265,6 +308,9 @@ RELAY_METRICS: Final = (
     DEAD,
     NOTIFICATIONS,
     PUBLISH_SECONDS,
+    QUEUE_WAIT,
+    STAGE_SECONDS,
+    READY_SECONDS,
     ARCHIVE_RANGES,
     UNAVAILABLE,
 )
@@ -273,3 +319,7 @@ API_METRICS: Final = (API_REQUESTS, API_REQUEST_SECONDS, API_STREAMS)
 METRICS: Final[Mapping[str, Metric]] = {
     metric.name: metric for metric in (*WORKER_METRICS, *SEGMENT_METRICS, *RELAY_METRICS, *API_METRICS)
 }
+EMBEDDED: Final = frozenset((*WORKER_METRICS, *SEGMENT_METRICS, *API_METRICS, QUEUE_WAIT, STAGE_SECONDS, READY_SECONDS))
+"""Metrics that processes at AWS write into their logs (`orchestration.platform.embedded_metrics`). The others of the
+control plane are in its summary.
+"""

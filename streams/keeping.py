@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from faust.types import TP
 
+from schemas.counters import Counters
 from schemas.metrics import RUN_BYTES, RUNS
 from segmentation.progress import GroupKey
 from streams import memory
 from streams.background import Background
 from streams.buffers import Budget, Group, KeptRows
 from streams.config import WorkerConfig
-from streams.counters import Counters
 from streams.lanes import Lane
 from streams.spool import BufferedChunk, Spool, SpooledChunks, read_spooled
 from streams.staged import StagedState

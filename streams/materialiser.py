@@ -20,6 +20,7 @@ from typing import Any, Final, assert_never, cast
 from faust.types import TP, EventT
 
 from schemas.codec import CODEC, UndecodableError
+from schemas.counters import Counters
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import intent_prefix
@@ -31,7 +32,6 @@ from streams import memory
 from streams.background import Background
 from streams.buffers import Group
 from streams.config import WorkerConfig
-from streams.counters import Counters
 from streams.decoding import Arrival, decode_import_message, rows_or_fault, warm_up
 from streams.guards import Fetched
 from streams.keeping import Keeper

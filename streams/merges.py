@@ -25,6 +25,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from schemas.codec import CODEC
+from schemas.counters import Counters
 from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
 from schemas.log_ids import bind
 from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, ProgressMessage
@@ -34,7 +35,6 @@ from segmentation.progress import GroupKey, Progress, failure
 from streams import memory
 from streams.buffers import KeptRows
 from streams.config import WorkerConfig
-from streams.counters import Counters
 from streams.merge import IN_MEMORY_BYTES, IN_MEMORY_FACTOR, MergedPart, SpillingSort, merge_rows
 from streams.runs import find_runs, read_rows, stored_message
 from streams.spool import read_spooled, rows_of

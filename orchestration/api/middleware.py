@@ -35,6 +35,7 @@ from orchestration.api.csrf import check_same_origin
 from orchestration.api.service import Bearer, Cookie, Credential, Service
 from orchestration.platform.clock import fresh_id
 from schemas.errors import FatalError, MusterError, UserError
+from schemas.metrics import API_REQUEST_SECONDS, API_REQUESTS
 
 PUBLIC: Final = frozenset(
     {
@@ -141,7 +142,8 @@ class Middleware:
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         operation = getattr(scope.get("route"), "name", "none")
-        self._service.counts.add(operation, status, seconds)
+        self._service.counts.add(API_REQUESTS, operation=operation, status=str(status))
+        self._service.counts.observe(API_REQUEST_SECONDS, seconds, operation=operation)
         caller = scope["state"].get("caller")
         _log.info(
             "%s %s %d %.0f ms, request %s, principal %s",

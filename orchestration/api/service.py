@@ -14,7 +14,6 @@ from orchestration.access.sessions import authenticate_session, check_again
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.access.views.tenant import TenantView
 from orchestration.api.last_use import LastUse
-from orchestration.api.request_counts import RequestCounts
 from orchestration.api.site import Site
 from orchestration.api.streams.watcher import Pace, Watcher
 from orchestration.api.thread_pool import ThreadPool
@@ -22,6 +21,7 @@ from orchestration.composition.service import Services
 from orchestration.platform.budget import Budget
 from orchestration.platform.clock import now_ms
 from orchestration.readers.cancellation import Cancellation
+from schemas.counters import Counters
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId
 from schemas.metrics import Sample
@@ -74,7 +74,7 @@ class Service:
         default_factory=lambda: ThreadPool(threads=QUERIES, queue=0, limit_s=QUERY_S + PATIENCE_S)
     )
     budget: Budget = field(default_factory=Budget)
-    counts: RequestCounts = field(default_factory=RequestCounts)
+    counts: Counters = field(default_factory=Counters)
     logins: Budget = field(default_factory=lambda: Budget(per_s=LOGINS_PER_MINUTE / 60, burst=LOGINS_PER_MINUTE))
     site: Site = field(default_factory=Site)
     provider: Provider | None = None

@@ -98,6 +98,15 @@ class JobQueries(LifeCycleStore[Job, JobState]):
         with self._database.read() as connection:
             return [from_row(Transition, row) for row in connection.execute(query).mappings()]
 
+    def histories(self, job_ids: Collection[JobId]) -> dict[JobId, list[Transition]]:
+        """The histories of several jobs."""
+        query = sa.select(transitions).where(transitions.c.job_id.in_(job_ids)).order_by(transitions.c.sequence)
+        found: dict[JobId, list[Transition]] = {job_id: [] for job_id in job_ids}
+        with self._database.read() as connection:
+            for row in connection.execute(query).mappings():
+                found[JobId(row["job_id"])].append(from_row(Transition, row))
+        return found
+
     def unannounced(self, limit: int = 100) -> list[Transition]:
         """State changes that are not on the job events topic yet, in order per job."""
         query = (

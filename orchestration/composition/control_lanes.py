@@ -9,7 +9,6 @@ from orchestration.composition.context import Context
 from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.foreign_logs import ForeignLogs
 from orchestration.control.gc.access import EndedAccess
-from orchestration.control.job_events import JobEvents
 from orchestration.control.job_loop import JobLoop
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.periodic import REST_S, Lane, PeriodicTask
@@ -18,6 +17,7 @@ from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.summary import log_summary
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.operations.workers import running_workers
+from schemas.counters import Counters
 from schemas.metrics import Sample
 
 MINUTE_S: Final = 60.0
@@ -26,13 +26,15 @@ ARCHIVE_S: Final = 300.0
 """With a commit every two seconds, a partition gains 150 small files in this time."""
 
 
-def jobs_lane(context: Context, groups: WorkerGroups, quiet: Callable[[int], bool] = lambda _: False) -> Lane:
+def jobs_lane(
+    context: Context, groups: WorkerGroups, counters: Counters, quiet: Callable[[int], bool] = lambda _: False
+) -> Lane:
     """Tasks that jobs wait for. None of them may take long."""
     answers = parts.answers(context, WorkerLiveness(groups.imports), WorkerLiveness(groups.activity))
     loop = JobLoop(context.jobs, context.lanes, answers)
     lag, absence = parts.stream_lag(context, groups), parts.worker_absence(context, groups)
     markers = parts.lost_markers(context, groups.imports)
-    events = JobEvents(context.jobs, context.settings.kafka_bootstrap)
+    events = parts.job_events(context, counters)
 
     def task(
         name: str, every_s: float, run: Callable[[int], object], *, rest_s: float | None = None, on_wake: bool = False

@@ -20,6 +20,8 @@ from orchestration.control.gc.orphans import Orphans
 from orchestration.control.gc.served_requests import ServedRequests
 from orchestration.control.gc.versions import ExpiredVersions
 from orchestration.control.import_progress import ImportProgress
+from orchestration.control.job_durations import JobDurations
+from orchestration.control.job_events import JobEvents
 from orchestration.control.lake_operations import LakeOperations
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.lost_markers import LostMarkers, Offsets
@@ -35,9 +37,9 @@ from orchestration.control.topic_fold import TopicFold
 from orchestration.control.worker_absence import WorkerAbsence
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.operations.segment_check import Checked
+from schemas.counters import Counters
 from schemas.ids import Partition
 from schemas.topics import IMPORT_PROGRESS, RELAY_GROUP
-from streams.counters import Counters
 
 
 def lake_operations(context: Context) -> LakeOperations:
@@ -110,6 +112,12 @@ def ended_exports(context: Context) -> EndedExports:
 def export_reconciler(context: Context) -> ExportReconciler:
     """What keeps the executions of exports going."""
     return ExportReconciler(context.exports, context.engine, context.audit)
+
+
+def job_events(context: Context, counters: Counters) -> JobEvents:
+    """What publishes the history of jobs."""
+    durations = JobDurations(counters, context.settings)
+    return JobEvents(context.jobs, context.settings.kafka_bootstrap, durations)
 
 
 def job_reconciler(context: Context) -> JobReconciler:

@@ -27,13 +27,13 @@ from orchestration.control.producer import ControlPlaneProducer, Outgoing
 from orchestration.control.retrying import Retrying, Stopped
 from orchestration.platform.clock import now_ms
 from schemas.codec import CODEC, UndecodableError
+from schemas.counters import Counters
 from schemas.ids import Partition
 from schemas.messages import DeadLetter
 from schemas.metrics import ARCHIVE_RANGES
 from schemas.segment_messages import ArchiveCommitted, ArchiveWritten
 from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, ARCHIVE_COMMITS, ARCHIVE_GROUP, DEAD_LETTERS
 from segmentation.archiving import Verdict
-from streams.counters import Counters
 
 LINGER_S: Final = 2.0
 """A commit of one range costs as much as one of hundreds, and each leaves metadata behind."""

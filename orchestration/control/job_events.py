@@ -4,6 +4,7 @@ import logging
 
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job, Transition
+from orchestration.control.job_durations import JobDurations
 from orchestration.control.producer import ControlPlaneProducer, Outgoing
 from schemas.errors import MusterError
 from schemas.messages import JobEvent
@@ -15,8 +16,9 @@ _log = logging.getLogger(__name__)
 class JobEvents:
     """Publishes state changes that are not announced yet, and marks them once the broker has acknowledged them."""
 
-    def __init__(self, jobs: JobStore, bootstrap: str) -> None:
+    def __init__(self, jobs: JobStore, bootstrap: str, durations: JobDurations) -> None:
         self._jobs = jobs
+        self._durations = durations
         self._producer = ControlPlaneProducer(bootstrap)
 
     def announce(self) -> int:
@@ -24,8 +26,9 @@ class JobEvents:
         due = self._jobs.unannounced()
         if not due:
             return 0
-        jobs = self._jobs
-        events = [job_event(jobs.get(transition.job_id), transition) for transition in due]
+        ids = {transition.job_id for transition in due}
+        jobs = {job_id: self._jobs.get(job_id) for job_id in ids}
+        events = [job_event(jobs[transition.job_id], transition) for transition in due]
         try:
             self._producer.send(
                 Outgoing(topic=JOB_EVENTS, key=event.job_id.encode(), message=event) for event in events
@@ -33,7 +36,10 @@ class JobEvents:
         except MusterError as exc:
             _log.warning("cannot deliver job events: %s", exc)
             return 0
-        jobs.mark_announced(due)
+        self._jobs.mark_announced(due)
+        histories = self._jobs.histories(ids)
+        for transition in due:
+            self._durations.observe(jobs[transition.job_id], histories[transition.job_id], transition.sequence)
         return len(due)
 
 

@@ -27,6 +27,7 @@ from orchestration.control.stall_detector import StallDetector
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
+from schemas.counters import Counters
 from schemas.errors import MusterError
 from schemas.metrics import (
     ACTIVATIONS_WAITING,
@@ -47,7 +48,6 @@ from schemas.metrics import (
 from schemas.topics import DEAD_LETTERS, JOB_EVENTS
 from segmentation.export_jobs import EXPORT_STATES
 from segmentation.jobs import FINAL, STATES
-from streams.counters import Counters
 
 FRESH_MS: Final = 5_000
 

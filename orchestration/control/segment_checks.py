@@ -17,11 +17,11 @@ from orchestration.catalog.segment_records import Segment
 from orchestration.catalog.segments import SegmentStore
 from orchestration.operations.segment_check import Checked
 from orchestration.platform.settings import Settings
+from schemas.counters import Counters
 from schemas.errors import MusterError
 from schemas.ids import JobId, Partition
 from schemas.log_ids import bound
 from schemas.metrics import SEGMENT_CHECKS, SEGMENT_MISMATCHES, Sample
-from streams.counters import Counters
 
 TIMEOUT_S: Final = 120.0
 _log = logging.getLogger(__name__)

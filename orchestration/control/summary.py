@@ -1,7 +1,7 @@
 """The metrics of the control plane as one log record per minute: `{"metrics": {name: number, ...}}`.
 
 Where nothing scrapes, a log collector turns it into metrics and alarms, as CloudWatch does (docs/deploy.md). Samples
-with labels become one number: the worst partition, or the sum over all parts; see `LARGEST`.
+with labels become one number: the worst partition, or the sum over all parts; see `LARGEST`. Histograms are left out.
 """
 
 import logging
@@ -19,6 +19,8 @@ def summary(samples: Iterable[Sample]) -> dict[str, float]:
     """Metric -> one number."""
     found: dict[str, float] = {}
     for sample in samples:
+        if sample.metric.type == "histogram":
+            continue
         name = sample.metric.name
         before = found.get(name, 0.0)
         found[name] = max(before, sample.value) if name in LARGEST else before + sample.value

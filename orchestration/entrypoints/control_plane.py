@@ -15,9 +15,9 @@ from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import serve_metrics
 from orchestration.platform.settings import Settings
+from schemas.counters import Counters
 from schemas.errors import MusterError
 from schemas.metrics import Sample
-from streams.counters import Counters
 
 _log = logging.getLogger("orchestration.control")
 
@@ -81,7 +81,7 @@ def run(settings: Settings) -> int:
     for lane in other_lanes(context, groups, stop, checks, foreign_logs, samples, watch):
         wakes.append(threading.Event())
         lane.start(stop, wakes[-1])
-    jobs = jobs_lane(context, groups, watch.quiet)
+    jobs = jobs_lane(context, groups, counters, watch.quiet)
     threading.Thread(target=watch.run, args=(stop, wakes), name="catalog", daemon=True).start()
     _log.info("ready")
     jobs.run(stop, changed)

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from orchestration.platform.clock import iso, now_ms
+from orchestration.platform.embedded_metrics import embedded_line
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC, UndecodableError
@@ -43,7 +44,8 @@ def publish(event: Mapping[str, Any], _: object) -> dict[str, int]:
     with bound():
         events, undecodable = _decoded(event)
         if undecodable:
-            _count(undecodable, cloudwatch_namespace(settings.machine_prefix.removesuffix("-")))
+            namespace = cloudwatch_namespace(settings.deployment)
+            print(embedded_line(namespace, now_ms(), {UNDECODABLE_JOB_EVENTS: undecodable}), flush=True)  # noqa: T201
         for start in range(0, len(events), BATCH):
             _send(settings.job_events_topic, events[start : start + BATCH])
     return {"published": len(events), "undecodable": undecodable}
@@ -105,17 +107,6 @@ def _entry(number: int, event: JobEvent) -> Any:
             if record[name] and record[name].isprintable()
         },
     }
-
-
-def _count(undecodable: int, namespace: str) -> None:
-    """Print a log line that CloudWatch reads as a metric (the Embedded Metric Format)."""
-    metric = {
-        "Namespace": namespace,
-        "Dimensions": [[]],
-        "Metrics": [{"Name": UNDECODABLE_JOB_EVENTS, "Unit": "Count"}],
-    }
-    line = {"_aws": {"Timestamp": now_ms(), "CloudWatchMetrics": [metric]}, UNDECODABLE_JOB_EVENTS: undecodable}
-    print(json.dumps(line), flush=True)  # noqa: T201  # the format wants the line as it is
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ where it actually ran (`orchestration.kinds.stage_reports`).
 
 from typing import Final, Literal
 
+from orchestration.catalog.records import Job
 from orchestration.platform.settings import Settings
 
 ComputeTarget = Literal["function", "task", "machine"]
@@ -24,3 +25,15 @@ def compute_target(settings: Settings, work_bytes: int) -> ComputeTarget:
     if work_bytes <= settings.lambda_file_bytes:
         return "function"
     return "task" if work_bytes <= settings.fargate_file_bytes else "machine"
+
+
+def size_class(settings: Settings, job: Job) -> Literal["small", "medium", "large", "segment"]:
+    """The class by which durations of jobs are compared: the lane of small files, what fits into a function, the rest.
+
+    A snapshot of a segment has no file.
+    """
+    if job.segment is not None:
+        return "segment"
+    if job.small:
+        return "small"
+    return "medium" if int(job.source.get("size", 0)) <= settings.lambda_file_bytes else "large"

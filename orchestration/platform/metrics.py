@@ -11,16 +11,19 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.utils import floatToGoString
 
+from orchestration.platform.embedded_metrics import write_metrics
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
-from schemas.metrics import METRICS, Sample
+from schemas.metrics import METRICS, Metric, Sample, cloudwatch_namespace
 
 PATH: Final = "/metrics"
 TIMEOUT_S: Final = 10.0
@@ -41,6 +44,9 @@ class Exporter(Collector):
             matching = [sample for sample in samples if sample.metric is metric]
             if not matching:
                 continue
+            if metric.type == "histogram":
+                yield _histogram(metric, matching)
+                continue
             kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
             family = kind(metric.name, metric.help, labels=metric.labels)
             for sample in matching:
@@ -48,8 +54,17 @@ class Exporter(Collector):
             yield family
 
 
+def _histogram(metric: Metric, samples: Iterable[Sample]) -> HistogramMetricFamily:
+    """Prometheus counts each observation in every bucket whose bound it does not exceed."""
+    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for sample in samples:
+        bounds = [*map(floatToGoString, metric.buckets), "+Inf"]
+        family.add_metric(sample.labels, list(zip(bounds, accumulate(sample.counts), strict=True)), sample.value)
+    return family
+
+
 def serve_metrics(settings: Settings, part: str, port: int, read: Read) -> ThreadingHTTPServer:
-    """Start to serve, in a thread. Raises `UserError` METRICS_NEED_A_TOKEN.
+    """Start to serve, in a thread; at AWS, also write them to the log. Raises `UserError` METRICS_NEED_A_TOKEN.
 
     A taken port never keeps a process from its work: it uses another one, and logs that.
     """
@@ -71,6 +86,8 @@ def serve_metrics(settings: Settings, part: str, port: int, read: Read) -> Threa
     address.parent.mkdir(parents=True, exist_ok=True)
     address.write_text(f"{host}:{server.server_address[1]}\n", encoding="utf-8")
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    if not settings.engine_url:  # at AWS
+        write_metrics(cloudwatch_namespace(settings.deployment), read)
     return server
 
 

@@ -207,6 +207,11 @@ class Settings:
     def _known(cls) -> dict[str, Field[Any]]:
         return {one.name: one for one in fields(cls) if one.compare}
 
+    @property
+    def deployment(self) -> str:
+        """The name of a deployment at AWS, which begins the names of its state machines."""
+        return self.machine_prefix.removesuffix("-")
+
     def engine_keys(self) -> EngineKeys:
         """Keys for a client of the embedded workflow engine, which checks signatures.
 

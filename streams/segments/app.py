@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
 
 from schemas.codec import CODEC, UndecodableError
+from schemas.counters import Counters
 from schemas.errors import FatalError
 from schemas.ids import Partition
 from schemas.metrics import Sample
@@ -34,7 +35,6 @@ from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from segmentation.warm import warm
 from streams import memory
 from streams.background import Background
-from streams.counters import Counters
 from streams.faust_app import FaustApp
 from streams.guards import Fetched
 from streams.lanes import Lane

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schemas.codec import CODEC
+from schemas.counters import Counters
 from schemas.messages import Message
 from segmentation.archived import ArchivedLog
 from segmentation.historical_activity import HistoricalActivity
-from streams.counters import Counters
 from streams.segments.tenants import Tenants
 from streams.staging import StagingStore
 

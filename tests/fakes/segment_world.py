@@ -20,6 +20,7 @@ from schemas.activity import ARCHIVE_PARTITION, EVENT_ROWS, OFFSET, PROFILE_ROWS
 from schemas.activity_columns import EVENT, OCCURRED_AT
 from schemas.codec import CODEC
 from schemas.columns import USER_ID
+from schemas.counters import Counters
 from schemas.ids import AudienceName, Partition, TenantName, Version
 from schemas.layout import split_s3_uri
 from schemas.messages import Message
@@ -31,7 +32,6 @@ from segmentation.evaluation.batches import Changes
 from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from segmentation.partitions.change_log import ChangeLog, emission_of
 from segmentation.partitions.tenant import PartitionHistory
-from streams.counters import Counters
 from streams.lanes import Lane
 from streams.segments.change_records import change_of
 from streams.segments.config import SegmentWorkerConfig

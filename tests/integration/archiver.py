@@ -12,7 +12,7 @@ from orchestration.composition.context import Context
 from orchestration.control import archive_consumer as archiving
 from orchestration.control.producer import ControlPlaneProducer
 from orchestration.platform.settings import Settings
-from streams.counters import Counters
+from schemas.counters import Counters
 from tests.integration.quick import QUICK_S
 
 POINTS: Final = ("before the append", "after the append", "before telling", "after telling")

@@ -24,10 +24,10 @@ from orchestration.composition import control_plane
 from orchestration.composition.context import Context
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
+from schemas.counters import Counters
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import AudienceName, TenantName
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, TOPICS
-from streams.counters import Counters
 from tests.fakes.rules import new_rule
 from tests.integration.workers import ROOT
 from tests.waiting import until

@@ -6,6 +6,7 @@ from orchestration.composition import control_plane
 from orchestration.composition.context import Context
 from orchestration.composition.control_lanes import jobs_lane
 from orchestration.control.worker_groups import WorkerGroups
+from schemas.counters import Counters
 from tests.simulation.kernel import Kernel, Process
 
 SLOWER = 50
@@ -38,4 +39,4 @@ def run_relay(context: Context, kernel: Kernel) -> None:
     changed: Any = Event(kernel)
     process: Process = kernel.process
     kernel.spawn(process, "progress", control_plane.progress(context, stop, changed).run)
-    jobs_lane(context, WorkerGroups.of(context.settings)).run(stop, changed)
+    jobs_lane(context, WorkerGroups.of(context.settings), Counters()).run(stop, changed)

@@ -18,13 +18,13 @@ from orchestration.operations.segment_check import SegmentCheck
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
 from schemas.columns import RowSchema
+from schemas.counters import Counters
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Partition, Version
 from schemas.layout import cut_key, s3_uri
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS
-from streams.counters import Counters
 from tests.fakes.catalog import migrated
 from tests.fakes.rules import new_rule
 from tests.integration.lake.archiving import ACME, Bucket, event

@@ -26,10 +26,10 @@ from orchestration.control import archive_consumer as archiving
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC
+from schemas.counters import Counters
 from schemas.errors import FatalError, RetriableError
 from schemas.segment_messages import ArchiveCommitted, ArchiveWritten
 from schemas.topics import ARCHIVE, ARCHIVE_COMMITS, ARCHIVE_GROUP, EVENTS, PROFILES, TopicSpec
-from streams.counters import Counters
 from tests.fakes.importer import send_raw
 from tests.integration.archiver import POINTS
 from tests.integration.lake.archiving import Bucket, change, event

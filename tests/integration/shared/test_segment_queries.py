@@ -37,6 +37,7 @@ from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import CountUsers, Question
 from schemas.codec import CODEC
 from schemas.columns import RowSchema
+from schemas.counters import Counters
 from schemas.ids import AudienceName, Partition, TenantName
 from schemas.layout import cut_key, s3_uri
 from schemas.partitioning import partition_of
@@ -45,7 +46,6 @@ from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS, SEGMENT_STATUS
 from segmentation.rules.parser import parse_rule
-from streams.counters import Counters
 from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.catalog import catalog_in
 from tests.fakes.readers import FakeReaders

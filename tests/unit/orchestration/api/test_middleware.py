@@ -171,11 +171,13 @@ def test_requests_are_counted_by_operation_and_status(client: AsgiClient, token:
     client.get(ME, token=token)
     client.get(ME)
     client.get("/v1/tenants/acme/jobs", token=token)
-    samples = {(one.metric.name, one.labels): one.value for one in service.counts.samples()}
+    found = service.counts.samples()
+    samples = {(one.metric.name, one.labels): one.value for one in found}
     assert samples["muster_api_requests_total", ("get_me", "200")] == 1
     assert samples["muster_api_requests_total", ("none", "401")] == 1
     assert samples["muster_api_requests_total", ("list_jobs", "200")] == 1
-    assert samples["muster_api_request_seconds_total", ("list_jobs",)] > 0
+    assert samples["muster_api_request_seconds", ("list_jobs",)] > 0
+    assert [sum(one.counts) for one in found if one.labels == ("get_me",)] == [1]
 
 
 def test_principal_beyond_its_rate_gets_retry_after(world: World, token: str) -> None:

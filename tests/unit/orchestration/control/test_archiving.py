@@ -10,13 +10,13 @@ from orchestration.control.archive_consumer import Announcement, ArchiveCommitte
 from orchestration.control.producer import Outgoing
 from orchestration.control.retrying import RETRY_MAX_S, RETRY_S, Retrying, Stopped
 from schemas.codec import CODEC
+from schemas.counters import Counters
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import JobId, Partition
 from schemas.messages import DeadLetter, ImportAborted, Message
 from schemas.segment_messages import ArchiveCommitted, ArchiveWritten
 from schemas.topics import ARCHIVE, ARCHIVE_COMMITS, DEAD_LETTERS, EVENTS, IMPORTS, PROFILES
 from segmentation.archiving import Verdict, verdict
-from streams.counters import Counters
 
 HERE, OTHER = Partition(3), Partition(0)
 NOW_US = 1_764_000_000_000_000

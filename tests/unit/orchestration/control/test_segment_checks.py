@@ -16,10 +16,10 @@ from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.operations.segment_check import Checked
+from schemas.counters import Counters
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId, Partition
 from schemas.metrics import SEGMENT_MISMATCHES
-from streams.counters import Counters
 from tests.contract.test_catalog import ACME
 from tests.fakes.rules import new_rule
 from tests.unit.orchestration.notifications.test_notices import make_context

@@ -1,5 +1,6 @@
 """What Prometheus reads: over HTTP, with the names of the typed list and no others."""
 
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,13 +13,25 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from orchestration.composition import control_plane
 from orchestration.control.worker_groups import WorkerGroups
+from orchestration.platform.embedded_metrics import EmbeddedMetrics
 from orchestration.platform.metrics import serve_metrics
 from orchestration.platform.settings import Secret, Settings
+from schemas.counters import Counters
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName
-from schemas.metrics import ARCHIVE_RANGES, BUFFERED_BYTES, CHUNKS, METRICS, RELAY_METRICS, Sample
+from schemas.metrics import (
+    ARCHIVE_RANGES,
+    BUFFERED_BYTES,
+    CHUNKS,
+    DEAD,
+    EVALUATED_TO,
+    METRICS,
+    READY_SECONDS,
+    RELAY_METRICS,
+    STAGE_SECONDS,
+    Sample,
+)
 from schemas.segment_messages import SegmentStatus
-from streams.counters import Counters
 from tests.fakes.rules import new_rule
 from tests.unit.orchestration.notifications.test_notices import FAULT, ended, make_context
 
@@ -58,6 +71,61 @@ def test_prometheus_parses_the_metrics(tmp_path: Path) -> None:
         }
         with pytest.raises(urllib.error.HTTPError, match="404"):
             scrape(url + "/")
+
+
+def test_a_histogram_has_cumulative_buckets_a_sum_and_a_count(tmp_path: Path) -> None:
+    counters = Counters()
+    for seconds in (0.4, 0.5, 2.5, 50_000):
+        counters.observe(READY_SECONDS, seconds, size="small")
+    with (
+        served(Settings(home=tmp_path), counters.samples()) as url,
+        urllib.request.urlopen(url + "/metrics", timeout=60) as answer,
+    ):
+        (family,) = text_string_to_metric_families(answer.read().decode())
+    found = {(one.name, one.labels.get("le")): one.value for one in family.samples}
+    assert (family.type, family.name) == ("histogram", "muster_job_ready_seconds")
+    assert {one.labels["size"] for one in family.samples} == {"small"}
+    assert found["muster_job_ready_seconds_bucket", "0.5"] == 2  # a bound is part of its bucket
+    assert found["muster_job_ready_seconds_bucket", "2.0"] == 2
+    assert found["muster_job_ready_seconds_bucket", "5.0"] == 3
+    assert found["muster_job_ready_seconds_bucket", "43200.0"] == 3
+    assert found["muster_job_ready_seconds_bucket", "+Inf"] == found["muster_job_ready_seconds_count", None] == 4
+    assert found["muster_job_ready_seconds_sum", None] == 50_003.4
+    assert len(found) == len(READY_SECONDS.buckets) + 3
+
+
+def test_log_lines_at_aws_have_what_is_new_in_cloudwatchs_format() -> None:
+    counters, metrics = Counters(), EmbeddedMetrics("Muster/acme")
+    counters.add(CHUNKS, 2, result="kept")
+    counters.add(CHUNKS, 1, result="buried")
+    counters.observe(STAGE_SECONDS, 0.7, stage="verify", size="small")
+    counters.observe(STAGE_SECONDS, 0.8, stage="verify", size="large")
+    counters.observe(STAGE_SECONDS, 90_000, stage="build", size="large")
+    gauges = [Sample(metric=EVALUATED_TO, value=value, labels=(str(value),)) for value in (5, 7)]
+    unwritten = Sample(metric=DEAD, value=3)  # the summary of the control plane has it
+    build, verify, first = map(json.loads, metrics.lines([*counters.samples(), *gauges, unwritten], 9))
+    assert first["_aws"]["Timestamp"] == 9
+    (directive,) = first["_aws"]["CloudWatchMetrics"]
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Muster/acme", [[]])
+    assert {one["Name"] for one in directive["Metrics"]} == first.keys() - {"_aws"} == {CHUNKS.name, EVALUATED_TO.name}
+    assert (first[CHUNKS.name], first[EVALUATED_TO.name]) == (3, [5, 7])
+    assert verify["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage"]]
+    assert (verify["stage"], build["stage"]) == ("verify", "build")
+    assert verify[STAGE_SECONDS.name] == {
+        "Values": [1],
+        "Counts": [2],
+        "Min": 1,
+        "Max": 1,
+        "Count": 2,
+        "Sum": 1.5,
+    }
+    assert build[STAGE_SECONDS.name]["Values"] == [12 * 3600]
+    assert metrics.lines(counters.samples(), 10) == []
+    counters.add(CHUNKS, 4, result="kept")
+    counters.observe(STAGE_SECONDS, 4, stage="verify", size="small")
+    again = [json.loads(line) for line in metrics.lines(counters.samples(), 11)]
+    assert [one.get(CHUNKS.name) for one in again] == [None, 4]
+    assert (again[0][STAGE_SECONDS.name]["Values"], again[0][STAGE_SECONDS.name]["Sum"]) == ([5], 4)
 
 
 def test_metrics_require_the_configured_token(tmp_path: Path) -> None:

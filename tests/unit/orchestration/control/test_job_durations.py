@@ -1,0 +1,88 @@
+"""How long a job waited and stayed in each stage, from its history."""
+
+from collections import defaultdict
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from orchestration.catalog.job_rows import job_from_row
+from orchestration.catalog.records import NewJob, Transition
+from orchestration.control.job_durations import JobDurations
+from orchestration.platform.settings import Settings
+from schemas.counters import Counters
+from schemas.ids import Attempt, AudienceName, JobId
+from schemas.import_targets import activity_spec
+from schemas.messages import JobState
+from tests.contract.test_catalog import new_job
+
+JOB = job_from_row(
+    defaultdict(
+        lambda: None,
+        {**{f.name: getattr(new_job(), f.name) for f in fields(NewJob)}, "spec": {}, "state": "READY", "attempt": 1},
+    )
+)
+SETTINGS = Settings(lambda_file_bytes=1000)
+RETRIED: list[tuple[JobState, int]] = [
+    ("REGISTERED", 1_000),
+    ("VERIFYING", 3_000),
+    ("IMPORTING", 3_500),
+    ("IMPORTING", 3_600),  # an attempt began
+    ("AWAITING", 10_500),
+    ("IMPORTING", 11_000),  # a partition did not reconcile
+    ("IMPORTING", 11_100),
+    ("AWAITING", 12_000),
+    ("BUILDING", 16_000),
+    ("PUBLISHING", 17_000),
+    ("READY", 31_000),
+]
+
+
+def observed(states: list[tuple[JobState, int]], **job: Any) -> dict[tuple[str, ...], tuple[float, int]]:
+    """Sum and count by name and labels, after every change was announced."""
+    counters = Counters()
+    durations = JobDurations(counters, SETTINGS)
+    history = [
+        Transition(job_id=JobId("j"), sequence=number, state=state, attempt=Attempt(1), cause=None, at_ms=at_ms)
+        for number, (state, at_ms) in enumerate(states, start=1)
+    ]
+    for one in history:
+        durations.observe(replace(JOB, created_at_ms=1_000, **job), history, one.sequence)
+    return {(one.metric.name, *one.labels): (one.value, sum(one.counts)) for one in counters.samples()}
+
+
+def test_a_stage_lasts_from_the_first_line_of_its_state_to_the_next_state() -> None:
+    assert observed(RETRIED, small=True) == {
+        ("muster_job_queue_seconds", "small"): (2, 1),
+        ("muster_job_stage_seconds", "verify", "small"): (0.5, 1),
+        ("muster_job_stage_seconds", "import", "small"): (8, 2),
+        ("muster_job_stage_seconds", "materialise", "small"): (4.5, 2),
+        ("muster_job_stage_seconds", "build", "small"): (1, 1),
+        ("muster_job_stage_seconds", "publish", "small"): (14, 1),
+        ("muster_job_ready_seconds", "small"): (30, 1),
+    }
+
+
+@pytest.mark.parametrize("end", ["FAILED", "CANCELLED"])
+def test_a_stage_that_was_stopped_is_left_out(end: JobState) -> None:
+    assert observed([("REGISTERED", 1_000), ("FAILED", 9_000)]) == {}
+    seen = observed([("REGISTERED", 1_000), ("VERIFYING", 1_000), (end, 9_000)], small=True)
+    assert seen == {("muster_job_queue_seconds", "small"): (0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("job", "size"),
+    [
+        ({"small": True}, "small"),
+        ({"small": False, "source": {"bucket": "b", "key": "k", "size": 1000}}, "medium"),
+        ({"small": False, "source": {"bucket": "b", "key": "k", "size": 1001}}, "large"),
+        ({"small": True, "source": {"segment": "buyers"}}, "segment"),
+    ],
+)
+def test_jobs_are_compared_by_size(job: dict[str, Any], size: str) -> None:
+    assert ("muster_job_ready_seconds", size) in observed(RETRIED, **job)
+
+
+def test_events_wait_for_the_archive() -> None:
+    seen = observed(RETRIED, spec=activity_spec("events", {}), audience=AudienceName("_events"), small=True)
+    assert ("muster_job_stage_seconds", "archive", "small") in seen
