@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from starlette.requests import Request
 
@@ -36,6 +36,7 @@ PATIENCE_S: Final = 55.0
 QUESTION_S: Final = 2 * PATIENCE_S
 STREAM_S: Final = QUERY_S + PATIENCE_S
 ValueT = TypeVar("ValueT")
+GivenP = ParamSpec("GivenP")
 ViewT = TypeVar("ViewT", bound=TenantView)
 DeploymentT = TypeVar("DeploymentT", bound=DeploymentView)
 LOGINS_PER_MINUTE: Final = 10
@@ -142,26 +143,50 @@ def service_of(request: Request) -> Service:
     return service
 
 
-async def in_tenant(request: Request, view: type[ViewT], tenant: str, call: Callable[[ViewT], ValueT]) -> ValueT:
-    """What a call of the caller's view of a tenant returns."""
+async def in_tenant(
+    request: Request,
+    view: type[ViewT],
+    tenant: str,
+    method: Callable[Concatenate[ViewT, GivenP], ValueT],
+    *given: GivenP.args,
+    **named: GivenP.kwargs,
+) -> ValueT:
+    """What a method of the caller's view of a tenant returns."""
     service, caller = service_of(request), request.state.caller
-    return await service.calls.run(lambda: call(view(service.services, caller, tenant)))
+    return await service.calls.run(lambda: method(view(service.services, caller, tenant), *given, **named))
 
 
 async def asked_in_tenant(
-    request: Request, view: type[ViewT], tenant: str, call: Callable[[ViewT, Cancellation], ValueT]
+    request: Request,
+    view: type[ViewT],
+    tenant: str,
+    method: Callable[Concatenate[ViewT, Cancellation, GivenP], ValueT],
+    *given: GivenP.args,
+    **named: GivenP.kwargs,
 ) -> ValueT:
-    """What readers answer to a call of the caller's view of a tenant."""
+    """What readers answer to a method of the caller's view of a tenant."""
     service, caller = service_of(request), request.state.caller
-    return await asked(request, tenant, lambda cancellation: call(view(service.services, caller, tenant), cancellation))
+
+    def call(cancellation: Cancellation) -> ValueT:
+        return method(view(service.services, caller, tenant), cancellation, *given, **named)
+
+    return await asked(request, tenant, call)
 
 
 async def asked_in_deployment(
-    request: Request, view: type[DeploymentT], call: Callable[[DeploymentT, Cancellation], ValueT]
+    request: Request,
+    view: type[DeploymentT],
+    method: Callable[Concatenate[DeploymentT, Cancellation, GivenP], ValueT],
+    *given: GivenP.args,
+    **named: GivenP.kwargs,
 ) -> ValueT:
-    """What readers answer to a call of the caller's view of the deployment."""
+    """What readers answer to a method of the caller's view of the deployment."""
     service, caller = service_of(request), request.state.caller
-    return await asked(request, "", lambda cancellation: call(view(service.services, caller), cancellation))
+
+    def call(cancellation: Cancellation) -> ValueT:
+        return method(view(service.services, caller), cancellation, *given, **named)
+
+    return await asked(request, "", call)
 
 
 async def asked(request: Request, tenant: str, call: Callable[[Cancellation], ValueT]) -> ValueT:
@@ -226,8 +251,12 @@ def _late() -> RetriableError:
 
 
 async def in_deployment_view(
-    request: Request, view: type[DeploymentT], call: Callable[[DeploymentT], ValueT]
+    request: Request,
+    view: type[DeploymentT],
+    method: Callable[Concatenate[DeploymentT, GivenP], ValueT],
+    *given: GivenP.args,
+    **named: GivenP.kwargs,
 ) -> ValueT:
-    """What a call of one of the caller's views of the deployment returns."""
+    """What a method of one of the caller's views of the deployment returns."""
     service, caller = service_of(request), request.state.caller
-    return await service.calls.run(lambda: call(view(service.services, caller)))
+    return await service.calls.run(lambda: method(view(service.services, caller), *given, **named))

@@ -138,7 +138,7 @@ async def count(request: Request, body: NewCount, *, users: int) -> Count:
 
     def call(view: Questions, cancellation: Cancellation) -> Count:
         if users:
-            return view.count_with_users(body, users, cancellation=cancellation)
-        return view.count(body, cancellation=cancellation)
+            return view.count_with_users(cancellation, body, users)
+        return view.count(cancellation, body)
 
     return await asked(request, call)

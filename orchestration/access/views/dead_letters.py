@@ -42,10 +42,10 @@ class DeadLetterQueue(DeploymentView):
     def list_dead_letters(
         self,
         entry: Entry,
+        cancellation: Cancellation,
         *,
         limit: Annotated[int, About(ge=1, le=10_000)] = 50,
         state: Annotated[list[DeadLetterState] | None, About("Repeatable; default: all states.")] = None,
-        cancellation: Cancellation,
     ) -> DeadLetters:
         """The newest records that no worker could process, and what became of them."""
         entry.object = "dead-letters"  # recorded, since they show bytes of unknown tenants
@@ -59,7 +59,7 @@ class DeadLetterQueue(DeploymentView):
         problems=(*OF_LETTERS, "NO_SUCH_DEAD_LETTER"),
     )
     def get_dead_letter(
-        self, entry: Entry, dead_letter: Annotated[int, About(ge=0, le=MAX_OFFSET)], *, cancellation: Cancellation
+        self, entry: Entry, cancellation: Cancellation, dead_letter: Annotated[int, About(ge=0, le=MAX_OFFSET)]
     ) -> WholeDeadLetter:
         """One dead letter with its key and value. The read is recorded, since records show users."""
         entry.object, entry.arguments = "dead-letters", {"dead_letter": dead_letter}
@@ -71,7 +71,7 @@ class DeadLetterQueue(DeploymentView):
         "POST /dead-letters/replays",
         problems=(*OF_LETTERS, "NO_SUCH_DEAD_LETTER"),
     )
-    def replay_dead_letters(self, entry: Entry, body: DeadLetterSelection, *, cancellation: Cancellation) -> Replayed:
+    def replay_dead_letters(self, entry: Entry, cancellation: Cancellation, body: DeadLetterSelection) -> Replayed:
         """Send dead letters to their topics again: the original bytes to the original partitions, each letter once.
 
         Letters that were replayed or dismissed are left alone. Only a number replays one that is dismissed or
@@ -94,7 +94,7 @@ class DeadLetterQueue(DeploymentView):
         "POST /dead-letters/dismissals",
         problems=(*OF_LETTERS, "NO_SUCH_DEAD_LETTER"),
     )
-    def dismiss_dead_letters(self, entry: Entry, body: DeadLetterSelection, *, cancellation: Cancellation) -> Dismissed:
+    def dismiss_dead_letters(self, entry: Entry, cancellation: Cancellation, body: DeadLetterSelection) -> Dismissed:
         """Dismiss dead letters: they stay in their topic, but are no longer open. Replayed ones are left alone."""
         del cancellation  # as above
         with Cancellation() as never:

@@ -61,7 +61,7 @@ class Questions(TenantView):
     """What one caller may ask. Every question can be given up from another thread."""
 
     @recorded(Action.READ, "counts")
-    def count(self, entry: Entry, body: NewCount, *, cancellation: Cancellation) -> Count:
+    def count(self, entry: Entry, cancellation: Cancellation, body: NewCount) -> Count:
         """How many users a rule matches; see `answers.counts`.
 
         Exact numbers need the right to read users: a rule can be true of one person alone. Without it they are rounded
@@ -78,7 +78,7 @@ class Questions(TenantView):
         return rounding.answer(rule, self._count(body, 0, cancellation), self._services.partitions)
 
     @recorded(Action.READ_USERS, "counts")
-    def count_with_users(self, entry: Entry, body: NewCount, users: int, *, cancellation: Cancellation) -> Count:
+    def count_with_users(self, entry: Entry, cancellation: Cancellation, body: NewCount, users: int) -> Count:
         """As `count`, and some of the members: `users` of them at most."""
         entry.object, entry.arguments = "counts", {"rule": body.rule[:SHOWN], "users": users}
         return self._count(body, users, cancellation)
@@ -111,18 +111,18 @@ class Questions(TenantView):
             return self._ask(Count, question, cancellation)
 
     @reads(Action.READ, "GET /names")
-    def list_names(self, *, cancellation: Cancellation) -> Names:
+    def list_names(self, cancellation: Cancellation) -> Names:
         """Events, properties, attributes, audiences and segments that rules can name."""
         return self._ask(Names, ListNames(tenant=self._name), cancellation)
 
     @reads(Action.READ, "GET /segments/{segment}/coverage", client="segment_coverage")
-    def measure_segment(self, segment: str, *, cancellation: Cancellation) -> Coverage:
+    def measure_segment(self, cancellation: Cancellation, segment: str) -> Coverage:
         """How far a segment is behind the topics, and how many members of its audiences no rule covers."""
         found = self._services.segments.get(self._name, segment_name(segment))
         return self._ask(Coverage, MeasureSegment(tenant=self._name, segment=found.name), cancellation)
 
     @recorded(Action.READ_USERS, "users look up", "POST /user-lookups", problems=("UNKNOWN_USER",), client="user")
-    def look_up_user(self, entry: Entry, body: WantedUser, *, cancellation: Cancellation) -> User:
+    def look_up_user(self, entry: Entry, cancellation: Cancellation, body: WantedUser) -> User:
         """What is known of a user. A POST, since addresses end up in logs."""
         entry.object, entry.arguments = "users", _mark(body.user)
         return self._ask(User, LookUpUser(tenant=self._name, user=body.user), cancellation)
@@ -135,7 +135,7 @@ class Questions(TenantView):
         client="explain",
     )
     def explain_membership(
-        self, entry: Entry, segment: str, body: WantedExplanation, *, cancellation: Cancellation
+        self, entry: Entry, cancellation: Cancellation, segment: str, body: WantedExplanation
     ) -> Explanation:
         """Why a user is in a segment or not: each condition, with the events that it counts."""
         as_of = None if body.as_of is None else body.as_of.isoformat()
@@ -145,7 +145,7 @@ class Questions(TenantView):
         return self._ask(Explanation, question, cancellation)
 
     @recorded(Action.READ_USERS, "sql", "POST /queries", problems=OF_SQL, client="query")
-    def run_query(self, entry: Entry, body: NewQuery, *, cancellation: Cancellation) -> QueryResult:
+    def run_query(self, entry: Entry, cancellation: Cancellation, body: NewQuery) -> QueryResult:
         """Run one SELECT over published versions and rejects; one at a time of a tenant."""
         entry.object, entry.arguments = "queries", {"sql": body.sql[:SHOWN]}
         with self._services.readers.turns.alone(self._name, cancellation):
@@ -155,7 +155,7 @@ class Questions(TenantView):
 
     @recorded(Action.READ_USERS, "sql")
     def stream_query(
-        self, entry: Entry, body: LongQuery, put: Callable[[dict[str, Any]], None], *, cancellation: Cancellation
+        self, entry: Entry, cancellation: Cancellation, body: LongQuery, put: Callable[[dict[str, Any]], None]
     ) -> None:
         """As `run_query`, but without a limit of rows: `put` gets its columns, then its rows, some at a time."""
         entry.object, entry.arguments = "queries", {"sql": body.sql[:SHOWN]}

@@ -21,12 +21,12 @@ class WorkerGroups(DeploymentView):
     """What Kafka says of the groups now, and what the control plane has sampled in the last day."""
 
     @reads(Action.READ_DEPLOYMENT, "GET /workers", problems=OF_KAFKA)
-    def list_workers(self, *, cancellation: Cancellation) -> Workers:
+    def list_workers(self, cancellation: Cancellation) -> Workers:
         """Workers wherever they run, with their partitions."""
         return self._ask(Workers, ListWorkers(), cancellation)
 
     @reads(Action.READ_DEPLOYMENT, "GET /lag", problems=OF_KAFKA)
-    def get_lag(self, *, cancellation: Cancellation) -> Lag:
+    def get_lag(self, cancellation: Cancellation) -> Lag:
         """How many messages each group of workers has not acknowledged, by partition."""
         return self._ask(Lag, ReadLag(), cancellation)
 

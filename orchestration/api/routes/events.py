@@ -44,8 +44,7 @@ async def stream_events(
     if job is not None and kind:
         raise UserError("TWO_FILTERS", "kind does not apply to the stream of one job; send one of the two")
     return await event_stream(
-        request,
-        lambda: in_tenant(request, Events, tenant, lambda view: view.topics(kinds=kind or (), job=job)),
+        request, lambda: in_tenant(request, Events, tenant, Events.topics, kinds=kind or (), job=job)
     )
 
 
@@ -61,7 +60,7 @@ async def stream_deployment_events(
     """Like the events of a tenant: workers, their lag every ten seconds, and the jobs of all tenants."""
     return await event_stream(
         request,
-        lambda: in_deployment_view(request, DeploymentEvents, lambda view: view.topics(kinds=kind or ())),
+        lambda: in_deployment_view(request, DeploymentEvents, DeploymentEvents.topics, kinds=kind or ()),
     )
 
 

@@ -50,7 +50,7 @@ class Receipt(Shape):
 async def get_receipt(request: Request, tenant: str, job: str) -> Response:
     """The receipt of a READY import or snapshot: its counts add up."""
     # By hand: a receipt is answered as it was stored, also with members that no record names.
-    return json_answer(await in_tenant(request, Jobs, tenant, lambda view: view.receipt(job)))
+    return json_answer(await in_tenant(request, Jobs, tenant, Jobs.receipt, job))
 
 
 @router.get(
@@ -69,11 +69,6 @@ async def get_rejects(
     # By hand: only rows are a question to readers.
     after = start(request, cursor, code=code)
     if not rows:
-        return json_answer(await in_tenant(request, Jobs, tenant, lambda view: view.rejects(job)))
-    found = await asked_in_tenant(
-        request,
-        Jobs,
-        tenant,
-        lambda view, cancellation: view.rejected_rows(cancellation, job, code=code, after=after, limit=rows),
-    )
+        return json_answer(await in_tenant(request, Jobs, tenant, Jobs.rejects, job))
+    found = await asked_in_tenant(request, Jobs, tenant, Jobs.rejected_rows, job, code=code, after=after, limit=rows)
     return json_answer(replace(found, next=rest(request, found.next, code=code)))

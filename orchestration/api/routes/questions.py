@@ -30,8 +30,8 @@ async def count_users(request: Request, tenant: str, body: NewCount) -> Response
 
     def count(view: Questions, cancellation: Cancellation) -> Count:  # by hand: `users` of the body selects the action
         if body.users:
-            return view.count_with_users(body, body.users, cancellation=cancellation)
-        return view.count(body, cancellation=cancellation)
+            return view.count_with_users(cancellation, body, body.users)
+        return view.count(cancellation, body)
 
     return json_answer(await asked_in_tenant(request, Questions, tenant, count))
 
@@ -45,6 +45,6 @@ async def stream_query(request: Request, tenant: str, body: LongQuery) -> Respon
     service, caller = service_of(request), request.state.caller
 
     def run(cancellation: Cancellation, put: Put) -> None:  # by hand: its answer is a stream
-        Questions(service.services, caller, tenant).stream_query(body, put, cancellation=cancellation)
+        Questions(service.services, caller, tenant).stream_query(cancellation, body, put)
 
     return await QueryStream.begin(request, tenant, run)

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from orchestration.access.bodies.questions import NewCount
 from orchestration.access.policy import Action
 from orchestration.access.revisions import revision_of
+from orchestration.access.views.questions import Questions
 from orchestration.access.views.segments import Segments
 from orchestration.console.builder_parts import (
     OF_DRAFTS,
@@ -180,7 +181,7 @@ def _figures(found: Count, t: Texts) -> tuple[dict[str, Figure], dict[str, Figur
 async def suggest_names(request: Request) -> Response:
     """Names for the fields of the form."""
     await ask(request, lambda context: context.view(Segments).require(Action.WRITE_SEGMENTS))
-    found = await asked(request, lambda view, cancellation: view.list_names(cancellation=cancellation))
+    found = await asked(request, Questions.list_names)
     page = NamesPart(
         events=[one.event for one in found.events],
         properties=sorted({one.name for event in found.events for one in event.properties}),

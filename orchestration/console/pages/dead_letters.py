@@ -109,9 +109,7 @@ async def show_dead_letters(request: Request) -> Response:
 
 async def _listed(request: Request, limit: int, states: Sequence[DeadLetterState]) -> DeadLetters:
     return await asked_in_deployment(
-        request,
-        DeadLetterQueue,
-        lambda view, cancellation: view.list_dead_letters(limit=limit, state=list(states), cancellation=cancellation),
+        request, DeadLetterQueue, DeadLetterQueue.list_dead_letters, limit=limit, state=list(states)
     )
 
 
@@ -171,11 +169,7 @@ def dump_of(data: bytes) -> str:
 async def show_letter(request: Request) -> Response:
     """One letter with its record."""
     number = _number(str(request.path_params["letter"]))
-    found = await asked_in_deployment(
-        request,
-        DeadLetterQueue,
-        lambda view, cancellation: view.get_dead_letter(number, cancellation=cancellation),
-    )
+    found = await asked_in_deployment(request, DeadLetterQueue, DeadLetterQueue.get_dead_letter, number)
 
     def call(context: PageContext) -> Response:
         frame = frame_of(request, context, "dead-letters")
@@ -208,15 +202,9 @@ async def change(request: Request) -> Response:
     else:
         body = DeadLetterSelection(dead_letters=selected)
     if action == "replay":
-        replayed = await asked_in_deployment(
-            request,
-            DeadLetterQueue,
-            lambda view, cancellation: view.replay_dead_letters(body, cancellation=cancellation),
-        )
+        replayed = await asked_in_deployment(request, DeadLetterQueue, DeadLetterQueue.replay_dead_letters, body)
         return see_other(f"{PATH}?sent={replayed.sent}{_already(replayed)}")
-    dismissed = await asked_in_deployment(
-        request, DeadLetterQueue, lambda view, cancellation: view.dismiss_dead_letters(body, cancellation=cancellation)
-    )
+    dismissed = await asked_in_deployment(request, DeadLetterQueue, DeadLetterQueue.dismiss_dead_letters, body)
     return see_other(f"{PATH}?dismissed={dismissed.dismissed}{_already(dismissed)}")
 
 

@@ -58,12 +58,7 @@ async def show_rejects(request: Request) -> Response:
     job, tenant = request.path_params["job"], request.path_params["tenant"]
     code = request.query_params.get("code") or None
     after = page_start(request, code=code)
-    found = await asked_in_tenant(
-        request,
-        Jobs,
-        tenant,
-        lambda view, cancellation: view.rejected_rows(cancellation, job, code=code, after=after, limit=ROWS),
-    )
+    found = await asked_in_tenant(request, Jobs, tenant, Jobs.rejected_rows, job, code=code, after=after, limit=ROWS)
     frame = await ask(request, lambda context: frame_of(request, context, "jobs"))
     t, id_ = frame.texts, found.job
     by_code = sorted(found.rejected_by_code.items(), key=lambda item: (-item[1], item[0]))

@@ -138,9 +138,7 @@ async def run_query(request: Request) -> Response:
     try:
         _check(sql)
         body = NewQuery(sql=sql, rows=ROWS, timeout_s=LIMIT_S)
-        found = await asked_in_tenant(
-            request, Questions, tenant, lambda view, cancellation: view.run_query(body, cancellation=cancellation)
-        )
+        found = await asked_in_tenant(request, Questions, tenant, Questions.run_query, body)
     except MusterError as exc:
         if not may:
             raise
@@ -183,7 +181,7 @@ async def download(request: Request) -> Response:
     def run(cancellation: Cancellation, put: Put) -> None:
         view = Questions(service.services, caller, tenant)
         _check(sql)
-        view.stream_query(LongQuery(sql=sql, timeout_s=QUERY_S), put, cancellation=cancellation)
+        view.stream_query(cancellation, LongQuery(sql=sql, timeout_s=QUERY_S), put)
 
     return await CsvDownload.begin(request, tenant, run)
 

@@ -96,16 +96,9 @@ async def look_up(request: Request) -> Response:
     found: User | None = None
     explained: Explanation | None = None
     try:
-        found = await asked_in_tenant(
-            request, Questions, tenant, lambda view, cancellation: view.look_up_user(wanted, cancellation=cancellation)
-        )
+        found = await asked_in_tenant(request, Questions, tenant, Questions.look_up_user, wanted)
         if segment:
-            explained = await asked_in_tenant(
-                request,
-                Questions,
-                tenant,
-                lambda view, cancellation: view.explain_membership(segment, why, cancellation=cancellation),
-            )
+            explained = await asked_in_tenant(request, Questions, tenant, Questions.explain_membership, segment, why)
     except UserError as exc:
         if exc.code != "UNKNOWN_USER":
             raise
