@@ -51,6 +51,39 @@ class Stage:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobWords:
+    """A job in words. `text`: its result, or what it does now; `waits`: no worker has the partitions it waits for."""
+
+    record: Job
+    id: str
+    title: str
+    kind: str
+    origin: str
+    final: bool
+    waits: bool
+    badge: Badge
+    stages: Sequence[Stage]
+    text: str
+
+
+def words_of(job: Job, t: Texts) -> JobWords:
+    """A job of any kind, in the reader's language."""
+    final = is_final(job)
+    return JobWords(
+        record=job,
+        id=id_of(job),
+        title=title_of(job, t),
+        kind=_kind_text(job, t),
+        origin=_origin_of(job),
+        final=final,
+        waits=_waits(job),
+        badge=_badge_of(job, t),
+        stages=_stages_of(job, t),
+        text=_result_text(job, t) if final else _now_text(job, t),
+    )
+
+
 def id_of(job: Job) -> str:
     """The id of a job of any kind."""
     return job.job if isinstance(job, ImportJob) else job.export
@@ -71,22 +104,22 @@ def is_final(job: Job) -> bool:
     return job.state in FINAL
 
 
-def kind_text(job: Job, t: Texts) -> str:
+def _kind_text(job: Job, t: Texts) -> str:
     """Import, snapshot, export ..."""
     return t(f"kind.{kind_of(job)}")
 
 
 def title_of(job: Job, t: Texts) -> str:
     """What a job is about: its audience; for events and profiles, all of the tenant."""
-    return job.audience if traits_of(job).of_audience else kind_text(job, t)
+    return job.audience if traits_of(job).of_audience else _kind_text(job, t)
 
 
-def badge_of(job: Job, t: Texts) -> Badge:
+def _badge_of(job: Job, t: Texts) -> Badge:
     """A state. A later attempt continues the job; it is not a failure."""
     badge = badge_of_state(job.state, t)
     if badge.tone == "running" and isinstance(job, ImportJob) and job.attempt > 1:
         return Badge(tone="retrying", icon=ICONS["retrying"], text=t("job.retrying", attempt=job.attempt))
-    return replace(badge, tone="waiting", icon=ICONS["waiting"]) if badge.tone == "running" and waits(job) else badge
+    return replace(badge, tone="waiting", icon=ICONS["waiting"]) if badge.tone == "running" and _waits(job) else badge
 
 
 def badge_of_state(state: str, t: Texts) -> Badge:
@@ -95,12 +128,12 @@ def badge_of_state(state: str, t: Texts) -> Badge:
     return Badge(tone=tone, icon=ICONS[tone], text=t(f"state.{state}"))
 
 
-def waits(job: Job) -> bool:
+def _waits(job: Job) -> bool:
     """Whether no worker has the partitions that it waits for."""
     return isinstance(job, ImportJobDetail) and job.no_worker_s is not None
 
 
-def stages_of(job: Job, t: Texts) -> tuple[Stage, ...]:
+def _stages_of(job: Job, t: Texts) -> tuple[Stage, ...]:
     """The stages of an import that runs or has stopped."""
     return tuple(
         Stage(
@@ -134,7 +167,7 @@ def _stage_text(stage: Mapping[str, Any], t: Texts) -> str:
     return " · ".join(parts) or t(f"stage_state.{stage['state']}")
 
 
-def now_text(job: Job, t: Texts) -> str:
+def _now_text(job: Job, t: Texts) -> str:
     """What a job that runs does at this moment."""
     if isinstance(job, ImportJobDetail) and job.queue_position is not None:
         return t("job.queued", position=job.queue_position)
@@ -150,7 +183,7 @@ def now_text(job: Job, t: Texts) -> str:
     return t(f"state.{job.state}")
 
 
-def result_text(job: Job, t: Texts) -> str:
+def _result_text(job: Job, t: Texts) -> str:
     """The result of a job, in a few words."""
     if (error := job.error) is not None:
         return t(f"problem.{error.code}.title") if t.has(f"problem.{error.code}.title") else error.message
@@ -166,7 +199,7 @@ def result_text(job: Job, t: Texts) -> str:
     return ""
 
 
-def origin_of(job: Job) -> str:
+def _origin_of(job: Job) -> str:
     """The file, the segment, or the destination."""
     if isinstance(job, ExportJob):
         return str(job.request.get("to", ""))

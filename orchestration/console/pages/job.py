@@ -18,22 +18,7 @@ from orchestration.console.faults import Fault, RejectCount, counted_rejects, fa
 from orchestration.console.formatting import duration, percent
 from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
-from orchestration.console.job_texts import (
-    Badge,
-    Stage,
-    badge_of,
-    id_of,
-    is_final,
-    kind_of,
-    kind_text,
-    now_text,
-    origin_of,
-    result_text,
-    stages_of,
-    title_of,
-    traits_of,
-    waits,
-)
+from orchestration.console.job_texts import JobWords, id_of, kind_of, traits_of, words_of
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Column, Sum, columns_of, sums_of
@@ -47,11 +32,9 @@ SHOWN_PARTITIONS: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One partition, in rows."""
+    """One partition: its progress, in rows, and in words."""
 
-    number: int
-    taken: int
-    expected: int
+    found: Mapping[str, Any]
     text: str
 
 
@@ -72,23 +55,11 @@ class JobPage:
     would have left.
     """
 
-    id: str
+    job: JobWords
     part_path: str
     stream: str
-    title: str
     audience_path: str | None
-    kind: str
-    origin: str
-    mode: str
-    state: str
-    final: bool
-    badge: Badge
-    text: str
-    created_at: str
-    finished_at: str | None
     took: str
-    waits: bool
-    stages: Sequence[Stage]
     partitions: Sequence[Partition]
     more_partitions: int
     fault: Fault | None
@@ -97,10 +68,8 @@ class JobPage:
     rejected: int
     rejects: Sequence[RejectCount]
     rejects_path: str | None
-    rejects_file_path: str | None
     history: Sequence[Event]
     duplicate_of: str | None
-    retry_of: str | None
     cancel_path: str | None
     retry_path: str | None
     shrank: bool
@@ -201,34 +170,22 @@ def _upload_of(request: Request) -> str:
 def page_of(context: PageContext, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
     """A job with everything known of it. `upload`: what it imports, if known. Raises as `Jobs.get_job`."""
     job = context.view(Jobs).get_job(wanted)
-    id_, final, tenant, runs = id_of(job), is_final(job), context.tenant, context.may(Action.RUN_JOBS)
+    words, tenant, runs = words_of(job, t), context.tenant, context.may(Action.RUN_JOBS)
+    id_, final = words.id, words.final
     receipt, imported = _receipt(context, job), job if isinstance(job, ImportJobDetail) else None
     duplicate = imported is not None and imported.duplicate_of is not None
     partitions = () if imported is None else imported.partition_progress
     counted = counted_rejects(job)
     rejected = counted.get("rejected_by_code") or {}
-    has_rejects = bool(rejected)
-    may_see_rejects = has_rejects and context.may(Action.READ_REJECTS)
+    may_see_rejects = bool(rejected) and context.may(Action.READ_REJECTS)
     return JobPage(
-        id=id_,
+        job=words,
         part_path=in_tenant(tenant, "jobs", wanted if duplicate else id_, "part", upload=upload),
         stream="" if final else f"/v1/tenants/{tenant}/events?job={id_}",
-        title=title_of(job, t),
         audience_path=in_tenant(tenant, "audiences", job.audience)
         if context.may(Action.READ) and traits_of(job).of_audience
         else None,
-        kind=kind_text(job, t),
-        origin=origin_of(job),
-        mode="" if imported is None else t(f"mode.{imported.mode}"),
-        state=job.state,
-        final=final,
-        badge=badge_of(job, t),
-        text=result_text(job, t) if final else now_text(job, t),
-        created_at=job.created_at,
-        finished_at=job.finished_at,
         took=_took(job, t),
-        waits=waits(job),
-        stages=stages_of(job, t),
         partitions=[] if final else [_partition(one, t) for one in partitions[:SHOWN_PARTITIONS]],
         more_partitions=max(0, len(partitions) - SHOWN_PARTITIONS),
         fault=fault_of(job.error, t),
@@ -240,14 +197,12 @@ def page_of(context: PageContext, wanted: str, t: Texts, *, upload: str = "") ->
             for one in rejects_of(rejected, t)
         ],
         rejects_path=in_tenant(tenant, "jobs", id_, "rejects") if may_see_rejects else None,
-        rejects_file_path=in_tenant(tenant, "jobs", id_, "rejects", "file") if may_see_rejects else None,
         history=[_event(one, t) for one in job.history],
         duplicate_of=wanted if duplicate else None,
-        retry_of=job.retry_of,
         cancel_path=in_tenant(tenant, "jobs", id_, "cancel") if runs and not final else None,
         retry_path=in_tenant(tenant, "jobs", id_, "retry") if runs and job.state in {"FAILED", "CANCELLED"} else None,
         shrank=job.error is not None and job.error.code == "AUDIENCE_WOULD_SHRINK",
-        fix_path=in_tenant(tenant, "upload", like=id_) if runs and has_rejects and kind_of(job) == "audience" else None,
+        fix_path=in_tenant(tenant, "upload", like=id_) if runs and rejected and kind_of(job) == "audience" else None,
         again_path=in_tenant(tenant, "uploads", upload, "again") if runs and upload and duplicate else None,
         key=fresh_key(),
     )
@@ -274,9 +229,7 @@ def _partition(one: Mapping[str, Any], t: Texts) -> Partition:
         parts.append(t("job.lag", count=one["lag"]))
     if one["left_s"] is not None:
         parts.append(t("job.left", duration=duration(one["left_s"], t)))
-    return Partition(
-        number=one["partition"], taken=one["taken"], expected=max(1, one["expected"]), text=" · ".join(parts)
-    )
+    return Partition(found=one, text=" · ".join(parts))
 
 
 def _event(one: Mapping[str, Any], t: Texts) -> Event:

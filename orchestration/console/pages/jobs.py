@@ -13,20 +13,7 @@ from orchestration.access.policy import Action
 from orchestration.access.views.jobs import Jobs
 from orchestration.console.context import PageContext, ask
 from orchestration.console.frame import frame_of
-from orchestration.console.job_texts import (
-    RUNNING,
-    Badge,
-    Stage,
-    badge_of,
-    id_of,
-    is_final,
-    kind_text,
-    now_text,
-    origin_of,
-    result_text,
-    stages_of,
-    title_of,
-)
+from orchestration.console.job_texts import RUNNING, JobWords, id_of, is_final, words_of
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
@@ -42,20 +29,10 @@ STATE_FILTERS: Final = ("running", "READY", "FAILED", "CANCELLED", "SUPERSEDED")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
-    """One job. `state`: as the API names it, for the page's script."""
+    """One job, and its page."""
 
-    id: str
+    job: JobWords
     path: str
-    row_path: str
-    title: str
-    kind: str
-    origin: str
-    state: str
-    final: bool
-    badge: Badge
-    stages: Sequence[Stage]
-    text: str
-    created_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +123,7 @@ async def show_jobs(request: Request) -> Response:
         frame = frame_of(request, context, "jobs")
         found, t, tenant = filters.found(context, before=before, limit=ROWS), frame.texts, context.tenant
         rows = [row_of(job, tenant, t) for job in _detailed(context, found.items)]
-        newest = rows[0].id if rows else ""
+        newest = rows[0].job.id if rows else ""
         page = JobsPage(
             rows=rows,
             states=[
@@ -180,21 +157,7 @@ def _detailed(context: PageContext, jobs: Sequence[Job]) -> list[Job]:
 
 def row_of(job: Job, tenant: str, t: Texts) -> JobRow:
     """A job as its row."""
-    id_, final = id_of(job), is_final(job)
-    return JobRow(
-        id=id_,
-        path=in_tenant(tenant, "jobs", id_),
-        row_path=in_tenant(tenant, "jobs", id_, "row"),
-        title=title_of(job, t),
-        kind=kind_text(job, t),
-        origin=origin_of(job),
-        state=job.state,
-        final=final,
-        badge=badge_of(job, t),
-        stages=() if final else stages_of(job, t),
-        text=result_text(job, t) if final else now_text(job, t),
-        created_at=job.created_at,
-    )
+    return JobRow(job=words_of(job, t), path=in_tenant(tenant, "jobs", id_of(job)))
 
 
 async def show_row(request: Request) -> Response:
