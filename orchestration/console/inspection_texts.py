@@ -15,7 +15,6 @@ class FindingText:
 
     text: str
     command: str
-    blocking: bool
     is_english: bool = False
 
 
@@ -28,10 +27,9 @@ def _finding(one: Mapping[str, Any], t: Texts) -> FindingText:
     key = f"finding.{_key(one)}"
     command = str(one["suggestion"] or "") if one["blocking"] else ""
     if not t.has(key):
-        return FindingText(text=one["message"], command=command, blocking=one["blocking"], is_english=True)
+        return FindingText(text=one["message"], command=command, is_english=True)
     values = {name: _shown(name, value, t) for name, value in one["detail"].items()}
-    text = t(key, **{**values, "column": one["column"] or ""})
-    return FindingText(text=text, command=command, blocking=one["blocking"])
+    return FindingText(text=t(key, **{**values, "column": one["column"] or ""}), command=command)
 
 
 def _key(one: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_st
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, dependants_of_audience
 from orchestration.records.audiences import Audience, Version
+from orchestration.records.operations import Operation
 from schemas.columns import ImportMode
 
 ROWS: Final = 50
@@ -80,9 +81,7 @@ class Pending:
     """A change that the control plane carries out, or has carried out. `path`: this part, fetched again."""
 
     path: str
-    running: bool
-    failed: str
-    version: int | None
+    operation: Operation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,12 +209,7 @@ def _text(value: Any) -> str:
 def pending_of(context: PageContext, name: str, operation: str) -> Pending:
     """A change of this audience. Raises as `Operations.get_operation`."""
     found = context.view(Operations).get_operation(operation)
-    return Pending(
-        path=in_tenant(context.tenant, "audiences", name, "operations", operation),
-        running=found.running,
-        failed="" if found.error is None else found.error.message,
-        version=(found.result or {}).get("version"),
-    )
+    return Pending(path=in_tenant(context.tenant, "audiences", name, "operations", operation), operation=found)
 
 
 async def show_pending(request: Request) -> Response:
@@ -225,7 +219,7 @@ async def show_pending(request: Request) -> Response:
     def call(context: PageContext) -> Response:
         pending = pending_of(context, name, operation)
         answer = shown("parts/pending.html", frame_of(request, context, "audiences"), PendingPart(pending=pending))
-        if not pending.running and not pending.failed:
+        if pending.operation.state == "done":
             answer.headers["HX-Redirect"] = in_tenant(context.tenant, "audiences", name, operation=operation)
         return answer
 

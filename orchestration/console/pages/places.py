@@ -1,6 +1,6 @@
 """Tenants, and what each may name beyond its own: buckets, topics, profiles."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,18 +23,10 @@ PATH: Final = f"{PREFIX}/places"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tenant:
-    """A tenant and its places."""
-
-    name: str
-    places: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PlacesPage:
-    """Tenants by name."""
+    """The places of each tenant, by its name."""
 
-    tenants: Sequence[Tenant]
+    tenants: Mapping[str, Sequence[str]]
     revision: str
     change_path: str
     create_path: str
@@ -47,7 +39,7 @@ async def show_places(request: Request) -> Response:
         found = context.in_deployment(Places).get_places()
         places = {one.tenant: one.places for one in found.items}
         page = PlacesPage(
-            tenants=[Tenant(name=one, places=places.get(one, ())) for one in sorted({*places, *context.tenants()})],
+            tenants={one: places.get(one, ()) for one in sorted({*places, *context.tenants()})},
             revision=revision_of(found, found.revision),
             change_path=f"{PATH}/change",
             create_path=f"{PATH}/tenants",

@@ -24,11 +24,9 @@ ROWS: Final = 100
 class RejectRow:
     """A rejected row. `line`: in the file; of formats without lines, the number of the row."""
 
+    reject: Reject
     line: str
-    column: str
     text: str
-    reason: str
-    raw: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +74,7 @@ async def show_rejects(request: Request) -> Response:
             for one, count in [("", found.rejected or 0), *by_code]
         ],
         rows=[
-            RejectRow(
-                line=_line(row, t("rejects.row")),
-                column=row.column or "",
-                text=reject_text(row.code, t),
-                reason=row.reason,
-                raw=row.raw,
-            )
+            RejectRow(reject=row, line=_line(row, t("rejects.row")), text=reject_text(row.code, t))
             for row in found.items
         ],
         next_path=next_page(request, found.next, code=code),

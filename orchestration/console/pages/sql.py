@@ -29,7 +29,7 @@ from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.problems import title_of
 from orchestration.console.rendering import shown
 from orchestration.readers.cancellation import Cancellation
-from orchestration.records.questions import Column
+from orchestration.records.questions import QueryResult
 from schemas.errors import MusterError, UserError
 
 ROWS: Final = 1000
@@ -78,10 +78,9 @@ class ResultPart:
 
     sql: str
     csv_path: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-    truncated: bool
-    seconds: str
+    found: QueryResult | None = None
+    rows: Sequence[Sequence[Cell]] = ()
+    seconds: str = ""
     fault: str = ""
     said: str = ""
     code: str = ""
@@ -132,9 +131,7 @@ async def run_query(request: Request) -> Response:
     sql, began = _sql_of(form), time.perf_counter()
     may = await ask(request, lambda context: context.may(Action.READ_USERS))
     frame = bare_frame(request)
-    part = ResultPart(
-        sql=sql, csv_path=in_tenant(tenant, "sql", "csv"), columns=(), rows=(), truncated=False, seconds=""
-    )
+    part = ResultPart(sql=sql, csv_path=in_tenant(tenant, "sql", "csv"))
     try:
         _check(sql)
         body = NewQuery(sql=sql, rows=ROWS, timeout_s=LIMIT_S)
@@ -146,9 +143,8 @@ async def run_query(request: Request) -> Response:
         return shown("parts/sql_result.html", frame, replace(part, fault=title, said=exc.message, code=exc.code))
     result = replace(
         part,
-        columns=found.columns,
+        found=found,
         rows=[[_cell(value) for value in row] for row in found.rows],
-        truncated=found.truncated,
         seconds=f"{time.perf_counter() - began:.1f}",
     )
     return shown("parts/sql_result.html", frame, result)

@@ -22,6 +22,7 @@ from orchestration.console.job_texts import id_of, title_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
 from orchestration.records.jobs import Started
+from orchestration.records.uploads import Upload
 from schemas.import_formats import COMPRESSED_SUFFIXES, IMPORT_FORMATS
 
 AUDIENCES: Final = 500
@@ -49,9 +50,7 @@ class UploadPage:
 class CheckPage:
     """A file that has arrived, before its import."""
 
-    name: str
-    size: int
-    audience: str
+    upload: Upload
     check_path: str
 
 
@@ -86,9 +85,7 @@ async def show_upload(request: Request) -> Response:
         frame = frame_of(request, context, "upload")
         found = context.view(Uploads).get_upload(request.path_params["upload"])
         page = CheckPage(
-            name=found.name,
-            size=found.size,
-            audience=given["audience"],
+            upload=found,
             check_path=in_tenant(context.tenant, "uploads", found.upload, "check", **given),
         )
         return shown("check.html", frame, page)

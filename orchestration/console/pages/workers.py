@@ -27,15 +27,12 @@ SPANS: Final = (60, 360, 1440)
 class TopicRow:
     """A group in a topic. `as_of`: of its newest sample; `late`: partitions that are behind, with their lag.
 
-    None means not known now: a sample older than `FRESH_S` says nothing about the present.
+    `now`: that sample; empty if it is older than `FRESH_S`, which says nothing about the present.
     """
 
-    group: str
-    topic: str
-    members: int | None
+    series: Series
+    now: Record
     as_of: str | None
-    lag: int | None
-    acknowledged_per_s: float | None
     lag_plot: Plot
     acknowledged_plot: Plot
     late: Sequence[tuple[int, int]]
@@ -99,12 +96,9 @@ def _topic(series: Series, newest: Record | None) -> TopicRow:
     now = known if newest is not None and newest["as_of"] > iso(now_ms() - 1000 * FRESH_S) else {}
     partitions: Sequence[int] = now.get("partitions", ())
     return TopicRow(
-        group=series.group,
-        topic=series.topic,
-        members=now.get("members"),
+        series=series,
+        now=now,
         as_of=known.get("as_of"),
-        lag=now.get("lag"),
-        acknowledged_per_s=now.get("acknowledged_per_s"),
         lag_plot=plot(series.lag),
         acknowledged_plot=plot(series.acknowledged_per_s),
         late=[(number, lag) for number, lag in enumerate(partitions) if lag],
