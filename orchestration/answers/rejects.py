@@ -18,7 +18,7 @@ def read_rejects(reading: Reading, asked: ReadRejects) -> dict[str, Any]:
     if file is None:
         return {"kept": 0, "rows": []}
     rows = some_rejects(file, code=asked.code, skip=asked.skip, limit=asked.limit)
-    return {"kept": kept_rejects(file), "rows": [{n: plain(value) for n, value in row.items()} for row in rows]}
+    return {"kept": kept_rejects(file), "rows": [plain(row) for row in rows]}
 
 
 def some_rejects(file: bytes, *, code: str | None, skip: int, limit: int) -> list[dict[str, Any]]:

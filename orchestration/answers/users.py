@@ -1,5 +1,7 @@
 """What is known of a user."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -31,20 +33,9 @@ def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
     return {
         "user": asked.user,
         "partition": partition,
-        "attributes": {name: plain(value) for name, value in found.attributes.items()},
-        "events": [
-            {"event": e.event, "count": e.count, "first_at": plain(e.first_at), "last_at": plain(e.last_at)}
-            for e in found.events
-        ],
-        "latest": [
-            {
-                "event": e.event,
-                "event_id": e.event_id,
-                "occurred_at": plain(e.occurred_at),
-                "properties": {name: plain(value) for name, value in e.properties.items()},
-            }
-            for e in found.latest
-        ],
+        "attributes": plain(found.attributes),
+        "events": [plain(asdict(one)) for one in found.events],
+        "latest": [plain(asdict(one)) for one in found.latest],
         "audiences": audiences,
         "segments": segments,
         "as_of": at.isoformat(),
@@ -79,7 +70,9 @@ def _audiences(reading: Reading, tenant: TenantName, partition: Partition) -> di
 
 
 def plain(value: object) -> object:
-    """A value as JSON: times as ISO 8601, in UTC."""
+    """A value, and what it holds, as JSON: times as ISO 8601, in UTC."""
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, datetime):
         value = value.astimezone(UTC)
     return value.isoformat() if hasattr(value, "isoformat") else value

@@ -10,6 +10,8 @@ from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import AllowedLocations
 from orchestration.operations.submit import require_tenant
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.records.fields import extended
+from orchestration.records.jobs import CancelledExport
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId, tenant_name
@@ -19,21 +21,11 @@ if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.exports import ExportStore
     from orchestration.catalog.places import PlaceStore
-    from orchestration.catalog.records import Export
     from orchestration.platform.settings import Settings
     from orchestration.workflow.engine import WorkflowEngine
 
 POLL_S: Final = 0.25
 REGISTRATION_S: Final = 120.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelledExport:
-    """Result of a cancel. `warnings`: what could not be done at once; the sweeper does it within seconds."""
-
-    export: "Export"
-    already: bool
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +86,7 @@ class ExportJobs:
                 self.engine.stop(export.execution, "cancelled by an operator")
         except (FatalError, RetriableError) as exc:
             warnings.append(f"the execution could not be stopped ({exc.code}); it ends at its next step")
-        return CancelledExport(export=export, already=verdict is Change.ALREADY, warnings=tuple(warnings))
+        return extended(CancelledExport, export.shown, already=verdict is Change.ALREADY, warnings=tuple(warnings))
 
     def await_registration(self, export_id: JobId, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Wait until an execution that was just started has registered its export. Raises `UserError` UNKNOWN_EXPORT.

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestration.platform.clock import now_ms
+from orchestration.records.fields import extended
+from orchestration.records.jobs import CancelledImport
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId
 from segmentation.life_cycle import Change
@@ -15,22 +17,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
-    """Result of a cancel. `warnings`: what could not be done at once; the sweeper does it within seconds."""
-
-    job: "Job"
-    already: bool
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportJobs:
     """Cancels imports and snapshots of segments."""
 
     engine: "WorkflowEngine"
     jobs: "JobStore"
 
-    def cancel(self, job_id: JobId) -> Cancelled:
+    def cancel(self, job_id: JobId) -> CancelledImport:
         """Cancel a job before anything of it can be published.
 
         1. Make the guarded change to CANCELLED: from here on nothing of the job is ever published.
@@ -59,7 +52,8 @@ class ImportJobs:
                 state=job.state,
             )
         stopped = self._stop_execution(job)
-        return Cancelled(job=job, already=verdict is Change.ALREADY, warnings=() if stopped is None else (stopped,))
+        warnings = () if stopped is None else (stopped,)
+        return extended(CancelledImport, job.shown, already=verdict is Change.ALREADY, warnings=warnings)
 
     def _stop_execution(self, job: "Job") -> str | None:  # 2
         if job.execution is None:

@@ -20,7 +20,6 @@ from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import DOWNLOAD
 from orchestration.operations.job_search import AnyJob
 from orchestration.operations.submit import source_of
-from orchestration.records.fields import extended
 from orchestration.records.jobs import (
     CancelledExport,
     CancelledImport,
@@ -148,13 +147,8 @@ class Submissions(TenantView):
         wanted = job_id(job)
         found = self._find(entry, wanted)
         entry.before = {"state": found.state}
-        cancelled: CancelledImport | CancelledExport
-        if isinstance(found, Export):
-            export = self._services.export_jobs.cancel(wanted)
-            cancelled = extended(CancelledExport, export.export.shown, already=export.already, warnings=export.warnings)
-        else:
-            done = self._services.import_jobs.cancel(wanted)
-            cancelled = extended(CancelledImport, done.job.shown, already=done.already, warnings=done.warnings)
+        jobs = self._services.export_jobs if isinstance(found, Export) else self._services.import_jobs
+        cancelled = jobs.cancel(wanted)
         entry.after = {"state": cancelled.state}
         return cancelled
 

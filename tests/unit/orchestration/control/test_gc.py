@@ -117,7 +117,7 @@ def test_cancel_before_publishing_aborts_the_execution_and_removes_staged_data(
     job = deployment.at(state)
     deployment.objects.put(STAGING, staging_prefix(job.job_id) + "000001/00000/x.parquet", b"x")
     cancelled = deployment.context.import_jobs.cancel(job.job_id)
-    assert (cancelled.job.state, cancelled.already, cancelled.warnings) == ("CANCELLED", False, ())
+    assert (cancelled.state, cancelled.already, cancelled.warnings) == ("CANCELLED", False, ())
     assert deployment.workflow.statuses[str(job.execution)] == "ABORTED"
     sweep(deployment)
     aborted = [m for p in (0, 1) for m in deployment.log("", IMPORTS_SMALL).decoded(p) if isinstance(m, ImportAborted)]
