@@ -1,6 +1,6 @@
 """What `SegmentStore` reads without knowing rules, which load Arrow."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -47,8 +47,11 @@ class SegmentQueries:
 
     def get(self, tenant: TenantName, name: AudienceName) -> Segment:
         """The segment of that name. Raises `UserError` UNKNOWN_SEGMENT."""
+        query = sa.select(*_ROW).where(_EXISTING, segments.c.tenant == tenant, segments.c.name == name)
         with self._database.read() as connection:
-            return get_segment(connection, tenant, name)
+            for row in connection.execute(query).mappings():
+                return Segment(**row)
+        raise unknown_segment(tenant, name)
 
     def overviews(self, tenant: TenantName | None = None) -> list[SegmentOverview]:
         """All segments [of a tenant] that are not deleted, by tenant and name."""
@@ -82,15 +85,8 @@ class SegmentQueries:
     def _answers(
         self, *where: sa.ColumnElement[bool], limit: int | None = None
     ) -> list[tuple[Mapping[Any, Any], Mapping[int, PartitionStatus]]]:
-        query = (
-            sa.select(*_SEGMENT)
-            .join_from(segments, segment_rules, CURRENT_RULE)
-            .where(_EXISTING, *where)
-            .order_by(segments.c.name)
-            .limit(limit)
-        )
         with self._database.read() as connection:
-            rows = connection.execute(query).mappings().all()
+            rows = _stored(connection, *where, limit=limit)
             of = _partitions(connection, segments.c.segment_id.in_([row["segment_id"] for row in rows]))
         return [(row, of.get(row["segment_id"], {})) for row in rows]
 
@@ -98,7 +94,7 @@ class SegmentQueries:
         query = sa.select(*_ROW).where(_EXISTING, *where).order_by(segments.c.tenant, segments.c.name).limit(limit)
         shown = segments.c.segment_id.in_(query.with_only_columns(segments.c.segment_id))
         with self._database.read() as connection:
-            found = [segment_from_row(row) for row in connection.execute(query).mappings()]
+            found = [Segment(**row) for row in connection.execute(query).mappings()]
             rules = {r.segment_id: r for r in _versions(connection, sa.and_(shown, CURRENT_RULE))}
             partitions = _partitions(connection, shown)
         return [
@@ -173,19 +169,24 @@ def _partitions(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dic
     return out
 
 
-def find_segment(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> Segment | None:
-    """The segment of that name, deleted ones included. None if there was never one."""
-    query = sa.select(*_ROW).where(segments.c.tenant == tenant, segments.c.name == name)
-    row = connection.execute(query).mappings().first()
-    return None if row is None else segment_from_row(row)
+def stored_segment(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> Mapping[Any, Any]:
+    """The members of a segment's record that are stored. Raises `UserError` UNKNOWN_SEGMENT."""
+    for row in _stored(connection, segments.c.tenant == tenant, segments.c.name == name):
+        return row
+    raise unknown_segment(tenant, name)
 
 
-def get_segment(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> Segment:
-    """The segment of that name. Raises `UserError` UNKNOWN_SEGMENT."""
-    found = find_segment(connection, tenant, name)
-    if found is None or found.state == "deleted":
-        raise unknown_segment(tenant, name)
-    return found
+def _stored(
+    connection: sa.Connection, *where: sa.ColumnElement[bool], limit: int | None = None
+) -> Sequence[Mapping[Any, Any]]:
+    query = (
+        sa.select(*_SEGMENT)
+        .join_from(segments, segment_rules, CURRENT_RULE)
+        .where(_EXISTING, *where)
+        .order_by(segments.c.name)
+        .limit(limit)
+    )
+    return connection.execute(query).mappings().all()
 
 
 def unknown_segment(tenant: TenantName, name: AudienceName) -> UserError:
@@ -196,8 +197,3 @@ def unknown_segment(tenant: TenantName, name: AudienceName) -> UserError:
         tenant=tenant,
         segment=name,
     )
-
-
-def segment_from_row(row: Mapping[Any, Any]) -> Segment:
-    """A row of `segments`."""
-    return Segment(**row)

@@ -51,21 +51,6 @@ class RuleVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewRule:
-    """A rule as given, checked without its context. `json`: it was given as JSON, and `text` is derived from that."""
-
-    text: str
-    timezone: str | None
-    rule: "Rule"
-    json: bool = False
-
-    @property
-    def written(self) -> str | None:
-        """The text, if a person wrote it."""
-        return None if self.json else self.text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionStatus:
     """A worker's latest status of a segment in one partition (`schemas.segment_messages.SegmentStatus`)."""
 

@@ -6,19 +6,14 @@ the rules of that moment.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from orchestration.catalog.names import VISIBLE, lock_tenant, refuse_audience
-from orchestration.catalog.segment_queries import (
-    CURRENT_RULE,
-    SegmentQueries,
-    find_segment,
-    get_segment,
-    segment_from_row,
-)
-from orchestration.catalog.segment_records import ActivationKind, NewRule, Segment, SegmentState
+from orchestration.catalog.segment_queries import CURRENT_RULE, SegmentQueries, stored_segment
+from orchestration.catalog.segment_records import ActivationKind, SegmentState
 from orchestration.catalog.tables import activations, audiences, segment_partitions, segment_rules, segments
 from orchestration.catalog.upsert import upsert
 from schemas.errors import UserError
@@ -33,12 +28,27 @@ MAX_SEGMENTS: Final = 500
 """Per tenant: a worker keeps the state of all of them, for every user of its partitions, in memory."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRule:
+    """A rule as given, checked without its context. `json`: it was given as JSON, and `text` is derived from that."""
+
+    text: str
+    timezone: str | None
+    rule: Rule
+    json: bool = False
+
+    @property
+    def written(self) -> str | None:
+        """The text, if a person wrote it."""
+        return None if self.json else self.text
+
+
 class SegmentStore(SegmentQueries):
     """Segments and their rules. Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
 
     def create(
         self, tenant: TenantName, name: AudienceName, new: NewRule, *, new_id: JobId, author: str, now_ms: int
-    ) -> Segment:
+    ) -> None:
         """Create a segment, or re-create a deleted one with another rule version.
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN, SEGMENT_EXISTS, TOO_MANY_SEGMENTS, UNKNOWN_AUDIENCE,
@@ -47,8 +57,9 @@ class SegmentStore(SegmentQueries):
         with self._database.write() as connection:
             lock_tenant(connection, tenant)
             refuse_audience(connection, tenant, name)
-            found = find_segment(connection, tenant, name)
-            if found is not None and found.state != "deleted":
+            query = sa.select(segments).where(segments.c.tenant == tenant, segments.c.name == name)
+            found: Mapping[Any, Any] | None = connection.execute(query).mappings().first()
+            if found is not None and found["state"] != "deleted":
                 raise UserError(
                     "SEGMENT_EXISTS",
                     f"tenant {tenant} already has a segment {name!r}; `muster segments edit` changes its rule",
@@ -65,17 +76,17 @@ class SegmentStore(SegmentQueries):
                 )
             _check(connection, tenant, name, rules, new)
             if found is None:
-                found = Segment(
-                    segment_id=new_id,
-                    tenant=tenant,
-                    name=name,
-                    state="active",
-                    rule_version=0,
-                    created_at_ms=now_ms,
-                    updated_at_ms=now_ms,
-                )
-                connection.execute(segments.insert().values(**_values(found)))
-            return _add_rule(connection, found, new, author, now_ms)
+                found = {
+                    "segment_id": new_id,
+                    "tenant": tenant,
+                    "name": name,
+                    "state": "active",
+                    "rule_version": 0,
+                    "created_at_ms": now_ms,
+                    "updated_at_ms": now_ms,
+                }
+                connection.execute(segments.insert().values(**found))
+            _add_rule(connection, found, new, author, now_ms)
 
     def edit(
         self,
@@ -85,9 +96,9 @@ class SegmentStore(SegmentQueries):
         *,
         author: str,
         now_ms: int,
-        check: Callable[[Segment], None] = lambda _: None,
-    ) -> tuple[Segment, bool]:
-        """Change the rule; returns whether it changed. The same rule in other words makes no version.
+        check: Callable[[Mapping[Any, Any]], None] = lambda _: None,
+    ) -> None:
+        """Change the rule. The same rule in other words makes no version.
 
         `check` may refuse by the segment as it is before.
 
@@ -95,28 +106,28 @@ class SegmentStore(SegmentQueries):
         """
         with self._database.write() as connection:
             lock_tenant(connection, tenant)
-            found = get_segment(connection, tenant, name)
+            found = stored_segment(connection, tenant, name)
             check(found)
             rules = _rules(connection, tenant)
             _check(connection, tenant, name, rules, new)
             if rule_hash(new.rule) == rule_hash(rules[name]):
-                return found, False
-            if found.state == "paused":  # a paused segment keeps its members
+                return
+            if found["state"] == "paused":  # a paused segment keeps its members
                 raise UserError(
                     "SEGMENT_PAUSED",
                     f"segment {name} is paused; run `muster segments resume {name}` first, then edit it",
                     tenant=tenant,
                     segment=name,
                 )
-            return _add_rule(connection, found, new, author, now_ms), True
+            _add_rule(connection, found, new, author, now_ms)
 
-    def pause(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> Segment:
+    def pause(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> None:
         """Stop evaluating a segment. No effect on a paused one. Raises `UserError` UNKNOWN_SEGMENT."""
-        return self._change_state(tenant, name, "paused", "pause", now_ms)
+        self._change_state(tenant, name, "paused", "pause", now_ms)
 
-    def resume(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> Segment:
+    def resume(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> None:
         """Evaluate a paused segment again. Raises `UserError` UNKNOWN_SEGMENT."""
-        return self._change_state(tenant, name, "active", "activate", now_ms)
+        self._change_state(tenant, name, "active", "activate", now_ms)
 
     def delete(
         self,
@@ -124,13 +135,13 @@ class SegmentStore(SegmentQueries):
         name: AudienceName,
         *,
         now_ms: int,
-        check: Callable[[Segment], None] = lambda _: None,
-    ) -> Segment:
+        check: Callable[[Mapping[Any, Any]], None] = lambda _: None,
+    ) -> None:
         """Delete a segment; all its members leave. `check` may refuse by the segment as it is before.
 
         Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_IN_USE.
         """
-        return self._change_state(tenant, name, "deleted", "delete", now_ms, check)
+        self._change_state(tenant, name, "deleted", "delete", now_ms, check)
 
     def rules(self, tenant: TenantName) -> dict[str, Rule]:
         """The current rules of a tenant's segments, by segment name."""
@@ -167,14 +178,14 @@ class SegmentStore(SegmentQueries):
         state: SegmentState,
         kind: ActivationKind,
         now_ms: int,
-        check: Callable[[Segment], None] = lambda _: None,
-    ) -> Segment:
+        check: Callable[[Mapping[Any, Any]], None] = lambda _: None,
+    ) -> None:
         with self._database.write() as connection:
             lock_tenant(connection, tenant)
-            found = get_segment(connection, tenant, name)
+            found = stored_segment(connection, tenant, name)
             check(found)
-            if found.state == state:
-                return found
+            if found["state"] == state:
+                return
             if state == "deleted" and (users := referrers("segment", name, _rules(connection, tenant))):
                 raise UserError(
                     "SEGMENT_IN_USE",
@@ -183,14 +194,14 @@ class SegmentStore(SegmentQueries):
                     segment=name,
                     segments=list(users),
                 )
-            return _change(connection, found, state, found.rule_version, kind, now_ms)
+            _change(connection, found, state, found["rule_version"], kind, now_ms)
 
 
-def _add_rule(connection: sa.Connection, segment: Segment, new: NewRule, author: str, now_ms: int) -> Segment:
-    version = segment.rule_version + 1
+def _add_rule(connection: sa.Connection, segment: Mapping[Any, Any], new: NewRule, author: str, now_ms: int) -> None:
+    version = segment["rule_version"] + 1
     connection.execute(
         segment_rules.insert().values(
-            segment_id=segment.segment_id,
+            segment_id=segment["segment_id"],
             version=version,
             text=new.text,
             timezone=new.timezone,
@@ -200,16 +211,21 @@ def _add_rule(connection: sa.Connection, segment: Segment, new: NewRule, author:
             created_at_ms=now_ms,
         )
     )
-    return _change(connection, segment, "active", version, "activate", now_ms)
+    _change(connection, segment, "active", version, "activate", now_ms)
 
 
 def _change(
-    connection: sa.Connection, segment: Segment, state: SegmentState, version: int, kind: ActivationKind, now_ms: int
-) -> Segment:
+    connection: sa.Connection,
+    segment: Mapping[Any, Any],
+    state: SegmentState,
+    version: int,
+    kind: ActivationKind,
+    now_ms: int,
+) -> None:
+    mine = segments.c.segment_id == segment["segment_id"]
     changed = {"state": state, "rule_version": version, "updated_at_ms": now_ms}
-    connection.execute(segments.update().where(segments.c.segment_id == segment.segment_id).values(**changed))
-    queue(connection, segment.tenant, segment.segment_id, kind, version, now_ms)
-    return segment_from_row({**_values(segment), **changed})
+    connection.execute(segments.update().where(mine).values(**changed))
+    queue(connection, segment["tenant"], segment["segment_id"], kind, version, now_ms)
 
 
 def queue(
@@ -243,7 +259,3 @@ def _rules(connection: sa.Connection, tenant: TenantName) -> dict[str, Rule]:
         .where(segments.c.tenant == tenant, segments.c.state != "deleted")
     )
     return {row.name: rule_from_json(row.rule.encode()) for row in connection.execute(query)}
-
-
-def _values(segment: Segment) -> dict[str, Any]:
-    return {name: getattr(segment, name) for name in Segment.__dataclass_fields__}

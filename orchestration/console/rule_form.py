@@ -4,7 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeVar
 
+from orchestration.access.bodies.segments import NewSegment
+from orchestration.access.revisions import revision_of
 from orchestration.console.rule_rows import KINDS, MAX_ROWS, OF_EVENTS, Row, RowGroup, RowTest, groups_of, rule_of
+from orchestration.console.segment_texts import parsed_rule
+from orchestration.records.segments import Segment
 from schemas.errors import UserError
 from segmentation.rules.nodes import Rule
 from segmentation.rules.parser import parse_rule
@@ -42,6 +46,16 @@ class Draft:
         if self.source == "text":
             return parse_rule(self.text, timezone=self.zone), {}
         return rule_of(self.groups, self.zone)
+
+    def body(self, rule: Rule) -> NewSegment:
+        """What is sent to create the segment or to edit it, with the rule of this draft."""
+        text = self.text if self.source == "text" else rule_text(rule)
+        return NewSegment(segment=self.segment or self.name, rule=text, timezone=rule.timezone)
+
+    def with_segment(self, segment: Segment) -> "Draft":
+        """As a segment is now."""
+        seen, zone = revision_of(segment, segment.revision), segment.timezone or ""
+        return replace(self, segment=segment.segment, seen=seen, timezone=zone).with_rule(parsed_rule(segment))
 
     def with_rule(self, rule: Rule) -> "Draft":
         """With another rule, as rows if they fit."""

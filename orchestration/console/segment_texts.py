@@ -35,7 +35,7 @@ class Uses:
     names: Sequence[Named]
 
 
-def rule_of(segment: Segment | RuleVersion) -> Rule:
+def parsed_rule(segment: Segment | RuleVersion) -> Rule:
     """The rule of a segment or of one of its versions."""
     return parse_rule(segment.rule, timezone=segment.timezone, stored=True)
 
@@ -85,7 +85,7 @@ def dependants(context: PageContext, name: str, t: Texts) -> list[Named]:
 
 def _segments(context: PageContext, name: str, named: Literal["audiences", "segments"]) -> Iterator[Named]:
     for one in context.view(Segments).list_segments(limit=ALL).items:
-        if name in one.rule and name in getattr(names(rule_of(one)), named):
+        if name in one.rule and name in getattr(names(parsed_rule(one)), named):
             yield Named(name=one.segment, path=in_tenant(context.tenant, "segments", one.segment))
 
 

@@ -1,16 +1,12 @@
 """Operations on segments."""
 
-from typing import TYPE_CHECKING
-
-from orchestration.catalog.segment_records import NewRule, SegmentOverview
+from orchestration.catalog.segment_records import SegmentOverview
+from orchestration.catalog.segments import NewRule, SegmentStore
 from schemas.errors import UserError
 from schemas.ids import segment_name, tenant_name
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
 from segmentation.rules.records import rule_from_json
-
-if TYPE_CHECKING:
-    from orchestration.catalog.segments import SegmentStore
 
 
 def rule_of(given: str, timezone: str | None) -> NewRule:
@@ -27,7 +23,7 @@ def rule_of(given: str, timezone: str | None) -> NewRule:
     return NewRule(text=rule_text(rule), timezone=rule.timezone, rule=rule, json=True)
 
 
-def find(segments: "SegmentStore", tenant: str, name: str) -> SegmentOverview:
+def find(segments: SegmentStore, tenant: str, name: str) -> SegmentOverview:
     """A segment with everything known about it. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
     tenant_, name_ = tenant_name(tenant), segment_name(name)
     found = segments.get(tenant_, name_)

@@ -1,6 +1,6 @@
 """Rules of segments, from their text."""
 
-from orchestration.catalog.segment_records import NewRule
+from orchestration.catalog.segments import NewRule
 from segmentation.rules.parser import parse_rule
 
 

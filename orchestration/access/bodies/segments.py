@@ -6,6 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from orchestration.access.bodies.common import Moment, ResourceName, Shape
+from orchestration.catalog.segments import NewRule
+from orchestration.operations.segments import rule_of
 from orchestration.records.fields import Example
 
 
@@ -19,6 +21,10 @@ class SegmentRule(Shape):
     def text(self) -> str:
         """The rule, JSON as text."""
         return self.rule if isinstance(self.rule, str) else json.dumps(self.rule)
+
+    def given(self) -> NewRule:
+        """As the catalog takes it. Raises as `rule_of`."""
+        return rule_of(self.text(), self.timezone)
 
 
 class NewSegment(SegmentRule):

@@ -10,7 +10,6 @@ from orchestration.access.policy import Action
 from orchestration.access.revisions import Seen, unchanged
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
-from orchestration.operations.segments import rule_of
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.records.jobs import Started
@@ -63,7 +62,7 @@ class Segments(TenantView):
         self._services.segments.create(
             self._name,
             segment_name(body.segment),
-            rule_of(body.text(), body.timezone),
+            body.given(),
             new_id=fresh_id(),
             author=self._caller.principal.name,
             now_ms=now_ms(),
@@ -77,7 +76,7 @@ class Segments(TenantView):
         self._services.segments.edit(
             self._name,
             segment_name(segment),
-            rule_of(body.text(), body.timezone),
+            body.given(),
             author=self._caller.principal.name,
             now_ms=now_ms(),
             check=unchanged(Segment.revision, seen),
@@ -144,4 +143,5 @@ class Segments(TenantView):
 
 
 def _describe(entry: Entry, name: str, body: SegmentRule) -> None:
-    entry.object, entry.arguments = f"segments/{name[:63]}", {"rule": body.text()[:SHOWN], "timezone": body.timezone}
+    entry.object = f"segments/{name[:63]}"
+    entry.arguments = {**body.model_dump(exclude={"segment"}), "rule": body.text()[:SHOWN]}

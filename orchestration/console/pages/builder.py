@@ -11,7 +11,6 @@ from starlette.routing import Route
 
 from orchestration.access.bodies.questions import NewCount
 from orchestration.access.policy import Action
-from orchestration.access.revisions import revision_of
 from orchestration.access.views.questions import Questions
 from orchestration.access.views.segments import Segments
 from orchestration.console.builder_parts import (
@@ -32,7 +31,6 @@ from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT
 from orchestration.console.rendering import shown
 from orchestration.console.rule_form import Draft, changed, draft_of
-from orchestration.console.segment_texts import rule_of
 from orchestration.records.questions import Count
 from schemas.errors import MusterError, RetriableError, UserError
 from segmentation.rules.nodes import Rule
@@ -52,11 +50,7 @@ async def show_builder(request: Request) -> Response:
         context.view(Segments).require(Action.WRITE_SEGMENTS)
         draft = Draft(editor=fresh_key())
         if segment:
-            found = context.view(Segments).get_segment(segment)
-            draft = replace(
-                draft, segment=segment, seen=revision_of(found, found.revision), timezone=found.timezone or ""
-            )
-            draft = draft.with_rule(rule_of(found))
+            draft = draft.with_segment(context.view(Segments).get_segment(segment))
         return shown("builder.html", frame, _page(draft, context.tenant))
 
     return await ask(request, call)

@@ -9,7 +9,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.bodies.questions import NewCount
-from orchestration.access.bodies.segments import NewSegment, SegmentRule
 from orchestration.access.revisions import Seen
 from orchestration.access.views.segments import Segments
 from orchestration.console.builder_parts import OF_DRAFTS, ReviewPart, count, may_see_users, paths_of
@@ -107,15 +106,15 @@ async def save(request: Request) -> Response:
 
 
 async def _saved(request: Request, draft: Draft, rule: Rule) -> Response:
-    text = draft.text if draft.source == "text" else rule_text(rule)
+    body = draft.body(rule)
 
     def call(context: PageContext) -> Response:
         view = context.view(Segments)
         if draft.segment:
-            view.edit_segment(draft.segment, SegmentRule(rule=text, timezone=rule.timezone), seen=Seen(draft.seen))
+            view.edit_segment(draft.segment, body, seen=Seen(draft.seen))
         else:
-            view.create_segment(NewSegment(segment=draft.name, rule=text, timezone=rule.timezone))
-        path = in_tenant(context.tenant, "segments", draft.segment or draft.name)
+            view.create_segment(body)
+        path = in_tenant(context.tenant, "segments", body.segment)
         return Response(status_code=204, headers={"HX-Redirect": path})
 
     return await ask(request, call)

@@ -19,7 +19,7 @@ from orchestration.console.job_texts import Badge
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
-from orchestration.console.segment_texts import Named, Uses, badge_of, dependants, members_text, rule_of, uses_of
+from orchestration.console.segment_texts import Named, Uses, badge_of, dependants, members_text, parsed_rule, uses_of
 from orchestration.records.segments import RuleVersion, Segment, SegmentDetail
 
 ROWS: Final = 50
@@ -144,7 +144,7 @@ async def show_segment(request: Request) -> Response:
             segment=found,
             now=_now(found, context.tenant, t),
             versions=view.list_rule_versions(name)[::-1],
-            uses=uses_of(rule_of(found), context.tenant, t),
+            uses=uses_of(parsed_rule(found), context.tenant, t),
             used_by=dependants(context, name, t),
             path=in_tenant(context.tenant, "segments", name),
             edit_path=in_tenant(context.tenant, "builder", segment=name),

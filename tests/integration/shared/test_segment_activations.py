@@ -12,7 +12,7 @@ from connectors.kafka.logon import librdkafka_config
 from connectors.publishing import producer
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.references import ref_of
-from orchestration.catalog.segment_records import NewRule
+from orchestration.catalog.segments import NewRule
 from orchestration.composition import control_plane
 from orchestration.composition.context import Context
 from orchestration.control.activations import RESEND_AFTER_MS

@@ -26,7 +26,7 @@ from orchestration.answers.reading import Reading
 from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.catalog.references import ref_of
-from orchestration.catalog.segment_records import NewRule
+from orchestration.catalog.segments import NewRule
 from orchestration.cli.main import main
 from orchestration.composition import control_plane
 from orchestration.composition.context import Context

@@ -17,7 +17,6 @@ from orchestration.platform.clock import fresh_id, fresh_secret, now_ms
 from orchestration.records.access import Grants
 from orchestration.records.audiences import Audience
 from orchestration.records.schedules import Schedule
-from orchestration.records.segments import Segment
 from schemas.ids import AudienceName, TenantName
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
@@ -185,8 +184,8 @@ def _audience(call: Call, name: AudienceName = VIP) -> Mapping[str, str]:
 
 
 def _segment(call: Call) -> Mapping[str, str]:
-    found = call.world.services.segments.get(TenantName(call.tenant), BUYERS)
-    return {"If-Match": etag(revision_of(found, Segment.revision))}
+    found = call.world.services.segments.one(TenantName(call.tenant), BUYERS, partitions=1, now_ms=0)
+    return {"If-Match": etag(revision_of(found, found.revision))}
 
 
 def _schedule(call: Call) -> Mapping[str, str]:

@@ -9,7 +9,6 @@ from orchestration.access.revisions import revision_of
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
 from orchestration.records.access import Grants
-from orchestration.records.segments import Segment
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
     ACME,
@@ -67,7 +66,8 @@ def _schedule(tenant: str) -> dict[str, str]:
 
 def seen_segment(world: World) -> str:
     """The field of a form with the revision of the segment of acme."""
-    return f"seen={revision_of(world.services.segments.get(ACME, BUYERS), Segment.revision)}"
+    found = world.services.segments.one(ACME, BUYERS, partitions=1, now_ms=0)
+    return f"seen={revision_of(found, found.revision)}"
 
 
 def _schedule_revision(world: World) -> str:

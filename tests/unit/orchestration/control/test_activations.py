@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from connectors.publishing.activations import ActivationSender
-from orchestration.catalog.segment_records import NewRule
+from orchestration.catalog.segments import NewRule
 from orchestration.composition import control_plane
 from orchestration.operations.audiences import delete
 from schemas.ids import AudienceName, JobId
