@@ -1,14 +1,14 @@
 """Activations: messages about segments and audiences that workers need, pending and sent."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.names import lock_tenant
-from orchestration.catalog.segment_records import ActivatedAudience, Activation, ActivationKind, Segment
+from orchestration.catalog.segment_records import KIND_OF, ActivatedAudience, Activation, ActivationKind, Segment
 from orchestration.catalog.segments import queue
+from orchestration.catalog.selected import from_row
 from orchestration.catalog.tables import (
     activated_audiences,
     activations,
@@ -93,18 +93,16 @@ class ActivationStore:
             for row in connection.execute(query).mappings():
                 offsets = row["offsets"]
                 if row["partition"] < len(offsets) and row["read_to"] > offsets[row["partition"]]:
-                    values: dict[str, Any] = {name: row[name] for name in Segment.__dataclass_fields__}
-                    found[values["segment_id"]] = Segment(**values)
+                    found[row["segment_id"]] = from_row(Segment, row)
         return list(found.values())
 
     def resend(self, segment: Segment, now_ms: int) -> None:
         """Queue the current state of a segment once more, unless the segment has changed meanwhile."""
-        kinds: dict[str, ActivationKind] = {"active": "activate", "paused": "pause", "deleted": "delete"}
         unchanged = (segments.c.segment_id == segment.segment_id) & (segments.c.updated_at_ms == segment.updated_at_ms)
         with self._database.write() as connection:
             lock_tenant(connection, segment.tenant)
             if connection.execute(sa.select(segments.c.segment_id).where(unchanged)).first() is not None:
-                kind = kinds[segment.state]
+                kind = KIND_OF[segment.state]
                 queue(connection, segment.tenant, segment.segment_id, kind, segment.rule_version, now_ms)
 
     def resend_all(self, now_ms: int) -> int:

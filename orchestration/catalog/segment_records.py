@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 from orchestration.platform.deferred import deferred
 from schemas.ids import AudienceName, JobId, TenantName, Version
@@ -16,6 +16,8 @@ with deferred(__name__):
 
 SegmentState = Literal["active", "paused", "deleted"]
 ActivationKind = Literal["activate", "pause", "delete"]
+KIND_OF: Final[Mapping[SegmentState, ActivationKind]] = {"active": "activate", "paused": "pause", "deleted": "delete"}
+"""Of the activation that brings workers to a state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

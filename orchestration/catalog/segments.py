@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from orchestration.catalog.names import VISIBLE, lock_tenant, refuse_audience
 from orchestration.catalog.segment_queries import CURRENT_RULE, SegmentQueries, stored_segment
-from orchestration.catalog.segment_records import ActivationKind, SegmentState
+from orchestration.catalog.segment_records import KIND_OF, ActivationKind, SegmentState
 from orchestration.catalog.tables import activations, audiences, segment_partitions, segment_rules, segments
 from orchestration.catalog.upsert import upsert
 from schemas.errors import UserError
@@ -76,16 +76,8 @@ class SegmentStore(SegmentQueries):
                 )
             _check(connection, tenant, name, rules, new)
             if found is None:
-                found = {
-                    "segment_id": new_id,
-                    "tenant": tenant,
-                    "name": name,
-                    "state": "active",
-                    "rule_version": 0,
-                    "created_at_ms": now_ms,
-                    "updated_at_ms": now_ms,
-                }
-                connection.execute(segments.insert().values(**found))
+                found = {"segment_id": new_id, "tenant": tenant, "name": name, "state": "active", "rule_version": 0}
+                connection.execute(segments.insert().values(**found, created_at_ms=now_ms, updated_at_ms=now_ms))
             _add_rule(connection, found, new, author, now_ms)
 
     def edit(
@@ -123,11 +115,11 @@ class SegmentStore(SegmentQueries):
 
     def pause(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> None:
         """Stop evaluating a segment. No effect on a paused one. Raises `UserError` UNKNOWN_SEGMENT."""
-        self._change_state(tenant, name, "paused", "pause", now_ms)
+        self._change_state(tenant, name, "paused", now_ms)
 
     def resume(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> None:
         """Evaluate a paused segment again. Raises `UserError` UNKNOWN_SEGMENT."""
-        self._change_state(tenant, name, "active", "activate", now_ms)
+        self._change_state(tenant, name, "active", now_ms)
 
     def delete(
         self,
@@ -141,7 +133,7 @@ class SegmentStore(SegmentQueries):
 
         Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_IN_USE.
         """
-        self._change_state(tenant, name, "deleted", "delete", now_ms, check)
+        self._change_state(tenant, name, "deleted", now_ms, check)
 
     def rules(self, tenant: TenantName) -> dict[str, Rule]:
         """The current rules of a tenant's segments, by segment name."""
@@ -176,7 +168,6 @@ class SegmentStore(SegmentQueries):
         tenant: TenantName,
         name: AudienceName,
         state: SegmentState,
-        kind: ActivationKind,
         now_ms: int,
         check: Callable[[Mapping[Any, Any]], None] = lambda _: None,
     ) -> None:
@@ -194,7 +185,7 @@ class SegmentStore(SegmentQueries):
                     segment=name,
                     segments=list(users),
                 )
-            _change(connection, found, state, found["rule_version"], kind, now_ms)
+            _change(connection, found, state, found["rule_version"], now_ms)
 
 
 def _add_rule(connection: sa.Connection, segment: Mapping[Any, Any], new: NewRule, author: str, now_ms: int) -> None:
@@ -211,21 +202,16 @@ def _add_rule(connection: sa.Connection, segment: Mapping[Any, Any], new: NewRul
             created_at_ms=now_ms,
         )
     )
-    _change(connection, segment, "active", version, "activate", now_ms)
+    _change(connection, segment, "active", version, now_ms)
 
 
 def _change(
-    connection: sa.Connection,
-    segment: Mapping[Any, Any],
-    state: SegmentState,
-    version: int,
-    kind: ActivationKind,
-    now_ms: int,
+    connection: sa.Connection, segment: Mapping[Any, Any], state: SegmentState, version: int, now_ms: int
 ) -> None:
     mine = segments.c.segment_id == segment["segment_id"]
     changed = {"state": state, "rule_version": version, "updated_at_ms": now_ms}
     connection.execute(segments.update().where(mine).values(**changed))
-    queue(connection, segment["tenant"], segment["segment_id"], kind, version, now_ms)
+    queue(connection, segment["tenant"], segment["segment_id"], KIND_OF[state], version, now_ms)
 
 
 def queue(

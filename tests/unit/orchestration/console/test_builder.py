@@ -147,7 +147,10 @@ def test_count_of_an_older_revision_is_ignored(client: AsgiClient, world: World)
 
 
 def test_edit_previews_who_would_enter_and_leave(client: AsgiClient, world: World) -> None:
-    form = f"segment=buyers&{seen_segment(world)}&{DRAFT}"
+    token, seen = world.tokens["acme-analyst"].text.reveal(), seen_segment(world)
+    page = client.send("GET", BUILDER, token=token, headers=OWN, query={"segment": "buyers"}).body.decode()
+    assert f'name="seen" value="{seen.removeprefix("seen=")}"' in page
+    form = f"segment=buyers&{seen}&{DRAFT}"
     shown = html.unescape(send(client, world, f"{BUILDER}/review", form).body.decode())
     assert "Would enter" in shown
     assert [(one.rule, one.users) for one in asked(world) if isinstance(one, CountUsers)] == [
