@@ -65,6 +65,11 @@ class Endpoint:
         return self.method.__name__
 
     @property
+    def client(self) -> str:
+        """The name of its method in the client."""
+        return self.http.client or self.name.removeprefix("list_").removeprefix("get_")
+
+    @property
     def in_tenant(self) -> bool:
         """Whether its path is below a tenant."""
         return issubclass(self.view, TenantView)

@@ -111,8 +111,7 @@ def _member(hint: Any) -> str:
 
 
 def _methods(one: Endpoint) -> Iterator[str]:
-    name = one.http.client or one.name.removeprefix("list_").removeprefix("get_")
-    plain = LISTS[one.kind].format(_text(one.record))
+    name, plain = one.client, LISTS[one.kind].format(_text(one.record))
     if not one.tagged or one.verb == "GET":
         yield _method(one, name, plain)
     if one.tagged:

@@ -24,7 +24,14 @@ from orchestration.platform.clock import fresh_id
 from schemas.errors import UserError
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, World
-from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS, ROWS, Call
+from tests.unit.orchestration.api.operations import (
+    DOCUMENT,
+    OPERATIONS,
+    Call,
+    body_of,
+    headers_of,
+    things_of,
+)
 
 CHECKS: Final = [
     not_a_server_error,
@@ -75,7 +82,7 @@ class Fuzzer:
             raw=None if raw is None else [raw],
             query=parse_qs(parts.query, keep_blank_values=True),
             headers={key: str(value) for key, value in prepared.headers.items() if key.lower() not in OWN},
-            until=ROWS[name].until,
+            until=OPERATIONS[name].until,
         )
         headers: dict[str, list[str]] = {}
         for key, value in answer.pairs:
@@ -103,26 +110,28 @@ class Fuzzer:
     def make_for_others(self, case: Case[Any], caller: str) -> None:
         """Of a scenario: requests whose answers others take are those of the rows, so that they succeed."""
         operation = OPERATIONS[str(case.operation.definition.raw["operationId"])]
-        call, row = Call(world=self.world, caller=caller, tenant=ACME), ROWS[operation.name]
+        call = Call(world=self.world, caller=caller, tenant=ACME)
         names = {one["name"].lower(): one["name"] for one in operation.record.get("parameters", ())}
         if "tenant" in names:
             case.path_parameters["tenant"] = ACME
         if "idempotency-key" in names:
             case.headers[names["idempotency-key"]] = fresh_id()
         if operation.links:
-            if (body := row.body(call)) is not None:
+            if (body := body_of(operation, call)) is not None:
                 case.body = body
-            case.path_parameters.update({name: value(call) for name, value in row.values.items()})
+            case.path_parameters.update({name: thing.own(call) for name, thing in things_of(operation).items()})
 
     def make_real(self, case: Case[Any], caller: str) -> None:
         """Replace what must exist - tenant, ids, tags, keys - unless the case is wrong in this place."""
         operation, meta = OPERATIONS[str(case.operation.definition.raw["operationId"])], case.meta
         assert meta is not None
         wrong = {place for place, one in meta.components.items() if one.mode is GenerationMode.NEGATIVE}
-        call, row = Call(world=self.world, caller=caller, tenant=ACME), ROWS[operation.name]
+        call = Call(world=self.world, caller=caller, tenant=ACME)
         if ParameterLocation.PATH not in wrong:
             for name in case.path_parameters:
-                case.path_parameters[name] = ACME if name == "tenant" else row.values[name](call)
+                case.path_parameters[name] = ACME if name == "tenant" else things_of(operation)[name].own(call)
         if ParameterLocation.HEADER not in wrong:
             known = {one["name"].lower(): one["name"] for one in operation.record.get("parameters", ())}
-            case.headers.update({known[name.lower()]: value for name, value in row.headers(call).items()})
+            case.headers.update(
+                {known[name.lower()]: value for name, value in headers_of(operation, call, self.client).items()}
+            )

@@ -1,23 +1,21 @@
-"""How each operation of the OpenAPI document is called, for the tests that go through all of them."""
+"""How each operation of the OpenAPI document is called, for the tests that go through all of them.
+
+The document and `THINGS` say most of it: the things in a path, an example of a body, the headers that are required.
+"""
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from orchestration.access.policy import DEPLOYMENT, Action
-from orchestration.access.revisions import revision_of
-from orchestration.access.views.audiences import with_recipients
-from orchestration.api.etags import etag
 from orchestration.catalog.access_records import Session
 from orchestration.catalog.operations import Operation as AnOperation
 from orchestration.platform.clock import fresh_id, fresh_secret, now_ms
-from orchestration.records.access import Grants
-from orchestration.records.audiences import Audience
-from orchestration.records.schedules import Schedule
-from schemas.ids import AudienceName, TenantName
+from schemas.ids import TenantName
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
     BETA,
@@ -39,8 +37,6 @@ from tests.fakes.tenants import (
 )
 
 DOCUMENT: Final[dict[str, Any]] = json.loads((Path(__file__).parents[4] / "docs" / "openapi.json").read_text())
-
-
 _KEYS: Final = itertools.count()
 
 
@@ -69,6 +65,25 @@ class Operation:
         """Operations that take an id from its answer."""
         return frozenset(name for one in self.record["responses"].values() for name in one.get("links", ()))
 
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The schema of its body; empty without one."""
+        if "requestBody" not in self.record:
+            return {}
+        name = self.record["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        found: Mapping[str, Any] = DOCUMENT["components"]["schemas"][name]
+        return found
+
+    @property
+    def until(self) -> Callable[[bytes], bool] | None:
+        """When a client leaves its stream of events."""
+        streams = "text/event-stream" in self.record["responses"]["200"]["content"] if self.method == "GET" else False
+        return (lambda received: b"event: ready" in received) if streams else None
+
+    def parameters(self, place: str) -> list[str]:
+        """The names of its parameters in "path", "query" or "header"."""
+        return [str(one["name"]) for one in self.record.get("parameters", ()) if one["in"] == place]
+
 
 OPERATIONS: Final = {
     one["operationId"]: Operation(method=method.upper(), path=path, record=one)
@@ -84,10 +99,6 @@ class Call:
     world: World
     caller: str
     tenant: str
-
-
-def _job(call: Call) -> str:
-    return id_of(call.tenant, JOB)
 
 
 def _own_token(call: Call) -> str:
@@ -128,221 +139,6 @@ def _grants(call: Call, scope: str) -> Mapping[str, Any]:
     return {"items": [{"principal": call.world.principals[admin], "roles": ["admin"]}]}
 
 
-def _seen(call: Call, scope: str) -> Mapping[str, str]:
-    return {"If-Match": etag(revision_of(call.world.services.principals.grants(scope), Grants.revision))}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """`values`: of the path. `foreign`: values that only beta has, for operations on one thing.
-
-    `recorded`: whether a call leaves an entry in the audit trail; None: changes do.
-    `until`: when the caller leaves a stream.
-    """
-
-    values: Mapping[str, Callable[[Call], str]] = field(default_factory=dict)
-    query: Callable[[Call], Mapping[str, str]] = lambda _: {}
-    body: Callable[[Call], Any] = lambda _: None
-    headers: Callable[[Call], Mapping[str, str]] = lambda _: {}
-    foreign: Mapping[str, Callable[[World], str]] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """Refusal codes for callers that have the right."""
-    recorded: bool | None = None
-    until: Callable[[bytes], bool] | None = None
-
-
-JOBS: Final = Row(values={"job": _job}, foreign={"job": lambda _: id_of("beta", JOB)})
-
-
-def _numbered(name: str, number: int, **given: Any) -> Row:
-    """A row of an operation on the thing `number` of a tenant."""
-    return Row(
-        values={name: lambda call: id_of(call.tenant, number)},
-        foreign={name: lambda _: id_of("beta", number)},
-        **given,
-    )
-
-
-def _named(name: str, value: str, **given: Any) -> Row:
-    """A row of an operation on a thing that both tenants have, and beta one more of."""
-    return Row(values={name: lambda _: value}, foreign={name: lambda _: value + ONLY_BETA}, **given)
-
-
-def _tag(record: Mapping[str, Any], members: tuple[str, ...]) -> Mapping[str, str]:
-    return {"If-Match": etag(revision_of(record, members))}
-
-
-def _places(call: Call) -> Mapping[str, str]:
-    found = call.world.services.places.all()
-    return _tag({"items": [{"tenant": name, "places": list(of)} for name, of in found.items()]}, ("items",))
-
-
-def _audience(call: Call, name: AudienceName = VIP) -> Mapping[str, str]:
-    services, tenant = call.world.services, TenantName(call.tenant)
-    found = services.audiences.get(tenant, name)
-    return {"If-Match": etag(revision_of(with_recipients(services, found), Audience.revision))}
-
-
-def _segment(call: Call) -> Mapping[str, str]:
-    found = call.world.services.segments.one(TenantName(call.tenant), BUYERS, partitions=1, now_ms=0)
-    return {"If-Match": etag(revision_of(found, found.revision))}
-
-
-def _schedule(call: Call) -> Mapping[str, str]:
-    schedules = call.world.services.schedules
-    found = schedules.shown(schedules.get(TenantName(call.tenant), NIGHTLY))
-    return {"If-Match": etag(revision_of(found, Schedule.revision))}
-
-
-def _key(_: Call) -> Mapping[str, str]:
-    return {"Idempotency-Key": f"key {next(_KEYS)}"}
-
-
-A_SEGMENT: Final = Row(values={"segment": lambda _: BUYERS}, foreign={"segment": lambda _: BUYERS + ONLY_BETA})
-TOKEN: Final = Row(
-    values={"token": _token_in_tenant}, foreign={"token": lambda world: world.tokens["beta-viewer"].token_id}
-)
-A_PRINCIPAL: Final = Row(values={"principal": lambda call: call.world.principals["stranger"]})
-AN_OPERATION: Final = Row(
-    values={"operation": lambda call: _operation(call.world, call.tenant, call.caller)},
-    foreign={"operation": lambda world: _operation(world, BETA, "acme-admin")},
-)
-ROWS: Final[Mapping[str, Row]] = {
-    "get_health": Row(),
-    "get_me": Row(),
-    "list_tenants": Row(),
-    "create_tenant": Row(body=lambda _: {"tenant": "new"}),
-    "list_principals": Row(),
-    "create_principal": Row(body=lambda _: {"kind": "service", "name": "new"}),
-    "get_principal": A_PRINCIPAL,
-    "withdraw_access": A_PRINCIPAL,
-    "get_deployment_grants": Row(),
-    "replace_deployment_grants": Row(
-        body=lambda call: _grants(call, DEPLOYMENT), headers=lambda call: _seen(call, DEPLOYMENT)
-    ),
-    "list_own_tokens": Row(),
-    "create_own_token": Row(
-        body=lambda call: {"name": "new", **_capped_as(call)},
-        refused={"stranger": "CAP_TOO_WIDE"},  # no rights to put into one
-    ),
-    "list_sessions": Row(),
-    "end_session": Row(values={"session": _own_session}),
-    "create_console_code": Row(),
-    "create_login_token": Row(body=lambda _: {"code": "x" * 43, "verifier": "x" * 43}),
-    "prove_service": Row(query=lambda call: {"token": _own_token(call), "nonce": "0" * 64}),
-    "revoke_own_token": Row(values={"token": _own_token}),
-    "list_all_jobs": Row(),
-    "find_job": Row(
-        values={"job": lambda call: id_of("beta" if call.caller.startswith("beta") else call.tenant, JOB)},
-        refused={"stranger": "UNKNOWN_JOB"},
-    ),
-    "list_jobs": Row(),
-    "get_job": JOBS,
-    "get_receipt": JOBS,
-    "get_rejects": replace(JOBS, recorded=True),
-    "get_rejects_file": replace(JOBS, recorded=True),
-    "start_import": Row(
-        body=lambda call: {"audience": VIP, "source": f"s3://{CRM}/{call.tenant}/vip.csv"}, headers=_key
-    ),
-    "start_export": Row(body=lambda _: {"audience": VIP, "to": "download"}, headers=_key),
-    "list_export_files": _numbered("export", DOWNLOAD, recorded=True),
-    "cancel_job": JOBS,
-    "retry_job": _numbered("job", FAILED_JOB, body=lambda _: {"force": True}, headers=_key),
-    "create_upload": Row(body=lambda _: {"name": "a.csv", "size": 3, "content_type": "text/csv"}, headers=_key),
-    "get_places": Row(),
-    "replace_places": Row(
-        body=lambda _: {"items": [{"tenant": "acme", "places": ["s3://crm/acme/"]}]}, headers=_places
-    ),
-    "create_audience": Row(body=lambda _: {"audience": "new"}),
-    "configure_audience": _named("audience", VIP, body=lambda _: {"retention": {"versions": 5}}, headers=_audience),
-    "roll_back": _named("audience", VIP, body=lambda _: {"version": 1}, headers=_key),
-    "compact_audience": _named("audience", VIP, body=lambda _: {"target_mb": 256}, headers=_key),
-    "expire_versions": _named("audience", VIP, body=lambda _: {"versions": 1}, headers=_key),
-    "rename_audience": _named(
-        "audience", VIP, body=lambda _: {"audience": "gold"}, headers=lambda call: {**_audience(call), **_key(call)}
-    ),
-    "delete_audience": _named("audience", QUIET, headers=lambda call: _audience(call, QUIET)),
-    "pin_version": Row(
-        values={"audience": lambda _: VIP, "version": lambda _: "1"}, foreign={"audience": lambda _: VIP + ONLY_BETA}
-    ),
-    "unpin_version": Row(
-        values={"audience": lambda _: VIP, "version": lambda _: "1"}, foreign={"audience": lambda _: VIP + ONLY_BETA}
-    ),
-    "create_segment": Row(body=lambda _: {"segment": "new", "rule": 'ever("x")'}),
-    "edit_segment": _named("segment", BUYERS, body=lambda _: {"rule": 'never("x")'}, headers=_segment),
-    "delete_segment": _named("segment", BUYERS, headers=_segment),
-    "change_segment_state": _named("segment", BUYERS, body=lambda _: {"state": "paused"}),
-    "snapshot_segment": _named("segment", BUYERS, body=lambda _: {}, headers=_key),
-    "create_schedule": Row(
-        body=lambda call: {
-            "name": "new",
-            "expression": "rate(1 day)",
-            "import": {"audience": VIP, "source": f"s3://{CRM}/{call.tenant}/vip.csv"},
-        }
-    ),
-    "change_schedule": _named("schedule", NIGHTLY, body=lambda _: {"enabled": False}, headers=_schedule),
-    "delete_schedule": _named("schedule", NIGHTLY, headers=_schedule),
-    "run_schedule": _named("schedule", NIGHTLY, headers=_key),
-    "change_recipients": Row(body=lambda _: {"email": ["x@y.example"]}),
-    "send_test_notification": Row(body=lambda call: {"channel": "email", "address": _recipient(call)}),
-    "replace_recipients": Row(body=lambda _: {"email": ["x@y.example"], "webhook": []}),
-    "get_upload": _numbered("upload", UPLOAD),
-    "delete_upload": _numbered("upload", UPLOAD),
-    "presign_parts": _numbered("upload", LARGE_UPLOAD, body=lambda _: {"parts": [1, 2]}),
-    "complete_upload": _numbered("upload", UPLOAD),
-    "list_audiences": Row(),
-    "get_audience": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
-    "get_activity": Row(values={"kind": lambda _: "events"}),
-    "configure_activity": Row(values={"kind": lambda _: "events"}, body=lambda _: {"settings": {"timezone": "UTC"}}),
-    "list_versions": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
-    "get_version": Row(
-        values={"audience": lambda _: VIP, "version": lambda _: "1"}, foreign={"audience": lambda _: VIP + ONLY_BETA}
-    ),
-    "list_segments": Row(),
-    "get_segment": A_SEGMENT,
-    "count_users": Row(body=lambda _: {"rule": 'ever("a")'}),
-    "list_names": Row(),
-    "look_up_user": Row(body=lambda _: {"user": "ann"}),
-    "measure_segment": A_SEGMENT,
-    "explain_membership": replace(A_SEGMENT, body=lambda _: {"user": "ann"}),
-    "run_query": Row(body=lambda _: {"sql": f"FROM {VIP}"}),
-    "stream_query": Row(body=lambda _: {"sql": f"FROM {VIP}"}),
-    "list_rule_versions": A_SEGMENT,
-    "list_schedules": Row(),
-    "get_schedule": Row(values={"schedule": lambda _: NIGHTLY}, foreign={"schedule": lambda _: NIGHTLY + ONLY_BETA}),
-    "list_recipients": Row(),
-    "get_grants": Row(),
-    "replace_grants": Row(body=lambda call: _grants(call, call.tenant), headers=lambda call: _seen(call, call.tenant)),
-    "list_tokens": Row(),
-    "create_token": Row(body=lambda _: {"name": "new", "roles": ["viewer"]}),
-    "revoke_token": TOKEN,
-    "list_audit": Row(),
-    "list_whole_audit": Row(),
-    "get_connections": Row(),
-    "list_notifications": Row(),
-    "resend_notifications": Row(body=lambda _: {"notifications": None}),
-    "get_operation": AN_OPERATION,
-    "get_check": AN_OPERATION,
-    "compare_versions": Row(
-        values={"audience": lambda _: VIP},
-        body=lambda _: {"earlier": 1, "later": 2},
-        foreign={"audience": lambda _: VIP + ONLY_BETA},
-    ),
-    "write_file": _named("audience", VIP, body=lambda call: {"to": f"s3://{CRM}/{call.tenant}/vip.parquet"}),
-    "check_segment": replace(A_SEGMENT, body=lambda _: {}),
-    "check_file": Row(body=lambda _: {"source": "s3://inbox/acme/a.csv"}),
-    "list_workers": Row(),
-    "get_lag": Row(),
-    "list_samples": Row(),
-    "stream_deployment_events": Row(until=lambda received: b"event: ready" in received),
-    "list_dead_letters": Row(recorded=True),
-    "get_dead_letter": Row(values={"dead_letter": lambda _: "17"}, recorded=True),
-    "replay_dead_letters": Row(body=lambda _: {"dead_letters": [17]}),
-    "dismiss_dead_letters": Row(body=lambda _: {"dead_letters": None, "code": "undecodable"}),
-    "stream_events": Row(until=lambda received: b"event: ready" in received),
-}
-
-
 def _operation(world: World, tenant: str, caller: str) -> str:
     """A new operation of a caller."""
     new = AnOperation(
@@ -369,6 +165,141 @@ def _capped_as(call: Call) -> Mapping[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What a parameter of a path names. `foreign`: one that only beta has."""
+
+    own: Callable[[Call], str]
+    foreign: Callable[[World], str] | None = None
+
+
+def _numbered(number: int) -> Thing:
+    """The thing with a number, of which each tenant has its own."""
+    return Thing(lambda call: id_of(call.tenant, number), lambda _: id_of(BETA, number))
+
+
+def _named(name: str) -> Thing:
+    """A thing that both tenants have, and beta one more of."""
+    return Thing(lambda _: name, lambda _: name + ONLY_BETA)
+
+
+THINGS: Final[Mapping[str, Thing]] = {
+    "audience": _named(VIP),
+    "dead_letter": Thing(lambda _: "17"),
+    "export": _numbered(DOWNLOAD),
+    "job": _numbered(JOB),
+    "kind": Thing(lambda _: "events"),
+    "operation": Thing(
+        lambda call: _operation(call.world, call.tenant, call.caller),
+        lambda world: _operation(world, BETA, "acme-admin"),
+    ),
+    "principal": Thing(lambda call: call.world.principals["stranger"]),
+    "schedule": _named(NIGHTLY),
+    "segment": _named(BUYERS),
+    "session": Thing(_own_session),
+    "token": Thing(_token_in_tenant, lambda world: world.tokens["beta-viewer"].token_id),
+    "upload": _numbered(UPLOAD),
+    "version": Thing(lambda _: "1"),
+}
+"""By parameter of paths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """How a call differs from what the document says.
+
+    `things`: in place of those of `THINGS`. `body`: in place of its example. `refused`: codes for callers that have the
+    right. `recorded`: whether a call leaves an entry in the audit trail; None: changes do.
+    """
+
+    things: Mapping[str, Thing] = field(default_factory=dict)
+    query: Callable[[Call], Mapping[str, str]] = lambda _: {}
+    body: Callable[[Call], Any] | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    recorded: bool | None = None
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "create_tenant": Row(body=lambda _: {"tenant": "new"}),
+    "replace_deployment_grants": Row(body=lambda call: _grants(call, DEPLOYMENT)),
+    "create_own_token": Row(
+        body=lambda call: {"name": "new", **_capped_as(call)},
+        refused={"stranger": "CAP_TOO_WIDE"},  # no rights to put into one
+    ),
+    "prove_service": Row(query=lambda call: {"token": _own_token(call), "nonce": "0" * 64}),
+    "revoke_own_token": Row(things={"token": Thing(_own_token)}),
+    "find_job": Row(
+        things={"job": Thing(lambda call: id_of(BETA if call.caller.startswith(BETA) else call.tenant, JOB))},
+        refused={"stranger": "UNKNOWN_JOB"},
+    ),
+    "get_rejects": Row(recorded=True),
+    "get_rejects_file": Row(recorded=True),
+    "start_import": Row(body=lambda call: {"audience": VIP, "source": f"s3://{CRM}/{call.tenant}/vip.csv"}),
+    "list_export_files": Row(recorded=True),
+    "retry_job": Row(things={"job": _numbered(FAILED_JOB)}),
+    "create_audience": Row(body=lambda _: {"audience": "new"}),
+    "roll_back": Row(body=lambda _: {"version": 1}),
+    "delete_audience": Row(things={"audience": _named(QUIET)}),
+    "create_segment": Row(body=lambda _: {"segment": "new", "rule": 'ever("x")'}),
+    "create_schedule": Row(
+        body=lambda call: {
+            "name": "new",
+            "expression": "rate(1 day)",
+            "import": {"audience": VIP, "source": f"s3://{CRM}/{call.tenant}/vip.csv"},
+        }
+    ),
+    "send_test_notification": Row(body=lambda call: {"channel": "email", "address": _recipient(call)}),
+    "presign_parts": Row(things={"upload": _numbered(LARGE_UPLOAD)}),
+    "replace_grants": Row(body=lambda call: _grants(call, call.tenant)),
+    "create_token": Row(body=lambda _: {"name": "new", "roles": ["viewer"]}),
+    "compare_versions": Row(body=lambda _: {"earlier": 1, "later": 2}),
+    "run_query": Row(body=lambda _: {"sql": f"FROM {VIP}"}),
+    "stream_query": Row(body=lambda _: {"sql": f"FROM {VIP}"}),
+    "resend_notifications": Row(body=lambda _: {"notifications": None}),
+    "list_dead_letters": Row(recorded=True),
+    "get_dead_letter": Row(recorded=True),
+    "replay_dead_letters": Row(body=lambda _: {"dead_letters": [17]}),
+    "dismiss_dead_letters": Row(body=lambda _: {"dead_letters": None, "code": "undecodable"}),
+}
+"""Of the operations that differ from their document."""
+
+
+def row_of(operation: Operation) -> Row:
+    """The row of an operation."""
+    return ROWS.get(operation.name, Row())
+
+
+def things_of(operation: Operation) -> Mapping[str, Thing]:
+    """The things in its path, by parameter."""
+    names = [name for name in operation.parameters("path") if name != "tenant"]
+    return {name: row_of(operation).things.get(name, THINGS[name]) for name in names}
+
+
+def body_of(operation: Operation, call: Call) -> Any:
+    """A body that it accepts, or None."""
+    made = row_of(operation).body
+    return operation.body.get("example") if made is None else made(call)
+
+
+def headers_of(operation: Operation, call: Call, client: AsgiClient) -> Mapping[str, str]:
+    """The headers that it requires. If-Match is the ETag of the nearest path that can be read."""
+    names = {name.lower() for name in operation.parameters("header")}
+    found = {"Idempotency-Key": f"key {next(_KEYS)}"} if "idempotency-key" in names else {}
+    if "if-match" in names:
+        path = operation.path
+        while "get" not in DOCUMENT["paths"].get(path, {}):
+            path = path.rpartition("/")[0]
+        admin = call.world.tokens["deployment-admin"].text.reveal()
+        found["If-Match"] = client.get(path_of(path, operation, call), token=admin).headers["etag"]
+    return found
+
+
+def path_of(path: str, operation: Operation, call: Call, values: Mapping[str, str] | None = None) -> str:
+    """A path, filled with the things of an operation. `values` replace some."""
+    things = {"tenant": Thing(lambda _: call.tenant), **things_of(operation)}
+    return re.sub(r"{(\w+)}", lambda name: (values or {}).get(name[1]) or things[name[1]].own(call), path)
+
+
 def send(
     client: AsgiClient,
     operation: Operation,
@@ -376,20 +307,14 @@ def send(
     *,
     token: str | None = None,
     values: Mapping[str, str] | None = None,
-    in_path: str | None = None,
 ) -> Answer:
-    """Call an operation. `values` replace those of its row, `in_path` the tenant in the path."""
-    row = ROWS[operation.name]
-    path = operation.path.replace("{tenant}", call.tenant if in_path is None else in_path)
-    for name, value in row.values.items():
-        path = path.replace("{" + name + "}", (values or {}).get(name) or value(call))
-    known = call.tenant in TENANTS
+    """Call an operation. `values` replace those of its path."""
     return client.send(
         operation.method,
-        path,
+        path_of(operation.path, operation, call, values),
         token=token,
-        query=row.query(call),
-        body=row.body(call),
-        headers=row.headers(call) if known else {},
-        until=row.until,
+        query=row_of(operation).query(call),
+        body=body_of(operation, call),
+        headers=headers_of(operation, call, client) if call.tenant in TENANTS else {},
+        until=operation.until,
     )

@@ -9,7 +9,7 @@ from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROL
 from orchestration.platform.clock import now_ms
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
-from tests.unit.orchestration.api.operations import OPERATIONS, ROWS, Call, Operation, send
+from tests.unit.orchestration.api.operations import OPERATIONS, ROWS, Call, Operation, row_of, send, things_of
 
 CALLERS = [
     *(f"{tenant}-{role}" for tenant in (ACME, BETA) for role in TENANT_ROLES),
@@ -19,7 +19,7 @@ CALLERS = [
 every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
 PRIVATE = [one for one in OPERATIONS.values() if not one.public]
 IN_TENANT = [one for one in PRIVATE if one.in_tenant]
-ON_ONE_THING = [one for one in IN_TENANT if one.name in ROWS and ROWS[one.name].foreign]
+ON_ONE_THING = [one for one in IN_TENANT if any(thing.foreign for thing in things_of(one).values())]
 
 
 def ids_of_beta(world: World) -> Iterator[str]:
@@ -54,9 +54,7 @@ def same(first: Answer, second: Answer, first_asked: str, second_asked: str) -> 
 
 
 def test_operations_and_rows_correspond() -> None:
-    assert ROWS.keys() == OPERATIONS.keys()
-    for operation in ON_ONE_THING:
-        assert ROWS[operation.name].foreign.keys() == ROWS[operation.name].values.keys() - {"version"}
+    assert ROWS.keys() <= OPERATIONS.keys()
     named = {one.name for one in IN_TENANT if one.path.replace("{kind}", "events").count("{") > 1}
     assert named == {one.name for one in ON_ONE_THING}
 
@@ -101,8 +99,8 @@ def check_role(operation: Operation, caller: str, world: World, client: AsgiClie
     answer = send(
         client, operation, Call(world=world, caller=caller, tenant=ACME), token=world.tokens[caller].text.reveal()
     )
-    if action in permitted and caller in ROWS[operation.name].refused:
-        assert answer.json["code"] == ROWS[operation.name].refused[caller], caller
+    if action in permitted and caller in row_of(operation).refused:
+        assert answer.json["code"] == row_of(operation).refused[caller], caller
     elif action in permitted:
         assert answer.status in {200, 201, 202}, (caller, answer.body)
         assert str(answer.status) in operation.record["responses"], caller
@@ -122,21 +120,18 @@ def test_foreign_tenant_looks_missing(operation: Operation, caller: str, world: 
     token = world.tokens[caller].text.reveal()
     call = Call(world=world, caller=caller, tenant=BETA)
     foreign = send(client, operation, call, token=token)
-    missing = send(client, operation, call, token=token, in_path="gone")
+    missing = send(client, operation, call, token=token, values={"tenant": "gone"})
     assert (foreign.status, foreign.json["code"]) == (404, "UNKNOWN_TENANT")
     same(foreign, missing, BETA, "gone")
-    assert_nothing_of_beta(world, foreign, *ROWS_ASKED(operation, call))
-
-
-def ROWS_ASKED(operation: Operation, call: Call) -> list[str]:  # noqa: N802  # reads like the table
-    return [value(call) for value in ROWS[operation.name].values.values()]
+    assert_nothing_of_beta(world, foreign, *(thing.own(call) for thing in things_of(operation).values()))
 
 
 @pytest.mark.parametrize("operation", ON_ONE_THING, ids=lambda one: one.name)
 def test_object_of_another_tenant_looks_missing(operation: Operation, world: World, client: AsgiClient) -> None:
     token, call = world.tokens["acme-admin"].text.reveal(), Call(world=world, caller="acme-admin", tenant=ACME)
-    ((name, value),) = ROWS[operation.name].foreign.items()
-    foreign_value = value(world)
+    ((name, foreign_value),) = (
+        (name, thing.foreign(world)) for name, thing in things_of(operation).items() if thing.foreign
+    )
     missing_value = id_of(ACME, 77) if len(foreign_value) == 26 else "nothing"
     foreign = send(client, operation, call, token=token, values={name: foreign_value})
     missing = send(client, operation, call, token=token, values={name: missing_value})
@@ -163,7 +158,7 @@ def test_jobs_of_another_tenant_are_unknown_in_every_kind_and_state(
 
 @every_operation
 def test_refused_changes_and_user_reads_are_audited(operation: Operation, world: World, client: AsgiClient) -> None:
-    recorded = ROWS[operation.name].recorded
+    recorded = row_of(operation).recorded
     changes = (operation.method != "GET" and not operation.public) if recorded is None else recorded
     caller = "acme-viewer" if operation.in_tenant else "stranger"
     before = len(world.services.audit.search())

@@ -12,7 +12,7 @@ from schemas.errors import RetriableError
 from tests.examples import examples
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, DOWNLOAD, EXPORT, FAILED_JOB, JOB, World, id_of
-from tests.unit.orchestration.api.operations import OPERATIONS, ROWS, Call, Operation
+from tests.unit.orchestration.api.operations import OPERATIONS, Call, Operation, path_of
 
 MINE = "/v1/tokens"
 LISTS = [
@@ -42,9 +42,7 @@ def test_a_forged_cursor_is_refused_or_continues_its_list(
     client: AsgiClient, world: World, operation: Operation, key: str
 ) -> None:
     call = Call(world=world, caller="deployment-admin", tenant=ACME)
-    path = operation.path.replace("{tenant}", ACME)
-    for name, value in ROWS[operation.name].values.items():
-        path = path.replace("{" + name + "}", value(call))
+    path = path_of(operation.path, operation, call)
     most = {"limit", "rows"} & {given["name"] for given in operation.record["parameters"]}
     query = {**dict.fromkeys(most, 1), "cursor": encode(path, {}, key)}
     answer = client.get(path, token=world.tokens[call.caller].text.reveal(), query=query)
