@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,8 +18,8 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        """Run a blocking call in a thread; return its result."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+        """Run a blocking call in a thread, with the ids of its logs; return its result."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, copy_context().run, call, *args)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start the work without waiting for it."""

@@ -1,5 +1,6 @@
 """Decodes bytes of an import topic to a message and its rows, or to the reason why they are invalid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ class Arrival:
     offset: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
     def dead_letter(self, reason: str, now_us: int) -> DeadLetter:
         """The record as a dead letter."""

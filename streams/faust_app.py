@@ -17,6 +17,7 @@ from faust.types import TP, EventT
 from mode import CrashingSupervisor
 
 from schemas.errors import MusterError
+from schemas.log_ids import headers
 from schemas.topics import TOPICS
 from streams.guards import Ownership, SafeConsumer, install
 from streams.lanes import Acknowledgeable
@@ -101,8 +102,12 @@ class FaustApp:
             self.app.agent(self._topics[name], name=name)(agent)
 
     async def send(self, topic: str, key: bytes, value: bytes, partition: int | None = None) -> Awaitable[Any]:
-        """Send a message, in the order of calls. The returned awaitable is the broker's answer (topic, offset, ...)."""
-        return await self._topics[topic].send(key=key, value=value, partition=partition)
+        """Send a message with the ids of the current work, in the order of calls.
+
+        The returned awaitable is the broker's answer (topic, offset, ...).
+        """
+        carried = list(headers()) or None
+        return await self._topics[topic].send(key=key, value=value, partition=partition, headers=carried)
 
     def gap(self, tp: TP, end: int) -> Acknowledgeable:
         """Acknowledges offsets below `end` that hold no record, as an event acknowledges its record."""

@@ -24,9 +24,10 @@ from schemas.counters import Counters
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import intent_prefix
-from schemas.log_ids import bind
+from schemas.log_ids import bind, captured, ids_in
 from schemas.messages import ImportAborted, ImportMessage, PartitionMaterialised, ProgressMessage, UserChunk
 from schemas.metrics import BUFFERED_BYTES, CHUNKS, GROUPS, MERGES_WAITING, PARTITIONS, ROWS, Sample
+from schemas.tracing import trace_of
 from segmentation.progress import AnnounceAgain, Drop, Effect, GroupKey, Keep, Merge, Progress, Report, Skip, step
 from streams import memory
 from streams.background import Background
@@ -120,7 +121,10 @@ class Materialiser:
         while fetched.records and lane.live:
             record = fetched.records.popleft()
             lane.deliver(record.offset, record.offset + 1, None if fetched.records else event)
-            await self._process(Arrival(lane=lane, offset=record.offset, key=record.key, value=record.value))
+            arrival = Arrival(
+                lane=lane, offset=record.offset, key=record.key, value=record.value, headers=record.headers
+            )
+            await self._process(arrival)
 
     async def _process(self, arrival: Arrival) -> None:
         lane = arrival.lane
@@ -130,7 +134,8 @@ class Materialiser:
             await self._send_dead_letter(arrival, str(exc))
             return
         key = GroupKey.of(message)
-        bind(job=key.import_id, attempt=key.attempt, partition=key.partition)
+        ids = {"trace": trace_of(key.import_id), **ids_in(arrival.headers)}
+        bind(job=key.import_id, attempt=key.attempt, partition=key.partition, **ids)
         group = await self._group(lane, key)
         if lane.live:
             await self._apply(group, message, arrival)
@@ -259,7 +264,7 @@ class Materialiser:
             await self._announce_again(group.key)
             return []
         if group.kept or not marker.chunks:
-            pending = PendingMerge(marker=marker, kept=group.take())
+            pending = PendingMerge(marker=marker, kept=group.take(), ids=captured())
             group.overdue.clear()
             self._merges.submit(pending)
             await self._merged_or_overdue(group, pending)

@@ -16,20 +16,22 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from schemas.codec import CODEC
 from schemas.counters import Counters
 from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
-from schemas.log_ids import bind
+from schemas.log_ids import bind, captured
 from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, ProgressMessage
 from schemas.metrics import MERGE_SECONDS, MERGES
+from schemas.tracing import trace_of
 from segmentation.merging import MergeQueue, StagedRun, select_each_chunk_once
 from segmentation.progress import GroupKey, Progress, failure
 from streams import memory
@@ -57,10 +59,11 @@ class Intent:
 class PendingMerge:
     """A merge to be done: of staged rows by their intent (its key), or of `kept` rows and any staged ones.
 
-    `finished` is set once the result is announced, or nobody waits for it any more.
+    `finished` is set once the result is announced, or nobody waits for it any more. `ids`: of its log lines.
     """
 
     marker: ImportEnded
+    ids: Mapping[str, Any]
     intent: str | None = None
     kept: KeptRows = field(default_factory=KeptRows)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
@@ -106,7 +109,7 @@ class MergeRunner:
     def submit_intent(self, intent: Intent) -> None:
         """Queue a durable merge, unless it is queued or running already."""
         if all(pending.intent != intent.key for pending in (*self._running, *self._queued())):
-            self.submit(PendingMerge(marker=intent.marker, intent=intent.key))
+            self.submit(PendingMerge(marker=intent.marker, intent=intent.key, ids=_ids_of(intent.marker)))
 
     def submit(self, pending: PendingMerge) -> None:
         """Queue a merge."""
@@ -171,8 +174,7 @@ class MergeRunner:
 
     async def _run(self, pending: PendingMerge, weight: int) -> None:
         started = time.monotonic()
-        marker = pending.marker
-        bind(job=marker.import_id, attempt=marker.attempt, partition=marker.partition)
+        bind(**pending.ids)  # it may run in the context of the merge that ended before
         try:
             run = contextvars.copy_context().run
             result: ProgressMessage = await asyncio.get_running_loop().run_in_executor(
@@ -257,6 +259,15 @@ class MergeRunner:
             bucket, prefix = split_s3_uri(marker.data_prefix)
             self._store.put_new_file(bucket, prefix + name, part.path)  # step 5; an existing object has the same bytes
             return _materialised(marker, part, marker.data_prefix + name)
+
+
+def _ids_of(marker: ImportEnded) -> Mapping[str, Any]:
+    """Of a merge whose intent was found: if its marker is not at hand, what the marker itself says."""
+    ids = captured()
+    if ids.get("job") == marker.import_id:
+        return ids
+    known = {"job": marker.import_id, "attempt": marker.attempt, "partition": marker.partition}
+    return {**known, "execution": None, "request_id": None, "trace": trace_of(marker.import_id)}
 
 
 def _kept_rows(kept: KeptRows) -> Iterator[pa.Table]:

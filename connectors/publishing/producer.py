@@ -9,6 +9,7 @@ from connectors.kafka.logon import librdkafka_config, metadata
 from connectors.publishing.ports import Delivery
 from schemas.errors import FatalError, MusterError
 from schemas.ids import Partition
+from schemas.log_ids import Headers
 
 QUEUE_MAX_KIB: Final = 64 * 1024
 """Bound of the chunks that wait for the broker before `offer` returns False: 64 MiB."""
@@ -31,13 +32,20 @@ class KafkaTopicLog:
 
     `delivery_timeout_s` bounds how long a message may stay unacknowledged while the broker is away; after that the
     attempt fails and the workflow decides when to retry. A logon that Kafka refuses ends it at once: every call that
-    polls raises `FatalError` LOGON_REFUSED.
+    polls raises `FatalError` LOGON_REFUSED. Every message has the same `headers`.
     """
 
     def __init__(
-        self, bootstrap: str, topic: str, *, client_id: str = "muster-importer", delivery_timeout_s: float = 120.0
+        self,
+        bootstrap: str,
+        topic: str,
+        *,
+        client_id: str = "muster-importer",
+        delivery_timeout_s: float = 120.0,
+        headers: Headers = (),
     ) -> None:
         self._topic = topic
+        self._headers: list[tuple[str, str | bytes | None]] = [*headers]
         self._delivered: list[Delivery] = []
         self._failure: MusterError | None = None
         self._queued = 0
@@ -82,7 +90,9 @@ class KafkaTopicLog:
         """Queue a message; False if the queue is full."""
         self._raise_failure()
         try:
-            self._producer.produce(self._topic, value, partition=partition, on_delivery=self._on_delivery)
+            self._producer.produce(
+                self._topic, value, partition=partition, on_delivery=self._on_delivery, headers=self._headers
+            )
         except BufferError:
             return False
         except KafkaException as exc:

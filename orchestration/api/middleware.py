@@ -1,6 +1,7 @@
 """The middleware: what every request passes before it is routed, and every answer on its way out. Plain ASGI.
 
-1. It gets an id, which its answer, its audit entries and its log line carry.
+1. It gets an id, which its answer, its audit entries, and the log lines of all that it starts carry. It is a span of
+   the trace that its header `traceparent` names (W3C Trace Context), or of one of its own.
 2. The header Host must name this service: a page whose name was pointed at its address (DNS rebinding) cannot use it.
    Pages and cookies have a host of their own on loopback (`orchestration.access.console_host`).
 3. Its token, or the cookie of its session, is turned into a caller, unless the path is public. A change with a cookie
@@ -34,8 +35,12 @@ from orchestration.api.bodies import (
 from orchestration.api.csrf import check_same_origin
 from orchestration.api.service import Bearer, Cookie, Credential, Service
 from orchestration.platform.clock import fresh_id
+from schemas import tracing
 from schemas.errors import FatalError, MusterError, UserError
+from schemas.ids import JobId
+from schemas.log_ids import bound
 from schemas.metrics import API_REQUEST_SECONDS, API_REQUESTS
+from schemas.tracing import TRACEPARENT, TraceContext, trace_of
 
 PUBLIC: Final = frozenset(
     {
@@ -99,7 +104,15 @@ class Middleware:
             await self._app(scope, receive, send)
         if scope["type"] != "http":
             return
-        request_id, began, status, seconds = fresh_id(), time.perf_counter(), 0, 0.0
+        request_id, parent = fresh_id(), _parent(scope)
+        with (
+            bound(request_id=request_id),
+            tracing.span(scope["method"], own=trace_of(request_id, parent), parent=parent, request_id=request_id),
+        ):
+            await self._handle(request_id, scope, receive, send)
+
+    async def _handle(self, request_id: JobId, scope: Scope, receive: Receive, send: Send) -> None:
+        began, status, seconds = time.perf_counter(), 0, 0.0
 
         async def answer(message: Message) -> None:
             nonlocal status, seconds
@@ -180,6 +193,12 @@ class Middleware:
             raise UserError(
                 "WRONG_HOST", "the console has an address of its own on this machine; open it with `muster console`"
             )
+
+
+def _parent(scope: Scope) -> TraceContext | None:
+    """The span that has caused the request. None without one header of that form, which is no fault of a request."""
+    given = headers_of(scope, TRACEPARENT.encode())
+    return TraceContext.parse(given[0]) if len(given) == 1 else None
 
 
 def _token(scope: Scope) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Final, TypeVar
 
 from orchestration.readers.shares import may_take
@@ -17,7 +18,7 @@ ValueT = TypeVar("ValueT")
 
 
 class ThreadPool:
-    """Runs calls in threads. A call that exceeds its time keeps its thread until it ends."""
+    """Runs calls in threads, in the caller's context. A call that exceeds its time keeps its thread until it ends."""
 
     def __init__(self, *, threads: int = THREADS, queue: int = QUEUE, limit_s: float = LIMIT_S) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="catalog")
@@ -35,7 +36,7 @@ class ThreadPool:
             tenant is not None and not may_take(holder, self._pending, self._most)
         ):
             raise RetriableError("BUSY", "the service has too many requests at once; try again")
-        future, loop = self._pool.submit(call), asyncio.get_running_loop()
+        future, loop = self._pool.submit(copy_context().run, call), asyncio.get_running_loop()
         self._pending[holder] += 1
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done, holder))
         try:

@@ -12,6 +12,7 @@ from schemas.errors import MusterError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
 from schemas.import_spec import ImportSpec
 from schemas.job_kinds import ImportJobKind
+from schemas.log_ids import ids_of_job, without_caller
 from schemas.messages import JobState
 from schemas.records import as_record, from_record
 from segmentation.export_jobs import ExportState
@@ -129,15 +130,18 @@ class Job:
             self,
             job=self.job_id,
             kind=self.shown_kind,
-            source=source if self.segment is not None else {name: source.get(name) for name in _SHOWN_SOURCE},
+            source=without_caller(source)
+            if self.segment is not None
+            else {name: source.get(name) for name in _SHOWN_SOURCE},
             spec=self.spec.as_record(),
             evidence=None if evidence is None else {name: evidence[name] for name in _SHOWN_EVIDENCE},
         )
 
     @property
-    def log_ids(self) -> dict[str, object]:
+    def log_ids(self) -> dict[str, Any]:
         """What its log lines carry."""
-        return {"job": self.job_id, "attempt": self.attempt, "tenant": self.tenant, "audience": self.audience}
+        ids = ids_of_job(self.job_id, self.execution, self.source)
+        return {**ids, "attempt": self.attempt, "tenant": self.tenant, "audience": self.audience}
 
     @property
     def origin(self) -> str:
@@ -257,12 +261,13 @@ class Export:
     @property
     def shown(self) -> ExportJob:
         """As the service answers it."""
-        return answer_of(ExportJob, self, export=self.job_id)
+        return answer_of(ExportJob, self, export=self.job_id, request=without_caller(self.request))
 
     @property
-    def log_ids(self) -> dict[str, object]:
+    def log_ids(self) -> dict[str, Any]:
         """What its log lines carry."""
-        return {"job": self.job_id, "tenant": self.tenant, "audience": self.audience}
+        ids = ids_of_job(self.job_id, self.execution, self.request)
+        return {**ids, "tenant": self.tenant, "audience": self.audience}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
-from schemas.log_ids import bound
+from schemas.log_ids import bound, execution_name
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
@@ -88,7 +88,8 @@ def errors_by_name(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View:
-        with bound(job=event.get("job_id") or event.get("export_id")):
+        job, execution = event.get("job_id") or event.get("export_id"), execution_name(event.get("execution"))
+        with bound(job=job, execution=execution):
             try:
                 try:
                     return handler(event, lambda_context)

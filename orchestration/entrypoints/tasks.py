@@ -21,7 +21,7 @@ from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId, job_id
-from schemas.log_ids import bind
+from schemas.log_ids import bind, execution_name
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
@@ -60,7 +60,7 @@ def export_group(context: "Context", export: JobId, number: int, execution: str)
     """Write a group of an export and return the exit code."""
     from orchestration.kinds.export.write import write_export_group
 
-    bind(job=export)
+    bind(job=export, execution=execution_name(execution))
     try:
         write_export_group(
             export,

@@ -5,6 +5,7 @@ For a snapshot of a segment, which has no object, see `kinds.snapshot`.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -32,6 +33,7 @@ from schemas.ids import AudienceName, JobId, TenantName, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target, target_name
 from schemas.layout import UPLOADS_PREFIX
+from schemas.log_ids import bind, caller_in
 from schemas.records import as_record, from_record
 from segmentation.admission import Lanes
 
@@ -63,11 +65,13 @@ def register_import(
     new, refused = _new_job_or_refusal(
         request, execution, records=records, specs=specs, objects=objects, segments=segments, places=places
     )
+    new = replace(new, source={**new.source, **caller_in(event)})
     again = isinstance(request, ImportRequest) and request.again
     outdated = None if again or refused else _outdated_original(new, records=records, specs=specs)
     registered = records.jobs.register(new, again=again, outdated=outdated, refused=refused)
     records.jobs.admit(lanes, now_ms=now_ms())  # if there is room, the job need not wait for the control plane
     job = records.jobs.get(registered)
+    bind(**job.log_ids)
     if isinstance(request, ImportRequest) and request.by_event and job.execution == execution:
         detail = event.get("detail") if isinstance(event, Mapping) else None
         requester = detail.get("requester", "unknown") if isinstance(detail, Mapping) else "unknown"

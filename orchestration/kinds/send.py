@@ -27,6 +27,7 @@ from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import data_prefix
+from schemas.log_ids import headers
 from schemas.records import as_record, from_record
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 from segmentation.archived import ArchivedLog
@@ -103,7 +104,7 @@ def _send(
     topic, bootstrap = import_topic(job), records.settings.kafka_bootstrap
     shared: dict[str, Any] = {
         "evidence": from_record(Evidence, job.evidence),
-        "log": KafkaTopicLog(bootstrap, topic),
+        "log": KafkaTopicLog(bootstrap, topic, headers=headers()),
         "backlog": KafkaBacklog(bootstrap, topic, job.partitions, group=group),
         "fence": CatalogFence(jobs, job_id, attempt),
         "on_progress": lambda p: report.update(

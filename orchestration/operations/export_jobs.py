@@ -15,6 +15,7 @@ from orchestration.records.jobs import CancelledExport
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId, tenant_name
+from schemas.log_ids import caller, without_caller
 from segmentation.life_cycle import Change
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ExportJobs:
         check_export(request, allowed=allowed, audiences=self.audiences)
         _ = request.moment
         request = replace(request, to=allowed.resolved(request.to, request.export_id))
-        self.engine.start(EXPORT_MACHINE, request.export_id, {"export": request.as_record()})
+        self.engine.start(EXPORT_MACHINE, request.export_id, {"export": request.as_record(), **caller()})
         return request.export_id
 
     def retry(self, export_id: JobId, *, new_id: JobId | None = None) -> JobId:
@@ -66,7 +67,7 @@ class ExportJobs:
                 job=export_id,
                 state=export.state,
             )
-        old = ExportRequest.from_record(export.request)
+        old = ExportRequest.from_record(without_caller(export.request))
         return self.submit(replace(old, export_id=new_id or fresh_id(), retry_of=export_id))
 
     def cancel(self, export_id: JobId) -> CancelledExport:

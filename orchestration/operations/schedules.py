@@ -21,6 +21,7 @@ from schemas.ids import JobId, TenantName, schedule_name, segment_name, tenant_n
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
 from schemas.job_kinds import REQUEST_KINDS, RequestKind
+from schemas.log_ids import caller
 from segmentation.placeholders import check_placeholders, check_varies
 from segmentation.timetable import Timetable, timetable, whole_second
 
@@ -248,7 +249,7 @@ def start_run(engine: WorkflowEngine, schedule: Schedule, due_ms: int) -> str:
     """
     machine = MACHINES[REQUEST_KINDS[schedule.kind].key]
     name = f"{schedule.schedule_id}-{due_ms}"
-    engine.start(machine, name, event_of(schedule, due_ms))
+    engine.start(machine, name, {**event_of(schedule, due_ms), **caller()})
     return engine.execution_arn(name, machine)
 
 

@@ -22,6 +22,7 @@ from schemas.ids import DEFAULT_TENANT, AudienceName, JobId, TenantName, audienc
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import target_name
 from schemas.layout import UPLOADS_PREFIX, split_s3_uri
+from schemas.log_ids import caller
 
 if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
@@ -248,13 +249,13 @@ def _options_of(job: "Job") -> Mapping[str, Any]:
 
 def start(engine: "WorkflowEngine", request: ImportRequest) -> JobId:
     """Step 3. Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED."""
-    engine.start(IMPORT_MACHINE, request.job_id, {"import": request.as_record()})
+    engine.start(IMPORT_MACHINE, request.job_id, {"import": request.as_record(), **caller()})
     return request.job_id
 
 
 def start_snapshot(engine: "WorkflowEngine", request: SnapshotRequest) -> JobId:
     """As `start`, for a snapshot."""
-    engine.start(IMPORT_MACHINE, request.job_id, {"snapshot": request.as_record()})
+    engine.start(IMPORT_MACHINE, request.job_id, {"snapshot": request.as_record(), **caller()})
     return request.job_id
 
 

@@ -1,8 +1,8 @@
 """Log format of a process: one JSON object per line (`MUSTER_LOG=json`, the default), or text for people.
 
 Every line has `time` (UTC), `level`, `logger`, `message`, and the ids bound at that point (`job`, `attempt`,
-`partition`, `tenant`, `audience`); exceptions add `exception` with the traceback, and the control plane's summary adds
-`metrics`, numbers by name.
+`partition`, `tenant`, `audience`, `execution`, `request_id`, `trace_id`); exceptions add `exception` with the
+traceback, and the control plane's summary adds `metrics`, numbers by name.
 """
 
 import json
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from orchestration.platform.settings import Settings
+from schemas import tracing
 from schemas.errors import UserError
 from schemas.log_ids import current
 
@@ -29,7 +30,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **{name: value for name, value in current().items() if value is not None},
+            **_ids(),
         }
         if (metrics := getattr(record, "metrics", None)) is not None:
             line["metrics"] = metrics
@@ -43,9 +44,14 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and the lines that follow it."""
-        ids = " ".join(f"{name}={value}" for name, value in current().items() if value is not None)
+        ids = " ".join(f"{name}={value}" for name, value in _ids().items())
         line = super().format(record)
         return f"{line} [{ids}]" if ids else line
+
+
+def _ids() -> dict[str, object]:
+    found = {name: value for name, value in current().items() if value is not None}
+    return found if (trace := tracing.current()) is None else {**found, "trace_id": trace.trace_id}
 
 
 def configure(settings: Settings) -> None:

@@ -17,6 +17,7 @@ def fetched(tp: TP, values: Iterable[tuple[int, bytes | None]], generation: int 
             offset=offset,
             key=b"",
             value=value,
+            headers=(),
             timestamp=0,
             timestamp_type=1,
         )

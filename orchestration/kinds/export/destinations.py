@@ -15,12 +15,13 @@ from orchestration.kinds.places import require_export_prefix
 from orchestration.platform.clock import iso
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError
+from schemas.log_ids import without_caller
 from segmentation.versions import VersionStore
 
 
 def request_of(export: Export) -> ExportRequest:
     """The request that the export was started with."""
-    return ExportRequest.from_record(export.request)
+    return ExportRequest.from_record(without_caller(export.request))
 
 
 def destination_of(request: ExportRequest, *, s3: S3Access, settings: Settings) -> Destination:

@@ -18,6 +18,7 @@ from orchestration.kinds.records import NOT_OWNER, ExportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import Version, audience_name, tenant_name
+from schemas.log_ids import bind, caller_in
 from segmentation.versions import VersionStore
 
 
@@ -50,7 +51,9 @@ def register_export(
         new = _new_export(audiences, versions, request, execution)
     except UserError as exc:
         new, refused = _refused_export(request, execution), JobError.of(exc)
+    new = replace(new, request={**new.request, **caller_in(event)})
     export = records.exports.register(new, refused=refused)
+    bind(**export.log_ids)
     if request.schedule is not None and request.retry_of is None and export.execution == execution:
         after = {"state": export.state}
         object_ = f"{export.tenant}/{export.audience}"

@@ -15,6 +15,7 @@ from orchestration.kinds.records import ExportRecords
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId
+from schemas.log_ids import bind
 from schemas.records import as_record
 from segmentation.versions import VersionStore
 
@@ -38,6 +39,7 @@ def write_export_group(
     """
     exports, settings = records.exports, records.settings
     export = exports.get(export_id)
+    bind(**export.log_ids)
     if export.state != "WRITING" or export.execution != execution:
         return
     groups = exports.groups(export_id)

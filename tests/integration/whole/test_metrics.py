@@ -13,7 +13,9 @@ from connectors.kafka.logon import librdkafka_config
 from orchestration.composition.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.platform.settings import Settings
+from schemas.log_ids import execution_name
 from schemas.topics import JOB_EVENTS
+from schemas.tracing import trace_of
 from tests.faults.waiting import until
 from tests.integration.whole.conftest import PARTITIONS, READERS
 from tests.integration.whole_imports import assert_published, ended, job_of, upload
@@ -72,8 +74,11 @@ def test_metrics_and_logs_of_every_part_show_an_import(context: Context, tmp_pat
         lines = until(lambda part=part: logged(settings, part), f"the log of {part}")  # type: ignore[misc]  # at once
         assert {"time", "level", "logger", "message"} <= lines[0].keys()
     lines = [line for part in WORKERS for line in logged(settings, part)]
-    assert [line for line in lines if line.get("job") == job.job_id]
-    assert [line for line in logged(settings, "lambda") if line.get("job") == job.job_id]
+    ids = {"trace_id": trace_of(job.job_id).trace_id, "execution": execution_name(job.execution)}
+    for part in ("worker", "lambda"):
+        found = [one for one in (lines if part == "worker" else logged(settings, part)) if one.get("job") == job.job_id]
+        assert found
+        assert [one for one in found if not ids.items() <= one.items()] == [], part
     assert_stalled_group_is_reported(settings)
 
 

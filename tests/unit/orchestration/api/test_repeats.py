@@ -14,6 +14,7 @@ from orchestration.catalog.idempotency import LEASE_MS, IdempotencyStore
 from orchestration.platform.budget import Budget
 from schemas.errors import RetriableError
 from schemas.ids import job_id
+from schemas.tracing import TraceContext, trace_of
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import ACME, BETA, CRM, VIP, World
 from tests.fakes.workflow import InMemoryWorkflow
@@ -241,3 +242,16 @@ def test_job_takes_the_id_reserved_before_its_start(client: AsgiClient, token: s
     assert job_id(answer.json["job"]) in world.workflow.started[0]
     (entry,) = [one for one in world.services.audit.search() if one.action == "import"]
     assert (entry.job_id, entry.object, entry.error) == (answer.json["job"], "acme/vip", None)
+
+
+def test_job_belongs_to_the_trace_of_its_request(client: AsgiClient, token: str, world: World) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    answers = [
+        client.send("POST", IMPORTS, token=token, body=BODY, headers={"Idempotency-Key": key, "traceparent": given})
+        for key, given in (("k1", parent), ("k2", parent.upper()))
+    ]
+    callers = [json.loads(text)["caller"] for text in world.workflow.started]
+    assert [one["request_id"] for one in callers] == [answer.headers["x-request-id"] for answer in answers]
+    first, second = [TraceContext.parse(one["traceparent"]) for one in callers]
+    assert first == trace_of(callers[0]["request_id"], TraceContext.parse(parent))
+    assert second == trace_of(callers[1]["request_id"])  # what is no traceparent is ignored

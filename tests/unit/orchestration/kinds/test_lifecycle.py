@@ -1,5 +1,8 @@
 """Every state of a job and what may happen to it there: docs/lifecycle.md names these tests."""
 
+import json
+import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -9,11 +12,14 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.catalog.references import ref_of
+from orchestration.entrypoints.handlers import errors_by_name
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.logs import JsonFormatter
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Version
 from schemas.messages import ImportEnded, JobState
-from tests.fakes.deployment import ACME, HANDLER_OF, Deployment
+from schemas.tracing import trace_of
+from tests.fakes.deployment import ACME, EXECUTION, HANDLER_OF, Deployment
 
 RUNNING = ("REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
 FINAL: tuple[JobState, ...] = ("READY", "SUPERSEDED", "FAILED", "CANCELLED")
@@ -44,6 +50,27 @@ def test_job_passes_every_state_in_order(deployment: Deployment) -> None:
     job = deployment.run(deployment.register())
     assert job.state == "READY", job.error
     assert deployment.states(job) == ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"]
+
+
+def test_lines_of_a_job_name_its_execution_its_request_and_their_trace(deployment: Deployment) -> None:
+    request, caller = deployment.request(), "01jd0000000000000000000002"
+    execution = EXECUTION + request.job_id
+    parent = trace_of(caller)
+    event = {"import": request.as_record(), "caller": {"request_id": caller, "traceparent": str(parent)}}
+    deployment.workflow.statuses[execution] = "RUNNING"
+    deployment.call("register_import", input=event, execution=execution)
+    job = deployment.context.jobs.get(request.job_id)
+    assert "caller" not in job.shown.source
+
+    @errors_by_name
+    def step(event: Mapping[str, Any], _: object) -> dict[str, Any]:
+        deployment.context.import_records.view_for_non_owner(job.job_id, event["execution"])
+        written = JsonFormatter().format(logging.LogRecord("step", logging.INFO, __file__, 1, "at work", (), None))
+        return dict(json.loads(written))
+
+    line = step({"job_id": job.job_id, "execution": execution}, None)
+    assert (line["job"], line["execution"], line["request_id"]) == (job.job_id, job.job_id, caller)
+    assert line["trace_id"] == parent.trace_id
 
 
 def test_an_append_goes_through_building(deployment: Deployment) -> None:

@@ -76,7 +76,8 @@ def test_a_handler_logs_with_the_id_of_its_job() -> None:
     def handler(event: object, context: object) -> dict[str, object]:
         return dict(current())
 
-    assert handler({"job_id": "j1"}, None) == {"job": "j1"}
+    event = {"job_id": "j1", "execution": "arn:aws:states:eu-west-1:1:execution:ImportAudience:run-1"}
+    assert handler(event, None) == {"job": "j1", "execution": "run-1"}
     assert current() == {}
 
 
