@@ -72,6 +72,12 @@ def caller_in(record: object) -> dict[str, dict[str, str]]:
     return {CALLER: {"request_id": request_id, TRACEPARENT: str(trace)}}
 
 
+def caller_trace(record: Mapping[str, object]) -> TraceContext | None:
+    """The span of the request that has started a job, from the record with the member `caller`. None without one."""
+    known = caller_in(record).get(CALLER)
+    return None if known is None else TraceContext.parse(known[TRACEPARENT])
+
+
 def without_caller(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as people see it."""
     return {name: value for name, value in record.items() if name != CALLER}
@@ -83,8 +89,7 @@ def ids_of_job(job_id: str, execution: str | None, record: Mapping[str, object])
     ids: dict[str, Any] = {"job": job_id, "execution": execution_name(execution)}
     if known is None:
         return {**ids, "trace": trace_of(job_id)}
-    parent = TraceContext.parse(known[TRACEPARENT])
-    return {**ids, "request_id": known["request_id"], "trace": trace_of(job_id, parent)}
+    return {**ids, "request_id": known["request_id"], "trace": trace_of(job_id, caller_trace(record))}
 
 
 def headers() -> Headers:

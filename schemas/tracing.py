@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Final, Protocol, Self
 
 Value = str | int | float | bool
@@ -125,7 +126,11 @@ def within(context: TraceContext | None) -> Iterator[None]:
 
 @contextmanager
 def span(
-    name: str, *, own: TraceContext | None = None, parent: TraceContext | None = None, **attributes: Value
+    name: str,
+    attributes: Mapping[str, Value] = MappingProxyType({}),
+    *,
+    own: TraceContext | None = None,
+    parent: TraceContext | None = None,
 ) -> Iterator[None]:
     """Some work, below `parent`, or else below the current span. An exception is noted by its code, or its class.
 
@@ -139,7 +144,7 @@ def span(
         finally:
             _current.reset(token)
         return
-    opened = Span(name=name, start_ns=recorder.now_ns(), parent=parent, attributes=attributes)
+    opened = Span(name=name, start_ns=recorder.now_ns(), parent=parent, attributes=dict(attributes))
     if own is not None:
         opened.context = own if parent or recorder.samples(own) else replace(own, sampled=False)
     elif parent is not None:
@@ -159,10 +164,11 @@ def span(
             recorder.record(opened)
 
 
-def note(attributes: Mapping[str, Value]) -> None:
-    """Add attributes to the open span, if spans are recorded."""
+def note(attributes: Mapping[str, Value], *, name: str | None = None) -> None:
+    """Add attributes to the open span, and give it a better name, if spans are recorded."""
     if (opened := _open.get()) is not None:
         opened.attributes.update(attributes)
+        opened.name = name or opened.name
 
 
 def now_ns() -> int:

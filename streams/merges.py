@@ -25,6 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas import tracing
 from schemas.codec import CODEC
 from schemas.counters import Counters
 from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
@@ -176,16 +177,17 @@ class MergeRunner:
         started = time.monotonic()
         bind(**pending.ids)  # it may run in the context of the merge that ended before
         try:
-            run = contextvars.copy_context().run
-            result: ProgressMessage = await asyncio.get_running_loop().run_in_executor(
-                self._pool, lambda: run(self._merge, pending)
-            )
-            if pending.group not in self._dropped:
-                await self._announce(result)  # step 7
-                if pending.intent is not None:
-                    await asyncio.get_running_loop().run_in_executor(
-                        self._pool, self._store.delete, self._config.staging_bucket, [pending.intent]
-                    )  # step 8
+            with tracing.span("materialise partition", _attributes(pending.marker), parent=pending.ids["trace"]):
+                run = contextvars.copy_context().run
+                result: ProgressMessage = await asyncio.get_running_loop().run_in_executor(
+                    self._pool, lambda: run(self._merge, pending)
+                )
+                if pending.group not in self._dropped:
+                    await self._announce(result)  # step 7
+                    if pending.intent is not None:
+                        await asyncio.get_running_loop().run_in_executor(
+                            self._pool, self._store.delete, self._config.staging_bucket, [pending.intent]
+                        )  # step 8
             pending.finished.set()
             seconds = time.monotonic() - started
             self._counters.add(MERGES)
@@ -259,6 +261,15 @@ class MergeRunner:
             bucket, prefix = split_s3_uri(marker.data_prefix)
             self._store.put_new_file(bucket, prefix + name, part.path)  # step 5; an existing object has the same bytes
             return _materialised(marker, part, marker.data_prefix + name)
+
+
+def _attributes(marker: ImportEnded) -> Mapping[str, tracing.Value]:
+    return {
+        "muster.job": marker.import_id,
+        "muster.attempt": marker.attempt,
+        "muster.partition": marker.partition,
+        "muster.rows": marker.records,
+    }
 
 
 def _ids_of(marker: ImportEnded) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from connectors.lake.faults import lake_faults
 from connectors.lake.optimistic import Decision, Settled, Staged, commit_conflict, decide_and_commit, require_tag
 from connectors.lake.snapshots import history_properties, read_history, summary_properties, tag_name
 from connectors.lake.tables import AudienceTables, iceberg_type
+from schemas import tracing
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, UserError
 from segmentation.publishing import HighWater, VersionHistory
@@ -71,13 +72,14 @@ def commit_version(
             Published(version=info.version, snapshot_id=snapshot_id, members=info.members, digest=info.digest),
         )
 
-    return decide_and_commit(
-        lambda: tables.find_or_create(audience, schema),
-        decide,
-        doing=f"publishing a version of {audience.audience}",
-        conflict=commit_conflict("PUBLISH_CONFLICT", audience=audience.audience),
-        sleep=sleep,
-    )
+    with tracing.span("commit version"):
+        return decide_and_commit(
+            lambda: tables.find_or_create(audience, schema),
+            decide,
+            doing=f"publishing a version of {audience.audience}",
+            conflict=commit_conflict("PUBLISH_CONFLICT", audience=audience.audience),
+            sleep=sleep,
+        )
 
 
 def stage_version(table: "Table", transaction: "Transaction", change: VersionChange) -> int:

@@ -105,9 +105,11 @@ class Middleware:
         if scope["type"] != "http":
             return
         request_id, parent = fresh_id(), _parent(scope)
+        # http.request.method marks the span as one of a server (OpenTelemetry's semantic conventions).
+        marks = {"http.request.method": scope["method"], "muster.request_id": request_id}
         with (
             bound(request_id=request_id),
-            tracing.span(scope["method"], own=trace_of(request_id, parent), parent=parent, request_id=request_id),
+            tracing.span(scope["method"], marks, own=trace_of(request_id, parent), parent=parent),
         ):
             await self._handle(request_id, scope, receive, send)
 
@@ -155,6 +157,7 @@ class Middleware:
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         operation = getattr(scope.get("route"), "name", "none")
+        tracing.note({"http.response.status_code": status}, name=operation)
         self._service.counts.add(API_REQUESTS, operation=operation, status=str(status))
         self._service.counts.observe(API_REQUEST_SECONDS, seconds, operation=operation)
         caller = scope["state"].get("caller")

@@ -14,6 +14,7 @@ from orchestration.kinds.materialised import completion_of
 from orchestration.kinds.records import ImportRecords
 from orchestration.kinds.snapshot.cuts import cut_completion_of
 from orchestration.workflow.engine import WorkflowEngine
+from schemas import tracing
 from schemas.errors import FatalError, RetriableError
 from schemas.messages import JobState
 from segmentation.completion import Broken, Complete, Completion, Waiting
@@ -87,7 +88,8 @@ class TaskAnswers:
             self._send_heartbeat(job.job_id, token, self._activity_liveness, now_ms)
 
     def _resume(self, job: Job, token: str, state: JobState) -> None:
-        self._send(self._engine.succeed, token, self._records.view(job, state=state))
+        with tracing.span("reconcile"):
+            self._send(self._engine.succeed, token, self._records.view(job, state=state))
 
     def _send_heartbeat(self, job_id: str, token: str, liveness: WorkerLiveness, now_ms: int) -> None:
         if now_ms - self._heartbeat_ms.get(token, 0) < HEARTBEAT_MS:

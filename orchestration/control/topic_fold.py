@@ -9,9 +9,12 @@ from confluent_kafka import KafkaException
 from confluent_kafka import Message as Record
 
 from orchestration.control.group_consumer import GroupConsumer, raise_if_fatal
+from schemas import tracing
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import RetriableError
+from schemas.log_ids import ids_in
 from schemas.messages import Message
+from schemas.tracing import Span, TraceContext, record_past
 
 BATCH: Final = 500
 POLL_S: Final = 1.0
@@ -50,13 +53,17 @@ class TopicFold:
             self._consumer.close()
 
     def _handle(self, records: list[Record]) -> None:
-        messages = []
+        messages: list[Message] = []
+        parents: list[tuple[Message, TraceContext]] = []
+        began_ns = tracing.now_ns()
         for record in records:
             if (error := record.error()) is not None:
                 raise_if_fatal(error, self._topic)
                 continue
             try:
-                messages.append(CODEC.decode(record.value()))
+                messages.append(message := CODEC.decode(record.value()))
+                if began_ns and (trace := ids_in(_headers(record)).get("trace")) is not None:
+                    parents.append((message, trace))
             except UndecodableError as exc:
                 _log.error("%s offset %s: %s", self._topic, record.offset(), exc)
         while messages and not self._stop.is_set():
@@ -68,8 +75,17 @@ class TopicFold:
                 self._stop.wait(RETRY_S)
         if self._stop.is_set():
             return
+        for message, trace in parents:
+            name = f"record {type(message).__name__}"
+            record_past(Span(name=name, start_ns=began_ns, end_ns=tracing.now_ns(), parent=trace))
         try:
             self._consumer.commit()
         except KafkaException as exc:  # the rows are written; the next commit covers these messages too
             _log.warning("offsets of %s were not committed: %s", self._topic, exc)
         self._changed.set()
+
+
+def _headers(record: Record) -> list[tuple[str, bytes | None]]:
+    """Headers of texts are sent as bytes, too, and librdkafka gives them as a list."""
+    given = record.headers()
+    return [(name, value) for name, value in given if not isinstance(value, str)] if isinstance(given, list) else []

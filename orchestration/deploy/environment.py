@@ -68,6 +68,7 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
         "smtp_host": s.mail_host,
         "smtp_port": s.mail.port,
         "smtp_from": s.mail.from_,
+        "otlp_endpoint": s.logs.otlp_endpoint,
         "operator_emails": " ".join(s.mail.operators),
         "operator_webhooks": " ".join(s.notify.operator_webhooks),
         # Besides the product's settings: the address of the catalog, and the ARNs of the secrets.

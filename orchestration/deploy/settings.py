@@ -142,6 +142,8 @@ class Logs:
     retention_days: int = 30
     tracing: bool = True
     """X-Ray traces of executions."""
+    otlp_endpoint: str = ""
+    """A collector of spans, reached by HTTPS on port 443, which alone the security groups let through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

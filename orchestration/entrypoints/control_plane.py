@@ -15,6 +15,7 @@ from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import serve_metrics
 from orchestration.platform.settings import Settings
+from orchestration.platform.tracing import start_tracing
 from schemas.counters import Counters
 from schemas.errors import MusterError
 from schemas.metrics import Sample
@@ -27,6 +28,7 @@ def main() -> int:
     hide_pandas()
     settings = Settings.load()
     configure(settings)
+    start_tracing(settings.otlp_endpoint, "control-plane")
     try:
         return run(settings)
     except MusterError as exc:  # the traceback of a foreseen error helps nobody

@@ -15,6 +15,7 @@ from connectors.loading import hide_pandas
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import Read, forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings
+from orchestration.platform.tracing import start_tracing
 from orchestration.platform.worker_identity import WorkerIdentity, claim_identity
 from schemas.errors import FatalError, UserError
 from streams import memory
@@ -46,6 +47,7 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
     try:
         settings = Settings.load()
         configure(settings)
+        start_tracing(settings.otlp_endpoint, part)
         memory.bound()
         identity = claim_identity(settings.home, part, sys.argv[1] if len(sys.argv) > 1 else "1+")
         loop = asyncio.new_event_loop()

@@ -17,6 +17,8 @@ from orchestration.composition.context import Context
 from orchestration.entrypoints import container_secrets
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
+from orchestration.platform.tracing import endpoint_in, flushing, start_tracing
+from schemas import tracing
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
 from schemas.log_ids import bound, execution_name
@@ -89,7 +91,8 @@ def errors_by_name(handler: Handler) -> Handler:
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View:
         job, execution = event.get("job_id") or event.get("export_id"), execution_name(event.get("execution"))
-        with bound(job=job, execution=execution):
+        start_tracing(endpoint_in(os.environ), "function")
+        with flushing(), bound(job=job, execution=execution), tracing.span(_span_name(handler)):
             try:
                 try:
                     return handler(event, lambda_context)
@@ -105,6 +108,11 @@ def errors_by_name(handler: Handler) -> Handler:
                 raise named[type(error)](json.dumps(error.as_record(), default=str)) from exc
 
     return wrapped
+
+
+def _span_name(handler: Handler) -> str:
+    """As the stage: `verify_file` is VerifyFile."""
+    return "".join(word.capitalize() for word in handler.__name__.split("_"))
 
 
 def _job(event: Event) -> JobId:

@@ -19,6 +19,7 @@ from orchestration.console.assets import assets
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings
+from orchestration.platform.tracing import flush_spans, start_tracing
 from schemas.errors import MusterError
 
 METRICS_OFFSET = 99
@@ -31,6 +32,7 @@ def main() -> int:
     """Exit code 1 if the service cannot run; the supervisor starts it again."""
     settings = Settings.load()
     configure(settings)
+    start_tracing(settings.otlp_endpoint, "api")
     try:
         run(settings)
     except MusterError as exc:  # the traceback of a foreseen error helps nobody
@@ -66,6 +68,7 @@ def run(settings: Settings) -> None:
         stop.set()
         service.close()
         services.close()
+        flush_spans()
         forget_metrics(settings, "api")
 
 

@@ -19,6 +19,8 @@ from orchestration.entrypoints.container import USAGE_EXIT_CODE
 from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
+from orchestration.platform.tracing import start_tracing
+from schemas import tracing
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId, job_id
 from schemas.log_ids import bind, execution_name
@@ -94,9 +96,11 @@ def main(arguments: Sequence[str]) -> int:
         from orchestration.composition.context import Context
     settings = Settings.load()
     configure(settings)
-    if command == "export":
-        return export_group(Context(settings), job_id(job), int(group[0]), execution)
-    return run(Context(settings), command, job_id(job), execution)
+    start_tracing(settings.otlp_endpoint, "task")
+    with tracing.span(f"task {command}"):
+        if command == "export":
+            return export_group(Context(settings), job_id(job), int(group[0]), execution)
+        return run(Context(settings), command, job_id(job), execution)
 
 
 if __name__ == "__main__":

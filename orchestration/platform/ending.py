@@ -5,6 +5,8 @@ import os
 import sys
 from typing import NoReturn
 
+from orchestration.platform.tracing import flush_spans
+
 
 def end(code: int) -> NoReturn:
     """End the process at once, without waiting for its threads; they must be safe to cut off.
@@ -12,6 +14,7 @@ def end(code: int) -> NoReturn:
     An interpreter that shuts down under a daemon thread in librdkafka or Arrow may end with SIGSEGV instead. And it
     takes half a second to free what a task has loaded.
     """
+    flush_spans()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

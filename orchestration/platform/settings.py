@@ -23,6 +23,8 @@ KAFKA_CREDENTIALS: Final = Path("kafka", "muster.json")
 """Below the home: user and password of Muster at the embedded broker, which creates them."""
 KAFKA_CLIENT: Final = Path("kafka", "client.json")
 """The same for external programs."""
+OTLP_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""OpenTelemetry's own variable, which counts where the setting `otlp_endpoint` is not given."""
 MIB: Final = 1024 * 1024
 TASK_RUNNERS: Final = ("process", "docker")
 SANDBOX_REQUIRED: Final = "required"
@@ -141,6 +143,7 @@ class Settings:
     max_small_jobs_per_tenant: int = 8
     log: str = "json"
     log_level: str = "INFO"
+    otlp_endpoint: str = ""  # of a collector of traces, such as http://127.0.0.1:4318; none: no traces
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 19900
     metrics_token: Secret = Secret("")
@@ -178,6 +181,8 @@ class Settings:
         if unknown := sorted(values.keys() - known.keys()):
             raise UserError("BAD_SETTINGS", f"{path}: unknown setting(s) {', '.join(unknown)}", names=unknown)
         settings = cls(**{name: _convert(name, value, known[name].type) for name, value in values.items()})
+        if not settings.otlp_endpoint:
+            settings = replace(settings, otlp_endpoint=env.get(OTLP_ENDPOINT, ""))
         if settings.kafka_credentials_file == Path() and (home / KAFKA_CREDENTIALS).exists():
             settings = replace(settings, kafka_credentials_file=home / KAFKA_CREDENTIALS)
         settings = replace(settings, kafka_bootstrap=_with_credentials(settings))

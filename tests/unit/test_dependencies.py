@@ -72,6 +72,7 @@ OWNERS: Final = {
     "mode": {"orchestration/entrypoints/faust_process.py", "streams/faust_app.py"},
     "msgspec": {"schemas/records.py"},
     "numba": {"schemas", "segmentation"},
+    "opentelemetry": {"orchestration/platform/tracing.py"},
     "prometheus_client": {"orchestration/platform/metrics.py"},
     "pyarrow": {
         "connectors",

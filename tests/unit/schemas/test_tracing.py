@@ -152,7 +152,7 @@ def test_work_without_a_recorder_has_a_context_and_no_span() -> None:
 
 
 def test_spans_are_nested(recorded: Recorded) -> None:
-    with span("request", own=trace_of(REQUEST)), span("call", rows=3):
+    with span("request", own=trace_of(REQUEST)), span("call", {"rows": 3}):
         tracing.note({"more": True})
     call, request = recorded.spans
     assert (call.name, call.parent, call.attributes) == ("call", request.context, {"rows": 3, "more": True})

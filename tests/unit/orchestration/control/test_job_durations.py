@@ -14,7 +14,9 @@ from schemas.counters import Counters
 from schemas.ids import Attempt, AudienceName, JobId
 from schemas.import_targets import activity_spec
 from schemas.messages import JobState
+from schemas.tracing import record_with, trace_of
 from tests.contract.test_catalog import new_job
+from tests.unit.schemas.test_tracing import Recorded
 
 JOB = job_from_row(
     defaultdict(
@@ -81,6 +83,26 @@ def test_a_stage_that_was_stopped_is_left_out(end: JobState) -> None:
 )
 def test_jobs_are_compared_by_size(job: dict[str, Any], size: str) -> None:
     assert ("muster_job_ready_seconds", size) in observed(RETRIED, **job)
+
+
+def test_a_job_that_has_ended_is_a_span_with_its_stages_below_it() -> None:
+    caller = {"request_id": "01jd0000000000000000000002", "traceparent": str(trace_of("request"))}
+    recorded = Recorded()
+    record_with(recorded)
+    try:
+        observed(RETRIED, source={"bucket": "b", "key": "secret.csv", "caller": caller})
+    finally:
+        record_with(None)
+    job, *stages = recorded.spans
+    assert (job.name, job.parent, job.attributes["muster.state"]) == ("audience job", trace_of("request"), "READY")
+    assert job.context == trace_of(JOB.job_id, trace_of("request"))
+    assert (job.start_ns, job.end_ns) == (1_000_000_000, 31_000_000_000)
+    names = ["queue", "verify", "import", "materialise", "import", "materialise", "build", "publish"]
+    assert [one.name for one in stages] == names
+    assert {one.parent for one in stages} == {job.context}
+    assert len({one.context for one in stages}) == len(names)
+    assert (stages[4].start_ns, stages[4].end_ns) == (11_000_000_000, 12_000_000_000)
+    assert "secret" not in str(recorded.spans)
 
 
 def test_events_wait_for_the_archive() -> None:
