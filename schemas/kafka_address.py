@@ -4,6 +4,7 @@
     ssl://host:port,...[?ca=FILE]                                     TLS
     sasl_ssl://host:port,...?mechanism=M&credentials=FILE[&ca=FILE]   TLS, and a user with a password
     sasl_plaintext://host:port,...?mechanism=M&credentials=FILE       a user with a password, unencrypted
+    sasl_ssl://host:port,...?mechanism=AWS_MSK_IAM&region=REGION      TLS, and the process's role at AWS (Amazon MSK)
 
 M is SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN. `credentials` is a file with {"username": ..., "password": ...} (JSON, the
 format of AWS Secrets Manager for MSK), `ca` one with the certificates (PEM) to trust instead of the system's.
@@ -20,13 +21,16 @@ from schemas.errors import FatalError, UserError
 
 Protocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SETTING: Final = "kafka_bootstrap"
-MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+PASSWORD_MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+IAM: Final = "AWS_MSK_IAM"
+"""No mechanism of SASL: OAUTHBEARER with a token that the role of the process signs, as Amazon MSK takes it."""
+MECHANISMS: Final = (*PASSWORD_MECHANISMS, IAM)
 _SCHEMES: Final[Mapping[str, Protocol]] = {
     "ssl": "ssl",
     "sasl_plaintext": "sasl_plaintext",
     "sasl_ssl": "sasl_ssl",
 }
-_PARAMETERS: Final = ("mechanism", "credentials", "ca")
+_PARAMETERS: Final = ("mechanism", "credentials", "region", "ca")
 _SCHEME_END: Final = "://"
 
 
@@ -34,13 +38,15 @@ _SCHEME_END: Final = "://"
 class KafkaAddress:
     """The parsed setting: `hosts` are `host:port`, at least one.
 
-    `mechanism` and `credentials` are set if and only if the protocol has a logon, `ca` only if it has TLS.
+    `mechanism` is set if and only if the protocol has a logon, with `credentials` or, for IAM, `region`; `ca` only with
+    TLS.
     """
 
     hosts: tuple[str, ...]
     protocol: Protocol = "plaintext"
     mechanism: str | None = None
     credentials: str | None = None
+    region: str | None = None
     ca: str | None = None
 
     @classmethod
@@ -67,7 +73,7 @@ class KafkaAddress:
 
     @property
     def with_logon(self) -> bool:
-        """True if the broker requires a user and a password."""
+        """True if the broker requires a user and a password, or a token."""
         return self.protocol in {"sasl_ssl", "sasl_plaintext"}
 
     @property
@@ -90,20 +96,47 @@ class KafkaAddress:
             _refuse(f"mechanism={self.mechanism} is for sasl_ssl:// and sasl_plaintext://, not for {self.protocol}://")
         if self.mechanism is not None and self.mechanism not in MECHANISMS:
             _refuse(f"the mechanism {self.mechanism!r} is not one of {', '.join(MECHANISMS)}")
+        if self.mechanism == IAM:
+            if self.protocol != "sasl_ssl":
+                _refuse(f"mechanism={IAM} is for sasl_ssl://, not for {self.protocol}://")
+            if self.region is None:
+                _refuse(f"mechanism={IAM} needs region=, the region of the cluster, such as eu-central-1")
+            if self.credentials is not None:
+                _refuse(f"credentials= is not for mechanism={IAM}, which logs on with the role of the process")
+            self._check_ca()
+            return
+        if self.region is not None:
+            _refuse(f"region= is for mechanism={IAM}")
         if self.with_logon and self.credentials is None:
             _refuse(f"{self.protocol} needs credentials=FILE, a file with username and password as JSON")
         if not self.with_logon and self.credentials is not None:
             _refuse(f"credentials= is for sasl_ssl:// and sasl_plaintext://, not for {self.protocol}://")
+        self._check_ca()
+
+    def _check_ca(self) -> None:
         if not self.with_tls and self.ca is not None:
             _refuse(f"ca= is for ssl:// and sasl_ssl://, not for {self.protocol}://")
 
 
 def with_credentials(text: str, path: str) -> str:
-    """The address with this file as its credentials, if it has a logon and names no file. Raises as `parse`."""
+    """The address with this file as its credentials, if it needs one and names none. Raises as `parse`."""
     scheme, found, rest = text.partition(_SCHEME_END)
-    if not found or not scheme.startswith("sasl_") or "credentials" in _parameters(rest.partition("?")[2]):
+    given = _parameters(rest.partition("?")[2])
+    if not found or not scheme.startswith("sasl_") or "credentials" in given or given.get("mechanism") == IAM:
         return text
-    return f"{text}{'&' if '?' in rest else '?'}credentials={quote(path, safe='/')}"
+    return _with(text, "credentials", path)
+
+
+def with_ca(text: str, path: str) -> str:
+    """The address with this file as its certificates, if it has TLS and names no file. Raises as `parse`."""
+    scheme, found, rest = text.partition(_SCHEME_END)
+    if not found or not scheme.endswith("ssl") or "ca" in _parameters(rest.partition("?")[2]):
+        return text
+    return _with(text, "ca", path)
+
+
+def _with(text: str, name: str, path: str) -> str:
+    return f"{text}{'&' if '?' in text else '?'}{name}={quote(path, safe='/')}"
 
 
 def hosts(text: str) -> tuple[str, ...]:
@@ -158,11 +191,15 @@ def unusable(path: str, why: str) -> FatalError:
 
 
 def logon_refused(address: KafkaAddress, broker: str, why: str) -> FatalError:
-    """The broker refuses the user, the password or the mechanism. Retrying cannot help."""
+    """The broker refuses the user, the password, the token or the mechanism. Retrying cannot help."""
+    origin = (
+        f"The user and the password are read from {address.credentials}"
+        if address.mechanism != IAM
+        else f"The token is signed by the role of this process, for {address.region}"
+    )
     return FatalError(
         "LOGON_REFUSED",
-        f"Kafka at {broker} refuses the logon with {address.mechanism}: {why}. "
-        f"The user and the password are read from {address.credentials}",
+        f"Kafka at {broker} refuses the logon with {address.mechanism}: {why}. {origin}",
         broker=broker,
         mechanism=address.mechanism,
         credentials=address.credentials,

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiokafka import client, errors
-from aiokafka.conn import AIOKafkaConnection
+from aiokafka.conn import AIOKafkaConnection, OAuthAuthenticator
 
+from connectors.kafka.iam_tokens import BEARER, iam_tokens
 from schemas.errors import FatalError
 from schemas.kafka_address import KafkaAddress, KafkaCredentials, broker_not_trusted, logon_refused, unusable
 
@@ -48,6 +49,8 @@ def aiokafka_options(bootstrap: str) -> dict[str, Any]:
     watch_refusals(address)
     if address.with_tls:
         options["ssl_context"] = tls_context(address)
+    if address.region is not None:
+        options |= {"sasl_mechanism": BEARER, "sasl_oauth_token_provider": iam_tokens(address.region)}
     if address.credentials is not None:
         found = KafkaCredentials.read(address.credentials, Path(address.credentials).read_bytes)
         options |= {
@@ -74,7 +77,7 @@ async def _create_conn(host: str, port: int, **options: Any) -> AIOKafkaConnecti
     assert address is not None  # noqa: S101  # `watch_refusals` has put this in place
     broker = f"{host}:{port}"
     cause: Exception
-    connection = AIOKafkaConnection(host, port, **options)
+    connection = _Connection(host, port, **options)
     try:
         await connection.connect()
     except ssl.SSLCertVerificationError as exc:
@@ -93,6 +96,27 @@ async def _create_conn(host: str, port: int, **options: Any) -> AIOKafkaConnecti
     if _STATE.report is not None:
         _STATE.report(refusal)
     raise refusal from cause
+
+
+class _Bearer(OAuthAuthenticator):  # type: ignore[misc]  # aiokafka has no types
+    """aiokafka takes a refused token for an accepted one, and the broken connection that follows for an outage.
+
+    The broker refuses with a challenge and waits for its acknowledgement before it says why (RFC 7628, 3.2.3).
+    """
+
+    _refused = False
+
+    async def step(self, payload: bytes | None) -> Any:
+        """The token; then, if there is a challenge, its acknowledgement."""
+        if payload and not self._refused:
+            self._refused = True
+            return b"\x01", True
+        return await super().step(payload)
+
+
+class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # likewise
+    def authenticator_oauth(self) -> OAuthAuthenticator:
+        return _Bearer(sasl_oauth_token_provider=self._sasl_oauth_token_provider)
 
 
 async def _closed(connection: AIOKafkaConnection) -> None:

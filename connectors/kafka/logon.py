@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
+from connectors.kafka.iam_tokens import BEARER, iam_tokens
 from schemas.kafka_address import KafkaAddress, KafkaCredentials, broker_not_trusted, logon_refused, unusable
 
 FIRST_WAIT_S: Final = 1.0
@@ -25,6 +26,8 @@ BROKER: Final = re.compile(r"\w+://([^/\s]+)/\S*: (.*?)(?: \(after \d+ms in stat
 NOT_VERIFIED: Final = "certificate verify failed"
 NOT_ANSWERED: Final = "mechanism handshake failed: Local: "
 """The connection broke while librdkafka asked for the mechanisms: an outage, although it has the code of a refusal."""
+NOT_SIGNED: Final = "Failed to acquire SASL OAUTHBEARER token"
+"""AWS did not sign a token: an outage, with the code of a refusal too."""
 T = TypeVar("T")
 
 
@@ -47,8 +50,8 @@ class MetadataClient(PollableClient, Protocol):
 def librdkafka_config(bootstrap: str) -> dict[str, Any]:
     """The client configuration for an address. Files are read again for each client.
 
-    Raises `UserError` BAD_SETTINGS, `FatalError` CREDENTIALS_UNUSABLE. The result contains the password: never print
-    it.
+    Raises `UserError` BAD_SETTINGS, `FatalError` CREDENTIALS_UNUSABLE, `RetriableError` NO_KAFKA_TOKEN. The result
+    contains the password: never print it.
     """
     address = KafkaAddress.parse(bootstrap)
     config: dict[str, Any] = {"bootstrap.servers": address.servers}
@@ -57,6 +60,10 @@ def librdkafka_config(bootstrap: str) -> dict[str, Any]:
     config |= {"security.protocol": address.protocol, "error_cb": _on_error(address)}
     if address.with_tls and (trusted := _trusted(address)):
         config["ssl.ca.location"] = trusted
+    if address.region is not None:
+        tokens = iam_tokens(address.region)
+        tokens.current()  # without one, the constructor of the client would wait for 10 s and not say why
+        config |= {"sasl.mechanism": BEARER, "oauth_cb": tokens.for_librdkafka}
     if address.credentials is not None:
         found = KafkaCredentials.read(address.credentials, Path(address.credentials).read_bytes)
         config |= {
@@ -111,7 +118,8 @@ def _on_error(address: KafkaAddress) -> Callable[[KafkaError], None]:
     def on_error(error: KafkaError) -> None:
         """Raise refusals. Outages pass: librdkafka keeps trying, and the waiting call reports its failure."""
         broker, what = _broker(error.str(), address)
-        if error.code() == KafkaError._AUTHENTICATION and NOT_ANSWERED not in what:  # noqa: SLF001  # public, as in `errors`
+        outage = NOT_ANSWERED in what or NOT_SIGNED in what
+        if error.code() == KafkaError._AUTHENTICATION and not outage:  # noqa: SLF001  # public, as in `errors`
             raise logon_refused(address, broker, what)
         if error.code() == KafkaError._SSL and NOT_VERIFIED in what:  # noqa: SLF001
             raise broker_not_trusted(address, broker, what)

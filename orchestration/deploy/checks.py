@@ -30,9 +30,9 @@ from orchestration.deploy.names import BUCKET, LIMITS, STACK, names_of
 from orchestration.deploy.settings import DeploySettings
 from orchestration.deploy.sizes import DAY_S, check_jobs, check_notifications, check_sizes
 from orchestration.deploy.toml_reader import Finding, read, read_toml, refuse
+from schemas.kafka_address import IAM, MECHANISMS
 from schemas.topics import MAX_JOB_AGE_S, RETENTION_MS
 
-MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 ARCHITECTURES: Final = ("x86_64", "arm64")
 ENDPOINTS: Final = (
     "ecr.api",
@@ -203,14 +203,19 @@ def _kafka(settings: DeploySettings) -> Iterator[Finding]:
         yield finding("kafka.bootstrap", "has an invalid port")
     if kafka.mechanism and kafka.mechanism not in MECHANISMS:
         yield finding("kafka.mechanism", f"{kafka.mechanism!r} is not one of {', '.join(MECHANISMS)}")
-    if kafka.mechanism and not kafka.secret:
+    if kafka.with_role:
+        if not kafka.cluster:
+            yield finding("kafka.cluster", f"is missing: {IAM} is the logon of Amazon MSK, and rights name the cluster")
+        if kafka.secret:
+            yield finding("kafka.secret", f"is set, but with {IAM} roles log on, without a password")
+    elif kafka.mechanism and not kafka.secret:
         yield finding("kafka.secret", f"is missing: {kafka.mechanism} requires user and password")
     if kafka.secret and not kafka.mechanism:
         yield finding("kafka.mechanism", "is missing: kafka.secret is set, but the mechanism to log on with is not")
     if kafka.secret_key and not kafka.secret:
         yield finding("kafka.secret_key", "is the key of a secret, but the secret is not set")
-    if kafka.cluster and kafka.mechanism and kafka.mechanism != "SCRAM-SHA-512":
-        yield finding("kafka.mechanism", f"is {kafka.mechanism}; Amazon MSK supports SCRAM-SHA-512")
+    if kafka.cluster and kafka.mechanism not in {"", "SCRAM-SHA-512", IAM}:
+        yield finding("kafka.mechanism", f"is {kafka.mechanism}; Amazon MSK supports SCRAM-SHA-512 and {IAM}")
     if kafka.cluster and kafka.secret and ":secret:AmazonMSK_" not in kafka.secret:
         yield finding("kafka.secret", "must be a secret whose name begins with AmazonMSK_; MSK accepts no other")
     if kafka.cluster and kafka.secret and not kafka.secret_key:
@@ -219,6 +224,7 @@ def _kafka(settings: DeploySettings) -> Iterator[Finding]:
             "is missing: MSK only accepts secrets encrypted with a key of your own, and roles need access to it",
         )
     yield from check_arn(settings, "kafka.secret", kafka.secret, SECRET, "a secret of Secrets Manager")
+    yield from check_arn(settings, "kafka.ca_secret", kafka.ca_secret, SECRET, "a secret of Secrets Manager")
     yield from check_arn(settings, "kafka.secret_key", kafka.secret_key, KEY, "a KMS key")
     yield from check_arn(settings, "kafka.cluster", kafka.cluster, CLUSTER, "an Amazon MSK cluster")
     yield from at_least("kafka.partitions", kafka.partitions, 1)
@@ -236,6 +242,7 @@ def _database(settings: DeploySettings) -> Iterator[Finding]:
     if not database.secret:
         yield finding("database.secret", "is empty: the catalog requires a user and a password")
     yield from check_arn(settings, "database.secret", database.secret, SECRET, "a secret of Secrets Manager")
+    yield from check_arn(settings, "database.ca_secret", database.ca_secret, SECRET, "a secret of Secrets Manager")
     yield from check_arn(settings, "database.secret_key", database.secret_key, KEY, "a KMS key")
 
 

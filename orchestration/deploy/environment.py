@@ -16,6 +16,8 @@ FUNCTION_HOME: Final = "/tmp/muster"  # noqa: S108  # a function can write nowhe
 CONTAINER_HOME: Final = "/var/lib/muster"
 KEEP_ALIVE_S: Final = 75
 """Longer than the balancer keeps an idle connection: it would send a request on one that is being closed."""
+CERTIFICATES: Final = {"CATALOG_URL": "CATALOG_CA", "KAFKA_CREDENTIALS": "KAFKA_CA"}
+"""Secrets of a server -> that of the certificates which the server is verified by."""
 HOLDERS: Final = {"SMTP": "smtp_user_holder", "WEBHOOK_SECRET": "webhook_secret_holder"}
 """Secrets of channels of notifications -> the setting that tells a process without the secret who has it."""
 CONTROL_PLANE: Final = "control plane"
@@ -27,12 +29,21 @@ def secrets_of(settings: DeploySettings) -> dict[str, str]:
     """Name -> ARN of every secret of the deployment."""
     every = {
         "CATALOG_URL": settings.database.secret,
+        "CATALOG_CA": settings.database.ca_secret,
         "KAFKA_CREDENTIALS": settings.kafka.secret,
+        "KAFKA_CA": settings.kafka.ca_secret,
         "SMTP": settings.mail.secret,
         "WEBHOOK_SECRET": settings.notify.webhook_secret,
         "OIDC_CLIENT_SECRET": settings.api.oidc_secret,
     }
     return {name: arn for name, arn in every.items() if arn}
+
+
+def readable(settings: DeploySettings, names: Iterable[str]) -> dict[str, str]:
+    """Name -> ARN of those of the named secrets that the deployment has, and of the certificates that go with them."""
+    known, wanted = secrets_of(settings), set(names)
+    wanted |= {CERTIFICATES[name] for name in wanted & CERTIFICATES.keys()}
+    return {name: known[name] for name in sorted(wanted & known.keys())}
 
 
 def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str = CONTAINER_HOME) -> dict[str, str]:
@@ -77,7 +88,7 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
         "catalog_name": s.database.name,
     }
     known = secrets_of(s)
-    allowed = {name: known[name] for name in sorted(secrets) if name in known}
+    allowed = readable(s, secrets)
     for name, setting in HOLDERS.items():
         values[setting] = CONTROL_PLANE if name in known and name not in allowed else ""
     values |= {"secrets": json.dumps(allowed, separators=(",", ":"))} if allowed else {}

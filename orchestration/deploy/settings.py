@@ -8,6 +8,7 @@ from typing import Final
 
 from orchestration.platform.settings import Settings
 from orchestration.platform.sizes import Machines, Relay, Service, Tasks
+from schemas.kafka_address import IAM
 
 GIB: Final = 1024**3
 _PRODUCT: Final = Settings()
@@ -45,11 +46,13 @@ class Buckets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kafka:
-    """The brokers; always over TLS."""
+    """The brokers; always over TLS. With the mechanism AWS_MSK_IAM roles log on, without a secret."""
 
     bootstrap: str
     mechanism: str = ""
     secret: str = ""
+    ca_secret: str = ""
+    """ARN of a secret with the certificates to trust instead of the system's: {"certificate": PEM}."""
     secret_key: str = ""
     """ARN of the KMS key of the secret, if it is not the account's own key for secrets (MSK requires another)."""
     cluster: str = ""
@@ -63,7 +66,13 @@ class Kafka:
         """The value of the setting `kafka_bootstrap`."""
         if not self.mechanism:
             return f"ssl://{self.bootstrap}"
-        return f"sasl_ssl://{self.bootstrap}?mechanism={self.mechanism}"
+        region = f"&region={self.cluster.split(':')[3]}" if self.with_role else ""
+        return f"sasl_ssl://{self.bootstrap}?mechanism={self.mechanism}{region}"
+
+    @property
+    def with_role(self) -> bool:
+        """Whether roles log on, as IAM knows them."""
+        return self.mechanism == IAM
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -77,6 +86,8 @@ class DatabaseServer:
 
     host: str
     secret: str
+    ca_secret: str = ""
+    """As that of Kafka; without it connections are encrypted, but to any server that answers."""
     port: int = 5432
     name: str = "muster"
     secret_key: str = ""

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     module, *before = MODULES[word]
     try:
         if word == "health":  # runs often, and beside the program, which has read all secrets
-            container_secrets.point_to_kafka_credentials(os.environ)
+            container_secrets.point_to_kafka_files(os.environ)
         else:
             container_secrets.provide(os.environ)
     except MusterError as exc:

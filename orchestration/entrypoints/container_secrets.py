@@ -5,16 +5,20 @@
 - CATALOG_URL: {username, password} and perhaps {host, port, dbname}, as RDS stores them -> MUSTER_CATALOG_URL.
   MUSTER_CATALOG_HOST, _PORT and _NAME override the secret, for another route to the database.
 - KAFKA_CREDENTIALS: {username, password}, as MSK stores them -> a file of mode 0600, MUSTER_KAFKA_CREDENTIALS_FILE.
+- KAFKA_CA, CATALOG_CA: {certificate}, PEM, as Lambda wants it for Kafka -> a file, MUSTER_KAFKA_CA_FILE; for the
+  catalog, its server is then verified.
 - SMTP: {username, password} -> MUSTER_SMTP_USER, MUSTER_SMTP_PASSWORD.
 - WEBHOOK_SECRET, METRICS_TOKEN, OIDC_CLIENT_SECRET: text -> the setting of that name.
 
-Without Secrets Manager (compose), `MUSTER_KAFKA_CREDENTIALS` holds the content of the secret KAFKA_CREDENTIALS.
+Without Secrets Manager (compose), `MUSTER_KAFKA_CREDENTIALS` holds the content of the secret KAFKA_CREDENTIALS, and
+`MUSTER_KAFKA_CA` certificates as text.
 
 Messages never contain a value.
 """
 
 import json
 import os
+import ssl
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +29,10 @@ from schemas.errors import RetriableError, UserError
 VARIABLE: Final = "MUSTER_SECRETS"
 KAFKA_VARIABLE: Final = "MUSTER_KAFKA_CREDENTIALS"
 KAFKA_FILE: Final = "kafka-credentials.json"
+KAFKA_CA_VARIABLE: Final = "MUSTER_KAFKA_CA"
+KAFKA_CA_FILE: Final = "kafka-ca.pem"
+CATALOG_CA_FILE: Final = "catalog-ca.pem"
+OF_KAFKA: Final = frozenset({"KAFKA_CREDENTIALS", "KAFKA_CA"})
 DATABASE_PORT: Final = 5432
 CONNECT_TIMEOUT_S: Final = 3
 READ_TIMEOUT_S: Final = 5
@@ -40,11 +48,14 @@ def provide(env: MutableMapping[str, str], *, only: frozenset[str] | None = None
     `only`: limit this to these secrets. Raises `UserError` BAD_SECRET, which names variable and ARN, and
     `RetriableError` SECRETS_UNAVAILABLE.
     """
-    for name, arn in _declared(env).items():
-        if only is None or name in only:
-            _KINDS[name](env, name, arn, _read(env, name, arn))
+    declared = _declared(env)
+    for name in _KINDS:
+        if name in declared and (only is None or name in only):
+            _KINDS[name](env, name, declared[name], _read(env, name, declared[name]))
     if (text := env.pop(KAFKA_VARIABLE, None)) is not None:
         _kafka(env, "KAFKA_CREDENTIALS", KAFKA_VARIABLE, text)
+    if pem := env.pop(KAFKA_CA_VARIABLE, None):
+        _kafka_ca(env, "KAFKA_CA", KAFKA_CA_VARIABLE, json.dumps({"certificate": pem}))
 
 
 def refresh(env: MutableMapping[str, str]) -> bool:
@@ -54,22 +65,24 @@ def refresh(env: MutableMapping[str, str]) -> bool:
     return _provided(env) != before
 
 
-def point_to_kafka_credentials(env: MutableMapping[str, str]) -> None:
-    """Provide only the Kafka credentials, for a health check: from the program's file, else from the secret."""
-    if "KAFKA_CREDENTIALS" not in _declared(env) and KAFKA_VARIABLE not in env:
-        return
-    if (file := _kafka_file(env)).exists():
-        env["MUSTER_KAFKA_CREDENTIALS_FILE"] = str(file)
-        env.pop(KAFKA_VARIABLE, None)
+def point_to_kafka_files(env: MutableMapping[str, str]) -> None:
+    """Provide only what Kafka's logon needs, for a health check: from the program's files, else from the secrets."""
+    files = {"KAFKA_CREDENTIALS": (KAFKA_VARIABLE, KAFKA_FILE), "KAFKA_CA": (KAFKA_CA_VARIABLE, KAFKA_CA_FILE)}
+    declared = _declared(env).keys()
+    needed = {name: value for name, value in files.items() if name in declared or value[0] in env}
+    if all(_file(env, file).exists() for _, file in needed.values()):
+        for variable, file in needed.values():
+            env[f"{variable}_FILE"] = str(_file(env, file))
+            env.pop(variable, None)
     else:
-        provide(env, only=frozenset({"KAFKA_CREDENTIALS"}))
+        provide(env, only=OF_KAFKA)
 
 
 def _provided(env: Mapping[str, str]) -> tuple[str | None, ...]:
     names = ("CATALOG_URL", "SMTP_USER", "SMTP_PASSWORD", "WEBHOOK_SECRET", "METRICS_TOKEN", "OIDC_CLIENT_SECRET")
-    file = _kafka_file(env)
-    kafka = file.read_text(encoding="utf-8") if file.exists() else None
-    return (*(env.get(f"MUSTER_{name}") for name in names), kafka)
+    files = (_file(env, name) for name in (KAFKA_FILE, KAFKA_CA_FILE, CATALOG_CA_FILE))
+    contents = (file.read_text(encoding="utf-8") if file.exists() else None for file in files)
+    return (*(env.get(f"MUSTER_{name}") for name in names), *contents)
 
 
 def _declared(env: Mapping[str, str]) -> dict[str, str]:
@@ -128,29 +141,54 @@ def _catalog(env: MutableMapping[str, str], name: str, arn: str, text: str) -> N
     if not port.isdecimal():
         raise _bad(name, arn, "has a port that is not a number")
     database = env.get("MUSTER_CATALOG_NAME") or _field(name, arn, record, "dbname", "MUSTER_CATALOG_NAME")
+    ca = _file(env, CATALOG_CA_FILE)
+    tls = f"verify-full&sslrootcert={quote(str(ca), safe='/')}" if "CATALOG_CA" in _declared(env) else "require"
     env["MUSTER_CATALOG_URL"] = (
         f"postgresql+psycopg://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{port}/"
-        f"{quote(database, safe='')}?sslmode=require"
+        f"{quote(database, safe='')}?sslmode={tls}"
     )
 
 
 def _kafka(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None:
     record = _record(name, arn, text)
     credentials = {field: _field(name, arn, record, field) for field in ("username", "password")}
-    file = _kafka_file(env)
+    _write(env, name, KAFKA_FILE, json.dumps(credentials))
+    env["MUSTER_KAFKA_CREDENTIALS_FILE"] = str(_file(env, KAFKA_FILE))
+
+
+def _kafka_ca(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None:
+    _write(env, name, KAFKA_CA_FILE, _certificates(name, arn, text))
+    env["MUSTER_KAFKA_CA_FILE"] = str(_file(env, KAFKA_CA_FILE))
+
+
+def _catalog_ca(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None:
+    _write(env, name, CATALOG_CA_FILE, _certificates(name, arn, text))
+
+
+def _certificates(name: str, arn: str, text: str) -> str:
+    pem = _field(name, arn, _record(name, arn, text), "certificate")
+    try:
+        ssl.create_default_context(cadata=pem)
+    except (ssl.SSLError, TypeError, ValueError):  # a TypeError for letters beyond ASCII
+        raise _bad(name, arn, "has no certificates as PEM in its field certificate") from None
+    return pem
+
+
+def _write(env: Mapping[str, str], name: str, file_name: str, text: str) -> None:
+    """Replace a file that only this user can read, whole at once."""
+    file = _file(env, file_name)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished.unlink(missing_ok=True)
         # Never open an existing file: its mode might let others read it.
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-            json.dump(credentials, out)
+            out.write(text)
         unfinished.replace(file)
     except OSError as exc:
         raise UserError(
             "BAD_SECRET", f"{name}: {file} cannot be written ({exc.strerror}): MUSTER_HOME must be writable"
         ) from exc
-    env["MUSTER_KAFKA_CREDENTIALS_FILE"] = str(file)
 
 
 def _smtp(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None:
@@ -165,7 +203,9 @@ def _text(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None
 
 
 _KINDS: Final[Mapping[str, Callable[[MutableMapping[str, str], str, str, str], None]]] = {
+    "CATALOG_CA": _catalog_ca,
     "CATALOG_URL": _catalog,
+    "KAFKA_CA": _kafka_ca,
     "KAFKA_CREDENTIALS": _kafka,
     "SMTP": _smtp,
     "WEBHOOK_SECRET": _text,
@@ -174,8 +214,8 @@ _KINDS: Final[Mapping[str, Callable[[MutableMapping[str, str], str, str, str], N
 }
 
 
-def _kafka_file(env: Mapping[str, str]) -> Path:
-    return Path(env.get("MUSTER_HOME", ".muster")).absolute() / KAFKA_FILE
+def _file(env: Mapping[str, str], name: str) -> Path:
+    return Path(env.get("MUSTER_HOME", ".muster")).absolute() / name
 
 
 def _record(name: str, arn: str, text: str) -> Mapping[str, Any]:

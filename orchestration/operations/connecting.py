@@ -142,6 +142,8 @@ def _shell(settings: Settings, names: Names) -> str:
 
 def _python_kafka(settings: Settings, names: Names) -> str:
     kafka = _kafka(settings)
+    if kafka.region is not None:
+        return _python_msk(kafka)
     logon = (
         f'        "sasl.mechanism": "{kafka.mechanism}",\n'
         '        "sasl.username": os.environ["KAFKA_USER"],\n'
@@ -156,6 +158,24 @@ def _python_kafka(settings: Settings, names: Names) -> str:
         f'        "security.protocol": "{kafka.protocol}",\n'
         + (logon if kafka.with_logon else "")
         + '        "partitioner": "murmur2_random",\n'
+        "    }\n"
+        ")\n"
+    )
+
+
+def _python_msk(kafka: KafkaAddress) -> str:
+    return (
+        "from aws_msk_iam_sasl_signer import MSKAuthTokenProvider\nfrom confluent_kafka import Producer\n\n\n"
+        "def token(_):\n"
+        f'    text, expires_at_ms = MSKAuthTokenProvider.generate_auth_token("{kafka.region}")\n'
+        "    return text, expires_at_ms / 1000\n\n\n"
+        "producer = Producer(\n"
+        "    {\n"
+        f'        "bootstrap.servers": "{kafka.servers}",\n'
+        '        "security.protocol": "sasl_ssl",\n'
+        '        "sasl.mechanism": "OAUTHBEARER",\n'
+        '        "oauth_cb": token,\n'
+        '        "partitioner": "murmur2_random",\n'
         "    }\n"
         ")\n"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypedDict
 
 from schemas.errors import UserError
-from schemas.kafka_address import hosts, with_credentials
+from schemas.kafka_address import hosts, with_ca, with_credentials
 
 ENV_PREFIX: Final = "MUSTER_"
 SETTINGS_FILE: Final = "settings.toml"
@@ -78,6 +78,7 @@ class Settings:
     home: Path = Path(".muster")
     kafka_bootstrap: str = "127.0.0.1:19092"
     kafka_credentials_file: Path = Path()
+    kafka_ca_file: Path = Path()  # certificates (PEM) to trust instead of the system's
     partitions: int = 8
     replication_factor: int = 1
     listen_host: str = "127.0.0.1"
@@ -185,7 +186,7 @@ class Settings:
             settings = replace(settings, otlp_endpoint=env.get(OTLP_ENDPOINT, ""))
         if settings.kafka_credentials_file == Path() and (home / KAFKA_CREDENTIALS).exists():
             settings = replace(settings, kafka_credentials_file=home / KAFKA_CREDENTIALS)
-        settings = replace(settings, kafka_bootstrap=_with_credentials(settings))
+        settings = replace(settings, kafka_bootstrap=_with_files(settings))
         _check(settings)
         if not settings.catalog_url:
             settings = replace(settings, catalog_url=Secret(f"sqlite:///{home / 'catalog.db'}"))
@@ -275,10 +276,11 @@ def _check(settings: Settings) -> None:
         )
 
 
-def _with_credentials(settings: Settings) -> str:
-    """`kafka_bootstrap` with the credentials file filled in, if it requires credentials and names no file."""
-    address, file = settings.kafka_bootstrap, settings.kafka_credentials_file
-    return address if file == Path() else with_credentials(address, str(file))
+def _with_files(settings: Settings) -> str:
+    """`kafka_bootstrap` with the files of credentials and certificates, where it needs them and names none."""
+    address, credentials, ca = settings.kafka_bootstrap, settings.kafka_credentials_file, settings.kafka_ca_file
+    address = address if credentials == Path() else with_credentials(address, str(credentials))
+    return address if ca == Path() else with_ca(address, str(ca))
 
 
 def _convert(name: str, value: object, type_: object) -> Any:

@@ -1,11 +1,14 @@
 """The embedded broker with TLS and users: the same Kafka, with three more listeners.
 
 Tests create topics and users through the plaintext listener on loopback. The other three are TLS alone, TLS with a
-user, and plaintext with a user. The certificate is self-signed for 127.0.0.1, so `localhost` is a wrong name for it.
+user, and plaintext with a user. A private authority issues the certificate for 127.0.0.1, so `localhost` is a wrong
+name for it. Where a user is asked for, tokens are taken too, unsigned ones (`unsigned_token`): the broker cannot check
+those of Amazon MSK.
 """
 
 import json
 import os
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +34,7 @@ from orchestration.local import processes
 from orchestration.local.kafka import broker
 from orchestration.local.kafka.broker import ONE_COMPILER
 from orchestration.local.ports import LOOPBACK, Ports
-from tests.servers.certificates import make_certificate
+from tests.servers.certificates import make_issued_certificate
 from tests.servers.ports import free_port
 from tests.waiting import until
 
@@ -105,6 +108,13 @@ class SecureKafka:
             return False
 
 
+def unsigned_token(user: str, expires_at_s: float) -> str:
+    """A token without a signature (RFC 7515, A.5)."""
+    claims = {"sub": user, "iat": expires_at_s - 900, "exp": expires_at_s}
+    parts = (json.dumps(part).encode() for part in ({"alg": "none"}, claims))
+    return ".".join([*(urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts), ""])
+
+
 @contextmanager
 def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
     """Start a broker in an empty folder. SCRAM has the users of the embedded broker; PLAIN has one, with this password.
@@ -113,7 +123,7 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
     """
     ports = Ports(kafka=free_port(), kafka_controller=free_port())
     broker.prepare(folder, ports)
-    certificate, key = make_certificate(folder)
+    ca, certificate, key = make_issued_certificate(folder)
     keystore = folder / "keystore.pem"
     keystore.write_bytes(key.read_bytes() + certificate.read_bytes())
     listeners = {
@@ -139,7 +149,9 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
     for name in ("sasl_ssl", "sasl_plaintext"):
         module = "org.apache.kafka.common.security"
         changed |= {
-            f"listener.name.{name}.sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN",
+            f"listener.name.{name}.sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN,OAUTHBEARER",
+            f"listener.name.{name}.oauthbearer.sasl.jaas.config": f"{module}.oauthbearer.OAuthBearerLoginModule "
+            f'required unsecuredLoginStringClaim_sub="{USER}";',
             f"listener.name.{name}.scram-sha-512.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
             f"listener.name.{name}.plain.sasl.jaas.config": f"{module}.plain.PlainLoginModule required "
             f'user_{PLAIN_USER}="{plain_password}";',
@@ -156,7 +168,7 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
             tls=listeners["SSL"],
             sasl_ssl=listeners["SASL_SSL"],
             sasl_plaintext=listeners["SASL_PLAINTEXT"],
-            ca=certificate,
+            ca=ca,
             folder=folder,
         )
     finally:

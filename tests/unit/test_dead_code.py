@@ -21,6 +21,7 @@ KEPT: Final = {
 GENERATED: Final = "muster.api_methods"
 """Has a method for each operation of the API, for programs."""
 CALLED_BY_LIBRARIES: Final = {
+    "authenticator_oauth": "aiokafka",
     "collect": "prometheus_client",
     "do_GET": "http.server",
     "get_alg": "joserfc",

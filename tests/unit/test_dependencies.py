@@ -31,6 +31,7 @@ NEVER_IMPORTED: Final = {
 OWNERS: Final = {
     "aiokafka": {"connectors/kafka", "orchestration/operations/rebase.py", "streams"},
     "alembic": {"orchestration/catalog"},
+    "aws_msk_iam_sasl_signer": {"connectors/kafka/iam_tokens.py"},
     "boto3": {
         "connectors/storage",
         "orchestration/answers/server.py",

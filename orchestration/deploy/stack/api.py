@@ -158,5 +158,6 @@ def _grants(site: Site) -> list[Grant]:
         *grants.write_only(site, buckets.staging, UPLOADS_PREFIX),
         *grants.use_key(site, *site.settings.shared.keys),
         *grants.read_secrets(site, API_SECRETS),
+        *grants.use_kafka(site),
         *grants.run_machines(site, [machine.name for machine in machine_specs()]),
     ]

@@ -64,7 +64,7 @@ def make_job_events(site: Site, security_group: str) -> JobEvents:
     mapping = lambda_.CfnEventSourceMapping
     access = (
         [mapping.SourceAccessConfigurationProperty(type=LOGONS[kafka.mechanism], uri=kafka.secret)]
-        if kafka.mechanism
+        if kafka.secret
         else []
     )
     shared: dict[str, Any] = {
@@ -90,6 +90,10 @@ def make_job_events(site: Site, security_group: str) -> JobEvents:
             **shared,
         )
     else:
+        if kafka.ca_secret:
+            access.append(
+                mapping.SourceAccessConfigurationProperty(type="SERVER_ROOT_CA_CERTIFICATE", uri=kafka.ca_secret)
+            )
         access += [
             mapping.SourceAccessConfigurationProperty(type="VPC_SUBNET", uri=f"subnet:{subnet}")
             for subnet in site.settings.network.subnets
@@ -121,6 +125,7 @@ def _poll(site: Site, function: str) -> list[Grant]:
     if cluster := site.settings.kafka.cluster:
         actions = ("kafka:DescribeCluster", "kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers")
         # With SCRAM, Lambda checks that the secret is associated with the cluster.
-        scram = ("kafka:ListScramSecrets",) if site.settings.kafka.mechanism else ()
+        scram = ("kafka:ListScramSecrets",) if site.settings.kafka.secret else ()
         found.append(Grant(actions=(*actions, *scram), resources=(cluster,)))
+    found += grants.use_kafka(site, write=False)
     return found

@@ -104,6 +104,7 @@ def make_functions(site: Site, security_group: str) -> Mapping[str, Any]:
         policy = [
             *group_grants(site, group.name),
             *grants.read_secrets(site, group.secrets),
+            *(grants.use_kafka(site, *(["*"] if group.name == "Exports" else [])) if KAFKA in group.secrets else ()),
             *(grant for spec in own for grant in grants.write_log(site, site.names.function_logs(spec.name))),
             *grants.function_in_vpc(site, [site.names.of(spec.name) for spec in own]),
             *grants.trace(site),

@@ -2,12 +2,19 @@
 
 from collections.abc import Iterable
 
-from orchestration.deploy.environment import secrets_of
+from orchestration.deploy.environment import readable, secrets_of
 from orchestration.deploy.stack.site import Grant, Site
 from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX
+from schemas.topics import OWN_GROUP_PREFIX, OWN_PREFIX
 
 OBJECTS = "object names are not known in advance: one per file, part or version"
 WRITING = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+MANAGE_TOPICS = (
+    "kafka-cluster:CreateTopic",
+    "kafka-cluster:AlterTopic",
+    "kafka-cluster:DescribeTopicDynamicConfiguration",
+    "kafka-cluster:AlterTopicDynamicConfiguration",
+)
 NO_RESOURCE_TYPE = "AWS defines no resource for these actions"
 
 
@@ -73,7 +80,7 @@ def use_key(site: Site, *others: str) -> tuple[Grant, ...]:
 def read_secrets(site: Site, names: Iterable[str]) -> tuple[Grant, ...]:
     """Those of the named secrets that exist, and the keys of secrets that have their own."""
     known = secrets_of(site.settings)
-    arns = tuple(known[name] for name in names if name in known)
+    arns = tuple(readable(site.settings, names).values())
     if not arns:
         return ()
     keys = {
@@ -89,6 +96,34 @@ def read_secrets(site: Site, names: Iterable[str]) -> tuple[Grant, ...]:
         return grants
     via = {"StringEquals": {"kms:ViaService": f"secretsmanager.{site.settings.region}.{site.settings.domain}"}}
     return (*grants, Grant(actions=("kms:Decrypt",), resources=used, condition=via))
+
+
+def use_kafka(site: Site, *topics: str, write: bool = True, manage: bool = False) -> tuple[Grant, ...]:
+    """Consume and produce, if roles log on to the brokers.
+
+    `topics`: patterns besides Muster's own; `manage`: create topics, too.
+    Actions by the Amazon MSK Developer Guide, "Semantics of IAM authorization policy actions and resources".
+    """
+    kafka = site.settings.kafka
+    if not kafka.with_role:
+        return ()
+
+    def arns(kind: str, *patterns: str) -> tuple[str, ...]:
+        return tuple(f"{kafka.cluster.replace(':cluster/', f':{kind}/')}/{pattern}" for pattern in patterns)
+
+    written = ("kafka-cluster:WriteData",) if write else ()
+    wanted = ("kafka-cluster:DescribeTopic", "kafka-cluster:ReadData", *written, *(MANAGE_TOPICS if manage else ()))
+    connect = ("kafka-cluster:Connect", *(("kafka-cluster:WriteDataIdempotently",) if write else ()))
+    own = (f"{OWN_PREFIX}*", *topics)
+    return (
+        Grant(actions=connect, resources=(kafka.cluster,)),
+        Grant(actions=wanted, resources=arns("topic", *own), reason="topics get their ids from the cluster"),
+        Grant(
+            actions=("kafka-cluster:DescribeGroup", "kafka-cluster:AlterGroup"),
+            resources=arns("group", f"{OWN_GROUP_PREFIX}*"),
+            reason="groups are named by the release",
+        ),
+    )
 
 
 def write_log(site: Site, group: str) -> tuple[Grant, ...]:

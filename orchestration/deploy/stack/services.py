@@ -32,6 +32,7 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
         *grants.write_objects(site, (settings.buckets.staging, settings.buckets.lake)),
         *grants.use_key(site),
         *grants.read_secrets(site, WORKER_SECRETS),
+        *grants.use_kafka(site),
     ]
     for part, logical, service in (
         ("worker", "Worker", settings.workers),
@@ -80,6 +81,7 @@ def _relay(site: Site) -> list[Grant]:
         *grants.write_objects(site, (buckets.staging, buckets.lake, *settings.shared.exports)),
         *grants.use_key(site, *settings.shared.keys),
         *grants.read_secrets(site, RELAY_SECRETS),
+        *grants.use_kafka(site),
         *grants.drive_machines(site, machines),
     ]
 
@@ -93,6 +95,7 @@ def make_setup(site: Site, cluster: Cluster) -> Any:
             resources=tuple(site.settings.bucket_arn(name) for name in (buckets.inbox, buckets.staging, buckets.lake)),
         ),
         *grants.read_secrets(site, WORKER_SECRETS),
+        *grants.use_kafka(site, manage=True),
     ]
     return make_family(
         site,

@@ -58,7 +58,11 @@ def make_cluster(site: Site) -> Cluster:
     logs = {part: _logs(site, part) for part in parts}
     execution_role = _execution_role(site)
     task_role = role(site, "TaskRole", ECS_TASKS, task_grants(site), "Tasks of imports")
-    export_grants = [*grants.export(site), *grants.read_secrets(site, TASK_SECRETS)]
+    export_grants = [
+        *grants.export(site),
+        *grants.read_secrets(site, TASK_SECRETS),
+        *grants.use_kafka(site, "*"),  # exports write to topics of others
+    ]
     export_role = role(site, "ExportTaskRole", ECS_TASKS, export_grants, "Tasks of exports")
     tasks, machines = settings.tasks, settings.machines
     family = make_family(
@@ -134,6 +138,7 @@ def task_grants(site: Site) -> list[Grant]:
         *grants.write_objects(site, (buckets.staging, buckets.lake)),
         *grants.use_key(site, *settings.shared.keys),
         *grants.read_secrets(site, TASK_SECRETS),
+        *grants.use_kafka(site),
     ]
 
 

@@ -24,6 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
+from connectors.kafka import iam_tokens
 from connectors.kafka.log_offsets import log_ends
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics, topic_differences
@@ -43,7 +44,7 @@ from tests.integration.whole_imports import TENANT, assert_published, ended, job
 from tests.integration.workers import ROOT, Workers
 from tests.servers.certificates import make_certificate
 from tests.servers.ports import free_port
-from tests.servers.secure_kafka import PLAIN_USER, SecureKafka, secure_kafka
+from tests.servers.secure_kafka import PLAIN_USER, SecureKafka, secure_kafka, unsigned_token
 from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -133,6 +134,26 @@ def test_every_logon_mechanism_is_accepted(kafka: SecureKafka, client: str) -> N
     ]
     first, *others = [CLIENTS[client](way) for way in (kafka.plaintext, *ways)]
     assert others == [first] * len(ways)
+
+
+@pytest.mark.parametrize("client", ["producer", "aiokafka"])
+def test_broker_takes_a_token_where_roles_log_on(
+    kafka: SecureKafka, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Amazon MSK alone can check a token that AWS has signed; how clients pass it on is the same."""
+    expires_at_s = time.time() + 900
+    address = f"sasl_ssl://{kafka.sasl_ssl}?mechanism=AWS_MSK_IAM&region=eu-central-1&ca={kafka.ca}"
+
+    def signed(text: str) -> None:
+        iam_tokens.iam_tokens.cache_clear()
+        monkeypatch.setattr(iam_tokens, "_signed", lambda _: iam_tokens.Token(text=text, expires_at_s=expires_at_s))
+
+    signed(unsigned_token("muster", expires_at_s))
+    assert CLIENTS[client](address) == CLIENTS[client](kafka.plaintext)
+    signed("nonsense")
+    error = refusal(client, address)
+    assert (error.code, "role of this process, for eu-central-1" in error.message) == ("LOGON_REFUSED", True)
+    iam_tokens.iam_tokens.cache_clear()
 
 
 EACH_LIBRARY: Final = ("producer", "aiokafka")

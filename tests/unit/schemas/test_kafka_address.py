@@ -9,9 +9,11 @@ from schemas.kafka_address import (
     broker_not_trusted,
     logon_refused,
     unusable,
+    with_ca,
     with_credentials,
 )
 
+WITH_ROLE = "sasl_ssl://a:9098?mechanism=AWS_MSK_IAM&region=eu-central-1"
 SECURE = "sasl_ssl://b-1.msk:9096,b-2.msk:9096?mechanism=SCRAM-SHA-512&credentials=/run/kafka.json"
 
 
@@ -72,6 +74,10 @@ def test_kafka_address_round_trips_through_text(text: str, expected: KafkaAddres
         ("sasl_ssl://a:1?mechanism=PLAIN&credentials=/f&verify=no", "the parameter 'verify' is not one of"),
         ("sasl_ssl://?mechanism=PLAIN&credentials=/f", "has no host"),
         ("ssl://a:x", "is not host:port"),
+        ("sasl_ssl://a:1?mechanism=AWS_MSK_IAM", "mechanism=AWS_MSK_IAM needs region="),
+        ("sasl_ssl://a:1?mechanism=AWS_MSK_IAM&region=r&credentials=/f", "credentials= is not for mechanism=AWS_MSK"),
+        ("sasl_plaintext://a:1?mechanism=AWS_MSK_IAM&region=r", "mechanism=AWS_MSK_IAM is for sasl_ssl://"),
+        ("sasl_ssl://a:1?mechanism=PLAIN&credentials=/f&region=r", "region= is for mechanism=AWS_MSK_IAM"),
     ],
 )
 def test_address_error_names_the_setting(text: str, why: str) -> None:
@@ -105,10 +111,25 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None
         ("sasl_ssl://a:1", "sasl_ssl://a:1?credentials=/the%20file"),
         ("sasl_ssl://a:1?mechanism=PLAIN", "sasl_ssl://a:1?mechanism=PLAIN&credentials=/the%20file"),
         (SECURE, SECURE),
+        (WITH_ROLE, WITH_ROLE),
     ],
 )
 def test_credentials_fill_in_a_logon_without_any(text: str, expected: str) -> None:
     assert with_credentials(text, "/the file") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a:1", "a:1"),
+        ("sasl_plaintext://a:1?mechanism=PLAIN", "sasl_plaintext://a:1?mechanism=PLAIN"),
+        ("ssl://a:1", "ssl://a:1?ca=/the%20file"),
+        (WITH_ROLE, f"{WITH_ROLE}&ca=/the%20file"),
+        ("ssl://a:1?ca=/own", "ssl://a:1?ca=/own"),
+    ],
+)
+def test_certificates_fill_in_an_address_with_tls(text: str, expected: str) -> None:
+    assert with_ca(text, "/the file") == expected
 
 
 def test_secrets_manager_credentials_are_read_and_never_printed() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,13 @@ def test_a_snippet_of_python_is_python(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setenv("KAFKA_PASSWORD", SECRET)
     exec(capsys.readouterr().out, names)
     assert isinstance(names["producer"], Producer)
+    monkeypatch.setenv("MUSTER_KAFKA_BOOTSTRAP", "sasl_ssl://127.0.0.1:1?mechanism=AWS_MSK_IAM&region=eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "muster")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    assert main(["connect", "--kafka"]) == 0
+    exec(capsys.readouterr().out, names)
+    text, expires_at_s = names["token"]("")
+    assert (text[:8], expires_at_s > time.time()) == ("aHR0cHM6", True)  # https: in base64
 
 
 def test_keys_are_written_to_a_private_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

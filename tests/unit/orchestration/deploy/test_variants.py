@@ -8,8 +8,11 @@ from orchestration.deploy.checks import check, load
 from orchestration.deploy.settings import Buckets, Kafka, Shared
 from orchestration.deploy.synthesis import synthesise
 from orchestration.platform.settings import Settings
+from schemas.kafka_address import KafkaAddress
 from tests.unit.orchestration.deploy.conftest import API, EXAMPLE, Template
+from tests.unit.orchestration.deploy.test_workflow import environments
 
+CA = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:muster-ca-AbCdEf"
 PARTNER_KEY = "arn:aws:kms:eu-central-1:210987654321:key/0f0f0f0f"
 MAIL_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0e0e0e0e"
 
@@ -23,7 +26,7 @@ def test_existing_resources_and_external_kafka_are_used() -> None:
     settings = replace(
         example,
         buckets=replace(buckets, inbox_prefix="incoming/"),
-        kafka=Kafka(bootstrap="k1:9094,k2:9094"),
+        kafka=Kafka(bootstrap="k1:9094,k2:9094", ca_secret=CA),
         network=replace(example.network, endpoints=("states", "ecr.api", "ecs-agent", "email-smtp")),
         shared=Shared(imports=("theirs",), exports=("partner",), keys=(PARTNER_KEY,)),
         mail=replace(example.mail, secret_key=MAIL_KEY),
@@ -40,7 +43,9 @@ def test_existing_resources_and_external_kafka_are_used() -> None:
     assert template["JobEventsTopic"]["KmsMasterKeyId"] == key
     mapping = template["JobEventsMapping"]
     assert mapping["SelfManagedEventSource"] == {"Endpoints": {"KafkaBootstrapServers": ["k1:9094", "k2:9094"]}}
-    assert {access["Type"] for access in mapping["SourceAccessConfigurations"]} == {"VPC_SUBNET", "VPC_SECURITY_GROUP"}
+    assert {access["Type"] for access in mapping["SourceAccessConfigurations"]} == {
+        *("VPC_SUBNET", "VPC_SECURITY_GROUP", "SERVER_ROOT_CA_CERTIFICATE")
+    }
     variables = template["ImportToKafkaFunction"]["Environment"]["Variables"]
     assert variables["MUSTER_KAFKA_BOOTSTRAP"] == "ssl://k1:9094,k2:9094"
     assert "KAFKA_CREDENTIALS" not in variables["MUSTER_SECRETS"]
@@ -113,7 +118,7 @@ def _has_a_service(template: Template) -> None:
     assert (port_of(settings), settings.listen_host) == (template["ApiTargets"]["Port"], "0.0.0.0")
     attributes = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
     assert float(given["api_keep_alive_s"]) > float(attributes["idle_timeout.timeout_seconds"])
-    assert json.loads(given["secrets"]).keys() == {"CATALOG_URL", "OIDC_CLIENT_SECRET"}
+    assert json.loads(given["secrets"]).keys() == {"CATALOG_URL", "KAFKA_CA", "OIDC_CLIENT_SECRET"}
     assert given["webhook_secret_holder"], "without it the service would warn that no webhooks are sent"
     statements = template.statements("ApiRole")
     writes = [s["Resource"] for s in statements if {"s3:PutObject", "s3:DeleteObject"} & set(s["Action"])]
@@ -122,3 +127,42 @@ def _has_a_service(template: Template) -> None:
     (cors,) = template["StagingBucket"]["CorsConfiguration"]["CorsRules"]
     assert (cors["AllowedOrigins"], cors["AllowedMethods"]) == ([f"https://{API.host}"], ["GET", "PUT"])
     assert "CorsConfiguration" not in template["InboxBucket"]
+
+
+def test_roles_log_on_to_msk_and_private_authorities_are_trusted() -> None:
+    from cfnlint.api import ManualArgs, lint
+
+    example = load(EXAMPLE)
+    kafka = replace(example.kafka, mechanism="AWS_MSK_IAM", secret="", secret_key="", ca_secret=CA)
+    settings = replace(example, kafka=kafka, database=replace(example.database, ca_secret=CA), api=API)
+    assert list(check(settings)) == []
+    template = Template(settings=settings, body=synthesise(settings))
+    assert "SourceAccessConfigurations" not in template["JobEventsMapping"], "the pollers log on with the role"
+    cluster = kafka.cluster
+    topics = cluster.replace(":cluster/", ":topic/")
+
+    def allowed(role: str) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for statement in template.statements(role):
+            for action in statement["Action"]:
+                if action.startswith("kafka-cluster:"):
+                    found.setdefault(action.partition(":")[2], set()).update(statement["Resource"])
+        return found
+
+    for role in ("WorkerRole", "SegmentWorkerRole", "RelayRole", "ApiRole", "TaskRole", "FilesFunctionRole"):
+        assert allowed(role)["Connect"] == {cluster}, role
+        assert allowed(role)["WriteData"] == {f"{topics}/muster.*"}, role
+        assert allowed(role)["AlterGroup"] == {f"{cluster.replace(':cluster/', ':group/')}/muster-*"}, role
+    for role in ("ExportTaskRole", "ExportsFunctionRole"):
+        assert allowed(role)["WriteData"] == {f"{topics}/*", f"{topics}/muster.*"}, role
+    assert "CreateTopic" in allowed("SetupRole")
+    assert "CreateTopic" not in allowed("RelayRole")
+    assert "WriteData" not in allowed("JobEventsFunctionRole")
+    assert allowed("RecordFunctionRole") == {}
+    for name, variables in environments(template).items():
+        readable = json.loads(variables.get("MUSTER_SECRETS", "{}"))
+        assert ("CATALOG_CA" in readable) == ("CATALOG_URL" in readable), name
+        address = KafkaAddress.parse(variables["MUSTER_KAFKA_BOOTSTRAP"])
+        assert (address.mechanism, address.region) == ("AWS_MSK_IAM", "eu-central-1"), name
+    assert json.loads(environments(template)["WorkerDefinition"]["MUSTER_SECRETS"])["KAFKA_CA"] == CA
+    assert [str(found) for found in lint(json.dumps(template.body), ManualArgs(regions=[settings.region]))] == []

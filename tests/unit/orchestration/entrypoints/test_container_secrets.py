@@ -15,9 +15,11 @@ from botocore.exceptions import ClientError
 
 from orchestration.entrypoints import handlers
 from orchestration.entrypoints.container import SECRETS_EXIT_CODE
-from orchestration.entrypoints.container_secrets import point_to_kafka_credentials, provide
+from orchestration.entrypoints.container_secrets import point_to_kafka_files, provide
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError, UserError
+from schemas.kafka_address import KafkaAddress
+from tests.servers.certificates import make_certificate
 from tests.servers.moto_aws import REGION, client, environment, moto_server
 
 HUSH = "p@ss:/?#%+ ü&=hush"
@@ -54,7 +56,7 @@ def test_environment_without_secrets_is_unchanged(tmp_path: Path) -> None:
     for text in ("", None):
         env = {} if text is None else {"MUSTER_SECRETS": text}
         provide(env)
-        point_to_kafka_credentials(env)
+        point_to_kafka_files(env)
         assert env.keys() <= {"MUSTER_SECRETS"}
 
 
@@ -99,7 +101,7 @@ def test_kafka_credentials_are_a_private_file(secrets: Any, tmp_path: Path) -> N
 
 def test_kafka_credentials_variable_is_not_inherited(tmp_path: Path) -> None:
     text = json.dumps({"username": "muster", "password": HUSH})
-    for read in (provide, point_to_kafka_credentials, point_to_kafka_credentials):
+    for read in (provide, point_to_kafka_files, point_to_kafka_files):
         env = {"MUSTER_HOME": str(tmp_path), "MUSTER_KAFKA_CREDENTIALS": text}
         read(env)
         file = Path(env["MUSTER_KAFKA_CREDENTIALS_FILE"])
@@ -116,13 +118,39 @@ def test_health_check_reuses_the_credentials_file(secrets: Any, tmp_path: Path) 
     arn = kept(secrets, {"username": "muster", "password": "first"})
     env = provided(tmp_path, KAFKA_CREDENTIALS=arn)
     asked = {"MUSTER_HOME": env["MUSTER_HOME"], "MUSTER_SECRETS": json.dumps({"KAFKA_CREDENTIALS": ABSENT})}
-    point_to_kafka_credentials(asked)
+    point_to_kafka_files(asked)
     assert asked["MUSTER_KAFKA_CREDENTIALS_FILE"] == env["MUSTER_KAFKA_CREDENTIALS_FILE"]
     Path(env["MUSTER_KAFKA_CREDENTIALS_FILE"]).unlink()
     alone = {**asked, "MUSTER_SECRETS": json.dumps({"KAFKA_CREDENTIALS": arn, "CATALOG_URL": ABSENT})}
-    point_to_kafka_credentials(alone)
+    point_to_kafka_files(alone)
     assert json.loads(Path(alone["MUSTER_KAFKA_CREDENTIALS_FILE"]).read_text())["password"] == "first"
     assert "MUSTER_CATALOG_URL" not in alone
+
+
+def test_certificates_verify_database_and_brokers(secrets: Any, tmp_path: Path) -> None:
+    pem = make_certificate(tmp_path)[0].read_text()
+    arn = kept(secrets, {"certificate": pem})
+    database = kept(secrets, {**RDS, "dbname": "muster"})
+    more = {"MUSTER_KAFKA_BOOTSTRAP": "ssl://b:9094"}
+    env = provided(tmp_path, more, KAFKA_CA=arn, CATALOG_URL=database, CATALOG_CA=arn)
+    settings = Settings.load(env)
+    url = sa.make_url(settings.catalog_url.reveal())
+    assert url.query["sslmode"] == "verify-full"
+    trusted = KafkaAddress.parse(settings.kafka_bootstrap).ca
+    assert trusted is not None
+    assert [Path(file).read_text() for file in (trusted, str(url.query["sslrootcert"]))] == [pem, pem]
+    asked = {**more, "MUSTER_HOME": env["MUSTER_HOME"], "MUSTER_SECRETS": json.dumps({"KAFKA_CA": ABSENT})}
+    point_to_kafka_files(asked)
+    assert Settings.load(asked).kafka_bootstrap == settings.kafka_bootstrap, "the health check reads the same file"
+    compose = {**more, "MUSTER_HOME": str(tmp_path / "compose"), "MUSTER_KAFKA_CA": pem}
+    provide(compose)
+    assert (tmp_path / "compose" / "kafka-ca.pem").read_text() == pem
+    assert "MUSTER_KAFKA_CA" not in compose
+
+
+def test_database_without_certificates_is_encrypted_only(secrets: Any, tmp_path: Path) -> None:
+    env = provided(tmp_path, CATALOG_URL=kept(secrets, {**RDS, "dbname": "muster"}))
+    assert sa.make_url(env["MUSTER_CATALOG_URL"]).query == {"sslmode": "require"}
 
 
 def test_other_secrets_become_settings(secrets: Any, tmp_path: Path) -> None:
@@ -149,6 +177,9 @@ def test_other_secrets_become_settings(secrets: Any, tmp_path: Path) -> None:
         ("CATALOG_URL", {**RDS, "dbname": "d", "port": HUSH}, "has a port that is not a number"),
         ("KAFKA_CREDENTIALS", {"username": "u", "password": 7, "x": HUSH}, "has no text for password"),
         ("SMTP", {"user": "u", "password": HUSH}, "has no text for username"),
+        ("KAFKA_CA", HUSH, "is not JSON"),
+        ("KAFKA_CA", {"certificate": HUSH}, "has no certificates as PEM in its field certificate"),
+        ("CATALOG_CA", {"pem": HUSH}, "has no text for certificate"),
         ("METRICS_TOKEN", " \n", "has no text"),
     ],
 )
@@ -209,10 +240,10 @@ def test_outage_is_not_a_settings_error(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "MUSTER_SECRETS is not JSON; it must name the ARNs of CATALOG_URL, "),
+        ("{", "MUSTER_SECRETS is not JSON; it must name the ARNs of CATALOG_CA, CATALOG_URL, "),
         ('["a"]', "is not a JSON object of names and ARNs"),
         ('{"SMTP": ""}', "is not a JSON object of names and ARNs"),
-        ('{"SMTP": "a", "PASSWORD": "b"}', "has unknown names: PASSWORD; known are CATALOG_URL, .*METRICS_TOKEN"),
+        ('{"SMTP": "a", "PASSWORD": "b"}', "has unknown names: PASSWORD; known are .*CATALOG_URL, .*METRICS_TOKEN"),
     ],
 )
 def test_malformed_list_of_secrets_is_refused(text: str, message: str) -> None:

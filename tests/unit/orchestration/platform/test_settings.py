@@ -4,6 +4,7 @@ import pytest
 
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
+from schemas.kafka_address import KafkaAddress
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
@@ -79,6 +80,14 @@ def test_kafka_address_takes_the_credentials_file_setting(tmp_path: Path, given:
     assert Settings.load(settings.environment()) == settings
     if given == used:
         assert Settings.load(env).kafka_bootstrap == given
+
+
+def test_kafka_address_takes_the_setting_of_certificates_to_trust(tmp_path: Path) -> None:
+    env = {"MUSTER_HOME": str(tmp_path), "MUSTER_KAFKA_CA_FILE": "/run/ca.pem"}
+    for given in ("ssl://b:9094", "sasl_ssl://b:9098?mechanism=AWS_MSK_IAM&region=eu-central-1"):
+        settings = Settings.load({**env, "MUSTER_KAFKA_BOOTSTRAP": given})
+        assert KafkaAddress.parse(settings.kafka_bootstrap).ca == "/run/ca.pem"
+        assert Settings.load(settings.environment()) == settings
 
 
 @pytest.mark.parametrize(
