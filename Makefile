@@ -17,7 +17,7 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup assets hooks up down status demo demo-console lint types test test-browser screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release advisories bench openapi workflow images compose-up compose-demo compose-down
+.PHONY: help setup assets hooks up down status demo demo-console lint types test test-browser screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release advisories bench openapi monitoring workflow images compose-up compose-demo compose-down
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -101,6 +101,9 @@ hunt: $(STAMP)  ## run a suite in random order repeatedly, with the processors l
 openapi: $(STAMP)  ## write docs/openapi.json, docs/api.md and the methods of the client from the operations of the service
 	$(BIN)/python -m orchestration.api.write_document
 	$(BIN)/python -m orchestration.api.write_client
+
+monitoring: $(STAMP)  ## write docs/monitoring: rules of Prometheus and a dashboard of Grafana
+	$(BIN)/python -m orchestration.deploy.monitoring
 
 workflow: $(STAMP)  ## regenerate the state machines (.asl.json) from their tables of stages
 	$(BIN)/python -m orchestration.workflow
