@@ -33,7 +33,9 @@ _MEANINGS = {
     ExitCode.SUPERSEDED: "the job was SUPERSEDED: a newer import of the audience was published first",
     ExitCode.CANCELLED: "the job was CANCELLED",
     ExitCode.NOT_FINISHED: "`--timeout` was reached; the job continues",
-    ExitCode.CHECK_FAILED: "`status`, `doctor`, `fsck`, `verify` or `segments check` found something wrong",
+    ExitCode.CHECK_FAILED: (
+        "`status`, `doctor`, `fsck`, `verify`, `segments check` or `deploy check` found something wrong"
+    ),
     ExitCode.INTERRUPTED: "Ctrl-C; a submitted job continues",
 }
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from orchestration.deploy.account.asking import unavailable
 from orchestration.deploy.settings import DeploySettings
 from orchestration.deploy.stack.purposes import LOGICAL
-from schemas.errors import RetriableError, UserError
+from schemas.errors import UserError
 
 REPLACING: Final[Mapping[str, frozenset[str]]] = {
     "AWS::AutoScaling::AutoScalingGroup": frozenset({"AutoScalingGroupName"}),
@@ -112,9 +113,9 @@ def deployed_template(settings: DeploySettings) -> dict[str, Any]:
     except ClientError as exc:
         if exc.response["Error"]["Code"] == "ValidationError":  # there is no stack of this name
             return {}
-        raise _unavailable(exc) from exc
+        raise unavailable(exc) from exc
     except BotoCoreError as exc:
-        raise _unavailable(exc) from exc
+        raise unavailable(exc) from exc
     return dict(json.loads(found) if isinstance(found, str) else found)
 
 
@@ -136,7 +137,7 @@ def taken_buckets(settings: DeploySettings, before: Mapping[str, Any]) -> list[s
             if exc.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:  # 403 and 301: the name is taken
                 found.append(bucket)
         except BotoCoreError as exc:
-            raise _unavailable(exc) from exc
+            raise unavailable(exc) from exc
     return found
 
 
@@ -144,7 +145,3 @@ def _client(settings: DeploySettings, service: str) -> Any:
     import boto3
 
     return boto3.client(service, region_name=settings.region)  # type: ignore[call-overload]  # the service varies
-
-
-def _unavailable(exc: Exception) -> RetriableError:
-    return RetriableError("AWS_UNAVAILABLE", f"cannot read from AWS what is deployed: {exc}")

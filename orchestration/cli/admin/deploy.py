@@ -1,4 +1,4 @@
-"""`muster deploy synth` and `diff`: the deployment to AWS, as a CloudFormation template."""
+"""`muster deploy check`, `synth` and `diff`: the deployment to AWS, as a CloudFormation template."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +9,18 @@ import typer
 
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_table
+from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
 from orchestration.platform.deferred import deferred
 from schemas.records import as_record
 
 if TYPE_CHECKING:
+    from orchestration.deploy.account.asking import AccountFinding
     from orchestration.deploy.changes import Change
 
 with deferred(__name__):
     from orchestration.deploy import changes, checks, synthesis
+    from orchestration.deploy.account import checks as account_checks
 
 TOP = Group("")
 deploy = Group("deploy", "muster deploy synth prod.toml --out build")
@@ -25,6 +28,38 @@ TOP.add_typer(deploy)
 SettingsArgument = Annotated[
     Path, typer.Argument(metavar="SETTINGS", help="TOML file with the settings of the deployment (docs/deploy.md).")
 ]
+
+
+def _show_findings(found: "Sequence[AccountFinding]") -> None:
+    for one in found:
+        print_line(f"{one.severity:<6} {one.where}: {safe(one.what)}" + (f"; {safe(one.advice)}" if one.advice else ""))
+
+
+def _record_of_findings(found: "Sequence[AccountFinding]") -> dict[str, Any]:
+    return {"ok": not _any_wrong(found), "findings": [as_record(one) for one in found]}
+
+
+def _any_wrong(found: "Sequence[AccountFinding]") -> bool:
+    return any(one.severity == "wrong" for one in found)
+
+
+@command(
+    deploy,
+    "check",
+    "muster deploy check prod.toml",
+    "muster deploy check prod.toml --json",
+    show=_show_findings,
+    record=_record_of_findings,
+)
+def check(settings: SettingsArgument) -> "Answer[Sequence[AccountFinding]]":
+    """Say what the account lacks, before anything is created. Reads only.
+
+    Network, secrets and their form, Kafka, quotas, the image, names that are taken. Needs AWS credentials; what they
+    may not ask is noted. Exit code 7 if anything is wrong, 1 if AWS cannot be asked.
+    """
+    loaded = checks.load(settings)
+    found = list(account_checks.check_account(loaded, account_checks.account_clients(loaded), account_checks.fetch_url))
+    return Answer(value=found, code=ExitCode.CHECK_FAILED if _any_wrong(found) else ExitCode.OK)
 
 
 @command(

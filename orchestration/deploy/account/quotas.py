@@ -1,0 +1,67 @@
+"""Quotas of the account: concurrent functions, and processors of Fargate and of machines."""
+
+from collections.abc import Iterator
+from math import ceil
+from typing import Any, Final
+
+from orchestration.deploy.account.asking import AbsentError, AccountFinding, Clients, asking, note, ok, wrong
+from orchestration.deploy.settings import DeploySettings
+
+FARGATE: Final = ("fargate", "L-3032A538", "quota of Fargate vCPU")
+MACHINES: Final = ("ec2", "L-1216C47A", "quota of On-Demand vCPU")
+"""Of the standard families (A, C, D, H, I, M, R, T, Z)."""
+FUNCTIONS: Final = "quota of Lambda concurrency"
+FUNCTIONS_PER_JOB: Final = 4
+"""An export writes four groups at once; an import uses one or two functions."""
+CPU_UNITS: Final = 1024
+
+
+def functions_at_once(settings: DeploySettings) -> int:
+    """The most functions that running jobs use, and one for job events."""
+    return (settings.jobs.max_jobs + settings.jobs.max_small_jobs) * FUNCTIONS_PER_JOB + 1
+
+
+def fargate_vcpu(settings: DeploySettings) -> int:
+    """VCPU of all services, twice while a release rolls over, and of a task for each large job."""
+    workers, segment_workers = settings.workers, settings.segment_workers
+    services = workers.count * workers.cpu + segment_workers.count * segment_workers.cpu + settings.relay.cpu
+    services += settings.api.cpu if settings.api.host else 0
+    return ceil((2 * services + settings.jobs.max_jobs * settings.tasks.cpu) / CPU_UNITS)
+
+
+def machine_vcpu(settings: DeploySettings) -> int:
+    """VCPU of all machines; each has a little more than its container."""
+    return settings.machines.max * ceil((settings.machines.cpu + 1) / CPU_UNITS)
+
+
+def check_quotas(settings: DeploySettings, clients: Clients) -> Iterator[AccountFinding]:
+    """Whether running jobs fit the account."""
+    with asking():
+        limit = clients("lambda").get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
+    needed = functions_at_once(settings)
+    if limit < needed:
+        yield wrong(
+            FUNCTIONS,
+            f"{limit} functions may run at once, and the limits of jobs allow {needed}",
+            "have it raised (Service Quotas: AWS Lambda, Concurrent executions), or lower jobs.max_jobs and "
+            "jobs.max_small_jobs",
+        )
+    else:
+        yield ok(FUNCTIONS, f"{limit}, of which jobs use at most {needed}")
+    quotas = clients("service-quotas")
+    yield from _vcpu(quotas, FARGATE, fargate_vcpu(settings))
+    yield from _vcpu(quotas, MACHINES, machine_vcpu(settings))
+
+
+def _vcpu(quotas: Any, quota: tuple[str, str, str], needed: int) -> Iterator[AccountFinding]:
+    service, code, where = quota
+    try:
+        with asking("NoSuchResourceException"):
+            value = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]["Value"]
+    except AbsentError:
+        yield note(where, f"AWS does not name it here; the stack may use {needed}", "look in Service Quotas")
+        return
+    if value < needed:
+        yield wrong(where, f"is {value:g}; the stack may use {needed}", f"have {code} raised in Service Quotas")
+    else:
+        yield ok(where, f"{value:g}, of which the stack may use {needed}")
