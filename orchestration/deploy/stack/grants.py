@@ -8,7 +8,7 @@ from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX
 from schemas.topics import OWN_GROUP_PREFIX, OWN_PREFIX
 
 OBJECTS = "object names are not known in advance: one per file, part or version"
-WRITING = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+WRITING = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
 MANAGE_TOPICS = (
     "kafka-cluster:CreateTopic",
     "kafka-cluster:AlterTopic",
@@ -30,7 +30,7 @@ def read_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple[
             resources=tuple(arn(name, f"{prefix}*") for name in names),
             reason=OBJECTS,
         ),
-        Grant(actions=("s3:ListBucket", "s3:GetBucketLocation"), resources=tuple(arn(name) for name in names)),
+        Grant(actions=("s3:ListBucket",), resources=tuple(arn(name) for name in names)),
     )
 
 
@@ -48,10 +48,10 @@ def write_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple
 
 
 def write_only(site: Site, bucket: str, prefix: str) -> tuple[Grant, ...]:
-    """Put, including multipart uploads, and delete objects below a prefix."""
+    """Put, including multipart uploads whose parts others send, and delete objects below a prefix."""
     return (
         Grant(
-            actions=WRITING,
+            actions=(*WRITING, "s3:ListMultipartUploadParts"),
             resources=(site.settings.bucket_arn(bucket, f"{prefix}*"),),
             reason=OBJECTS,
         ),
@@ -137,20 +137,15 @@ def write_log(site: Site, group: str) -> tuple[Grant, ...]:
     )
 
 
-def answer_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
-    """Report the end of a task to a waiting execution."""
-    return (
-        Grant(
-            actions=("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"),
-            resources=tuple(machine_arn(site, machine) for machine in machines),
-        ),
-    )
-
-
 def drive_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
-    """As `run_machines`; also report the end of tasks."""
+    """As `run_machines`; also answer waiting executions, and look whether the machines are there."""
     names = list(machines)
-    return (*run_machines(site, names), *answer_machines(site, names))
+    answers = ("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat")
+    actions = (*answers, "states:DescribeStateMachine")
+    return (
+        *run_machines(site, names),
+        Grant(actions=actions, resources=tuple(machine_arn(site, machine) for machine in names)),
+    )
 
 
 def run_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:

@@ -91,7 +91,7 @@ def make_setup(site: Site, cluster: Cluster) -> Any:
     buckets = site.settings.buckets
     policy = [
         Grant(
-            actions=("s3:ListBucket", "s3:GetBucketLocation"),
+            actions=("s3:ListBucket",),
             resources=tuple(site.settings.bucket_arn(name) for name in (buckets.inbox, buckets.staging, buckets.lake)),
         ),
         *grants.read_secrets(site, WORKER_SECRETS),

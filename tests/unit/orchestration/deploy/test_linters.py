@@ -15,6 +15,7 @@ from orchestration.deploy.settings import DeploySettings, Kafka, Shared
 from orchestration.deploy.synthesis import prepare
 from tests.unit.orchestration.deploy.conftest import API, EXAMPLE, Template
 
+MACHINES = ("ExportAudience", "ImportAudience")
 EVERYTHING = load(EXAMPLE)
 OTHERWISE = replace(
     EVERYTHING,
@@ -146,6 +147,17 @@ def test_steps_that_only_keep_records_reach_no_bucket_and_no_kafka(template: Tem
     text = json.dumps(template.statements("RecordFunctionRole"))
     assert "s3:" not in text
     assert template.settings.kafka.secret not in text
+
+
+def test_doctor_may_ask_in_the_relay_what_it_asks_anywhere(template: Template) -> None:
+    asked = [s["Resource"] for s in template.statements("RelayRole") if "states:DescribeStateMachine" in s["Action"]]
+    assert asked == [[template.settings.arn("states", f"stateMachine:muster-{name}") for name in MACHINES]]
+
+
+def test_msk_lets_the_mapping_list_the_secrets_of_its_users(template: Template) -> None:
+    """Lambda checks that the secret of a mapping with SCRAM is associated with the cluster."""
+    allowed = {action for s in template.statements("JobEventsFunctionRole") for action in s["Action"]}
+    assert {"kafka:ListScramSecrets", "kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers"} <= allowed
 
 
 def test_inbox_is_only_read_and_only_below_its_prefix(template: Template) -> None:
