@@ -136,29 +136,31 @@ def span(
 
     `own`: the context of the work itself, if its ids follow from something else; without a parent, it begins a trace.
     """
-    parent = _current.get() if own is None and parent is None else parent
+    before, opened_before = _current.get(), _open.get()
+    parent = before if own is None and parent is None else parent
     if (recorder := _recorder) is None:
-        token = _current.set(own or parent)
+        _current.set(own or parent)
         try:
             yield
         finally:
-            _current.reset(token)
+            _current.set(before)
         return
     opened = Span(name=name, start_ns=recorder.now_ns(), parent=parent, attributes=dict(attributes))
     if own is not None:
         opened.context = own if parent or recorder.samples(own) else replace(own, sampled=False)
     elif parent is not None:
         _join(opened, parent, recorder)
-    token = _current.set(opened.context)
-    opened_token = _open.set(opened)
+    _current.set(opened.context)
+    _open.set(opened)
     try:
         yield
     except BaseException as exc:
         opened.error = str(getattr(exc, "code", type(exc).__name__))
         raise
     finally:
-        _current.reset(token)
-        _open.reset(opened_token)
+        # No tokens: a coroutine may be driven from several contexts.
+        _current.set(before)
+        _open.set(opened_before)
         opened.end_ns = recorder.now_ns()
         if opened.context is not None and opened.context.sampled:
             recorder.record(opened)

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from connectors.publishing import importer
 from connectors.publishing.chunking import Chunker
 from connectors.verification.verifier import verify_rows
-from orchestration.composition import control_lanes, control_plane
+from orchestration.composition import control_plane
 from orchestration.control import worker_groups
 from tests.simulation.building import build_version, compare, part_rows
 from tests.simulation.catalog import required
@@ -138,9 +138,8 @@ def patched() -> Iterator[Holder]:
         "orchestration.notifications.notices.Notices.courier": lambda _: SimpleNamespace(deliver_at_once=Idle),
         # parts of the control plane that imports do not need
     }
-    for name in ("StreamLag", "WorkerAbsence", "Schedules", "ExportReconciler", "ExpiredVersions"):
+    for name in ("StreamLag", "WorkerAbsence", "Schedules", "ExportReconciler", "ExpiredVersions", "JobEvents"):
         replaced[f"{control_plane.__name__}.{name}"] = Idle
-    replaced[f"{control_lanes.__name__}.JobEvents"] = Idle
     replaced[f"{worker_groups.__name__}.WorkerGroup"] = lambda *_, name, **__: holder.now.group_view(name)
     with ExitStack() as stack:
         disabled = logging.root.manager.disable

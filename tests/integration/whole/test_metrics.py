@@ -53,6 +53,7 @@ def logged(settings: Settings, part: str) -> list[dict[str, Any]]:
 def test_metrics_and_logs_of_every_part_show_an_import(context: Context, tmp_path: Path) -> None:
     settings = context.settings
     until(lambda: local_stack.status(settings).ready, "a whole stack")
+    until((settings.home / "metrics" / "relay").exists, "metrics of the relay")
     before, observed = scraped(settings, *WORKERS), scraped(settings, "relay")
     ready = len(context.jobs.search(states=["READY"], limit=1000))
     (tmp_path / "people.csv").write_text("user_id\nu1\nu2\nu3\n")
@@ -67,7 +68,7 @@ def test_metrics_and_logs_of_every_part_show_an_import(context: Context, tmp_pat
     assert relay["muster_dead_letters", ()] == 0
     assert relay["muster_unavailable", ("kafka",)] == 0
     until(lambda: scraped(settings, "relay")[READY_COUNT] > observed[READY_COUNT], "how long the import took")
-    assert scraped(settings, "relay")["muster_job_stage_seconds_count", ("publish", "small")] >= 1
+    assert scraped(settings, "relay")["muster_job_stage_seconds_count", ("small", "publish")] >= 1
     lag = {labels[-1] for name, labels in relay if name == "muster_consumer_lag"}
     assert lag == {"muster.imports", "muster.imports.small", "muster.archive"}
     for part in ("relay", "lambda", *WORKERS):
