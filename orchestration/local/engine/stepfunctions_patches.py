@@ -28,19 +28,22 @@ Queries are JSONPath; nothing here evaluates JSONata.
 20. A result of 262,144 bytes of JSON in UTF-8 is accepted; moto counts escapes and no quotes, and allows one byte less.
 21. A RunTask that returns failures is AmazonECS.Unknown for a state that waits, with them in the cause; a state that
     does not wait gets them as its result. moto takes the first of no tasks: States.Runtime, which nothing catches.
-22. Not a difference, but time: a definition is parsed once, not for each execution.
+22. Not a difference, but time: a definition is parsed once, not for each execution, and so is a path.
 23. The joined results of a Map or Parallel have the same limit, also where ResultPath discards them; moto looks only at
     what is left.
 """
 
 import threading
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from orchestration.local.engine import stepfunctions_errors, stepfunctions_executions, stepfunctions_tasks
 from orchestration.local.engine.ecs_tasks import TaskRunner
 from orchestration.local.engine.moto_parts import PARSER, SERVICE, module, replace_everywhere
 from orchestration.local.ports import LOOPBACK
 from orchestration.platform.settings import Settings
+
+PATHS_KEPT: Final = 1024
 
 
 def install(settings: Settings, *, port: int, tasks: TaskRunner) -> None:
@@ -119,9 +122,10 @@ def _parameter_case() -> None:
 def _json_path() -> None:
     paths = module(PARSER + "asl.utils.json_path")
     old = paths.extract_json
+    parse = lru_cache(maxsize=PATHS_KEPT)(paths.parse)  # a third of an execution's time
 
     def extract_json(path: str, data: Any) -> Any:
-        matches = paths.parse(path).find(data)
+        matches = parse(path).find(data)
         if not matches:
             if paths._contains_slice_or_wildcard_array(path):
                 return []
