@@ -19,9 +19,12 @@ USER = "postgres"
 
 
 class Postgres:
-    """A server with its data. `stop` is a crash: no checkpoint, every connection gone; `start` recovers."""
+    """A server with its data. `stop` is a crash: no checkpoint, every connection gone; `start` recovers.
 
-    def __init__(self, folder: Path) -> None:
+    `options`: further ones of the server, such as `max_connections=50`.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
         binaries = _binaries()
         data = folder / "pg"
         data.mkdir(parents=True)
@@ -37,7 +40,8 @@ class Postgres:
         run = [*as_user, str(binaries / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-N"]
         subprocess.run(run, check=True, capture_output=True, cwd="/")
         self._log = data / "log"
-        self._options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        given = ("listen_addresses=127.0.0.1", "unix_socket_directories=''", "fsync=off", *options)
+        self._options = " ".join((f"-p {self._port}", *(f"-c {one}" for one in given)))
         self._control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
         self.foreground = [*as_user, str(binaries / "postgres"), "-D", str(data), *shlex.split(self._options)]
         """Command line, for tests that start the server themselves."""
@@ -65,9 +69,9 @@ class Postgres:
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[Postgres]:
+def postgres_server(folder: Path, *options: str) -> Iterator[Postgres]:
     """A running server below `folder`. Fails, never skips, if no server is installed."""
-    server = Postgres(folder)
+    server = Postgres(folder, *options)
     server.start()
     try:
         yield server
