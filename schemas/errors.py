@@ -57,6 +57,14 @@ class RetriableError(MusterError):
 
     kind = "retriable"
 
+    @property
+    def outage(self) -> bool:
+        """Whether a server does not answer, or has no room for the caller: its code ends with `_UNAVAILABLE`.
+
+        The work is not at fault, so it is worth a long wait.
+        """
+        return self.code.endswith("_UNAVAILABLE")
+
 
 class FatalError(MusterError):
     """A guarantee would be broken, or no retry can help: stop and page someone."""

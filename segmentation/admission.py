@@ -7,6 +7,7 @@ twenty uploaded files delays another one by at most one job, and a small file wa
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from schemas.ids import JobId
 
@@ -30,6 +31,22 @@ class Ticket:
 
 Lanes = Mapping[bool, LaneLimit]
 """Limits by `Ticket.small`."""
+
+
+OF_A_CALL: Final = 2
+"""Small jobs for each concurrent call: half of its time, a job waits for workers and uses no function."""
+OF_A_WORKER: Final = 16
+"""Small jobs that a worker holds at once, in its buffer of 40 MiB. A large job counts as four."""
+
+
+def lanes_for(*, calls: int, workers: int) -> Lanes:
+    """The limits for a capacity: concurrent calls of functions, and workers that share the partitions.
+
+    Half of a lane is the most for one tenant.
+    """
+    small = max(2, min(OF_A_CALL * calls, OF_A_WORKER * workers))
+    jobs = {True: small, False: max(1, small // 4)}
+    return {lane: LaneLimit(jobs=most, per_tenant=max(1, most // 2)) for lane, most in jobs.items()}
 
 
 def admitted(waiting: Iterable[Ticket], running: Iterable[Ticket], lanes: Lanes) -> list[JobId]:

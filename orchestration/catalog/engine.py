@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from orchestration.platform.capacity import CONNECTIONS_OF_A_PROCESS
 from orchestration.platform.settings import Secret
 from schemas.errors import RetriableError
 
@@ -23,7 +24,9 @@ def create_engine(url: Secret) -> sa.Engine:
     """Engine for a SQLAlchemy URL. SQLite: write-ahead log, waits for locks, every transaction takes the write lock."""
     parsed = sa.make_url(url.reveal())
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True)
+        return sa.create_engine(
+            parsed, pool_pre_ping=True, pool_size=CONNECTIONS_OF_A_PROCESS, max_overflow=0, pool_timeout=LOCK_TIMEOUT_S
+        )
     engine = sa.create_engine(parsed, connect_args={"timeout": LOCK_TIMEOUT_S})
 
     @sa.event.listens_for(engine, "connect")

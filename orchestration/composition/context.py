@@ -15,7 +15,7 @@ from orchestration.notifications.notices import Notices
 from orchestration.platform.deferred import deferred
 from orchestration.platform.duck_limits import duck_limits
 from orchestration.platform.settings import SANDBOX_REQUIRED
-from segmentation.admission import LaneLimit, Lanes
+from segmentation.admission import LaneLimit, Lanes, lanes_for
 
 if TYPE_CHECKING:
     from connectors.lake.activity_receipts import ActivityReceipts
@@ -59,11 +59,13 @@ class Context(Process):
 
     @Part
     def lanes(self) -> Lanes:
-        """Concurrency limits of jobs, separate for small and large files."""
+        """Concurrency limits of jobs, separate for small and large files: as set, else as the capacity allows."""
         s = self.settings
+        lanes = lanes_for(calls=s.function_calls, workers=min(s.workers, s.partitions))
+        given = {True: (s.max_small_jobs, s.max_small_jobs_per_tenant), False: (s.max_jobs, s.max_jobs_per_tenant)}
         return {
-            True: LaneLimit(jobs=s.max_small_jobs, per_tenant=s.max_small_jobs_per_tenant),
-            False: LaneLimit(jobs=s.max_jobs, per_tenant=s.max_jobs_per_tenant),
+            lane: LaneLimit(jobs=jobs or lanes[lane].jobs, per_tenant=per_tenant or lanes[lane].per_tenant)
+            for lane, (jobs, per_tenant) in given.items()
         }
 
     @property

@@ -30,6 +30,7 @@ from orchestration.deploy.names import BUCKET, LIMITS, STACK, names_of
 from orchestration.deploy.settings import DeploySettings
 from orchestration.deploy.sizes import DAY_S, check_jobs, check_notifications, check_sizes
 from orchestration.deploy.toml_reader import Finding, read, read_toml, refuse
+from orchestration.platform.capacity import FEWEST_CALLS, connections_for
 from schemas.kafka_address import IAM, MECHANISMS
 from schemas.topics import MAX_JOB_AGE_S, RETENTION_MS
 
@@ -239,6 +240,12 @@ def _database(settings: DeploySettings) -> Iterator[Finding]:
         yield finding("database.name", f"{database.name!r} is not a database name")
     if not 0 < database.port < 65536:
         yield finding("database.port", f"{database.port} is not a port")
+    if settings.function_calls < FEWEST_CALLS:
+        needed = connections_for(FEWEST_CALLS, processes=settings.processes, workers=settings.all_workers)
+        yield finding(
+            "database.connections",
+            f"{database.connections} leaves too few to functions: this deployment needs at least {needed}",
+        )
     if not database.secret:
         yield finding("database.secret", "is empty: the catalog requires a user and a password")
     yield from check_arn(settings, "database.secret", database.secret, SECRET, "a secret of Secrets Manager")

@@ -72,6 +72,7 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
         "small_file_bytes": s.jobs.small_file_bytes,
         "lambda_file_bytes": s.jobs.lambda_file_bytes,
         "fargate_file_bytes": s.jobs.fargate_file_bytes,
+        "function_calls": s.function_calls,
         "max_jobs": s.jobs.max_jobs,
         "max_jobs_per_tenant": s.jobs.max_jobs_per_tenant,
         "max_small_jobs": s.jobs.max_small_jobs,

@@ -6,6 +6,7 @@ Sizes carry their unit in the name: `_mib` and `_gib` are binary, `_bytes` bytes
 from dataclasses import dataclass, field
 from typing import Final
 
+from orchestration.platform.capacity import calls_within
 from orchestration.platform.settings import Settings
 from orchestration.platform.sizes import Machines, Relay, Service, Tasks
 from schemas.kafka_address import IAM
@@ -92,6 +93,8 @@ class DatabaseServer:
     name: str = "muster"
     secret_key: str = ""
     security_group: str = ""
+    connections: int = 80
+    """Connections that this deployment may open, of the server's `max_connections`; functions get what is left over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +224,21 @@ class DeploySettings:
     def domain(self) -> str:
         """The DNS suffix of AWS' services there."""
         return {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}.get(self.partition, "amazonaws.com")
+
+    @property
+    def function_calls(self) -> int:
+        """Concurrent calls of functions that the database has connections for."""
+        return calls_within(self.database.connections, processes=self.processes, workers=self.all_workers)
+
+    @property
+    def processes(self) -> int:
+        """Control planes and services of the API: two of each while one takes over from the other."""
+        return 2 * (1 + bool(self.api.host))
+
+    @property
+    def all_workers(self) -> int:
+        """Workers of imports and of segments."""
+        return self.workers.count + self.segment_workers.count
 
     @property
     def mail_host(self) -> str:

@@ -134,7 +134,7 @@ def check_notifications(settings: DeploySettings) -> Iterator[Finding]:
 def check_jobs(jobs: Jobs) -> Iterator[Finding]:
     """Limits and thresholds of jobs."""
     for field in fields(jobs):
-        yield from at_least(f"jobs.{field.name}", getattr(jobs, field.name), 0 if "bytes" in field.name else 1)
+        yield from at_least(f"jobs.{field.name}", getattr(jobs, field.name), 0)
     for lower, upper in (
         ("small_file_bytes", "lambda_file_bytes"),
         ("lambda_file_bytes", "fargate_file_bytes"),
@@ -142,5 +142,5 @@ def check_jobs(jobs: Jobs) -> Iterator[Finding]:
         ("max_small_jobs_per_tenant", "max_small_jobs"),
     ):
         low, high = getattr(jobs, lower), getattr(jobs, upper)
-        if low > high:
+        if low > high > 0 or (low > high and "bytes" in lower):
             yield finding(f"jobs.{lower}", f"{low} is more than jobs.{upper}, {high}")

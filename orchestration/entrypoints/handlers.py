@@ -1,7 +1,8 @@
 """Lambda handlers: decode the event, call the step, return the fields that the state machine reads.
 
 A `MusterError` leaves as an exception named after its class, with the error record as JSON in its message: Step
-Functions matches the name (`UserError`, `RetriableError`, `FatalError`), and ExtractCause reads the record.
+Functions matches the name (`UserError`, `RetriableError`, `FatalError`, and `UnavailableError` for a `RetriableError`
+with `outage`), and ExtractCause reads the record.
 """
 
 import functools
@@ -18,6 +19,7 @@ from orchestration.entrypoints import container_secrets
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from orchestration.platform.tracing import endpoint_in, flushing, start_tracing
+from orchestration.workflow.stages import OUTAGE
 from schemas import tracing
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
@@ -83,6 +85,7 @@ class _Named:
     UserError = type("UserError", (Exception,), {})
     RetriableError = type("RetriableError", (Exception,), {})
     FatalError = type("FatalError", (Exception,), {})
+    UnavailableError = type(OUTAGE, (Exception,), {})
 
 
 def errors_by_name(handler: Handler) -> Handler:
@@ -105,7 +108,9 @@ def errors_by_name(handler: Handler) -> Handler:
                     RetriableError: _Named.RetriableError,
                     FatalError: _Named.FatalError,
                 }
-                raise named[type(error)](json.dumps(error.as_record(), default=str)) from exc
+                outage = isinstance(error, RetriableError) and error.outage
+                name = _Named.UnavailableError if outage else named[type(error)]
+                raise name(json.dumps(error.as_record(), default=str)) from exc
 
     return wrapped
 

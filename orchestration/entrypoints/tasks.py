@@ -5,11 +5,13 @@ consumes (`orchestration.entrypoints.container`).
 
 Exit code 0: the step is done, or its user or fatal error is recorded, for ReadOutcome or FinishExport. 1: a retry may
 help. 64: unknown command. A task returns only its exit code to Step Functions, so errors that must not be retried go
-through the catalog.
+through the catalog, and outages are waited for here: another task would need its capacity and its start once more.
 """
 
 import logging
+import random
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +22,7 @@ from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from orchestration.platform.tracing import start_tracing
+from orchestration.workflow.stages import UNAVAILABLE
 from schemas import tracing
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId, job_id
@@ -39,44 +42,52 @@ WORDS: Final = {"verify": 3, "import": 3, "build": 3, "publish": 3, "export": 4}
 USAGE: Final = "task takes: verify|import|build|publish JOB EXECUTION, or export EXPORT EXECUTION GROUP"
 
 
-def run(context: "Context", command: str, job: JobId, execution: str) -> int:
-    """Run one step of a job and return the exit code. Ignores a job that does not belong to the execution."""
+def run(context: "Context", command: str, job: JobId, execution: str) -> None:
+    """Run one step of a job. Ignores a job that does not belong to the execution. Raises `RetriableError`."""
     found = context.jobs.get(job)
     bind(**found.log_ids)
     if found.execution != execution:
         _log.warning("%s of %s: the job does not belong to %s", command, job, execution)
-        return 0
+        return
     context.jobs.put(job, task_error=None)  # drop the error of an earlier task
     try:
         _stage(context.kind_of(found), command)(found)
     except (UserError, FatalError) as exc:
         _log.error("%s of %s: %s", command, job, exc)  # a traceback of an expected error is of no use
         context.jobs.put(job, task_error=exc.as_record())
-    except RetriableError as exc:
-        _log.warning("%s of %s may be retried: %s", command, job, exc)
-        return 1
-    return 0
 
 
-def export_group(context: "Context", export: JobId, number: int, execution: str) -> int:
-    """Write a group of an export and return the exit code."""
+def export_group(context: "Context", export: JobId, number: int, execution: str) -> None:
+    """Write a group of an export. Raises `RetriableError`."""
     from orchestration.kinds.export.write import write_export_group
 
     bind(job=export, execution=execution_name(execution))
-    try:
-        write_export_group(
-            export,
-            number,
-            execution,
-            records=context.export_records,
-            versions=context.versions,
-            s3=context.s3,
-            limits=context.duck_limits,
-        )
-    except RetriableError as exc:
-        _log.warning("group %d of export %s may be retried: %s", number, export, exc)
-        return 1
-    return 0
+    write_export_group(
+        export,
+        number,
+        execution,
+        records=context.export_records,
+        versions=context.versions,
+        s3=context.s3,
+        limits=context.duck_limits,
+    )
+
+
+def outlast(step: Callable[[], None], *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Run a step again as long as a server does not answer or has no room, and wait in between as a state would.
+
+    Raises its last error.
+    """
+    for delay_s in UNAVAILABLE.delays_s():
+        try:
+            return step()
+        except RetriableError as exc:
+            if not exc.outage:
+                raise
+            wait_s = random.uniform(0, delay_s)  # noqa: S311  # jitter
+            _log.warning("%s; retrying in %.0f s", exc, wait_s)
+        sleep(wait_s)
+    return step()
 
 
 def _stage(kind: "Stages", command: str) -> "Callable[[Job], View]":
@@ -97,10 +108,17 @@ def main(arguments: Sequence[str]) -> int:
     settings = Settings.load()
     configure(settings)
     start_tracing(settings.otlp_endpoint, "task")
-    with tracing.span(f"task {command}"):
-        if command == "export":
-            return export_group(Context(settings), job_id(job), int(group[0]), execution)
-        return run(Context(settings), command, job_id(job), execution)
+    context = Context(settings)
+    try:
+        with tracing.span(f"task {command}"):
+            if command == "export":
+                outlast(lambda: export_group(context, job_id(job), int(group[0]), execution))
+            else:
+                outlast(lambda: run(context, command, job_id(job), execution))
+    except RetriableError as exc:
+        _log.warning("%s of %s may be retried: %s", command, job, exc)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ OTLP_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 MIB: Final = 1024 * 1024
 TASK_RUNNERS: Final = ("process", "docker")
 SANDBOX_REQUIRED: Final = "required"
+THROTTLE: Final = "throttle"
+OVERLOADS: Final = ("queue", THROTTLE)
 SANDBOXES: Final = ("auto", SANDBOX_REQUIRED)
 PLACES: Final = ("function", "task", "machine")
 IMAGE_NAME: Final = re.compile(r"[a-zA-Z0-9][\w.:/@-]*", re.ASCII)
@@ -138,10 +140,13 @@ class Settings:
     upload_keep_hours: int = 72
     prices_file: Path = Path()  # none: the list prices shipped with the product
     destinations_file: Path = Path()
-    max_jobs: int = 4
-    max_jobs_per_tenant: int = 2
-    max_small_jobs: int = 16
-    max_small_jobs_per_tenant: int = 8
+    function_calls: int = 8  # at once; at AWS, as many as the database has connections for
+    engine_overload: str = "queue"  # further calls wait in the embedded engine, or are refused as at AWS: throttle
+    engine_tasks: int = 0  # the embedded engine's tasks at once; 0: any number
+    max_jobs: int = 0  # 0: these four follow from the capacity (`segmentation.admission.lanes_for`)
+    max_jobs_per_tenant: int = 0
+    max_small_jobs: int = 0
+    max_small_jobs_per_tenant: int = 0
     log: str = "json"
     log_level: str = "INFO"
     otlp_endpoint: str = ""  # of a collector of traces, such as http://127.0.0.1:4318; none: no traces
@@ -252,6 +257,12 @@ def _check(settings: Settings) -> None:
     if settings.sandbox not in SANDBOXES:
         known = " or ".join(SANDBOXES)
         raise UserError("BAD_SETTINGS", f"setting sandbox: {settings.sandbox!r} is not {known}", name="sandbox")
+    if settings.engine_overload not in OVERLOADS:
+        known = " or ".join(OVERLOADS)
+        given = settings.engine_overload
+        raise UserError("BAD_SETTINGS", f"setting engine_overload: {given!r} is not {known}", name="engine_overload")
+    if settings.function_calls < 1:
+        raise UserError("BAD_SETTINGS", "setting function_calls: at least 1", name="function_calls")
     if settings.api_readers < 1:
         raise UserError("BAD_SETTINGS", "setting api_readers: at least 1", name="api_readers")
     if settings.counts_per_day < 0:

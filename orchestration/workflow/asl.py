@@ -11,6 +11,7 @@ from orchestration.workflow.stages import (
     FINAL,
     FUNCTION,
     NO_CAPACITY,
+    UNAVAILABLE,
     Await,
     Call,
     Catch,
@@ -74,7 +75,7 @@ def _call(name: str, stage: Call) -> State:
         **_invoke("lambda:invoke", stage.function or name, stage.payload),
         **_output({"OutputPath": "$.Payload"} if stage.result is None else stage.result, stage.next),
         **_timeout(stage.timeout),
-        **_on_error((FINAL, stage.retry), stage.catch),
+        **_on_error((FINAL, UNAVAILABLE, stage.retry), stage.catch),
         **_then(stage.next),
     }
 
@@ -87,7 +88,7 @@ def _await(stage: Await) -> State:
         **_invoke("lambda:invoke.waitForTaskToken", stage.function, stage.payload),
         **({"HeartbeatSeconds": stage.heartbeat_s} if stage.heartbeat_s else {}),
         "TimeoutSeconds": stage.timeout_s,
-        **_on_error((final, FUNCTION), stage.catch),
+        **_on_error((final, UNAVAILABLE, FUNCTION), stage.catch),
         **_then(stage.next),
     }
 

@@ -18,6 +18,11 @@ EXPORT_MACHINE: Final = "ExportAudience"
 RUNNING: Final = frozenset({"RUNNING", "PENDING_REDRIVE"})
 _UNKNOWN: Final = frozenset({"ExecutionDoesNotExist", "ResourceNotFoundException"})
 _STARTED: Final = "ExecutionAlreadyExists"
+_OVERLOADED: Final = frozenset(
+    {"ExecutionLimitExceeded", "RequestLimitExceeded", "ThrottledException", "ThrottlingException"}
+)
+_SERVER_FAULT: Final = 500
+"""The lowest HTTP status of a fault of the service itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,9 @@ def _errors(what: str) -> Iterator[None]:
         yield
     except ClientError as exc:
         code = str(exc.response["Error"]["Code"])
+        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in _OVERLOADED or status >= _SERVER_FAULT:
+            raise RetriableError("ENGINE_UNAVAILABLE", f"Step Functions cannot {what} now: {code}") from exc
         raise FatalError("ENGINE_REFUSED", f"Step Functions refuses to {what}: {code}", engine_code=code) from exc
     except BotoCoreError as exc:
         raise RetriableError("ENGINE_UNAVAILABLE", f"Step Functions cannot be reached: {type(exc).__name__}") from exc

@@ -51,6 +51,14 @@ class FunctionSpec:
     handler: str
     timeout_s: int = 60
     memory_mb: int = 512
+    share: float | None = None
+    """The largest part of all concurrent calls, for a function that nothing else limits: every uploaded file calls it
+    at once, whereas the limits of running jobs bound the calls of later stages."""
+
+
+def share_of(calls: int, share: float) -> int:
+    """The concurrent calls of a function with a share."""
+    return max(1, int(calls * share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

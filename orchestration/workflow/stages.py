@@ -26,18 +26,42 @@ class Retry:
     interval_s: int = 2
     max_delay_s: int = 60
 
+    def delays_s(self) -> list[int]:
+        """The longest wait before each attempt."""
+        return [min(self.interval_s * 2**number, self.max_delay_s) for number in range(self.attempts)]
+
 
 FINAL: Final = Retry(errors=("UserError", "FatalError"), attempts=0)
 """Errors that a retry would not change."""
 NO_CAPACITY: Final = Retry(
-    errors=("AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ServerException"),
+    errors=("AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ClientException", "ECS.ServerException"),
     attempts=10,
     interval_s=30,
     max_delay_s=5 * 60,
 )
 """Up to 30 + 60 + 120 + 240 + 6 x 300 s, 38 minutes: a waiting task costs nothing, and running ones will end."""
+OUTAGE: Final = "UnavailableError"
+"""Name of a function's `RetriableError` with `outage`, a server that does not answer or has no room."""
+UNAVAILABLE: Final = Retry(
+    errors=(
+        OUTAGE,
+        "Lambda.TooManyRequestsException",
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.ClientExecutionTimeoutException",
+        "Lambda.EC2ThrottledException",
+        "Lambda.EC2UnexpectedException",
+        "Lambda.ENILimitReachedException",
+        "Lambda.ResourceNotReadyException",
+        "Lambda.SubnetIPAddressLimitReachedException",
+    ),
+    attempts=45,
+)
+"""A throttled call, and a server without room or answer, are no failures of the job. Up to 2 + 4 + ... + 32 + 40 x 60
+seconds, 20 minutes on average: more than 15 whatever the jitter. A waiting state costs nothing and takes no room."""
 FUNCTION: Final = Retry(errors=("States.ALL",), attempts=4)
-"""Up to 2 + 4 + 8 + 16 s, half a minute: a restarted server is back by then."""
+"""Up to 2 + 4 + 8 + 16 s, half a minute, for what no server reports: a crash, a timeout, a bug."""
 TASK: Final = Retry(errors=("States.ALL",), attempts=3)
 """One less than for a function, since each attempt starts a task and repeats the largest amount of work."""
 PATIENT: Final = Retry(errors=("States.ALL",), attempts=8)

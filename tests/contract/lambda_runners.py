@@ -56,7 +56,7 @@ class LocalRunner:
     """The runtime of the engine."""
 
     def __init__(self, functions: FunctionProcesses, handler: str, *, timeout_s: int, memory_mb: int) -> None:
-        self._pool = LambdaPool(functions)
+        self._pool = LambdaPool(functions, calls=8)
         self._call = LambdaCall(
             function_name=NAME, function_arn=ARN, handler=handler, timeout_s=timeout_s, memory_mb=memory_mb, event=None
         )

@@ -46,6 +46,14 @@ def count_up(event: Any, context: Any) -> Any:
     return calls
 
 
+def hold(event: Any, context: Any) -> Any:
+    """Run until the test takes the file away."""
+    file = Path(event["file"])
+    file.touch()
+    while file.exists():
+        time.sleep(0.05)
+
+
 def long_text(event: Any, context: Any) -> Any:
     return "x" * event["characters"]
 

@@ -32,6 +32,7 @@ FUNCTIONS = (
     FunctionSpec(name="FailFirst", handler=f"{HANDLERS}.fail_first_times"),
     FunctionSpec(name="Sleep", handler=f"{HANDLERS}.sleep", timeout_s=1),
     FunctionSpec(name="SleepLong", handler=f"{HANDLERS}.sleep", timeout_s=60),
+    FunctionSpec(name="Hold", handler=f"{HANDLERS}.hold", timeout_s=60),
     FunctionSpec(name="Long", handler=f"{HANDLERS}.long_text"),
     FunctionSpec(name="CountUp", handler=f"{HANDLERS}.count_up"),
     FunctionSpec(name="Leave", handler=f"{HANDLERS}.leave"),

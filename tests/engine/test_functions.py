@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from orchestration.local.engine.lambda_processes import SERVER
-from tests.engine.support import Engine
+from tests.engine.support import Engine, running_engine, text_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -82,3 +83,27 @@ def test_broken_function_has_the_error_name_of_aws_and_the_next_call_works(
     assert (broken["status"], broken["error"]) == ("FAILED", error)
     assert message in json.loads(broken["cause"])["errorMessage"]
     assert after["output"] == {"x": 1}
+
+
+def test_engine_that_throttles_refuses_what_exceeds_its_limits(tmp_path: Path) -> None:
+    again = [{"ErrorEquals": ["Lambda.TooManyRequestsException"], "IntervalSeconds": 1, "MaxAttempts": 60}]
+    with running_engine(
+        tmp_path / "engine", function_calls="1", engine_overload="throttle", engine_tasks="1"
+    ) as engine:
+        file = tmp_path / "held"
+        holder = engine.start({"Hold": engine.invoke("Hold", {"file": str(file)}, End=True, Retry=again)})
+        until(file.exists)
+        refused = engine.run({"Call": engine.invoke("Echo", End=True)})
+        assert (refused["status"], refused["error"]) == ("FAILED", "Lambda.TooManyRequestsException")
+        assert "Rate Exceeded" in refused["cause"]
+        waiting = engine.start({"Call": engine.invoke("Echo", End=True, Retry=again)})
+        until(lambda: "TaskFailed" in {event["type"] for event in engine.history(waiting)})
+        file.unlink()
+        assert {engine.finish(one)["status"] for one in (holder, waiting)} == {"SUCCEEDED"}
+
+        task = engine.start({"Run": engine.task("sleep", str(tmp_path / "task"), End=True)})
+        until(lambda: text_of(tmp_path / "task"))
+        refused = engine.run({"Run": engine.task("exit", "0", End=True)})
+        assert (refused["status"], refused["error"]) == ("FAILED", "ECS.AmazonECSException")
+        assert "limit on the number of tasks" in refused["cause"]
+        engine.sfn.stop_execution(executionArn=task)

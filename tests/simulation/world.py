@@ -15,6 +15,7 @@ from orchestration.composition.context import Context
 from orchestration.entrypoints import handlers
 from orchestration.entrypoints.tasks import run as run_task
 from orchestration.platform.settings import Secret, Settings
+from schemas.errors import RetriableError
 from schemas.ids import JobId, TenantName, job_id, new_job_id
 from schemas.topics import IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 from segmentation.jobs import FINAL
@@ -126,7 +127,11 @@ class World:
 
     def _run_task(self, arguments: list[str]) -> int:
         command, job, execution = arguments
-        return run_task(self.context, command, job_id(job), execution)
+        try:
+            run_task(self.context, command, job_id(job), execution)
+        except RetriableError:
+            return 1
+        return 0
 
     def group_view(self, name: str) -> GroupView:
         """The group as the control plane sees it. Under any name it has the members of the import workers."""

@@ -11,7 +11,7 @@ from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.logs import log_group
 from orchestration.deploy.stack.site import Grant, Service, Site, create_after, role
 from orchestration.platform.sizes import FUNCTION_DISK_MIB, function_disk_mib
-from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, function_specs
+from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, function_specs, share_of
 from schemas.errors import FatalError
 from schemas.layout import UPLOADS_PREFIX
 
@@ -146,6 +146,9 @@ def make_function(
         architectures=[site.settings.architecture],
         role=function_role.attr_arn,
         timeout=spec.timeout_s,
+        reserved_concurrent_executions=(
+            None if spec.share is None else share_of(site.settings.function_calls, spec.share)
+        ),
         memory_size=spec.memory_mb,
         ephemeral_storage=lambda_.CfnFunction.EphemeralStorageProperty(
             size=function_disk_mib(site.settings.jobs.lambda_file_bytes)

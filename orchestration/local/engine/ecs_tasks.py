@@ -27,6 +27,7 @@ STOP_TIMEOUT_S: Final = 30
 MEMORY_MB: Final = 512
 STOPPED_KEPT: Final = 500
 """Stopped tasks of a cluster that are kept; ECS shows them for an hour."""
+LIMIT_REACHED: Final = "You've reached the limit on the number of tasks you can run concurrently"
 OVERRIDES_MAX: Final = 8192
 """The most characters of JSON that RunTask accepts as overrides."""
 
@@ -86,13 +87,20 @@ class RunningContainer:
 
 
 class TaskRunner:
-    """Starts and stops the containers of tasks."""
+    """Starts and stops the containers of tasks. `limit`: tasks at once, as a quota of the account; 0: any number."""
 
-    def __init__(self, launcher: Launcher, rules: TaskRules | None = TASK_RULES) -> None:
+    def __init__(self, launcher: Launcher, rules: TaskRules | None = TASK_RULES, *, limit: int = 0) -> None:
         self.rules = rules
+        self.limit = limit
         self._launcher = launcher
         self._running: dict[str, tuple[RunningContainer, ...]] = {}
         self._lock = threading.Lock()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether ECS would refuse another task."""
+        with self._lock:
+            return bool(self.limit) and len(self._running) >= self.limit
 
     def start(self, task: Any, definitions: Sequence[Mapping[str, Any]]) -> None:
         """Start each container of a moto task and watch it. A container that fails to start ends the task."""
@@ -191,7 +199,8 @@ def install(tasks: TaskRunner) -> None:
     """Make moto's RunTask and StopTask start and end containers."""
     forget_instances()  # a task that was pruned would stay in moto's list
     models: Any = importlib.import_module("moto.ecs.models")
-    invalid: Any = importlib.import_module("moto.ecs.exceptions").InvalidParameterException
+    errors: Any = importlib.import_module("moto.ecs.exceptions")
+    invalid, refused = errors.InvalidParameterException, errors.ECSException
     backend, moto_task, moto_container = models.EC2ContainerServiceBackend, models.Task, models.Container
     # moto iterates over its records in one request while another one adds to them.
     records = threading.RLock()
@@ -211,6 +220,8 @@ def install(tasks: TaskRunner) -> None:
             raise invalid(f"Container Overrides length must be at most {OVERRIDES_MAX}")
         if tasks.rules is not None and (why := tasks.rules.broken_by(overrides)):
             raise invalid(why)
+        if tasks.is_full:
+            raise refused("ThrottlingException", LIMIT_REACHED)
         with records:
             started = run_task(self, cluster_str, task_definition_str, *args, **options)
             prune(self.tasks[self._get_cluster(cluster_str).name])

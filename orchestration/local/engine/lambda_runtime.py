@@ -14,17 +14,18 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from orchestration.local.engine import frames, memory
 from orchestration.local.engine.lambda_processes import FunctionProcess, FunctionProcesses
-from orchestration.local.engine.tenant_slots import Tenants, TenantSlots
+from orchestration.local.engine.tenant_slots import Tenants, TenantSlots, ThrottledError
+from orchestration.workflow.resources import share_of
 
 INIT_TIMEOUT_S: Final = 120.0
 """For importing the handler, which AWS does not count as run time either."""
-MAX_WORKERS: Final = 8
-MAX_PER_TENANT: Final = 6
-"""Concurrent calls. The files of one tenant, however many and slow, leave room for those of others."""
+OF_A_TENANT: Final = 0.75
+"""The files of one tenant, however many and slow, leave a quarter of the concurrent calls to others."""
 MEMORY_POLL_S: Final = 0.05
 RESPONSE_MAX_BYTES: Final = 6 * 1024 * 1024 + 100
 """Lambda's limit for a synchronous response, to the byte."""
@@ -96,11 +97,23 @@ class LambdaWorker:
 
 
 class LambdaPool:
-    """Invokes functions. Starts processes on demand, at most `MAX_WORKERS`; other calls wait for their turn."""
+    """Invokes functions. Starts processes on demand, at most `calls`; other calls wait for their turn.
 
-    def __init__(self, processes: FunctionProcesses) -> None:
+    `shares`: see `TenantSlots`. `throttles`: other calls are refused instead, as at AWS.
+    """
+
+    def __init__(
+        self,
+        processes: FunctionProcesses,
+        *,
+        calls: int,
+        shares: Mapping[str, float] | None = None,
+        throttles: bool = False,
+    ) -> None:
         self._processes = processes
-        self._slots = TenantSlots(slots=MAX_WORKERS, per_tenant=MAX_PER_TENANT)
+        self._calls = calls
+        self._throttles = throttles
+        self._slots = TenantSlots(slots=calls, per_tenant=share_of(calls, OF_A_TENANT), shares=shares)
         self._tenants = Tenants()
         self._idle: list[LambdaWorker] = []
         self._busy = 0
@@ -119,7 +132,9 @@ class LambdaPool:
                     self._release(worker)
 
     def invoke(self, call: LambdaCall) -> LambdaResult:
-        """Run one invocation. Never raises for errors of the function; raises `OSError` if no process can be started.
+        """Run one invocation. Never raises for errors of the function.
+
+        Raises `OSError` if no process can be started, `ThrottledError`.
 
         An exception has its class name as errorType; a timeout is Sandbox.Timedout, a process that ended or was killed
         for its memory Runtime.ExitError, a handler that cannot be loaded Runtime.ImportModuleError or -HandlerNotFound.
@@ -134,7 +149,11 @@ class LambdaPool:
             "memory_mb": call.memory_mb,
             "timeout_s": call.timeout_s,
         }
-        with self._slots.slot(self._tenants.lookup(call.event)):
+        if self._throttles:
+            slot = self._slots.slot_at_once(call.function_name)
+        else:
+            slot = self._slots.slot(self._tenants.lookup(call.event), call.function_name)
+        with slot:
             worker = self._acquire(call.memory_mb)
             try:
                 reply = worker.call_handler(request)
@@ -170,7 +189,7 @@ class LambdaPool:
             found = next((worker for worker in reversed(self._idle) if worker.memory_mb == memory_mb), None)
             if found is not None:
                 self._idle.remove(found)
-            elif self._busy + len(self._idle) > MAX_WORKERS:
+            elif self._busy + len(self._idle) > self._calls:
                 unwanted.append(self._idle.pop(0))
         for worker in unwanted:
             worker.end()
@@ -208,6 +227,7 @@ def _failure(error_type: str, request_id: str, message: str) -> LambdaResult:
 def install(pool: LambdaPool) -> None:
     """Make moto's Lambda run functions in the pool instead of in Docker."""
     function: Any = importlib.import_module("moto.awslambda.models").LambdaFunction
+    refused: Any = importlib.import_module("moto.awslambda.exceptions").LambdaClientError
 
     def invoke(self: Any, event: Any = None) -> tuple[str, bool, str]:
         image = getattr(self, "image_config", None)
@@ -220,7 +240,12 @@ def install(pool: LambdaPool) -> None:
             memory_mb=int(self.memory_size or 128),
             event={} if event is None else event,
         )
-        result = pool.invoke(call)
+        try:
+            result = pool.invoke(call)
+        except ThrottledError as exc:
+            throttled = refused("TooManyRequestsException", "Rate Exceeded.")
+            throttled.code = HTTPStatus.TOO_MANY_REQUESTS
+            raise throttled from exc
         return result.payload, result.failed, ""
 
     function._invoke_lambda = invoke  # noqa: SLF001 - the one place where moto would start a container

@@ -43,8 +43,8 @@ from orchestration.local.ports import LOOPBACK
 from orchestration.local.processes import Spawner
 from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token
 from orchestration.platform.logs import configure
-from orchestration.platform.settings import EngineKeys, Settings
-from orchestration.workflow.resources import function_specs
+from orchestration.platform.settings import THROTTLE, EngineKeys, Settings
+from orchestration.workflow.resources import PREFIX, function_specs
 from schemas.errors import UserError
 
 TASK_MODULE: Final = "orchestration.entrypoints.container"
@@ -159,14 +159,19 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     os.environ |= {"MOTO_PORT": str(port), "MOTO_ACCOUNT_ID": settings.account_id}  # step 1
     spawner = Spawner()
     env = dict(os.environ)
+    functions = function_specs()
     pool = lambda_runtime.LambdaPool(
-        FunctionProcesses(spawner, env=env, output=home.log_file("lambda"), warm=FUNCTIONS_WARM)
+        FunctionProcesses(spawner, env=env, output=home.log_file("lambda"), warm=FUNCTIONS_WARM),
+        calls=settings.function_calls,
+        shares={PREFIX + one.name: one.share for one in functions if one.share is not None},
+        throttles=settings.engine_overload == THROTTLE,
     )
     remove_containers(home)
     # Another module, which only the command line of this process can name, has other commands.
     rules = ecs_tasks.TASK_RULES if task_module == TASK_MODULE else None
-    tasks = ecs_tasks.TaskRunner(_launcher(settings, home, spawner, env, task_module), rules)
-    functions = function_specs()
+    tasks = ecs_tasks.TaskRunner(
+        _launcher(settings, home, spawner, env, task_module), rules, limit=settings.engine_tasks
+    )
     door = _front_door(settings, pool, tasks, port)  # steps 2 and 3
     deploy(settings, functions=functions)  # step 4
     home.engine.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""Order of calls in the pool of functions: no tenant gets all of it, and the one with the fewest calls goes first."""
+"""Order of calls in the pool of functions: no tenant gets all of it, and the one with the fewest calls goes first.
+
+A pool that throttles has no order: it refuses what finds no slot, as Lambda does.
+"""
 
 import itertools
 import threading
@@ -7,48 +10,86 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from orchestration.workflow.resources import share_of
 from schemas.job_kinds import REQUEST_KINDS
 
 REMEMBERED: Final = 10_000
 """Executions whose tenant is remembered: more than run at once."""
 
 
-class TenantSlots:
-    """Runs `slots` calls at once, at most `per_tenant` of them for one tenant. Threads wait in `slot`."""
+class ThrottledError(Exception):
+    """There is no slot for a call now."""
 
-    def __init__(self, *, slots: int, per_tenant: int) -> None:
+
+class TenantSlots:
+    """Runs `slots` calls at once, at most `per_tenant` of them for one tenant. Threads wait in `slot`.
+
+    `shares`: the largest part of the slots that calls of a function may take, of those that have one.
+    """
+
+    def __init__(self, *, slots: int, per_tenant: int, shares: Mapping[str, float] | None = None) -> None:
         self._free = slots
         self._per_tenant = per_tenant
+        self._limits = {name: share_of(slots, share) for name, share in (shares or {}).items()}
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
-        self._waiting: dict[int, tuple[str, threading.Event]] = {}
+        self._running_of: Counter[str] = Counter()
+        self._waiting: dict[int, tuple[str, str, threading.Event]] = {}
         self._tickets = itertools.count()
 
     @contextmanager
-    def slot(self, tenant: str) -> Iterator[None]:
+    def slot(self, tenant: str, function: str = "") -> Iterator[None]:
         """Wait for a slot, and hold it during the block."""
         started = threading.Event()
         with self._lock:
-            self._waiting[next(self._tickets)] = tenant, started
+            self._waiting[next(self._tickets)] = tenant, function, started
             self._start_waiting()
         started.wait()
         try:
             yield
         finally:
-            with self._lock:
-                self._free += 1
-                self._running[tenant] -= 1
-                self._start_waiting()
+            self._end(tenant, function)
+
+    @contextmanager
+    def slot_at_once(self, function: str) -> Iterator[None]:
+        """Hold a slot during the block, whoever the tenant is. Raises `ThrottledError`."""
+        with self._lock:
+            if not self._free or self._is_full(function):
+                raise ThrottledError
+            self._begin("", function)
+        try:
+            yield
+        finally:
+            self._end("", function)
+
+    def _is_full(self, function: str) -> bool:
+        limit = self._limits.get(function)
+        return limit is not None and self._running_of[function] >= limit
+
+    def _begin(self, tenant: str, function: str) -> None:
+        self._free -= 1
+        self._running[tenant] += 1
+        self._running_of[function] += 1
+
+    def _end(self, tenant: str, function: str) -> None:
+        with self._lock:
+            self._free += 1
+            self._running[tenant] -= 1
+            self._running_of[function] -= 1
+            self._start_waiting()
 
     def _start_waiting(self) -> None:
         while self._free:
-            calls = ((self._running[tenant], ticket) for ticket, (tenant, _) in self._waiting.items())
+            calls = (
+                (self._running[tenant], ticket)
+                for ticket, (tenant, function, _) in self._waiting.items()
+                if not self._is_full(function)
+            )
             first = min((call for call in calls if call[0] < self._per_tenant), default=None)
             if first is None:
                 return
-            tenant, started = self._waiting.pop(first[1])
-            self._free -= 1
-            self._running[tenant] += 1
+            tenant, function, started = self._waiting.pop(first[1])
+            self._begin(tenant, function)
             started.set()
 
 

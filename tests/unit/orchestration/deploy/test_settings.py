@@ -242,7 +242,7 @@ oidc_issuer = "login"\n[network]""",
     ),
     "per tenant": (
         r"^\[workers\]",
-        "[jobs]\nmax_jobs_per_tenant = 9\n[workers]",
+        "[jobs]\nmax_jobs = 4\nmax_jobs_per_tenant = 9\n[workers]",
         "jobs.max_jobs_per_tenant",
         "jobs.max_jobs",
     ),
@@ -277,6 +277,7 @@ def test_all_invalid_settings_are_listed_together(tmp_path: Path) -> None:
     assert error.detail["settings"] == [
         "buckets.lake",
         "kafka.mechanism",
+        "database.connections",
         "workers.count",
         "segment_workers.count",
     ]

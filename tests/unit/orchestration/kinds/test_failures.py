@@ -15,17 +15,25 @@ from schemas.ids import JobId
 JOB = JobId("01m87b5fjxy5p23eqzcwh67tr0")
 
 
-@pytest.mark.parametrize("error_class", [UserError, RetriableError, FatalError])
+@pytest.mark.parametrize(
+    ("error_class", "code", "name"),
+    [
+        (UserError, "SOME_CODE", "UserError"),
+        (RetriableError, "SOME_CODE", "RetriableError"),
+        (RetriableError, "SOME_SERVER_UNAVAILABLE", "UnavailableError"),
+        (FatalError, "SOME_CODE", "FatalError"),
+    ],
+)
 def test_product_error_leaves_a_handler_with_class_name_and_record(
-    error_class: type[MusterError],
+    error_class: type[MusterError], code: str, name: str
 ) -> None:
     @errors_by_name
     def handler(event: object, context: object) -> dict[str, object]:
-        raise error_class("SOME_CODE", "what, where, what to do", line=7)
+        raise error_class(code, "what, where, what to do", line=7)
 
-    with pytest.raises(Exception, match="SOME_CODE") as caught:
+    with pytest.raises(Exception, match=code) as caught:
         handler({}, None)
-    assert type(caught.value).__name__ == error_class.__name__
+    assert type(caught.value).__name__ == name
     assert json.loads(str(caught.value))["detail"] == {"line": 7}
 
 

@@ -24,7 +24,7 @@ from orchestration.local.engine import ecs_tasks
 def end_at_once(task, definitions):
     task.process_status = "STOPPED"
 
-runner = SimpleNamespace(start=end_at_once, stop=None, rules=None)
+runner = SimpleNamespace(start=end_at_once, stop=None, rules=None, is_full=False)
 ecs_tasks.install(runner)
 backend = ecs_backends["123456789012"]["us-east-1"]
 backend.create_cluster("c")

@@ -1,20 +1,23 @@
 """Sharing the pool of functions among tenants, and the tenant of an invocation."""
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from orchestration.local.engine import tenant_slots
-from orchestration.local.engine.tenant_slots import Tenants, TenantSlots
+from orchestration.local.engine.tenant_slots import Tenants, TenantSlots, ThrottledError
 
 
 class Calls:
     """Calls that end on demand; `started` in the order in which they got their slots."""
 
-    def __init__(self, tenant_slots: TenantSlots, pool: ThreadPoolExecutor) -> None:
-        self._slots, self._pool = tenant_slots, pool
+    def __init__(
+        self, tenant_slots: TenantSlots, pool: ThreadPoolExecutor, *, functions: Mapping[str, str] | None = None
+    ) -> None:
+        self._slots, self._pool, self._functions = tenant_slots, pool, functions or {}
         self._changed = threading.Condition()
         self._ends: dict[str, threading.Event] = {}
         self.started: list[str] = []
@@ -43,7 +46,7 @@ class Calls:
             end.set()
 
     def _call(self, name: str) -> None:
-        with self._slots.slot(name[0]):
+        with self._slots.slot(name[0], self._functions.get(name[0], "")):
             with self._changed:
                 self.started.append(name)
                 self._changed.notify_all()
@@ -66,10 +69,35 @@ def test_slots_are_shared_and_the_least_busy_tenant_is_first() -> None:
 
 
 def test_failed_call_releases_its_slot() -> None:
-    one = TenantSlots(slots=1, per_tenant=1)
-    for _ in range(2):
-        with pytest.raises(ZeroDivisionError), one.slot("a"):
+    one = TenantSlots(slots=1, per_tenant=1, shares={"f": 1})
+    for slot in (one.slot("a", "f"), one.slot_at_once("f"), one.slot("a", "f")):
+        with pytest.raises(ZeroDivisionError), slot:
             raise ZeroDivisionError
+
+
+def test_function_with_a_share_leaves_slots_to_the_stages_after_it() -> None:
+    with ThreadPoolExecutor(16) as pool:
+        calls = Calls(TenantSlots(slots=4, per_tenant=4, shares={"register": 0.5}), pool, functions={"a": "register"})
+        calls.start("a1", "a2", "a3", "a4")
+        calls.await_begun(2)
+        calls.start("b1", "b2")
+        calls.await_begun(4)
+        calls.end("a1", then=5)
+        calls.end("b1", then=5)  # two of the share run
+        calls.end("a2", then=6)
+        assert calls.started == ["a1", "a2", "b1", "b2", "a3", "a4"]
+        calls.end_all()
+
+
+def test_pool_that_throttles_refuses_what_finds_no_slot() -> None:
+    slots = TenantSlots(slots=3, per_tenant=1, shares={"register": 0.4})
+    with slots.slot_at_once("register"):
+        with pytest.raises(ThrottledError), slots.slot_at_once("register"):
+            pass
+        with slots.slot_at_once("verify"), slots.slot_at_once("verify"), pytest.raises(ThrottledError):
+            slots.slot_at_once("verify").__enter__()
+    with slots.slot_at_once("register"):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,9 @@ def test_unreachable_engine_is_an_outage_and_a_refusal_is_fatal(context: Context
     with Stubber(context.workflow) as engine:
         engine.add_client_error("start_execution", "StateMachineDoesNotExist")
         assert code_of(FatalError, lambda: start(context.engine, request())) == "ENGINE_REFUSED"
+        for code, status in (("ThrottlingException", 400), ("ExecutionLimitExceeded", 400), ("InternalFailure", 500)):
+            engine.add_client_error("start_execution", code, http_status_code=status)
+            assert code_of(RetriableError, lambda: start(context.engine, request())) == "ENGINE_UNAVAILABLE"
         engine.add_client_error("start_execution", "ExecutionAlreadyExists")
         assert start(context.engine, request()) == JOB
 

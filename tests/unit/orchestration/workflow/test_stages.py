@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from orchestration.control.task_answers import HEARTBEAT_MS
 from orchestration.kinds.records import GROUPS_MAX
 from orchestration.kinds.timeouts import timeouts
 from orchestration.workflow.resources import CONTAINER, EVENT_FUNCTION, SUBSTITUTIONS
+from orchestration.workflow.stages import OUTAGE
 from segmentation.export_jobs import EXPORT_STATES
 
 WORKFLOW = files("orchestration.workflow")
@@ -133,6 +135,22 @@ def test_system_errors_are_retried_with_backoff_and_jitter_in_every_state(name: 
         assert last["MaxDelaySeconds"] <= 60, state_name
 
 
+@every_machine
+def test_throttling_and_outages_are_retried_for_a_quarter_of_an_hour(name: str) -> None:
+    for state_name, state in tasks(MACHINES[name]):
+        task = "ecs:runTask" in state["Resource"]
+        error = "AmazonECS.Unknown" if task else "Lambda.TooManyRequestsException"
+        [retry] = [one for one in state["Retry"] if error in one["ErrorEquals"]]
+        assert task or OUTAGE in retry["ErrorEquals"], state_name
+        longest = [
+            min(retry["IntervalSeconds"] * retry["BackoffRate"] ** number, retry["MaxDelaySeconds"])
+            for number in range(retry["MaxAttempts"])
+        ]
+        deviation = math.sqrt(sum(one**2 for one in longest) / 12)  # full jitter: uniform from zero
+        assert retry["JitterStrategy"] == "FULL", state_name
+        assert sum(longest) / 2 - (0 if task else 3 * deviation) >= 15 * 60, state_name
+
+
 def test_file_dependent_stages_take_timeouts_from_the_view() -> None:
     works = {
         "VerifyFile": "verify_s",
@@ -216,7 +234,12 @@ def test_unplaced_task_is_retried_for_a_long_time(name: str) -> None:
         if "runTask" not in state["Resource"]:
             continue
         _, no_place, _ = state["Retry"]
-        assert no_place["ErrorEquals"] == ["AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ServerException"]
+        assert no_place["ErrorEquals"] == [
+            "AmazonECS.Unknown",
+            "ECS.AmazonECSException",
+            "ECS.ClientException",
+            "ECS.ServerException",
+        ]
         waits = [
             min(no_place["IntervalSeconds"] * no_place["BackoffRate"] ** n, no_place["MaxDelaySeconds"])
             for n in range(no_place["MaxAttempts"])
