@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -56,18 +57,21 @@ def _column(record: type[Any], name: str, tables: Sequence[sa.Table]) -> sa.Colu
 
 def from_row(kind: type[RecordT], row: Mapping[Any, Any], /, **converted: Any) -> RecordT:
     """A row with the columns that `kind` has; `converted`: fields that are not stored as they are."""
-    stored = {name: row[name] for name in _names(kind) if name not in converted}
+    names = _names(kind)  # type: ignore[arg-type]  # mypy compares a class with its own `__hash__`
+    stored = {name: row[name] for name in names if name not in converted}
     return kind(**stored, **converted)
 
 
 def answer_of(kind: type[RecordT], stored: object, /, **computed: Any) -> RecordT:
     """A stored value as the service answers it: fields are `computed`, or have its values, times those of `NAME_ms`."""
-    own = {name: _answered(stored, name) for name in _names(kind, required=True) if name not in computed}
+    names = _names(kind, required=True)  # type: ignore[arg-type]
+    own = {name: _answered(stored, name) for name in names if name not in computed}
     return kind(**own, **computed)
 
 
-def _names(kind: Any, *, required: bool = False) -> list[str]:
-    return [field.name for field in fields(kind) if not required or field.default is MISSING]
+@cache
+def _names(kind: Any, *, required: bool = False) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if not required or field.default is MISSING)
 
 
 def _answered(stored: object, name: str) -> object:
