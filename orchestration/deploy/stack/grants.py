@@ -15,6 +15,7 @@ MANAGE_TOPICS = (
     "kafka-cluster:DescribeTopicDynamicConfiguration",
     "kafka-cluster:AlterTopicDynamicConfiguration",
 )
+NAMED_BY_JOBS = "executions are named by their jobs"
 NO_RESOURCE_TYPE = "AWS defines no resource for these actions"
 
 
@@ -138,27 +139,30 @@ def write_log(site: Site, group: str) -> tuple[Grant, ...]:
 
 
 def drive_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
-    """As `run_machines`; also answer waiting executions, and look whether the machines are there."""
+    """As `run_machines`; also answer waiting executions, and look whether machines and executions are there."""
     names = list(machines)
     answers = ("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat")
-    actions = (*answers, "states:DescribeStateMachine")
     return (
         *run_machines(site, names),
-        Grant(actions=actions, resources=tuple(machine_arn(site, machine) for machine in names)),
+        Grant(actions=("states:DescribeExecution",), resources=_executions(site, names), reason=NAMED_BY_JOBS),
+        Grant(
+            actions=(*answers, "states:DescribeStateMachine"),
+            resources=tuple(machine_arn(site, machine) for machine in names),
+        ),
     )
 
 
 def run_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
-    """Start executions, check whether they run, stop them."""
+    """Start executions, and stop them."""
     names = list(machines)
     return (
         Grant(actions=("states:StartExecution",), resources=tuple(machine_arn(site, name) for name in names)),
-        Grant(
-            actions=("states:DescribeExecution", "states:StopExecution"),
-            resources=tuple(site.settings.arn("states", f"execution:{site.names.of(name)}:*") for name in names),
-            reason="executions are named by their jobs",
-        ),
+        Grant(actions=("states:StopExecution",), resources=_executions(site, names), reason=NAMED_BY_JOBS),
     )
+
+
+def _executions(site: Site, machines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(site.settings.arn("states", f"execution:{site.names.of(name)}:*") for name in machines)
 
 
 def machine_arn(site: Site, machine: str) -> str:
