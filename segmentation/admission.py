@@ -39,14 +39,17 @@ OF_A_WORKER: Final = 16
 """Small jobs that a worker holds at once, in its buffer of 40 MiB. A large job counts as four."""
 
 
-def lanes_for(*, calls: int, workers: int) -> Lanes:
+def lanes_for(*, calls: int, workers: int, given: Lanes) -> Lanes:
     """The limits for a capacity: concurrent calls of functions, and workers that share the partitions.
 
-    Half of a lane is the most for one tenant.
+    Half of a lane is the most for one tenant. `given`: limits that are set, and 0 for the others.
     """
     small = max(2, min(OF_A_CALL * calls, OF_A_WORKER * workers))
-    jobs = {True: small, False: max(1, small // 4)}
-    return {lane: LaneLimit(jobs=most, per_tenant=max(1, most // 2)) for lane, most in jobs.items()}
+    most = {True: small, False: max(1, small // 4)}
+    return {
+        lane: LaneLimit(jobs=limit.jobs or most[lane], per_tenant=limit.per_tenant or max(1, most[lane] // 2))
+        for lane, limit in given.items()
+    }
 
 
 def admitted(waiting: Iterable[Ticket], running: Iterable[Ticket], lanes: Lanes) -> list[JobId]:

@@ -61,12 +61,11 @@ class Context(Process):
     def lanes(self) -> Lanes:
         """Concurrency limits of jobs, separate for small and large files: as set, else as the capacity allows."""
         s = self.settings
-        lanes = lanes_for(calls=s.function_calls, workers=min(s.workers, s.partitions))
-        given = {True: (s.max_small_jobs, s.max_small_jobs_per_tenant), False: (s.max_jobs, s.max_jobs_per_tenant)}
-        return {
-            lane: LaneLimit(jobs=jobs or lanes[lane].jobs, per_tenant=per_tenant or lanes[lane].per_tenant)
-            for lane, (jobs, per_tenant) in given.items()
+        given = {
+            True: LaneLimit(jobs=s.max_small_jobs, per_tenant=s.max_small_jobs_per_tenant),
+            False: LaneLimit(jobs=s.max_jobs, per_tenant=s.max_jobs_per_tenant),
         }
+        return lanes_for(calls=s.function_calls, workers=min(s.workers, s.partitions), given=given)
 
     @property
     def parse_limits(self) -> ParseLimits:

@@ -6,19 +6,20 @@ from typing import Any, Final
 
 from orchestration.deploy.account.asking import AbsentError, AccountFinding, Clients, asking, note, ok, wrong
 from orchestration.deploy.settings import DeploySettings
+from orchestration.workflow.resources import function_specs, share_of
 
 FARGATE: Final = ("fargate", "L-3032A538", "quota of Fargate vCPU")
 MACHINES: Final = ("ec2", "L-1216C47A", "quota of On-Demand vCPU")
 """Of the standard families (A, C, D, H, I, M, R, T, Z)."""
 FUNCTIONS: Final = "quota of Lambda concurrency"
-FUNCTIONS_PER_JOB: Final = 4
-"""An export writes four groups at once; an import uses one or two functions."""
+UNRESERVED: Final = 100
+"""Concurrent executions that an account must keep unreserved (Lambda Developer Guide, "Reserved concurrency")."""
 CPU_UNITS: Final = 1024
 
 
-def functions_at_once(settings: DeploySettings) -> int:
-    """The most functions that running jobs use, and one for job events."""
-    return (settings.jobs.max_jobs + settings.jobs.max_small_jobs) * FUNCTIONS_PER_JOB + 1
+def reserved_functions(settings: DeploySettings) -> int:
+    """Concurrent executions that the stack reserves for functions which every uploaded file calls at once."""
+    return sum(share_of(settings.function_calls, one.share) for one in function_specs() if one.share is not None)
 
 
 def fargate_vcpu(settings: DeploySettings) -> int:
@@ -26,7 +27,7 @@ def fargate_vcpu(settings: DeploySettings) -> int:
     workers, segment_workers = settings.workers, settings.segment_workers
     services = workers.count * workers.cpu + segment_workers.count * segment_workers.cpu + settings.relay.cpu
     services += settings.api.cpu if settings.api.host else 0
-    return ceil((2 * services + settings.jobs.max_jobs * settings.tasks.cpu) / CPU_UNITS)
+    return ceil((2 * services + settings.lanes[False].jobs * settings.tasks.cpu) / CPU_UNITS)
 
 
 def machine_vcpu(settings: DeploySettings) -> int:
@@ -38,16 +39,16 @@ def check_quotas(settings: DeploySettings, clients: Clients) -> Iterator[Account
     """Whether running jobs fit the account."""
     with asking():
         limit = clients("lambda").get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
-    needed = functions_at_once(settings)
+    needed = UNRESERVED + reserved_functions(settings)
     if limit < needed:
         yield wrong(
             FUNCTIONS,
-            f"{limit} functions may run at once, and the limits of jobs allow {needed}",
-            "have it raised (Service Quotas: AWS Lambda, Concurrent executions), or lower jobs.max_jobs and "
-            "jobs.max_small_jobs",
+            f"{limit} functions may run at once; the stack reserves {needed - UNRESERVED}, and Lambda keeps "
+            f"{UNRESERVED} unreserved",
+            "have it raised (Service Quotas: AWS Lambda, Concurrent executions)",
         )
     else:
-        yield ok(FUNCTIONS, f"{limit}, of which jobs use at most {needed}")
+        yield ok(FUNCTIONS, f"{limit}, of which the stack needs {needed}")
     quotas = clients("service-quotas")
     yield from _vcpu(quotas, FARGATE, fargate_vcpu(settings))
     yield from _vcpu(quotas, MACHINES, machine_vcpu(settings))

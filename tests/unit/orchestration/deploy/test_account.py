@@ -250,9 +250,11 @@ def test_quotas_are_held_against_what_the_stack_may_use() -> None:
         }
         return per_service.__getitem__
 
-    assert (quotas.functions_at_once(SETTINGS), quotas.fargate_vcpu(SETTINGS), quotas.machine_vcpu(SETTINGS)) == (
-        *(81, 25, 64),
+    assert (quotas.reserved_functions(SETTINGS), quotas.fargate_vcpu(SETTINGS), quotas.machine_vcpu(SETTINGS)) == (
+        *(15, 41, 64),
     )
+    assert list(faults(quotas.check_quotas(SETTINGS, limits(114, 500.0, 64.0)))) == ["quota of Lambda concurrency"]
+    assert faults(quotas.check_quotas(SETTINGS, limits(115, 500.0, 64.0))) == {}
     assert faults(quotas.check_quotas(SETTINGS, limits(1000, 500.0, 64.0))) == {}
     few = faults(quotas.check_quotas(SETTINGS, limits(10, 24.0, 63.0)))
     assert list(few) == ["quota of Lambda concurrency", "quota of Fargate vCPU", "quota of On-Demand vCPU"]
