@@ -55,12 +55,16 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
 
 
 def spans_of(traced: Traced, job: Job, trace_id: str) -> list[Received]:
-    """All spans of a job that is READY; those of its stages and of its notification come last."""
+    """All spans of a job that is READY. Each process sends its own every few seconds, or at the end of a call."""
     assert job.state == "READY", job.error
+    own = trace_of(job.job_id).trace_id
 
     def complete() -> list[Received] | None:
         found = traced.collector.spans(trace_id)
-        return found if {"publish", "Notify"} <= {span.name for span in found} else None
+        names = Counter(span.name for span in found)
+        by_partition = min(names["materialise partition"], names["record PartitionMaterialised"])
+        rest = {"publish", "Notify", "reconcile", "start_import" if trace_id != own else "audience job"}
+        return found if rest <= names.keys() and by_partition >= PARTITIONS else None
 
     return until(complete, f"the trace of job {job.job_id}")
 
