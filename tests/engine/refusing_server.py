@@ -1,9 +1,11 @@
-"""An engine whose ECS refuses a task as often as its variable says: tests cannot cause this in another way.
+"""An engine whose ECS and Lambda refuse as often as they are asked to: tests cannot cause this in another way.
 
-REFUSED is `<error as Step Functions names it> <times> <id>`. ECS gives the answers behind that name: failures, an error
-that its API declares, and one that it does not.
+The variable REFUSED of a task, and `refused` in the event of a function, are
+`<error as Step Functions names it> <times> <id>`. ECS gives the answers behind that name: failures, an error that its
+API declares, and one that it does not.
 """
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -11,12 +13,15 @@ from orchestration.local.engine import server
 from orchestration.local.engine.moto_parts import imported_lightly
 
 with imported_lightly():
+    from moto.awslambda.exceptions import LambdaClientError
+    from moto.awslambda.responses import LambdaResponse
     from moto.core.exceptions import JsonRESTError
     from moto.core.responses import ActionResult
     from moto.ecs.responses import EC2ContainerServiceResponse
 
 ANSWERS = {
     "ECS.AmazonECSException": (400, "ThrottlingException", "Rate exceeded"),
+    "ECS.ClientException": (400, "ClientException", "You've reached the limit on the number of tasks"),
     "ECS.ServerException": (500, "ServerException", "Service Unavailable. Please try again later."),
 }
 NO_CAPACITY = "Capacity is unavailable at this time. Please try again later or in a different availability zone"
@@ -32,12 +37,13 @@ class Refusals:
         """The error with which to refuse a task now, or None."""
         containers = (overrides or {}).get("containerOverrides", [])
         variables = [v for c in containers for v in c.get("environment", []) if v["name"] == "REFUSED"]
-        for variable in variables:
-            error, times, id_ = variable["value"].split()
-            self._seen[id_] += 1
-            if self._seen[id_] <= int(times):
-                return str(error)
-        return None
+        return next((error for variable in variables if (error := self.next(variable["value"])) is not None), None)
+
+    def next(self, order: str) -> str | None:
+        """The error of `<error> <times> <id>`, or None once it was given so often."""
+        error, times, id_ = order.split()
+        self._seen[id_] += 1
+        return error if self._seen[id_] <= int(times) else None
 
 
 def main() -> None:
@@ -54,7 +60,18 @@ def main() -> None:
         answer.code = status
         raise answer
 
+    invoke = LambdaResponse.invoke
+
+    def invoke_or_refuse(self: Any) -> Any:
+        event = json.loads(self.body or "null")
+        order = event.get("refused") if isinstance(event, dict) else None
+        error = None if order is None else refusals.next(order)
+        if error is None:
+            return invoke(self)
+        raise LambdaClientError(error.removeprefix("Lambda."), "refused by the test")
+
     EC2ContainerServiceResponse.run_task = run  # type: ignore[method-assign]
+    LambdaResponse.invoke = invoke_or_refuse  # type: ignore[method-assign]
     server.main()
 
 

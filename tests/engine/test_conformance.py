@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestration.workflow.resources import machine_specs
+from orchestration.workflow.stages import UNAVAILABLE
 from tests.engine.building import Case, invoke
 from tests.engine.cases import CASES
 from tests.engine.features import features
@@ -111,11 +112,11 @@ ON_MACHINE: dict[str, Any] = {
     },
 }
 RUN_ON_MACHINE: dict[str, Any] = {**RUN, "States": {**RUN["States"], "Run": ON_MACHINE}}
-NO_PLACE = ("AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ServerException")
+NO_PLACE = ("AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ClientException", "ECS.ServerException")
 """How Step Functions names a task that finds no capacity.
 
 An answer with failures ("Run Amazon ECS or Fargate tasks"), an error that the API does not declare, such as no capacity
-of Fargate or throttling, and an error of the server.
+of Fargate or throttling, a quota that is used up, and an error of the server.
 """
 UNPLACED: dict[str, Any] = {
     **RUN,
@@ -131,6 +132,19 @@ UNPLACED: dict[str, Any] = {
         },
     },
 }
+REFUSED_CALLS = tuple(error for error in UNAVAILABLE.errors if error.startswith("Lambda."))
+REFUSED_CALL: dict[str, Any] = {
+    "StartAt": "Call",
+    "States": {
+        "Call": {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::lambda:invoke",
+            "Parameters": {"FunctionName": "${EchoFunction}", "Payload": {"refused.$": "$.refused"}},
+            "Retry": [{"ErrorEquals": list(REFUSED_CALLS), "IntervalSeconds": 1, "MaxAttempts": 1}],
+            "End": True,
+        }
+    },
+}
 MACHINES = (
     {"StartAt": "B", "States": {"B": BACKOFF}},
     {"StartAt": "J", "States": {"J": JITTER}},
@@ -140,6 +154,7 @@ MACHINES = (
     RUN,
     RUN_ON_MACHINE,
     UNPLACED,
+    REFUSED_CALL,
 )
 
 
@@ -352,6 +367,16 @@ def test_unplaced_task_is_retried_by_the_retrier_of_its_error(engine: Engine, er
 
     ended = engine.run_definition(refused(error, times=3), {"code": "0"})
     assert ended["output"]["failure"]["Error"] == error
+
+
+def test_refused_calls_of_functions_are_retried_by_the_names_of_their_errors(engine: Engine) -> None:
+    def start(error: str, times: int) -> str:
+        return engine.start_definition(REFUSED_CALL, {"refused": f"{error} {times} {uuid.uuid4().hex}"})
+
+    once = {error: start(error, 1) for error in REFUSED_CALLS}
+    twice = {error: start(error, 2) for error in REFUSED_CALLS}
+    assert {error: engine.finish(one)["status"] for error, one in once.items()} == dict.fromkeys(once, "SUCCEEDED")
+    assert {error: engine.finish(one)["error"] for error, one in twice.items()} == {error: error for error in twice}
 
 
 def refused(error: str, *, times: int) -> dict[str, Any]:

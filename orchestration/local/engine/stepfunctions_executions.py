@@ -5,6 +5,7 @@ import json
 import pickle
 import threading
 import uuid
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -50,15 +51,22 @@ def parse_once() -> None:
 
 def _string_output() -> None:
     status = module(PARSER + "api").ExecutionStatus
+    ended = module(PARSER + "asl.eval.program_state").ProgramEnded
     execution = module(PARSER + "backend.execution")
     reflect = execution.BaseExecutionWorkerCommunication._reflect_execution_status
 
     def reflect_as_json(self: Any) -> None:
         if self.execution.exec_status == status.ABORTED:
             return  # ignore what the states report while they are torn down
-        reflect(self)
-        if isinstance(self.execution.output, str):
-            self.execution.output = json.dumps(self.execution.output)
+        env = self.execution.exec_worker.env
+        if not isinstance(env.program_state(), ended):
+            reflect(self)
+            return
+        output = env.states.get_input()
+        # The status comes last: a request may read between two of these lines.
+        self.execution.output = json.dumps(output) if isinstance(output, str) else output
+        self.execution.stop_date = datetime.now(tz=UTC)
+        self.execution.exec_status = status.SUCCEEDED
 
     execution.BaseExecutionWorkerCommunication._reflect_execution_status = reflect_as_json
 
