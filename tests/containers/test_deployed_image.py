@@ -133,11 +133,11 @@ def test_function_answers_from_a_cold_and_a_warm_start() -> None:
         assert running.runtimes() == [runtime]
 
 
-def test_function_without_its_catalog_answers_with_a_retriable_error() -> None:
+def test_function_without_its_catalog_answers_with_an_outage() -> None:
     with function(spec("ReadOutcome"), NO_CATALOG) as running:
         error = running.invoke({"job_id": JOB, "execution": "arn"}).error
         named = (error["errorType"], json.loads(error["errorMessage"])["code"])
-        assert named == ("RetriableError", "CATALOG_UNAVAILABLE")
+        assert named == ("UnavailableError", "CATALOG_UNAVAILABLE")
 
 
 def test_function_reads_its_secrets_and_hides_those_of_kafka() -> None:

@@ -43,7 +43,7 @@ STATES = (
     "PUBLISHING",
     *(pytest.param(s, marks=TAKES_ITS_TURN) for s in ("REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING")),
 )
-FORESEEN = {"FatalError", "RetriableError"}
+FORESEEN = {"FatalError", "RetriableError", "UnavailableError"}
 """Errors that a handler may raise if another was faster: the workflow gets them, and looks again."""
 
 

@@ -120,7 +120,7 @@ def test_catalog_crash_at_any_step_costs_only_time(
     states = {step: [t.state for t in history if t.at_ms <= gone][-1] for step, gone in gone_ms.items()}
     assert states == {step: step for step in STEPS}, "it crashed too late to be missed in this step"
     assert job.attempt == 1
-    assert set(failed_tries(context, job.execution)) <= {"RetriableError", "States.TaskFailed"}
+    assert set(failed_tries(context, job.execution)) <= {"RetriableError", "UnavailableError", "States.TaskFailed"}
     assert {part.name: part.restarts for part in local_stack.status(settings).parts} == restarts
     assert isinstance(context.versions, IcebergVersionStore)
     context.versions.close()

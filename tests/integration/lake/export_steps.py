@@ -95,7 +95,7 @@ class Exports:
                 else:
                     self.step(export, HANDLER_OF[export.state])
             except Exception as exc:
-                if type(exc).__name__ == "RetriableError":
+                if type(exc).__name__ in {"RetriableError", "UnavailableError"}:
                     raise
                 failure = {"Error": type(exc).__name__, "Cause": json.dumps({"errorMessage": str(exc)})}
                 self.step(export, "mark_export_failed", failure=failure)
