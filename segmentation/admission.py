@@ -7,7 +7,7 @@ twenty uploaded files delays another one by at most one job, and a small file wa
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from schemas.ids import JobId
 
@@ -31,24 +31,44 @@ class Ticket:
 
 Lanes = Mapping[bool, LaneLimit]
 """Limits by `Ticket.small`."""
-
-
 OF_A_CALL: Final = 2
 """Small jobs for each concurrent call: half of its time, a job waits for workers and uses no function."""
 OF_A_WORKER: Final = 16
 """Small jobs that a worker holds at once, in its buffer of 40 MiB. A large job counts as four."""
 
 
-def lanes_for(*, calls: int, workers: int, given: Lanes) -> Lanes:
+class LimitsOfJobs(Protocol):
+    """Limits as they are set; 0 for one that follows from the capacity."""
+
+    @property
+    def max_jobs(self) -> int:
+        """Large jobs at once."""
+
+    @property
+    def max_jobs_per_tenant(self) -> int:
+        """Those of a tenant."""
+
+    @property
+    def max_small_jobs(self) -> int:
+        """Small jobs at once."""
+
+    @property
+    def max_small_jobs_per_tenant(self) -> int:
+        """Those of a tenant."""
+
+
+def lanes_for(given: LimitsOfJobs, *, calls: int, workers: int) -> Lanes:
     """The limits for a capacity: concurrent calls of functions, and workers that share the partitions.
 
-    Half of a lane is the most for one tenant. `given`: limits that are set, and 0 for the others.
+    Half of a lane is the most for one tenant.
     """
     small = max(2, min(OF_A_CALL * calls, OF_A_WORKER * workers))
-    most = {True: small, False: max(1, small // 4)}
+    large = max(1, small // 4)
     return {
-        lane: LaneLimit(jobs=limit.jobs or most[lane], per_tenant=limit.per_tenant or max(1, most[lane] // 2))
-        for lane, limit in given.items()
+        True: LaneLimit(
+            jobs=given.max_small_jobs or small, per_tenant=given.max_small_jobs_per_tenant or max(1, small // 2)
+        ),
+        False: LaneLimit(jobs=given.max_jobs or large, per_tenant=given.max_jobs_per_tenant or max(1, large // 2)),
     }
 
 

@@ -12,7 +12,6 @@ from orchestration.catalog.selected import from_row
 from orchestration.catalog.tables import export_groups, export_transitions, exports, notifications
 from schemas.errors import UserError
 from schemas.ids import JobId, Version
-from schemas.records import from_record
 from segmentation.export_jobs import ENDED, EXPORT_LIFE_CYCLE, ExportState
 
 EXPORT_TABLE: Final = JobTable(exports, exports.c.export_id, export_transitions, export_transitions.c.export_id)
@@ -83,7 +82,10 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
         """All groups, ordered by number. Empty before the plan."""
         query = sa.select(export_groups).where(export_groups.c.export_id == export_id).order_by(export_groups.c.number)
         with self._database.read() as connection:
-            return [from_row(ExportGroup, row, error=_error(row)) for row in connection.execute(query).mappings()]
+            return [
+                from_row(ExportGroup, row, error=JobError.stored(row["error"]))
+                for row in connection.execute(query).mappings()
+            ]
 
     def to_sweep(self, now_ms: int, *, after_ms: int, again_after_ms: int) -> list[Export]:
         """Exports that ended `after_ms` ago and were never swept, or `again_after_ms` ago and were not swept since."""
@@ -131,9 +133,5 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
             row,
             job_id=row["export_id"],
             leases=tuple(Lease.from_record(record) for record in row["held"]),
-            error=_error(row),
+            error=JobError.stored(row["error"]),
         )
-
-
-def _error(row: Mapping[Any, Any]) -> JobError | None:
-    return None if row["error"] is None else from_record(JobError, row["error"])

@@ -10,7 +10,6 @@ from orchestration.catalog.tables import jobs, transitions
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId
 from schemas.import_spec import ImportSpec
-from schemas.records import from_record
 
 JOB_TABLE: Final = JobTable(jobs, jobs.c.job_id, transitions, transitions.c.job_id)
 
@@ -27,10 +26,9 @@ def unknown_job(job_id: JobId) -> UserError:
 
 def job_from_row(row: Mapping[Any, Any]) -> Job:
     """A row of `jobs`."""
-    error = row["error"]
     return from_row(
         Job,
         row,
         spec=ImportSpec.from_record(row["spec"]),
-        error=None if error is None else from_record(JobError, error),
+        error=JobError.stored(row["error"]),
     )

@@ -68,6 +68,11 @@ class JobError(JobFault):
         kind = "user" if isinstance(error, UserError) else "system"
         return cls(kind=kind, code=error.code, message=error.message, detail=error.detail)
 
+    @classmethod
+    def stored(cls, record: Mapping[str, Any] | None) -> Self | None:
+        """The error in a column of a job, or None."""
+        return None if record is None else from_record(cls, record)
+
     @property
     def summary(self) -> str:
         """Code and message, as shown in the history of the job."""

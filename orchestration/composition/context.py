@@ -15,7 +15,7 @@ from orchestration.notifications.notices import Notices
 from orchestration.platform.deferred import deferred
 from orchestration.platform.duck_limits import duck_limits
 from orchestration.platform.settings import SANDBOX_REQUIRED
-from segmentation.admission import LaneLimit, Lanes, lanes_for
+from segmentation.admission import Lanes, lanes_for
 
 if TYPE_CHECKING:
     from connectors.lake.activity_receipts import ActivityReceipts
@@ -61,11 +61,7 @@ class Context(Process):
     def lanes(self) -> Lanes:
         """Concurrency limits of jobs, separate for small and large files: as set, else as the capacity allows."""
         s = self.settings
-        given = {
-            True: LaneLimit(jobs=s.max_small_jobs, per_tenant=s.max_small_jobs_per_tenant),
-            False: LaneLimit(jobs=s.max_jobs, per_tenant=s.max_jobs_per_tenant),
-        }
-        return lanes_for(calls=s.function_calls, workers=min(s.workers, s.partitions), given=given)
+        return lanes_for(s, calls=s.function_calls, workers=min(s.workers, s.partitions))
 
     @property
     def parse_limits(self) -> ParseLimits:

@@ -10,7 +10,7 @@ from orchestration.platform.capacity import calls_within
 from orchestration.platform.settings import Settings
 from orchestration.platform.sizes import Machines, Relay, Service, Tasks
 from schemas.kafka_address import IAM
-from segmentation.admission import LaneLimit, Lanes, lanes_for
+from segmentation.admission import Lanes, lanes_for
 
 GIB: Final = 1024**3
 _PRODUCT: Final = Settings()
@@ -234,12 +234,7 @@ class DeploySettings:
     @property
     def lanes(self) -> Lanes:
         """Limits of running jobs."""
-        jobs = self.jobs
-        given = {
-            True: LaneLimit(jobs=jobs.max_small_jobs, per_tenant=jobs.max_small_jobs_per_tenant),
-            False: LaneLimit(jobs=jobs.max_jobs, per_tenant=jobs.max_jobs_per_tenant),
-        }
-        return lanes_for(calls=self.function_calls, workers=self.workers.count, given=given)
+        return lanes_for(self.jobs, calls=self.function_calls, workers=self.workers.count)
 
     @property
     def processes(self) -> int:

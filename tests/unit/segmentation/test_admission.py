@@ -3,10 +3,11 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestration.platform.settings import Settings
 from schemas.ids import JobId
 from segmentation.admission import LaneLimit, Ticket, admitted, lanes_for, position
 
-UNSET = {small: LaneLimit(jobs=0, per_tenant=0) for small in (True, False)}
+UNSET = Settings()
 LANES = {True: LaneLimit(jobs=4, per_tenant=2), False: LaneLimit(jobs=2, per_tenant=1)}
 
 
@@ -86,23 +87,23 @@ def test_every_queued_job_is_eventually_admitted(jobs: list[Ticket]) -> None:
 
 @given(st.integers(1, 10_000), st.integers(1, 1000))
 def test_lanes_grow_with_the_capacity_and_leave_half_to_others(calls: int, workers: int) -> None:
-    lanes = lanes_for(calls=calls, workers=workers, given=UNSET)
+    lanes = lanes_for(UNSET, calls=calls, workers=workers)
     for small, limit in lanes.items():
         assert limit.per_tenant <= max(1, limit.jobs / 2)
-        assert lanes_for(calls=2 * calls, workers=2 * workers, given=UNSET)[small].jobs >= limit.jobs >= 1
+        assert lanes_for(UNSET, calls=2 * calls, workers=2 * workers)[small].jobs >= limit.jobs >= 1
     assert lanes[True].jobs <= max(2, 2 * calls)
 
 
 def test_one_worker_and_eight_calls_run_sixteen_small_and_four_large_jobs() -> None:
-    assert lanes_for(calls=8, workers=1, given=UNSET) == {
+    assert lanes_for(UNSET, calls=8, workers=1) == {
         True: LaneLimit(jobs=16, per_tenant=8),
         False: LaneLimit(jobs=4, per_tenant=2),
     }
 
 
 def test_limits_that_are_set_hold_whatever_the_capacity() -> None:
-    given = {True: LaneLimit(jobs=3, per_tenant=0), False: LaneLimit(jobs=0, per_tenant=1)}
-    assert lanes_for(calls=8, workers=1, given=given) == {
+    given = Settings(max_small_jobs=3, max_jobs_per_tenant=1)
+    assert lanes_for(given, calls=8, workers=1) == {
         True: LaneLimit(jobs=3, per_tenant=8),
         False: LaneLimit(jobs=4, per_tenant=1),
     }
