@@ -42,6 +42,7 @@ ECS: Final = ("--read-only", "--tmpfs=/tmp:ro", "--env=TMPDIR=/var/lib/muster", 
 """A task may write only to its home."""
 NO_CATALOG: Final = "--env=MUSTER_CATALOG_URL=postgresql+psycopg://x@127.0.0.1:1/x"
 JOB: Final = "01jd0000000000000000000000"
+VERIFY: Final = ("task", "verify", JOB, "execution")
 RECORD: Final = {"kind": "user", "code": "NO_HEADER", "message": "line 1 is no header", "detail": {"line": 1}}
 CAUSE: Final = json.dumps({"errorType": "UserError", "errorMessage": json.dumps(RECORD)})
 SERVICE: Final = re.compile(r"boto3\.client\(\s*(?:#.*\n\s*)?\"([a-z0-9-]+)\"")
@@ -224,10 +225,19 @@ def test_unknown_task_is_a_usage_error(command: Sequence[str]) -> None:
     assert "task takes: " in done.stderr
 
 
-def test_task_without_its_catalog_is_retriable() -> None:
-    done = ran(*ECS, "--network=none", NO_CATALOG, PRODUCT, "task", "verify", JOB, "execution")
-    assert done.returncode == 1
-    assert "CATALOG_UNAVAILABLE" in done.stderr
+def test_task_without_its_catalog_says_so_and_waits_for_it() -> None:
+    name = f"muster-test-{uuid.uuid4().hex[:8]}"
+    docker("run", "--detach", "--name", name, *ECS, "--network=none", NO_CATALOG, PRODUCT, *VERIFY)
+    try:
+        until(lambda: len(re.findall("CATALOG_UNAVAILABLE.*; retrying in", logs(name))) >= 2, lambda: logs(name))
+        assert inspect(name)["State"]["Running"]
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def logs(name: str) -> str:
+    """What a container has written to stderr."""
+    return subprocess.run(["docker", "logs", name], capture_output=True, check=True, text=True).stderr
 
 
 def test_sigterm_during_python_start_ends_a_task_behind_init() -> None:
@@ -253,7 +263,7 @@ def waiting_task(*options: str) -> Iterator[str]:
     with silent_server() as port:
         url = f"--env=MUSTER_CATALOG_URL=postgresql+psycopg://x@127.0.0.1:{port}/x"
         begin = ["--detach", "--network=host", "--name", name, *options, url]
-        docker("run", *begin, PRODUCT, "task", "verify", JOB, "execution")
+        docker("run", *begin, PRODUCT, *VERIFY)
         try:
             yield name
         finally:

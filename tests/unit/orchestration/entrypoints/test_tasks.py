@@ -1,10 +1,15 @@
 """Tasks wait for the end of an outage as a state of the workflow would."""
 
+from pathlib import Path
+
 import pytest
 
+from orchestration.entrypoints import tasks
 from orchestration.entrypoints.tasks import outlast
-from orchestration.workflow.stages import UNAVAILABLE
+from orchestration.platform.settings import Secret, Settings
+from orchestration.workflow.stages import UNAVAILABLE, Retry
 from schemas.errors import MusterError, RetriableError, UserError
+from schemas.ids import new_job_id
 
 GONE = RetriableError("CATALOG_UNAVAILABLE", "too many clients already")
 
@@ -42,3 +47,11 @@ def test_other_errors_are_not_waited_for(error: MusterError) -> None:
     with pytest.raises(type(error), match=error.code):
         outlast(step, sleep=step.waits.append)
     assert len(step.waits) == 1
+
+
+def test_task_of_an_outage_without_end_may_be_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(home=tmp_path, catalog_url=Secret("postgresql+psycopg://x@127.0.0.1:1/x"))
+    monkeypatch.setattr(Settings, "load", lambda: settings)  # there is no environment to read
+    monkeypatch.setattr(tasks, "configure", lambda _: None)  # pytest's handlers stay
+    monkeypatch.setattr(tasks, "UNAVAILABLE", Retry(errors=(), attempts=0))  # or it waits for twenty minutes
+    assert tasks.main(["build", new_job_id(1, bytes(10)), "execution"]) == 1
