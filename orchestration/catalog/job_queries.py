@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -15,6 +15,11 @@ from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
 from segmentation.jobs import FINAL, JOB_LIFE_CYCLE
 
+SHOWN_KIND: Final = sa.case(  # as `Job.shown_kind`; the record of a spec omits `audience`
+    (jobs.c.source["segment"].as_string().is_not(None), "snapshot"),
+    else_=sa.func.coalesce(jobs.c.spec["kind"].as_string(), "audience"),
+)
+
 
 class JobQueries(LifeCycleStore[Job, JobState]):
     """Jobs, their history and receipts. A query is one transaction, and does not wait for writers."""
@@ -25,10 +30,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
     _rows = JOB_TABLE
     _record = staticmethod(job_from_row)
     _unknown = staticmethod(unknown_job)
-    _kind = sa.case(  # as `Job.shown_kind`; the record of a spec omits `audience`
-        (jobs.c.source["segment"].as_string().is_not(None), "snapshot"),
-        else_=sa.func.coalesce(jobs.c.spec["kind"].as_string(), "audience"),
-    )
+    _kind = SHOWN_KIND
 
     @staticmethod
     def _history_columns(row: Row) -> Mapping[str, object]:

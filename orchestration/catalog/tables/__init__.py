@@ -31,7 +31,7 @@ from orchestration.catalog.tables.notifications import notifications, recipients
 from orchestration.catalog.tables.requests import async_operations, idempotency, tenant_places, uploads
 from orchestration.catalog.tables.schedules import schedules
 from orchestration.catalog.tables.segments import activations, segment_partitions, segment_rules, segments
-from orchestration.catalog.tables.workers import dead_letter_marks, samples, worker_groups
+from orchestration.catalog.tables.workers import dead_letter_marks, samples, wanted_counts, worker_groups
 
 __all__ = [
     "activated_audiences",
@@ -73,5 +73,6 @@ __all__ = [
     "token_caps",
     "transitions",
     "uploads",
+    "wanted_counts",
     "worker_groups",
 ]

@@ -1,10 +1,23 @@
-"""Groups of workers over time, and what became of dead letters."""
+"""Wanted workers, groups of workers over time, and what became of dead letters."""
 
 from typing import Final
 
 import sqlalchemy as sa
 
 from orchestration.catalog.tables.base import JSON, NAME, metadata
+
+# Parts whose count follows the work (`segmentation.scaling`), and the count that their service was last given.
+wanted_counts: Final = sa.Table(
+    "wanted_counts",
+    metadata,
+    sa.Column("part", sa.String(16), primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+    # When so many were last needed, and when any was; 0: never.
+    sa.Column("needed_ms", sa.BigInteger, nullable=False),
+    sa.Column("worked_ms", sa.BigInteger, nullable=False),
+    # None: the count was decided, and nobody has said yet that its service has it.
+    sa.Column("applied_ms", sa.BigInteger, nullable=True),
+)
 
 # Lag and members of the groups of workers over time, every ten seconds for a day. What was not measured has no row.
 samples: Final = sa.Table(

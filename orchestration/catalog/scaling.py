@@ -1,0 +1,140 @@
+"""The counts that follow the work: what is wanted of each part, decided in one transaction with the work that it needs.
+
+Whoever adds work commits it before it decides; whoever stops workers reads the wanted counts again after it has stopped
+them. So of two that overlap, the later one sees the work of the other.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from orchestration.catalog.engine import Database
+from orchestration.catalog.job_queries import SHOWN_KIND
+from orchestration.catalog.tables import (
+    activations,
+    async_operations,
+    exports,
+    jobs,
+    notifications,
+    schedules,
+    segments,
+    transitions,
+    wanted_counts,
+)
+from orchestration.catalog.upsert import upsert
+from segmentation.export_jobs import ENDED
+from segmentation.jobs import FINAL
+from segmentation.scaling import LARGE_JOB, Demand, GroupDemand, Limits, Scaled, Wanted, desired
+
+APPLIED_FRESH_MS: Final = 30_000
+"""A count that was applied so recently is not applied again: a thousand files at once are not a thousand calls."""
+NOTED_MS: Final = 15_000
+"""Times of the same count are written at this interval: each commit wakes the tasks of the control plane."""
+_LOCK: Final = 0x77616E74  # "want": the advisory lock of decisions; SQLite has one writer anyway
+_MOVING: Final = ("IMPORTING", "AWAITING")
+_KEEPING: Final = ("REGISTERED", "VERIFYING", *_MOVING)
+"""States of a job whose rows workers are still to keep."""
+
+
+class ScalingStore:
+    """Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def wanted(self) -> dict[Scaled, Wanted]:
+        """The counts as last decided."""
+        with self._database.read() as connection:
+            return _wanted(connection)
+
+    def decide(
+        self, limits: Limits, *, lag: int | None = None, activity_lag: int | None = None, now_ms: int
+    ) -> dict[Scaled, Wanted]:
+        """Decide all counts by the work of this moment; without the lag of both groups, none falls.
+
+        Returns the parts whose service may not have its count yet: `applied` is due for them.
+        """
+        with self._database.write() as connection:
+            if self._database.dialect == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            before = _wanted(connection)
+            after = desired(_demand(connection, lag, activity_lag, now_ms), before, limits, now_ms)
+            for part, wanted in after.items():
+                was = before.get(part)
+                if was is None or was.count != wanted.count:
+                    upsert(connection, wanted_counts, {"part": part}, {**_values(wanted), "applied_ms": None})
+                elif wanted.worked_ms - was.worked_ms >= NOTED_MS or wanted.needed_ms - was.needed_ms >= NOTED_MS:
+                    upsert(connection, wanted_counts, {"part": part}, _values(wanted))
+            fresh = wanted_counts.c.applied_ms > now_ms - APPLIED_FRESH_MS
+            applied = set(connection.scalars(sa.select(wanted_counts.c.part).where(fresh)))
+        return {part: wanted for part, wanted in after.items() if part not in applied}
+
+    def applied(self, counts: Mapping[Scaled, int], *, now_ms: int) -> None:
+        """Record counts that services were given. A count that was decided differently meanwhile stays due."""
+        with self._database.write() as connection:
+            for part, count in counts.items():
+                same = (wanted_counts.c.part == part) & (wanted_counts.c.count == count)
+                connection.execute(wanted_counts.update().where(same).values(applied_ms=now_ms))
+
+    def next_due_ms(self) -> int | None:
+        """When a schedule or a notification is due next. None if nothing will be without new work."""
+        with self._database.read() as connection:
+            due = [
+                connection.scalar(sa.select(sa.func.min(schedules.c.next_due_ms)).where(schedules.c.enabled.is_(True))),
+                connection.scalar(sa.select(sa.func.min(notifications.c.next_attempt_at_ms))),
+            ]
+        return min((one for one in due if one is not None), default=None)
+
+
+def _wanted(connection: sa.Connection) -> dict[Scaled, Wanted]:
+    columns = (wanted_counts.c.part, wanted_counts.c.count, wanted_counts.c.needed_ms, wanted_counts.c.worked_ms)
+    return {
+        Scaled(row.part): Wanted(count=row.count_, needed_ms=row.needed_ms, worked_ms=row.worked_ms)
+        for row in connection.execute(sa.select(columns[0], columns[1].label("count_"), *columns[2:]))
+    }
+
+
+def _values(wanted: Wanted) -> dict[str, int]:
+    return {"count": wanted.count, "needed_ms": wanted.needed_ms, "worked_ms": wanted.worked_ms}
+
+
+def _demand(connection: sa.Connection, lag: int | None, activity_lag: int | None, now_ms: int) -> Demand:
+    size = sa.cast(jobs.c.source["size"].as_string(), sa.BigInteger)  # None for a snapshot
+    unended = (
+        sa.select(SHOWN_KIND.label("kind"), jobs.c.state, jobs.c.small, sa.func.coalesce(size, 0).label("size"))
+        .where(jobs.c.state.not_in(FINAL))
+        .subquery()
+    )
+    groups = (unended.c.kind, unended.c.state, unended.c.small)
+    query = sa.select(*groups, sa.func.count().label("jobs"), sa.func.sum(unended.c.size).label("bytes")).group_by(
+        *groups
+    )
+    live = [dict(row) for row in connection.execute(query).mappings()]
+
+    def count(column: sa.ColumnElement[object], *where: sa.ColumnElement[bool]) -> int:
+        return connection.scalar(sa.select(sa.func.count(column)).where(*where)) or 0
+
+    return Demand(
+        imports=_group([row for row in live if row["kind"] == "audience"], lag),
+        activity=_group([row for row in live if row["kind"] != "audience"], activity_lag),
+        segments=count(segments.c.segment_id, segments.c.state == "active"),
+        other=sum(row["jobs"] for row in live)
+        + count(exports.c.export_id, exports.c.state.not_in(ENDED))
+        + count(activations.c.sequence, activations.c.sent_at_ms.is_(None))
+        + count(async_operations.c.operation_id, async_operations.c.state == "pending")
+        + count(transitions.c.sequence, transitions.c.announced.is_(False))
+        + count(notifications.c.notification_id, notifications.c.next_attempt_at_ms <= now_ms)
+        + count(schedules.c.schedule_id, schedules.c.enabled.is_(True), schedules.c.next_due_ms <= now_ms),
+    )
+
+
+def _group(rows: Iterable[Mapping[str, Any]], lag: int | None) -> GroupDemand:
+    """Work of the jobs that one group of workers serves."""
+    own = [row for row in rows if row["state"] in _KEEPING]
+    return GroupDemand(
+        jobs=sum(row["jobs"] * (1 if row["small"] else LARGE_JOB) for row in own),
+        size_bytes=sum(int(row["bytes"]) for row in own),
+        moving=sum(row["jobs"] for row in own if row["state"] in _MOVING),
+        lag=lag,
+    )
