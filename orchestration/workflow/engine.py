@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from schemas.errors import FatalError, RetriableError
 
@@ -61,7 +61,7 @@ class WorkflowEngine:
         """Start an execution. An existing one of that name is an earlier attempt of the same call."""
         arn = self.machine_arn(machine)
         try:
-            with _errors("start the job"):
+            with engine_errors("Step Functions", "start the job"):
                 self._client().start_execution(stateMachineArn=arn, name=name, input=json.dumps(event))
         except FatalError as exc:
             if exc.detail["engine_code"] != _STARTED:
@@ -72,7 +72,7 @@ class WorkflowEngine:
         if execution is None:
             return None
         try:
-            with _errors("describe the execution"):
+            with engine_errors("Step Functions", "describe the execution"):
                 found = self._client().describe_execution(executionArn=execution)
         except FatalError as exc:
             if exc.detail["engine_code"] in _UNKNOWN:
@@ -82,42 +82,42 @@ class WorkflowEngine:
 
     def stop(self, execution: str, cause: str) -> None:
         """Stop an execution, and the step that it runs."""
-        with _errors("stop the execution"):
+        with engine_errors("Step Functions", "stop the execution"):
             self._client().stop_execution(executionArn=execution, error="Cancelled", cause=cause)
 
     def succeed(self, task_token: str, output: object) -> None:
         """Complete the state that waits for a token with a result."""
-        with _errors("take the answer"):
+        with engine_errors("Step Functions", "take the answer"):
             self._client().send_task_success(taskToken=task_token, output=json.dumps(output))
 
     def fail(self, task_token: str, error: str, cause: str) -> None:
         """Fail the state that waits for a token; keeps the first 4,000 characters of the cause."""
-        with _errors("take the answer"):
+        with engine_errors("Step Functions", "take the answer"):
             self._client().send_task_failure(taskToken=task_token, error=error, cause=cause[:4000])
 
     def heartbeat(self, task_token: str) -> None:
         """Send a heartbeat, so that a state waits for its token longer."""
-        with _errors("take the heartbeat"):
+        with engine_errors("Step Functions", "take the heartbeat"):
             self._client().send_task_heartbeat(taskToken=task_token)
 
 
 def workflow_client(settings: "Settings") -> "SFNClient":
     """A client of Step Functions, or of the local engine."""
+    client: SFNClient = engine_client(settings, "stepfunctions")
+    return client
+
+
+def engine_client(settings: "Settings", service: str) -> Any:
+    """A client of a service at AWS, or of the local engine, which has several."""
     import boto3  # noqa: PLC0415  # a third of a second
 
-    if not settings.engine_url:
-        return boto3.client("stepfunctions", region_name=settings.aws_region)
-    return boto3.client(
-        "stepfunctions",
-        endpoint_url=settings.engine_url,
-        region_name=settings.aws_region,
-        **settings.engine_keys(),
-    )
+    at = {} if not settings.engine_url else {"endpoint_url": settings.engine_url, **settings.engine_keys()}
+    return boto3.client(service, region_name=settings.aws_region, **at)  # type: ignore[call-overload]  # a variable
 
 
 @contextmanager
-def _errors(what: str) -> Iterator[None]:
-    """Translate errors of boto3."""
+def engine_errors(service: str, what: str) -> Iterator[None]:
+    """Translate errors of boto3 to `RetriableError` ENGINE_UNAVAILABLE and `FatalError` ENGINE_REFUSED."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # as slow as boto3
 
     try:
@@ -126,7 +126,7 @@ def _errors(what: str) -> Iterator[None]:
         code = str(exc.response["Error"]["Code"])
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in _OVERLOADED or status >= _SERVER_FAULT:
-            raise RetriableError("ENGINE_UNAVAILABLE", f"Step Functions cannot {what} now: {code}") from exc
-        raise FatalError("ENGINE_REFUSED", f"Step Functions refuses to {what}: {code}", engine_code=code) from exc
+            raise RetriableError("ENGINE_UNAVAILABLE", f"{service} cannot {what} now: {code}") from exc
+        raise FatalError("ENGINE_REFUSED", f"{service} refuses to {what}: {code}", engine_code=code) from exc
     except BotoCoreError as exc:
-        raise RetriableError("ENGINE_UNAVAILABLE", f"Step Functions cannot be reached: {type(exc).__name__}") from exc
+        raise RetriableError("ENGINE_UNAVAILABLE", f"{service} cannot be reached: {type(exc).__name__}") from exc

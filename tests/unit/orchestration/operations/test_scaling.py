@@ -1,0 +1,174 @@
+"""Two who decide at once, in every order, and with every death between two steps."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from orchestration.operations.scaling import Scaler
+from schemas.errors import RetriableError
+from segmentation.scaling import Demand, GroupDemand, Limits, Range, Scaled, Wanted, desired
+
+IDLE_MS = 600_000
+LATER = 10 * IDLE_MS
+ON_DEMAND = Limits(workers=Range(least=0, most=4), segment_workers=Range(least=0, most=4), idle_ms=IDLE_MS)
+FIXED = Limits(workers=Range(least=1, most=1), segment_workers=Range(least=1, most=1), idle_ms=IDLE_MS)
+
+
+class DeadError(Exception):
+    """The process was killed here."""
+
+
+def _nothing(step: int) -> None:
+    del step
+
+
+@dataclass
+class World:
+    """A catalog and the services. `before_step` runs before each step, with its number."""
+
+    jobs: int = 0
+    rows: dict[Scaled, Wanted] = field(default_factory=dict)
+    due: set[Scaled] = field(default_factory=set)
+    services: dict[Scaled, int] = field(default_factory=lambda: dict.fromkeys(Scaled, 0))
+    calls: list[tuple[Scaled, int]] = field(default_factory=list)
+    refuses: bool = False
+    before_step: Callable[[int], None] = _nothing
+    steps: int = 0
+
+    def _step(self) -> None:
+        self.steps += 1
+        self.before_step(self.steps)
+
+    def decide(
+        self, limits: Limits, *, lag: int | None = None, activity_lag: int | None = None, now_ms: int
+    ) -> dict[Scaled, Wanted]:
+        self._step()
+        demand = Demand(imports=GroupDemand(jobs=self.jobs, lag=lag), activity=GroupDemand(lag=activity_lag))
+        after = desired(demand, self.rows, limits, now_ms)
+        self.due |= {part for part in after if part not in self.rows or self.rows[part].count != after[part].count}
+        self.rows = after
+        return {part: after[part] for part in self.due}
+
+    def wanted(self) -> dict[Scaled, Wanted]:
+        self._step()
+        return dict(self.rows)
+
+    def applied(self, counts: Mapping[Scaled, int], *, now_ms: int) -> None:
+        del now_ms
+        self._step()
+        self.due -= {part for part, count in counts.items() if self.rows[part].count == count}
+
+    def set_count(self, part: Scaled, count: int) -> None:
+        self._step()
+        if self.refuses:
+            raise RetriableError("ENGINE_UNAVAILABLE", "not now")
+        self.services[part] = count
+        self.calls.append((part, count))
+
+
+def served(world: World) -> bool:
+    return world.services[Scaled.WORKER] > 0 and world.services[Scaled.RELAY] > 0
+
+
+def worked(jobs: int = 1) -> World:
+    """A deployment whose workers run, and whose work was done long ago."""
+    world = World(jobs=jobs)
+    Scaler(world, world, ON_DEMAND).ensure(1)
+    assert served(world)
+    world.jobs = 0
+    world.calls.clear()
+    world.steps = 0
+    return world
+
+
+def arrive(world: World) -> None:
+    """A file: its job is committed, then workers are ensured."""
+    world.jobs = 1
+    Scaler(world, world, ON_DEMAND).ensure(LATER)
+
+
+def leave(world: World) -> None:
+    Scaler(world, world, ON_DEMAND).follow(lag=0, activity_lag=0, now_ms=LATER)
+
+
+def at_step(number: int, act: Callable[[], None]) -> Callable[[int], None]:
+    """Act once, before a step of someone else."""
+    pending = [act]
+
+    def before(step: int) -> None:
+        if step >= number and pending:
+            pending.pop()()
+
+    return before
+
+
+def test_control_plane_comes_first_and_leaves_last() -> None:
+    world = World()
+    arrive(world)
+    assert [call for call in world.calls if call[1]] == [(Scaled.RELAY, 1), (Scaled.WORKER, 1)]
+    world.jobs = 0
+    world.calls.clear()
+    Scaler(world, world, ON_DEMAND).follow(lag=0, activity_lag=0, now_ms=LATER + IDLE_MS)
+    assert world.calls == [(Scaled.WORKER, 0), (Scaled.RELAY, 0)]
+
+
+def test_fixed_counts_ask_nobody() -> None:
+    world = World(before_step=lambda _: pytest.fail("asked"))
+    Scaler(world, world, FIXED).ensure(1)
+    Scaler(world, world, FIXED).follow(lag=0, activity_lag=0, now_ms=LATER)
+
+
+def test_applied_count_is_not_applied_again() -> None:
+    world = worked()
+    arrive(world)
+    assert world.calls == []
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_file_that_arrives_while_workers_leave_is_served(step: int) -> None:
+    world = worked()
+    world.before_step = at_step(step, lambda: arrive(world))
+    leave(world)
+    world.before_step(99)  # after it has left, if it took fewer steps
+    assert served(world)
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_workers_that_leave_while_a_file_arrives_serve_it(step: int) -> None:
+    world = worked()
+    leave(world)
+    world.rows |= worked().rows  # as if another control plane had just started them again
+    world.services |= {Scaled.WORKER: 1, Scaled.RELAY: 1}
+    world.steps = 0
+    world.before_step = at_step(step, lambda: leave(world))
+    arrive(world)
+    world.before_step(99)
+    assert served(world)
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+@pytest.mark.parametrize("dies", ["arriving", "leaving"])
+def test_death_between_two_steps_is_made_good_by_the_next_call(dies: str, step: int) -> None:
+    world = worked()
+
+    def die() -> None:
+        raise DeadError
+
+    world.before_step = at_step(step, die)
+    with contextlib.suppress(DeadError):
+        (arrive if dies == "arriving" else leave)(world)
+    world.before_step = _nothing
+    arrive(world)
+    assert served(world)
+
+
+def test_service_that_cannot_be_reached_fails_no_job_and_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(refuses=True)
+    arrive(world)
+    assert "cannot start workers" in caplog.text
+    assert not served(world)
+    world.refuses = False
+    Scaler(world, world, ON_DEMAND).ensure(LATER + 1)
+    assert served(world)
