@@ -28,6 +28,8 @@ class PartState(StrEnum):
     """did not start or has ended; restarted after a pause"""
     STOPPING = "stopping"
     STOPPED = "stopped"
+    OFF = "off"
+    """is not wanted now: it starts when there is work"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +57,9 @@ class StackStatus:
 
     @property
     def ready(self) -> bool:
-        """Whether every part is ready."""
-        return self.running and bool(self.parts) and all(p.state is PartState.READY for p in self.parts)
+        """Whether every part that is wanted is ready."""
+        settled = (PartState.READY, PartState.OFF)
+        return self.running and bool(self.parts) and all(p.state in settled for p in self.parts)
 
     def part(self, name: str) -> PartStatus | None:
         """A part by name."""

@@ -3,7 +3,8 @@
 1. take the lock of the home (one supervisor per home);
 2. end what an earlier supervisor left behind;
 3. one thread per part: wait for the parts it needs, start, await readiness, watch, restart after a pause;
-4. on SIGTERM stop the parts in reverse order.
+4. follow the wanted counts: stop the parts that are not wanted now, and start them when they are again;
+5. on SIGTERM stop the parts in reverse order.
 Every change of state is written to `stack.json`, which `muster status` and `muster up` read.
 """
 
@@ -15,11 +16,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from orchestration.local import processes, seaweedfs
+from orchestration.local.counts import forget_counts, is_wanted, read_counts
 from orchestration.local.home import Home
 from orchestration.local.parts import RESTART_BACKOFF_S, Context, Part, all_parts, environment, select
 from orchestration.local.ports import Ports, is_free
@@ -27,8 +29,11 @@ from orchestration.local.status import ALREADY_RUNNING, PartState, PartStatus, t
 from orchestration.platform.clock import iso, now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from segmentation.scaling import Scaled
 
 POLL_S: Final = 0.05
+COUNTS_S: Final = 0.2
+"""Between two looks at the wanted counts."""
 CHECK_EVERY_S: Final = 1.0
 """Between two checks whether a running part is ill."""
 STEADY_S: Final = 60.0
@@ -63,6 +68,11 @@ class StateTable:
         self._change(name, state=state, pid=pid, error=error.as_record() if error else None, since=_now())
         log.log(logging.ERROR if error else logging.INFO, "%s: %s%s", name, state, f" ({error})" if error else "")
 
+    def off(self, name: str) -> None:
+        """Record that a part that does not run is not wanted."""
+        if self._parts[name].state is not PartState.OFF:
+            self.set(name, PartState.OFF)
+
     def count_restart(self, name: str) -> None:
         """Record a restart of a part."""
         self._change(name, restarts=self._parts[name].restarts + 1)
@@ -88,10 +98,12 @@ class PartRunner(threading.Thread):
         self._table = table
         self._stopping = threading.Event()
         self._wake = threading.Event()
+        self._leaving = False
         self._process: subprocess.Popen[bytes] | None = None
 
-    def stop(self) -> None:
-        """Ask the thread to stop its process and end; `join` waits for that."""
+    def stop(self, *, leaving: bool = False) -> None:
+        """Ask the thread to stop its process and end; `join` waits for that. `leaving`: the part is off afterwards."""
+        self._leaving = leaving
         self._stopping.set()
         self._wake.set()
 
@@ -122,7 +134,7 @@ class PartRunner(threading.Thread):
         if self._process is not None:
             self._table.set(self.part.name, PartState.STOPPING, pid=self._process.pid)
             processes.stop(self._process, timeout_s=self.part.stop_timeout_s)
-        self._table.set(self.part.name, PartState.STOPPED)
+        self._table.set(self.part.name, PartState.OFF if self._leaving else PartState.STOPPED)
 
     def _start(self) -> None:
         part, context = self.part, self._context
@@ -201,12 +213,47 @@ class PartRunner(threading.Thread):
         self._table.set(self.part.name, PartState.FAILED, error=error)
 
 
+class Roster:
+    """The runners of all parts. A part that is not wanted has none, or one that is ending."""
+
+    def __init__(self, parts: Sequence[Part], context: Context, table: StateTable) -> None:
+        self._parts = parts
+        self._context = context
+        self._table = table
+        self._runners: dict[str, PartRunner] = {}
+
+    def follow(self, counts: Mapping[Scaled, int]) -> None:
+        """Start what is wanted and does not run, and stop what is not wanted. Does not wait for either.
+
+        A part that is wanted again while it ends starts at a later call.
+        """
+        for part in self._parts:
+            runner = self._runners.get(part.name)
+            if not is_wanted(part.name, counts):
+                if runner is None:
+                    self._table.off(part.name)
+                elif runner.is_alive():
+                    runner.stop(leaving=True)
+            elif runner is None or not runner.is_alive():
+                self._start(part)
+
+    def all(self) -> list[PartRunner]:
+        """Every runner, in the order of starting."""
+        return [self._runners[part.name] for part in self._parts if part.name in self._runners]
+
+    def _start(self, part: Part) -> None:
+        runner = self._runners[part.name] = PartRunner(part, self._context, self._table)
+        runner.needs = tuple(self._runners[need] for need in part.needs if need in self._runners)
+        runner.start()
+
+
 def supervise(home: Home, settings: Settings, names: Sequence[str] | None) -> int:
     """Run the stack until SIGTERM or SIGINT. Returns the exit code."""
     lock = take_lock(home.lock_file)
     if lock is None:
         return ALREADY_RUNNING
     home.state_file.unlink(missing_ok=True)
+    forget_counts(home)  # all parts start: what was off may have work now
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -216,13 +263,12 @@ def supervise(home: Home, settings: Settings, names: Sequence[str] | None) -> in
         log.warning("stopped %d process(es) that an earlier supervisor left behind", left)
     parts = select(all_parts(settings), names)
     table = StateTable(context, parts)
-    runners = {p.name: PartRunner(p, context, table) for p in parts}
-    for runner in runners.values():
-        runner.needs = tuple(runners[need] for need in runner.part.needs if need in runners)
-        runner.start()
-    stopping.wait()
+    roster = Roster(parts, context, table)
+    roster.follow(read_counts(home))
+    while not stopping.wait(COUNTS_S):
+        roster.follow(read_counts(home))
     log.info("stopping")
-    _stop_in_order([*runners.values()])
+    _stop_in_order(roster.all())
     seaweedfs.remove_sockets(context.ports)
     processes.end_all(processes.marked(home.path), timeout_s=LEFTOVER_TIMEOUT_S)
     os.close(lock)
