@@ -63,8 +63,12 @@ class Limits:
 
     @property
     def control_planes(self) -> Range:
-        """A deployment that always has a worker always has a control plane; no more than one is of use."""
-        return Range(least=int(self.workers.least + self.segment_workers.least > 0), most=1)
+        """A deployment that always has a worker always has a control plane; no more than one is of use.
+
+        So has one whose workers are fixed at none.
+        """
+        always = self.workers.least + self.segment_workers.least > 0
+        return Range(least=int(always or (self.workers.fixed and self.segment_workers.fixed)), most=1)
 
     @property
     def fixed(self) -> bool:

@@ -146,8 +146,8 @@ class Context(Process):
         return ExportRecords(self.exports, self.settings)
 
     def register(self, event: object, execution: str) -> "View":
-        """As `kinds.register.register_import`."""
-        return register.register_import(
+        """As `kinds.register.register_import`; starts the workers that the job needs."""
+        view = register.register_import(
             event,
             execution,
             records=self.import_records,
@@ -158,6 +158,8 @@ class Context(Process):
             places=self.places,
             lanes=self.lanes,
         )
+        self.ensure_workers()
+        return view
 
     def kind_of(self, job: "Job") -> "Stages":
         """The kind of a job, with its stages."""

@@ -21,11 +21,13 @@ from orchestration.catalog.uploads import UploadStore
 from orchestration.kinds.specs import CurrentVersions, Specs
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
+from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
 
 if TYPE_CHECKING:
+    from mypy_boto3_ecs import ECSClient
     from mypy_boto3_stepfunctions import SFNClient
 
     from connectors.storage.objects import ObjectStore
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from orchestration.operations.follow import JobProgress
     from orchestration.operations.job_search import AllJobs
     from orchestration.operations.jobs import ImportJobs
+    from orchestration.operations.scaling import Scaler
     from orchestration.operations.submit import Submission
     from orchestration.workflow.engine import WorkflowEngine
 
@@ -49,8 +52,9 @@ with deferred(__name__):  # a function or command that starts cold loads only wh
         segments,
         sessions,
     )
-    from orchestration.operations import export_jobs, follow, job_search, jobs, submit
-    from orchestration.workflow import engine
+    from orchestration.catalog import scaling as counts
+    from orchestration.operations import export_jobs, follow, job_search, jobs, scaling, submit
+    from orchestration.workflow import engine, services
 
 ValueT = TypeVar("ValueT")
 _MAKING: Final = RLock()
@@ -130,6 +134,25 @@ class Process:
     def engine(self) -> "WorkflowEngine":
         """Executions of the state machines."""
         return engine.WorkflowEngine(lambda: self.workflow, self.settings)
+
+    @Part
+    def containers(self) -> "ECSClient":
+        """ECS, which runs the workers and the control plane."""
+        client: ECSClient = engine.engine_client(self.settings, "ecs")
+        return client
+
+    @Part
+    def scaler(self) -> "Scaler":
+        """Starts and stops workers and control planes as the work needs."""
+        return scaling.Scaler(
+            counts.ScalingStore(self.database),
+            services.ScaledServices(lambda: self.containers, self.settings),
+            scaling.limits_of(self.settings),
+        )
+
+    def ensure_workers(self) -> None:
+        """Start what the committed work needs. For whoever has added work; never raises."""
+        self.scaler.ensure(now_ms())
 
     @property
     def current_versions(self) -> CurrentVersions:

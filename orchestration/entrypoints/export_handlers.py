@@ -34,7 +34,7 @@ def register_export(event: Event, _: object) -> View:
     from orchestration.kinds.export.register import register_export as step
 
     context = process_context()
-    return step(
+    view = step(
         event["input"],
         str(event["execution"]),
         records=_records(),
@@ -43,6 +43,8 @@ def register_export(event: Event, _: object) -> View:
         audit=context.audit,
         places=context.places,
     )
+    context.ensure_workers()  # the control plane watches the export
+    return view
 
 
 @errors_by_name

@@ -11,12 +11,31 @@ reached, the count stays due: the next one who ensures or follows gives it.
 
 import logging
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from schemas.errors import MusterError
-from segmentation.scaling import Limits, Scaled, Wanted
+from segmentation.scaling import Limits, Range, Scaled, Wanted
+
+if TYPE_CHECKING:
+    from orchestration.platform.settings import Settings
+
+MINUTE_MS: Final = 60_000
 
 _log: Final = logging.getLogger(__name__)
+
+
+def limits_of(settings: "Settings") -> Limits:
+    """The limits of a deployment. `AS_MANY` as the fewest fixes a count."""
+
+    def within(least: int, most: int) -> Range:
+        most = min(most, settings.partitions)
+        return Range(least=most if least < 0 else min(least, most), most=most)
+
+    return Limits(
+        workers=within(settings.min_workers, settings.workers),
+        segment_workers=within(settings.min_segment_workers, settings.segment_workers),
+        idle_ms=int(settings.idle_minutes * MINUTE_MS),
+    )
 
 
 class Decisions(Protocol):
@@ -64,9 +83,11 @@ class Scaler:
             self._apply(self._decisions.decide(self._limits, now_ms=now_ms), now_ms)
         except MusterError as exc:
             _log.error("cannot start workers, which is tried again later: %s", exc)
+        except Exception:  # noqa: BLE001  # the work is committed: no fault here may undo it
+            _log.exception("cannot start workers, which is tried again later")
 
-    def follow(self, *, lag: int, activity_lag: int, now_ms: int) -> None:
-        """Start and stop what the work needs, knowing the lag of both groups.
+    def follow(self, *, lag: int | None, activity_lag: int | None, now_ms: int) -> None:
+        """Start and stop what the work needs, knowing the lag of both groups; with one unknown, stop nothing.
 
         Raises `RetriableError` CATALOG_UNAVAILABLE, ENGINE_UNAVAILABLE and `FatalError` ENGINE_REFUSED; what was not
         done is done at the next call.

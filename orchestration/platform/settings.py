@@ -5,6 +5,7 @@ Order of precedence: environment (`MUSTER_<FIELD>`), then
 """
 
 import hmac
+import math
 import os
 import re
 import tomllib
@@ -26,6 +27,18 @@ KAFKA_CLIENT: Final = Path("kafka", "client.json")
 OTLP_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 """OpenTelemetry's own variable, which counts where the setting `otlp_endpoint` is not given."""
 MIB: Final = 1024 * 1024
+AS_MANY: Final = -1
+AS_MANY_FIELDS: Final = ("min_workers", "min_segment_workers")
+"""With this value, as many as `workers` and `segment_workers`: the count is fixed."""
+LEAST: Final = {
+    "api_readers": 1,
+    "counts_per_day": 0,
+    "function_calls": 1,
+    "idle_minutes": 0,
+    "min_segment_workers": 0,
+    "min_workers": 0,
+}
+"""The lowest value of numbers."""
 TASK_RUNNERS: Final = ("process", "docker")
 SANDBOX_REQUIRED: Final = "required"
 THROTTLE: Final = "throttle"
@@ -116,6 +129,9 @@ class Settings:
     account_id: str = "123456789012"
     workers: int = 1
     segment_workers: int = 1
+    min_workers: int = AS_MANY  # the fewest that run while there is no work
+    min_segment_workers: int = AS_MANY
+    idle_minutes: float = 10  # how long workers outlast the work
     small_file_bytes: int = 16 * MIB
     # A function has 900 s. Sending is the slowest step: it gets 300 s plus one second per 0.5 MiB, a tenth of the rate
     # measured on two cores (`kinds.timeouts`): 256 MiB take at most 812 s.
@@ -261,12 +277,11 @@ def _check(settings: Settings) -> None:
         known = " or ".join(OVERLOADS)
         given = settings.engine_overload
         raise UserError("BAD_SETTINGS", f"setting engine_overload: {given!r} is not {known}", name="engine_overload")
-    if settings.function_calls < 1:
-        raise UserError("BAD_SETTINGS", "setting function_calls: at least 1", name="function_calls")
-    if settings.api_readers < 1:
-        raise UserError("BAD_SETTINGS", "setting api_readers: at least 1", name="api_readers")
-    if settings.counts_per_day < 0:
-        raise UserError("BAD_SETTINGS", "setting counts_per_day: at least 0", name="counts_per_day")
+    for name, least in LEAST.items():
+        value = getattr(settings, name)
+        as_many = name in AS_MANY_FIELDS and value == AS_MANY
+        if not as_many and not (math.isfinite(value) and value >= least):
+            raise UserError("BAD_SETTINGS", f"setting {name}: at least {least}", name=name)
     if settings.place not in PLACES:
         known = ", ".join(PLACES)
         raise UserError("BAD_SETTINGS", f"setting place: {settings.place!r} is not one of {known}", name="place")
@@ -300,6 +315,11 @@ def _convert(name: str, value: object, type_: object) -> Any:
             return int(str(value))
         except ValueError as exc:
             raise UserError("BAD_SETTINGS", f"setting {name}: {value!r} is not a whole number", name=name) from exc
+    if type_ is float:
+        try:
+            return float(str(value))
+        except ValueError as exc:
+            raise UserError("BAD_SETTINGS", f"setting {name}: {value!r} is not a number", name=name) from exc
     if type_ is Path:
         return Path(str(value))
     if type_ is Secret:

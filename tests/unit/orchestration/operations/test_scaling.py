@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from orchestration.operations.scaling import Scaler
+from orchestration.operations.scaling import Scaler, limits_of
+from orchestration.platform.settings import Settings
 from schemas.errors import RetriableError
 from segmentation.scaling import Demand, GroupDemand, Limits, Range, Scaled, Wanted, desired
 
 IDLE_MS = 600_000
 LATER = 10 * IDLE_MS
 ON_DEMAND = Limits(workers=Range(least=0, most=4), segment_workers=Range(least=0, most=4), idle_ms=IDLE_MS)
-FIXED = Limits(workers=Range(least=1, most=1), segment_workers=Range(least=1, most=1), idle_ms=IDLE_MS)
 
 
 class DeadError(Exception):
@@ -114,10 +114,37 @@ def test_control_plane_comes_first_and_leaves_last() -> None:
     assert world.calls == [(Scaled.WORKER, 0), (Scaled.RELAY, 0)]
 
 
-def test_fixed_counts_ask_nobody() -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(workers=3, segment_workers=0),
+        Settings(workers=0, segment_workers=0),
+        Settings(workers=2, min_workers=2, min_segment_workers=1),
+        Settings(workers=2, min_workers=9, min_segment_workers=9),
+        Settings(workers=9, partitions=8, min_workers=8),
+    ],
+)
+def test_fixed_counts_ask_nobody(settings: Settings) -> None:
     world = World(before_step=lambda _: pytest.fail("asked"))
-    Scaler(world, world, FIXED).ensure(1)
-    Scaler(world, world, FIXED).follow(lag=0, activity_lag=0, now_ms=LATER)
+    Scaler(world, world, limits_of(settings)).ensure(1)
+    Scaler(world, world, limits_of(settings)).follow(lag=0, activity_lag=0, now_ms=LATER)
+
+
+def test_limits_are_those_of_the_settings() -> None:
+    settings = Settings(workers=9, min_workers=0, segment_workers=2, partitions=8, idle_minutes=0.5)
+    assert limits_of(settings) == Limits(
+        workers=Range(least=0, most=8), segment_workers=Range(least=2, most=2), idle_ms=30_000
+    )
+    assert limits_of(settings).control_planes == Range(least=1, most=1)
+    assert limits_of(settings.with_(min_segment_workers=0)).control_planes == Range(least=0, most=1)
+
+
+def test_ensuring_never_raises() -> None:
+    def broken(step: int) -> None:
+        raise ZeroDivisionError(step)
+
+    Scaler(World(before_step=broken), World(), ON_DEMAND).ensure(1)
 
 
 def test_applied_count_is_not_applied_again() -> None:

@@ -46,6 +46,11 @@ def test_secrets_are_never_printed(tmp_path: Path) -> None:
         ("inbox_prefix = 'incoming'", "setting inbox_prefix: 'incoming' is not like incoming/"),
         ("inbox_prefix = '/'", "setting inbox_prefix: '/' is not like incoming/"),
         ("inbox_prefix = 'a//'", "setting inbox_prefix: 'a//' is not like incoming/"),
+        ("min_workers = -2", "setting min_workers: at least 0"),
+        ("min_segment_workers = -2", "setting min_segment_workers: at least 0"),
+        ("idle_minutes = 'long'", "setting idle_minutes: 'long' is not a number"),
+        ("idle_minutes = -1", "setting idle_minutes: at least 0"),
+        ("idle_minutes = nan", "setting idle_minutes: at least 0"),
         ("machine_prefix = 'a b'", "setting machine_prefix: 'a b' must be at most 40 letters"),
     ],
 )
