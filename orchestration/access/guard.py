@@ -159,7 +159,8 @@ def recorded(
 ) -> Callable[[Callable[Concatenate[ViewT, Entry, GivenP], ValueT]], Method[ViewT, GivenP, ValueT]]:
     """A method that changes something or shows users: every call leaves an entry `name` in the audit trail.
 
-    The method gets its `Entry` as its first argument.
+    The method gets its `Entry` as its first argument. A change may be work for the control plane or for workers, which
+    are started then.
     """
 
     def guarded(method: Callable[Concatenate[ViewT, Entry, GivenP], ValueT]) -> Method[ViewT, GivenP, ValueT]:
@@ -176,6 +177,8 @@ def recorded(
                 self.record(name, entry, type(exc).__name__)
                 raise
             self.record(name, entry, None)
+            if action not in OF_USERS:
+                self._services.ensure_workers()
             return value
 
         call.action = action  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from orchestration.access.bodies.access import NewPrincipal, NewTenant
+from orchestration.access.bodies.segments import SegmentState
 from orchestration.access.guard import Entry, View, recorded
 from orchestration.access.policy import Action
 from orchestration.access.views.account import Account
@@ -249,3 +250,22 @@ def test_an_outage_of_the_catalog_is_retriable(world: World) -> None:
     with pytest.raises(RetriableError) as refused:
         view.list_jobs(limit=1)
     assert refused.value.code == "CATALOG_UNAVAILABLE"
+
+
+def test_workers_are_ensured_after_each_change(world: World) -> None:
+    ensured: list[str] = []
+
+    class AtOnce:
+        def ensure(self, now_ms: int) -> None:
+            del now_ms
+            ensured.append(str(world.services.segments.get(ACME, "buyers").state))
+
+    vars(world.services)["scaler"] = AtOnce()
+    view = tenant(world, "acme-engineer")
+    paused = SegmentState(state="paused")
+    view.get_segment("buyers")
+    refusal(view.rejects, id_of(ACME, EXPORT))
+    refusal(tenant(world, "acme-viewer").change_segment_state, "buyers", paused)
+    assert ensured == []
+    view.change_segment_state("buyers", paused)
+    assert ensured == ["paused"]
