@@ -1,4 +1,4 @@
-"""Registers the workflow with the engine: functions, cluster, task families, state machines, the inbox rule.
+"""Registers the workflow with the engine: functions, cluster, task families, services, state machines, the inbox rule.
 
 The state machines are the files that AWS gets, byte for byte, with `${Name}` replaced as CloudFormation's
 DefinitionSubstitutions do. moto keeps everything in memory, so this runs at every start; it is idempotent.
@@ -27,6 +27,7 @@ from orchestration.workflow.resources import (
     machine_specs,
     substitute,
 )
+from segmentation.scaling import Scaled
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs.client import ECSClient
@@ -110,6 +111,8 @@ def _tasks(settings: Settings, role: str) -> dict[str, str]:
     _capacity(ecs)
     for family in (TASK_FAMILY, MACHINE_TASK_FAMILY):
         _family(ecs, family, settings.task_image)
+    for part in Scaled:  # the supervisor runs them; `ecs_services` keeps their counts
+        ecs.create_service(cluster=CLUSTER, serviceName=part, taskDefinition=TASK_FAMILY, desiredCount=0)
     return {
         "TaskCluster": cluster,
         "TaskDefinition": TASK_FAMILY,

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from orchestration.local.answering import HEALTH_PATH
 from orchestration.local.engine import (
     ecs_placement,
+    ecs_services,
     ecs_tasks,
     eventbridge,
     inbox,
@@ -172,7 +173,7 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     tasks = ecs_tasks.TaskRunner(
         _launcher(settings, home, spawner, env, task_module), rules, limit=settings.engine_tasks
     )
-    door = _front_door(settings, pool, tasks, port)  # steps 2 and 3
+    door = _front_door(settings, home, pool, tasks, port)  # steps 2 and 3
     deploy(settings, functions=functions)  # step 4
     home.engine.mkdir(parents=True, exist_ok=True)
     door.bridge = inbox.InboxBridge(
@@ -202,7 +203,7 @@ def _launcher(settings: Settings, home: Home, spawner: Spawner, env: Mapping[str
 
 
 def _front_door(
-    settings: Settings, pool: lambda_runtime.LambdaPool, tasks: ecs_tasks.TaskRunner, port: int
+    settings: Settings, home: Home, pool: lambda_runtime.LambdaPool, tasks: ecs_tasks.TaskRunner, port: int
 ) -> FrontDoor:
     from werkzeug.serving import make_server
 
@@ -216,6 +217,7 @@ def _front_door(
 
         lambda_runtime.install(pool)
         ecs_placement.install()
+        ecs_services.install(home)
         ecs_tasks.install(tasks)
         stepfunctions_patches.install(settings, port=port, tasks=tasks)
         eventbridge.install()

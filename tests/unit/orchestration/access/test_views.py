@@ -258,7 +258,7 @@ def test_workers_are_ensured_after_each_change(world: World) -> None:
     class AtOnce:
         def ensure(self, now_ms: int) -> None:
             del now_ms
-            ensured.append(str(world.services.segments.get(ACME, "buyers").state))
+            ensured.append(str(world.services.segments.get(ACME, AudienceName("buyers")).state))
 
     vars(world.services)["scaler"] = AtOnce()
     view = tenant(world, "acme-engineer")
