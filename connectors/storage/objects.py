@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from connectors.storage.access import DEFAULT_OPTIONS, ClientOptions, S3Access, 
 from connectors.storage.errors import translated
 from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
 from connectors.storage.pinned import PinnedBody, SourceObject
+from connectors.storage.reading import BLOCK_BYTES, PAUSE_MAX_S, PAUSE_S, ReadAhead, read_block
 from connectors.storage.writing import put_file, put_if_absent
 from schemas.errors import RetriableError, UserError
 
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 MIB: Final = 1024 * 1024
-RANGE_BYTES: Final = 8 * MIB
 RESUME_S: Final = 60.0
 """How long a stream retries, counted from the last progress, before it raises the outage to its caller."""
-RESUME_PAUSE_S: Final = 0.2
-RESUME_PAUSE_MAX_S: Final = 5.0
 MULTIPART_BYTES: Final = 16 * MIB
 """Part size and threshold: 10,000 parts (S3's limit) of this size are 156 GiB; boto3 uses larger parts beyond."""
 
@@ -84,35 +81,18 @@ class ObjectStore:
             last_modified=head["LastModified"].astimezone(UTC),
         )
 
-    def stream(self, source: SourceObject, *, range_bytes: int = RANGE_BYTES) -> Iterator[bytes]:
-        """The pinned object in blocks of `range_bytes`; a thread reads one block ahead. Empty objects have none.
+    def stream(self, source: SourceObject, *, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """The pinned object in blocks of `block_bytes`, read ahead by threads (`reading`). Empty objects have none.
 
-        Uses one request as long as it lasts (a request per block costs a server twice the time); after the last byte,
-        checks that the object is still the pinned one. Raises as `read_range`.
+        Before the last block it checks that the object is still the pinned one. Raises as `read_range`.
         """
-        stop = threading.Event()
-        starts = range(0, source.size, range_bytes)
-        body = PinnedBody(self._client, source)
-        with ThreadPoolExecutor(1, thread_name_prefix="s3-read-ahead") as reader:
-
-            def read(start: int) -> bytes:
-                block = self._read(body, start, min(range_bytes, source.size - start), stop)
-                if start == starts[-1]:
+        with ReadAhead(self._client, source, block_bytes=block_bytes, resume_s=self._resume_s) as blocks:
+            left = source.size
+            for block in blocks:
+                left -= len(block)
+                if not left:
                     self._still_pinned(source)
-                return block
-
-            try:
-                ahead = [reader.submit(read, start) for start in starts[:1]]
-                for following in (*starts[1:], None):
-                    if not ahead:
-                        return
-                    block = ahead.pop().result()
-                    if following is not None:
-                        ahead.append(reader.submit(read, following))
-                    yield block
-            finally:
-                stop.set()
-                reader.submit(body.close)  # after a read that may still be running
+                yield block
 
     def read_range(self, source: SourceObject, start: int, length: int) -> bytes:
         """`length` bytes of the pinned object from `start`; resumes a broken connection at the byte where it broke.
@@ -122,29 +102,9 @@ class ObjectStore:
         """
         body = PinnedBody(self._client, source, end=start + length)
         try:
-            return self._read(body, start, length, None)
+            return read_block(body, start, length, resume_s=self._resume_s)
         finally:
             body.close()
-
-    def _read(self, body: PinnedBody, start: int, length: int, stop: threading.Event | None) -> bytes:
-        source = body.source
-        content = bytearray()
-        last_byte = time.monotonic()
-        pause = RESUME_PAUSE_S
-        while len(content) < length:
-            before = len(content)
-            try:
-                with translated(source.bucket, source.key):
-                    body.read_into(content, start, length)
-            except RetriableError:
-                now = time.monotonic()
-                if len(content) > before:
-                    last_byte, pause = now, RESUME_PAUSE_S
-                if now - last_byte > self._resume_s or (stop is not None and stop.is_set()):
-                    raise
-                time.sleep(pause)
-                pause = min(2 * pause, RESUME_PAUSE_MAX_S)
-        return bytes(content)
 
     def _still_pinned(self, source: SourceObject) -> None:
         version = {"VersionId": source.version_id} if source.version_id else {}
@@ -190,7 +150,7 @@ class ObjectStore:
             multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES, max_concurrency=4
         )
         give_up = time.monotonic() + self._resume_s
-        pause = RESUME_PAUSE_S
+        pause = PAUSE_S
         while True:
             sent = _Sent(on_bytes)
             try:
@@ -201,7 +161,7 @@ class ObjectStore:
                     raise
                 sent.revert()
                 time.sleep(pause)
-                pause = min(2 * pause, RESUME_PAUSE_MAX_S)
+                pause = min(2 * pause, PAUSE_MAX_S)
             else:
                 return
 

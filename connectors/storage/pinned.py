@@ -36,7 +36,7 @@ class PinnedBody:
     def __init__(self, client: "S3Client", source: SourceObject, *, end: int | None = None) -> None:
         self._client = client
         self.source = source
-        self._end = source.size if end is None else end
+        self.end = source.size if end is None else end
         self._body: Any = None
         self._at = 0
 
@@ -65,7 +65,7 @@ class PinnedBody:
     def _open(self, at: int) -> None:
         self.close()
         source = self.source
-        request: dict[str, Any] = {"IfMatch": source.etag, "Range": f"bytes={at}-{self._end - 1}"}
+        request: dict[str, Any] = {"IfMatch": source.etag, "Range": f"bytes={at}-{self.end - 1}"}
         if source.version_id is not None:
             request["VersionId"] = source.version_id
         answer = self._client.get_object(Bucket=source.bucket, Key=source.key, **request)

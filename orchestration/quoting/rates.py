@@ -51,7 +51,7 @@ class Rates:
     - file, kafka, lake: bytes of a row in the CSV file, in the broker's files (one replica), in the parts
     - function_start_s, task_start_s, machine_start_s: until the program runs in its place
     - step_s: one of the small functions between the stages
-    - s3_bytes_s: bytes per second over one connection to S3; the file is read over one
+    - s3_bytes_s: bytes per second over one connection to S3; a file is read over several
     """
 
     verify: StageRate

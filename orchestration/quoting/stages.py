@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any, Final, Literal
 
 from connectors.lake.row_groups import FETCH_BYTES
+from connectors.storage.reading import BLOCK_BYTES, CONNECTIONS
 from orchestration.kinds.compute_target import ComputeTarget
 from orchestration.quoting.bills import Usd, function_bill, machine_bill, task_bill, traffic_bill, workers_bill
 from orchestration.quoting.deployment import SMALL_FUNCTION, Deployment, function_gb
@@ -121,12 +122,13 @@ class Quoting:
         return self._read("import", self.targets.import_, self.rates.import_, least_s=waiting, sent=sent)
 
     def _read(self, stage: Stage, target: ComputeTarget, rate: StageRate, *, least_s: float, sent: float) -> StageQuote:
-        """A stage that reads the file once: limited by its processors, by the one S3 connection, or by its consumer."""
+        """A stage that reads the file once: limited by its processors, by its connections to S3, or by its consumer."""
         vcpu = self.deployment.resources(target).vcpu
-        from_s3 = self.work.bytes / self.rates.s3_bytes_s.value
+        from_s3 = self.work.bytes / (self.rates.s3_bytes_s.value * CONNECTIONS)
         busy = max(seconds(rate, self.rows, vcpu), from_s3, least_s)
         traffic = traffic_bill(self.prices, sent, self.deployment.zones)
-        usd = traffic + Usd(requests=2 * self.prices.s3_get.usd)  # one to pin the object, one for all its bytes
+        gets = 1 + self.work.bytes / BLOCK_BYTES  # one pins the object
+        usd = traffic + Usd(requests=gets * self.prices.s3_get.usd)
         disk = self.work.bytes / 10**9 if self.work.copied else 0.0
         return self._quote(stage, target, busy, usd, disk)
 

@@ -98,8 +98,8 @@ def test_a_pinned_object_is_read_in_ranges_and_survives_its_record(
     source = store.pin(bucket, prefix + "f")
     assert source.size == len(content)
     assert from_record(SourceObject, as_record(source)) == source
-    assert [len(b) for b in store.stream(source, range_bytes=400_000)] == [400_000, 400_000, 200_003]
-    assert content_of(store, source, range_bytes=400_000) == content
+    assert [len(b) for b in store.stream(source, block_bytes=400_000)] == [400_000, 400_000, 200_003]
+    assert content_of(store, source, block_bytes=400_000) == content
     assert store.read_range(source, 999_999, 4) == content[-4:]
 
 
@@ -279,7 +279,7 @@ def test_broken_stream_resumes_at_its_byte(
     content = random.Random(3).randbytes(6_000_000)
     store.put(bucket, prefix + "f", content)
     through = store_of(stack, endpoint=cutting.endpoint)
-    assert content_of(through, through.pin(bucket, prefix + "f"), range_bytes=3_000_000) == content
+    assert content_of(through, through.pin(bucket, prefix + "f"), block_bytes=3_000_000) == content
     assert cutting.cuts_left == 0
     assert cutting.sent < len(content) + 5 * MIB  # starting over each time would send 3 MB more per cut
 
