@@ -663,11 +663,26 @@ class WaitingJobs(TypedDict):
     no_worker_s: float
 
 
+class ScaledPart(TypedDict):
+    """A part that runs only while there is work: how many processes the work needs now.
+
+    `given_at`: when its service was last given that count; null if it still has another one.
+    """
+
+    part: str
+    wanted: int
+    given_at: str | None
+
+
 class Workers(TypedDict):
-    """Workers wherever they run. `waiting` is null if no job waits for one."""
+    """Workers wherever they run. `waiting` is null if no job waits for one.
+
+    `scaled` is empty where the number of workers never changes.
+    """
 
     items: list[Worker]
     waiting: WaitingJobs | None
+    scaled: list[ScaledPart]
 
 
 class PartitionLag(TypedDict):

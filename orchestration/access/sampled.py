@@ -62,10 +62,10 @@ def _rates(before: TopicSample | None, now: TopicSample | None) -> tuple[float |
     return gained[0] / seconds, gained[1] / seconds
 
 
-def present_workers(store: SampleStore) -> Mapping[str, Record]:
-    """The members of the groups of workers, as of the newest sample of each group."""
+def present_workers(store: SampleStore, *, since_ms: int = 0) -> Mapping[str, Record]:
+    """The members of the groups of workers, as of the newest sample of each group that has one since then."""
     found: dict[str, Record] = {}
-    for group in store.groups():
+    for group in (one for one in store.groups() if one.at_ms >= since_ms):
         for one in group.workers:
             worker = dict(one)
             found["/".join(str(worker[name]) for name in ("group", "host", "worker", "pid"))] = worker

@@ -72,6 +72,7 @@ def list_workers(reading: Reading, _: ListWorkers) -> dict[str, Any]:
     return {
         "items": [as_record(one) for one in running_workers(context.settings)],
         "waiting": None if waiting is None else as_record(waiting),
+        "scaled": [as_record(one) for one in context.scaled_parts()],
     }
 
 

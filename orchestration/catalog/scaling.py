@@ -23,6 +23,8 @@ from orchestration.catalog.tables import (
     wanted_counts,
 )
 from orchestration.catalog.upsert import upsert
+from orchestration.platform.clock import iso
+from orchestration.records.workers import ScaledPart
 from segmentation.export_jobs import ENDED
 from segmentation.jobs import FINAL
 from segmentation.scaling import LARGE_JOB, Demand, GroupDemand, Limits, Scaled, Wanted, desired
@@ -47,6 +49,19 @@ class ScalingStore:
         """The counts as last decided."""
         with self._database.read() as connection:
             return _wanted(connection)
+
+    def parts(self) -> list[ScaledPart]:
+        """The counts as last decided, for people."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(wanted_counts).order_by(wanted_counts.c.part.desc())).mappings()
+            return [
+                ScaledPart(
+                    part=row["part"],
+                    wanted=row["count"],
+                    given_at=None if row["applied_ms"] is None else iso(row["applied_ms"]),
+                )
+                for row in rows
+            ]
 
     def decide(
         self, limits: Limits, *, lag: int | None = None, activity_lag: int | None = None, now_ms: int

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from orchestration.operations.jobs import ImportJobs
     from orchestration.operations.scaling import Scaler
     from orchestration.operations.submit import Submission
+    from orchestration.records.workers import ScaledPart
     from orchestration.workflow.engine import WorkflowEngine
 
 with deferred(__name__):  # a function or command that starts cold loads only what it uses
@@ -153,6 +154,10 @@ class Process:
     def ensure_workers(self) -> None:
         """Start what the committed work needs. For whoever has added work; never raises."""
         self.scaler.ensure(now_ms())
+
+    def scaled_parts(self) -> "list[ScaledPart]":
+        """The parts whose count follows the work; empty if no count ever changes."""
+        return [] if scaling.limits_of(self.settings).fixed else counts.ScalingStore(self.database).parts()
 
     @property
     def current_versions(self) -> CurrentVersions:

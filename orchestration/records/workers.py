@@ -28,11 +28,27 @@ class WaitingJobs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledPart:
+    """A part that runs only while there is work: how many processes the work needs now.
+
+    `given_at`: when its service was last given that count; null if it still has another one.
+    """
+
+    part: str
+    wanted: int
+    given_at: Time | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """Workers wherever they run. `waiting` is null if no job waits for one."""
+    """Workers wherever they run. `waiting` is null if no job waits for one.
+
+    `scaled` is empty where the number of workers never changes.
+    """
 
     items: Sequence[Worker]
     waiting: WaitingJobs | None
+    scaled: Sequence[ScaledPart]
     example: ClassVar[Example] = {
         "items": [
             {
@@ -45,6 +61,7 @@ class Workers:
             }
         ],
         "waiting": None,
+        "scaled": [{"part": "worker", "wanted": 1, "given_at": EXAMPLE_TIME}],
     }
 
 

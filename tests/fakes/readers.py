@@ -92,7 +92,7 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
     q.CheckSegment: lambda _, mark: {"segment": mark},
     q.InspectObject: lambda _, mark: {"columns": mark, "fault": None, "command": "muster import"},
     q.TryImport: lambda _, mark: {"mode": mark, "problems": []},
-    q.ListWorkers: lambda *_: {"items": [], "waiting": None},
+    q.ListWorkers: lambda *_: {"items": [], "waiting": None, "scaled": []},
     q.ReadLag: lambda *_: {"items": [], "as_of": AT},
     q.ListDeadLetters: lambda *_: {"items": [], "more": False},
     q.ReadDeadLetter: lambda asked, _: dead_letter(

@@ -398,7 +398,7 @@ def test_dead_letters_lag_and_workers_require_a_deployment_operator(shop: Shop) 
     assert shop.owner.dead_letter(found["dead_letter"])["value_text"] == "no message"
     behind = {(one["topic"], one["partition"]): one["lag"] for one in shop.owner.lag()["items"]}
     assert (behind[IMPORTS, 3], behind[IMPORTS, 4]) == (1, 0)
-    assert shop.owner.workers() == {"items": [], "waiting": None}
+    assert shop.owner.workers() == {"items": [], "waiting": None, "scaled": []}
     with shop.of("acme", "admin") as ann:
         for ask in (ann.dead_letters, ann.lag, ann.workers):
             assert refused(ask) == "FORBIDDEN"

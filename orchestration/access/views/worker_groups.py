@@ -1,6 +1,7 @@
 """The groups of workers, for those who run the deployment: their members, and how far they are behind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from orchestration.access.guard import reads
@@ -11,10 +12,20 @@ from orchestration.platform.clock import now_ms
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import ListWorkers, ReadLag
 from orchestration.records.fields import About
-from orchestration.records.workers import Lag, Samples, Worker, Workers
+from orchestration.records.workers import Lag, Samples, ScaledPart, Worker, Workers
 from schemas.records import from_record
 
 OF_KAFKA: Final = ("KAFKA_UNAVAILABLE", "LOGON_REFUSED", "STACK_NOT_RUNNING")
+FRESH_MS: Final = 30_000
+"""An older sample says nothing about the present."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestWorkers:
+    """`members`: workers as last sampled; `scaled`: as `Workers.scaled`."""
+
+    members: Sequence[Worker]
+    scaled: Sequence[ScaledPart]
 
 
 class WorkerGroups(DeploymentView):
@@ -36,9 +47,12 @@ class WorkerGroups(DeploymentView):
         return series(self._services.samples, span_ms=minutes * 60_000, now_ms=now_ms())
 
     @reads(Action.READ_DEPLOYMENT)
-    def newest_workers(self) -> list[Worker]:
-        """Workers as of the newest sample of each group."""
-        return [from_record(Worker, one) for one in present_workers(self._services.samples).values()]
+    def newest_workers(self) -> NewestWorkers:
+        """Workers as of the newest sample of each group, which says nothing of now if it is old and they may leave."""
+        scaled = self._services.scaled_parts()
+        since_ms = now_ms() - FRESH_MS if scaled else 0
+        members = present_workers(self._services.samples, since_ms=since_ms).values()
+        return NewestWorkers(members=[from_record(Worker, one) for one in members], scaled=scaled)
 
     @reads(Action.READ_DEPLOYMENT)
     def newest_lag(self) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.pages import Record
-from orchestration.access.views.worker_groups import WorkerGroups
+from orchestration.access.views.worker_groups import FRESH_MS, NewestWorkers, WorkerGroups
 from orchestration.console.context import PageContext, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import PREFIX
@@ -17,8 +17,10 @@ from orchestration.console.plots import Plot, plot
 from orchestration.console.rendering import shown
 from orchestration.platform.clock import iso, now_ms
 from orchestration.records.workers import Series, Worker
+from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
+from segmentation.scaling import Scaled
 
-FRESH_S: Final = 30
+GROUPS: Final = {WORKER_GROUP: Scaled.WORKER, SEGMENT_WORKER_GROUP: Scaled.SEGMENT_WORKER}
 SPANS: Final = (60, 360, 1440)
 """Minutes that a reader can look back."""
 
@@ -27,7 +29,7 @@ SPANS: Final = (60, 360, 1440)
 class TopicRow:
     """A group in a topic. `as_of`: of its newest sample; `late`: partitions that are behind, with their lag.
 
-    `now`: that sample; empty if it is older than `FRESH_S`, which says nothing about the present.
+    `now`: that sample; empty if it is older than `FRESH_MS`, which says nothing about the present.
     """
 
     series: Series
@@ -48,10 +50,23 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """A part of which no process is known to run. `since`: when it was started, if it is starting."""
+
+    part: str
+    starting: bool
+    since: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkersPage:
-    """`workers`: with their partitions ("0-3, 7"). `part_path`: what changes, fetched again."""
+    """`workers`: with their partitions ("0-3, 7"). `absent`: parts that come with the work.
+
+    `part_path`: what changes, fetched again.
+    """
 
     workers: Sequence[tuple[Worker, str]]
+    absent: Sequence[Absence]
     topics: Sequence[TopicRow]
     spans: Sequence[Span]
     hours: int
@@ -75,9 +90,11 @@ async def _answer(request: Request, template: str) -> Response:
     def call(context: PageContext) -> Response:
         frame, view = frame_of(request, context, "workers"), context.in_deployment(WorkerGroups)
         series = view.list_samples(minutes=minutes).items
+        running = view.newest_workers()
         newest = {(one["group"], one["topic"]): one for one in view.newest_lag()}
         page = WorkersPage(
-            workers=[(one, ranges(one.partitions)) for one in view.newest_workers()],
+            workers=[(one, ranges(one.partitions)) for one in running.members],
+            absent=_absent(running),
             topics=[_topic(one, newest.get((one.group, one.topic))) for one in series],
             spans=[
                 Span(hours=span // 60, path=f"{PREFIX}/workers?minutes={span}", chosen=span == minutes)
@@ -91,9 +108,20 @@ async def _answer(request: Request, template: str) -> Response:
     return await ask(request, call)
 
 
+def _absent(running: NewestWorkers) -> list[Absence]:
+    present = {GROUPS.get(one.group) for one in running.members}
+    found = []
+    for one in running.scaled:
+        if one.wanted == 0:
+            found.append(Absence(part=one.part, starting=False))
+        elif one.part in GROUPS.values() and one.part not in present:
+            found.append(Absence(part=one.part, starting=True, since=one.given_at))
+    return found
+
+
 def _topic(series: Series, newest: Record | None) -> TopicRow:
     known = newest or {}
-    now = known if newest is not None and newest["as_of"] > iso(now_ms() - 1000 * FRESH_S) else {}
+    now = known if newest is not None and newest["as_of"] > iso(now_ms() - FRESH_MS) else {}
     partitions: Sequence[int] = now.get("partitions", ())
     return TopicRow(
         series=series,

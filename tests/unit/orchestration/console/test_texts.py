@@ -28,6 +28,7 @@ from schemas.columns import ImportMode
 from schemas.dead_letters import DeadLetterState
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.job_kinds import JOB_KINDS
+from segmentation.scaling import Scaled
 from segmentation.versions import VersionMode
 
 FOLDER = Path(orchestration.console.__file__).parent
@@ -69,6 +70,8 @@ FAMILIES: Mapping[str, set[str]] = {
     "difference.kind": set(KINDS_OF_CHANGES),
     "audience.kept": {"versions", "days"},
     "finding": {*get_args(FindingCode), "encoding_unclear", "sometimes_typed", "null_like_user"} - {"not_of_this_kind"},
+    "workers.rests": set(Scaled),
+    "workers.starts": {Scaled.WORKER, Scaled.SEGMENT_WORKER},
     "theme": {"system", *THEMES},
     "unit": {"day", "hour", "minute", "second"},
 }
