@@ -50,6 +50,15 @@ class WorkerGroup:
         """Offset of the next message in each partition, or of the first message of an open transaction."""
         return self._log.ends(self._partitions, TIMEOUT_S)
 
+    def lag(self) -> int:
+        """Messages that the group has not acknowledged and that Kafka still has."""
+        committed, ends = self.committed(), self.ends()
+        if not any(unacknowledged(committed, ends).values()):
+            return 0
+        starts = self._log.starts(self._partitions, TIMEOUT_S)  # retention may have taken what nobody acknowledged
+        reached = {partition: max(committed[partition], start) for partition, start in starts.items()}
+        return sum(unacknowledged(reached, ends).values())
+
 
 def unacknowledged(committed: Mapping[PartitionKey, int], ends: Mapping[PartitionKey, int]) -> dict[PartitionKey, int]:
     """The number of messages in each partition that the group has not acknowledged."""

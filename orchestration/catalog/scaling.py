@@ -32,7 +32,8 @@ from segmentation.scaling import LARGE_JOB, Demand, GroupDemand, Limits, Scaled,
 APPLIED_FRESH_MS: Final = 30_000
 """A count that was applied so recently is not applied again: a thousand files at once are not a thousand calls."""
 NOTED_MS: Final = 15_000
-"""Times of the same count are written at this interval: each commit wakes the tasks of the control plane."""
+"""Times of the same count are written at this interval, or four times while a count outlasts the work: each commit
+wakes the tasks of the control plane."""
 _LOCK: Final = 0x77616E74  # "want": the advisory lock of decisions; SQLite has one writer anyway
 _MOVING: Final = ("IMPORTING", "AWAITING")
 _KEEPING: Final = ("REGISTERED", "VERIFYING", *_MOVING)
@@ -75,11 +76,12 @@ class ScalingStore:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             before = _wanted(connection)
             after = desired(_demand(connection, lag, activity_lag, now_ms), before, limits, now_ms)
+            noted_ms = min(NOTED_MS, limits.idle_ms // 4)
             for part, wanted in after.items():
                 was = before.get(part)
                 if was is None or was.count != wanted.count:
                     upsert(connection, wanted_counts, {"part": part}, {**_values(wanted), "applied_ms": None})
-                elif wanted.worked_ms - was.worked_ms >= NOTED_MS or wanted.needed_ms - was.needed_ms >= NOTED_MS:
+                elif max(wanted.worked_ms - was.worked_ms, wanted.needed_ms - was.needed_ms) >= noted_ms:
                     upsert(connection, wanted_counts, {"part": part}, _values(wanted))
             fresh = wanted_counts.c.applied_ms > now_ms - APPLIED_FRESH_MS
             applied = set(connection.scalars(sa.select(wanted_counts.c.part).where(fresh)))
@@ -91,6 +93,13 @@ class ScalingStore:
             for part, count in counts.items():
                 same = (wanted_counts.c.part == part) & (wanted_counts.c.count == count)
                 connection.execute(wanted_counts.update().where(same).values(applied_ms=now_ms))
+
+    def begin(self, counts: Mapping[Scaled, int]) -> None:
+        """Begin with the counts that the services have at their start, whatever was wanted before."""
+        with self._database.write() as connection:
+            connection.execute(wanted_counts.delete())
+            for part, count in counts.items():
+                upsert(connection, wanted_counts, {"part": part}, _values(Wanted(count=count)))
 
     def next_due_ms(self) -> int | None:
         """When a schedule or a notification is due next. None if nothing will be without new work."""

@@ -84,6 +84,7 @@ def service_checks(context: "Context") -> "ServiceChecks":
         audiences=context.audiences,
         engine=context.engine,
         jobs=context.jobs,
+        none_wanted=context.scaler.none_wanted,
         objects=context.objects,
         settings=context.settings,
         workflow=lambda: context.workflow,

@@ -13,6 +13,7 @@ from orchestration.control.job_loop import JobLoop
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.periodic import REST_S, Lane, PeriodicTask
 from orchestration.control.sampling import Sampling
+from orchestration.control.scaled_workers import FOLLOW_S
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.summary import log_summary
 from orchestration.control.worker_groups import WorkerGroups
@@ -60,6 +61,18 @@ def jobs_lane(
             task("ended access", HOUR_S, EndedAccess(context.tokens, context.sessions, context.codes).tick),
         ),
     )
+
+
+def scaling_lanes(context: Context, groups: WorkerGroups) -> Sequence[Lane]:
+    """The task that ends this process: whoever stops the lane waits for it, since it looks again after that.
+
+    None if the counts are fixed.
+    """
+    if context.scaler.fixed:
+        return ()
+    run = parts.scaled_workers(context, groups).tick
+    every_s = min(FOLLOW_S, max(1.0, context.settings.idle_minutes * MINUTE_S / 4))
+    return (Lane(name="workers", tasks=(PeriodicTask(name="workers", every_s=every_s, run=run, first_s=0),)),)
 
 
 def other_lanes(

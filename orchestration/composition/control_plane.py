@@ -28,6 +28,7 @@ from orchestration.control.lost_markers import LostMarkers, Offsets
 from orchestration.control.metrics import ControlPlaneMetrics
 from orchestration.control.recipient_tests import RecipientTests
 from orchestration.control.reconciler import ExportReconciler, JobReconciler
+from orchestration.control.scaled_workers import ScaledWorkers
 from orchestration.control.schedules import Schedules
 from orchestration.control.segment_checks import TIMEOUT_S, SegmentChecks
 from orchestration.control.segment_status import status_fold
@@ -186,6 +187,11 @@ def segment_status(context: Context, stop: threading.Event, changed: threading.E
     return status_fold(
         context.segments, context.jobs, context.progress, context.settings.kafka_bootstrap, stop, changed
     )
+
+
+def scaled_workers(context: Context, groups: WorkerGroups) -> ScaledWorkers:
+    """What lets workers and the control plane leave."""
+    return ScaledWorkers(context.scaler, groups)
 
 
 def stream_lag(context: Context, groups: WorkerGroups) -> StreamLag:

@@ -4,11 +4,12 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from connectors.loading import hide_pandas
 from orchestration.composition import control_plane as parts
 from orchestration.composition.context import Context
-from orchestration.composition.control_lanes import jobs_lane, other_lanes
+from orchestration.composition.control_lanes import jobs_lane, other_lanes, scaling_lanes
 from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.worker_groups import WorkerGroups
 from orchestration.platform.ending import end
@@ -20,6 +21,8 @@ from schemas.counters import Counters
 from schemas.errors import MusterError
 from schemas.metrics import Sample
 
+SECOND_LOOK_S: Final = 8.0
+"""The task that has stopped this process may still have to start it again; within 10 s it is killed."""
 _log = logging.getLogger("orchestration.control")
 
 
@@ -83,10 +86,13 @@ def run(settings: Settings) -> int:
     for lane in other_lanes(context, groups, stop, checks, foreign_logs, samples, watch):
         wakes.append(threading.Event())
         lane.start(stop, wakes[-1])
+    scaling = [lane.start(stop) for lane in scaling_lanes(context, groups)]
     jobs = jobs_lane(context, groups, counters, watch.quiet)
     threading.Thread(target=watch.run, args=(stop, wakes), name="catalog", daemon=True).start()
     _log.info("ready")
     jobs.run(stop, changed)
+    for thread in scaling:
+        thread.join(SECOND_LOOK_S)
     for thread in threads:
         thread.join(10)
     return 1 if failed.is_set() else 0

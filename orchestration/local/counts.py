@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from orchestration.local.home import Home
+from orchestration.operations.scaling import limits_of
+from orchestration.platform.settings import Settings
 from segmentation.scaling import Scaled
 
 COUNTS_FILE: Final = "counts.json"
@@ -30,9 +32,24 @@ def write_counts(home: Home, counts: Mapping[Scaled, int]) -> None:
     temporary.replace(path)
 
 
-def forget_counts(home: Home) -> None:
-    """Remove the file: only for the supervisor, before it starts any part."""
-    (home.path / COUNTS_FILE).unlink(missing_ok=True)
+def first_counts(settings: Settings) -> dict[Scaled, int]:
+    """The counts with which a stack starts; none if they are fixed.
+
+    The control plane starts, and then has the workers that earlier work needs.
+    """
+    limits = limits_of(settings)
+    if limits.fixed:
+        return {}
+    workers, segment_workers = limits.workers.least, limits.segment_workers.least
+    return {Scaled.WORKER: workers, Scaled.SEGMENT_WORKER: segment_workers, Scaled.RELAY: 1}
+
+
+def begin_counts(home: Home, settings: Settings) -> None:
+    """Only for the supervisor, before it starts any part. Fixed counts need no file."""
+    if counts := first_counts(settings):
+        write_counts(home, counts)
+    else:
+        (home.path / COUNTS_FILE).unlink(missing_ok=True)
 
 
 def is_wanted(part: str, counts: Mapping[Scaled, int]) -> bool:

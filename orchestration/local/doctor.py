@@ -40,7 +40,9 @@ def parts(status: StackStatus) -> Iterator[Diagnosis]:
     """Diagnoses from the supervisor's status of the parts."""
     for part in status.parts:
         message = "" if part.error is None else f": {part.error.get('message')}"
-        if part.state is not PartState.READY:
+        if part.state is PartState.OFF:
+            yield Diagnosis(severity="ok", subject=part.name, text="is off; it starts when there is work")
+        elif part.state is not PartState.READY:
             yield wrong(part.name, "PART_DOWN", f"is {part.state}{message}", f"see {part.log}")
         elif part.restarts:
             text = f"is ready, but was restarted {part.restarts} times; see {part.log}"

@@ -10,7 +10,7 @@ from typing import Final
 
 from connectors.private_files import replace_private
 from orchestration.local.ports import LOOPBACK, Ports, is_free, kafka_address, pick_free_ports
-from orchestration.platform.settings import SETTINGS_FILE, Settings
+from orchestration.platform.settings import AS_MANY_FIELDS, SETTINGS_FILE, Settings
 from schemas.errors import UserError
 
 PRIVATE_DIRECTORY: Final = 0o700
@@ -90,12 +90,15 @@ class Home:
             ) from exc
 
 
-def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool, broker: bool = False) -> Settings:
+def initialise(
+    home: Home, env: Mapping[str, str], *, free_ports: bool, broker: bool = False, on_demand: bool | None = None
+) -> Settings:
     """Make a home usable and read its settings: directories, random secrets, ports. Idempotent.
 
     Values in an existing settings file are kept, including ports: clients may have stored them. `free_ports` chooses
     ports if none are chosen yet, or if another program has taken one. `broker`: the embedded broker is about to start;
-    an address from an earlier release without a logon gets one. Use both for a stopped stack only. Raises `UserError`
+    an address from an earlier release without a logon gets one. `on_demand`: whether workers leave when there is no
+    work, from now on; None leaves it as it is. Use all three for a stopped stack only. Raises `UserError`
     HOME_NOT_WRITABLE, BAD_SETTINGS.
     """
     home.make()
@@ -119,6 +122,9 @@ def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool, broker: 
         address = str(known.get("kafka_bootstrap") or added.get("kafka_bootstrap") or f"{LOOPBACK}:{Ports().kafka}")
         if "://" not in address:
             known["kafka_bootstrap"] = kafka_address(address)
+    if on_demand is not None:
+        known = {name: value for name, value in known.items() if name not in AS_MANY_FIELDS}
+        known |= dict.fromkeys(AS_MANY_FIELDS, 0) if on_demand else {}
     # Topics are created with this count and never get another: later starts must not depend on environment variables.
     added["partitions"] = Settings.load(env).partitions
     missing = {name: value for name, value in added.items() if not known.get(name)}

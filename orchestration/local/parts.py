@@ -12,6 +12,7 @@ from connectors.kafka import topics
 from connectors.kafka.worker_group import broker_answers, group_members
 from orchestration.local import seaweedfs
 from orchestration.local.answering import API_HEALTH_PATH, HEALTH_PATH, responds, storage_registered
+from orchestration.local.counts import first_counts
 from orchestration.local.home import Home
 from orchestration.local.kafka import broker, users
 from orchestration.local.ports import LOOPBACK, Ports, accepts
@@ -141,9 +142,14 @@ def _s3_answers(context: Context) -> bool:
 
 
 def _migrate(context: Context) -> None:
+    from orchestration.catalog.engine import Database
     from orchestration.catalog.migrate import upgrade
+    from orchestration.catalog.scaling import ScalingStore
 
     upgrade(context.settings.catalog_url)
+    database = Database(context.settings.catalog_url)
+    ScalingStore(database).begin(first_counts(context.settings))
+    database.close()
 
 
 def _set_up_kafka(context: Context) -> None:

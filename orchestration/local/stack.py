@@ -18,6 +18,7 @@ from orchestration.local.kafka import users
 from orchestration.local.parts import KAFKA, all_parts, select
 from orchestration.local.ports import Ports, kafka_address
 from orchestration.local.status import ALREADY_RUNNING, PartState, PartStatus, StackStatus, read_status
+from orchestration.operations.scaling import limits_of
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.kafka_address import KafkaAddress
@@ -40,6 +41,7 @@ def up(
     *,
     parts: Sequence[str] | None = None,
     free_ports: bool = False,
+    on_demand: bool | None = None,
     report: Report | None = None,
     env: Mapping[str, str] | None = None,
     timeout_s: float = START_TIMEOUT_S,
@@ -48,6 +50,7 @@ def up(
 
     `parts` names the parts to start (`kafka`, `s3`, `catalog`, `engine`, `relay`, `api`, `worker`, `segment-worker`),
     all by default; `report` gets each change of state or error; `env` replaces the environment of this process.
+    `on_demand`: whether workers and control plane leave when there is no work; None: as at the last start of this home.
     Returns the settings that clients of the stack need.
 
     Raises `UserError` (PORT_TAKEN, UNKNOWN_PART, HOME_NOT_WRITABLE, STACK_HAS_OTHER_PARTS), `RetriableError` or
@@ -62,7 +65,13 @@ def up(
     if broker:
         home.make()
         users.ensure_passwords(home.kafka)  # the settings refer to them
-    settings = initialise(home, env, free_ports=wants_free and not before.running, broker=broker)
+    settings = initialise(
+        home,
+        env,
+        free_ports=wants_free and not before.running,
+        broker=broker,
+        on_demand=None if before.running else on_demand,
+    )
     Ports.load(home.ports_file, settings)
     chosen = select(all_parts(settings), parts)
     if broker:
@@ -75,6 +84,12 @@ def up(
                 f"the stack in {home.path} is running without {', '.join(missing)}; run `muster down`, then start "
                 "it again",
                 missing=missing,
+            )
+        if on_demand is not None and on_demand is limits_of(settings).fixed:
+            raise UserError(
+                "STACK_HAS_OTHER_PARTS",
+                f"the stack in {home.path} is running {'without' if on_demand else 'with'} workers on demand; run "
+                "`muster down`, then start it again",
             )
         _await_ready(home, None, report, timeout_s)
         return settings

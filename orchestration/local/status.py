@@ -12,6 +12,7 @@ from typing import Any, Final
 from orchestration.local.home import Home
 from schemas.errors import FatalError
 from schemas.records import as_record, from_record
+from segmentation.scaling import Scaled
 
 ALREADY_RUNNING: Final = 3
 """Exit code of a supervisor that found the lock taken."""
@@ -45,6 +46,17 @@ class PartStatus:
     log: str
     error: Mapping[str, Any] | None = None
 
+    @property
+    def kind(self) -> str:
+        """The name without the number that parts of several processes have."""
+        kind, _, number = self.name.rpartition("-")
+        return kind if number.isdecimal() else self.name
+
+    @property
+    def starting(self) -> bool:
+        """Whether it is wanted and does not work yet."""
+        return self.state in {PartState.WAITING, PartState.STARTING, PartState.FAILED}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackStatus:
@@ -60,6 +72,11 @@ class StackStatus:
         """Whether every part that is wanted is ready."""
         settled = (PartState.READY, PartState.OFF)
         return self.running and bool(self.parts) and all(p.state in settled for p in self.parts)
+
+    @property
+    def starting_workers(self) -> tuple[PartStatus, ...]:
+        """Workers that will run soon."""
+        return tuple(p for p in self.parts if p.kind in {Scaled.WORKER, Scaled.SEGMENT_WORKER} and p.starting)
 
     def part(self, name: str) -> PartStatus | None:
         """A part by name."""

@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from orchestration.local import processes, seaweedfs
-from orchestration.local.counts import forget_counts, is_wanted, read_counts
+from orchestration.local.counts import begin_counts, is_wanted, read_counts
 from orchestration.local.home import Home
 from orchestration.local.parts import RESTART_BACKOFF_S, Context, Part, all_parts, environment, select
 from orchestration.local.ports import Ports, is_free
@@ -253,7 +253,7 @@ def supervise(home: Home, settings: Settings, names: Sequence[str] | None) -> in
     if lock is None:
         return ALREADY_RUNNING
     home.state_file.unlink(missing_ok=True)
-    forget_counts(home)  # all parts start: what was off may have work now
+    begin_counts(home, settings)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

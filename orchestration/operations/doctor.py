@@ -67,11 +67,15 @@ def sandbox(settings: Settings) -> Diagnosis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceChecks:
-    """Asks the services of a deployment. `workflow`: its client, whose making may fail for lack of a region or keys."""
+    """Asks the services of a deployment. `workflow`: its client, whose making may fail for lack of a region or keys.
+
+    `none_wanted`: whether no worker has to run.
+    """
 
     audiences: "AudienceStore"
     engine: "WorkflowEngine"
     jobs: "JobStore"
+    none_wanted: Callable[[], bool]
     objects: "ObjectStore"
     settings: Settings
     workflow: Callable[[], "SFNClient"]
@@ -84,7 +88,7 @@ class ServiceChecks:
         yield from run_check("object store", self._buckets, remedy)
         yield from run_check("workflow", lambda: self._machines(remedy), remedy)
         yield from run_check("topics", lambda: _topics(settings, remedy), remedy)
-        yield _workers(settings)
+        yield self._workers()
         yield from _jobs(self.jobs)
 
     def _catalog(self, remedy: str) -> Iterator[Diagnosis]:
@@ -95,6 +99,15 @@ class ServiceChecks:
         else:
             message = f"is at revision {actual or 'none'}, this version needs {expected}"
             yield wrong("catalog", "CATALOG_NOT_MIGRATED", message, remedy)
+
+    def _workers(self) -> Diagnosis:
+        if members := group_members(self.settings.kafka_bootstrap, WORKER_GROUP):
+            return Diagnosis(severity="ok", subject="workers", text=f"{members} in the group")
+        if self.none_wanted():
+            return Diagnosis(severity="ok", subject="workers", text="none runs; starts with the next job")
+        log = "worker-1.log" if self.settings.engine_url else "the log group of the workers"
+        message = "no worker is in the group, or the partitions are being reassigned"
+        return wrong("workers", "NO_WORKER", message, f"see {log}")
 
     def _buckets(self) -> Iterator[Diagnosis]:
         names = (self.settings.inbox_bucket, self.settings.staging_bucket, self.settings.lake_bucket)
@@ -141,14 +154,6 @@ def _topics(settings: Settings, remedy: str) -> Iterator[Diagnosis]:
             yield wrong(subject, "TOPIC_DIFFERS", message, f"{remedy} (the number of partitions cannot be changed)")
     if not found:
         yield Diagnosis(severity="ok", subject="topics", text="are as declared")
-
-
-def _workers(settings: Settings) -> Diagnosis:
-    if members := group_members(settings.kafka_bootstrap, WORKER_GROUP):
-        return Diagnosis(severity="ok", subject="workers", text=f"{members} in the group")
-    log = "worker-1.log" if settings.engine_url else "the log group of the workers"
-    message = "no worker is in the group, or the partitions are being reassigned"
-    return wrong("workers", "NO_WORKER", message, f"see {log}")
 
 
 def _jobs(jobs: "JobStore") -> Iterator[Diagnosis]:

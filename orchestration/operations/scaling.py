@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
-from schemas.errors import MusterError
+from schemas.errors import MusterError, RetriableError
 from segmentation.scaling import Limits, Range, Scaled, Wanted
 
 if TYPE_CHECKING:
@@ -71,6 +71,20 @@ class Scaler:
         self._decisions = decisions
         self._services = services
         self._limits = limits
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it does nothing."""
+        return self._limits.fixed
+
+    def none_wanted(self) -> bool:
+        """Whether no import worker has to run now. False if that cannot be said."""
+        if self._limits.workers.least:
+            return False
+        try:
+            return self._decisions.wanted().get(Scaled.WORKER, Wanted()).count == 0
+        except RetriableError:
+            return False
 
     def ensure(self, now_ms: int) -> None:
         """Start what the committed work needs; stop nothing. Never raises: whoever added the work goes on.

@@ -172,3 +172,11 @@ def test_concurrent_decisions_lose_no_work(store: ScalingStore, jobs: JobStore) 
     for thread in threads:
         thread.join()
     assert counts(store) == (4, 0, 1)
+
+
+def test_counts_of_a_start_replace_those_of_before_and_stay_until_the_lag_is_known(store: ScalingStore) -> None:
+    store.decide(LIMITS, lag=1, now_ms=LONG_AFTER)
+    store.begin({Scaled.WORKER: 0, Scaled.RELAY: 1})
+    assert store.wanted() == {Scaled.WORKER: Wanted(count=0), Scaled.RELAY: Wanted(count=1)}
+    assert store.decide(LIMITS, now_ms=LONG_AFTER)[Scaled.RELAY].count == 1
+    assert store.decide(LIMITS, lag=0, activity_lag=0, now_ms=LONG_AFTER)[Scaled.RELAY].count == 0

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from orchestration.local.counts import forget_counts, read_counts
+from orchestration.local.counts import COUNTS_FILE, read_counts
 from orchestration.local.home import Home
 from orchestration.local.status import PartState, PartStatus, take_lock, write_status
 from orchestration.workflow.services import ScaledServices, ServiceCounts
@@ -41,7 +41,7 @@ def home(engine: Engine) -> Iterator[Home]:
     )
     yield home
     home.state_file.unlink()
-    forget_counts(home)
+    (home.path / COUNTS_FILE).unlink(missing_ok=True)
     os.close(lock)
 
 

@@ -13,7 +13,7 @@ from orchestration.cli.admin.contexts import catalog_context, plain_context
 from orchestration.cli.commands import Answer, Done, Group, command, nothing, show_done
 from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import counted, safe, text_time
+from orchestration.cli.formatting import counted, duration, safe, text_time, time_ms
 from orchestration.cli.rendering import waiting_text
 from orchestration.cli.session import settings
 from orchestration.platform.clock import now_ms
@@ -34,7 +34,7 @@ with deferred(__name__):
     from orchestration.composition import administration
     from orchestration.local import doctor as local_doctor
     from orchestration.local import stack
-    from orchestration.operations import availability, workers
+    from orchestration.operations import availability, scaling, workers
     from orchestration.operations import doctor as deployment_doctor
 
 TOP = Group("")
@@ -63,19 +63,27 @@ def _show_started(ready: Started) -> None:
     print_note("Connect programs:   muster connect")
 
 
-@command(TOP, "up", "muster up", "MUSTER_PORTS=free muster up", show=_show_started)
+@command(TOP, "up", "muster up", "MUSTER_PORTS=free muster up", "muster up --on-demand", show=_show_started)
 def up(
     *,
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Choose free ports if none were chosen or one is taken.")
     ] = False,
+    on_demand: Annotated[
+        bool | None,
+        typer.Option(
+            "--on-demand/--always-on",
+            help="Run workers and control plane only while there is work, or always. Default: as at the last start.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> Started:
     """Start the embedded stack and wait until it is ready.
 
     Kafka, S3, the workflow engine, the control plane, an import worker and a segment worker listen on loopback and keep
     their data below MUSTER_HOME (.muster).
     """
-    ready = stack.up(settings(), free_ports=free_ports, report=_show_part)
+    ready = stack.up(settings(), free_ports=free_ports, on_demand=on_demand, report=_show_part)
     database = engine.Database(ready.catalog_url)
     audiences.AudienceStore(database).add_tenant(DEFAULT_TENANT, now_ms())
     database.close()
@@ -105,17 +113,21 @@ def _show_part(part: "PartStatus") -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentStatus:
-    """Parts of the stack and all workers. `workers`, `waiting`: None if Kafka or the catalog cannot be asked."""
+    """Parts of the stack and all workers. `workers`, `waiting`: None if Kafka or the catalog cannot be asked.
+
+    `on_demand`: whether workers may be absent while there is no work.
+    """
 
     stack: "StackStatus"
     workers: "Sequence[Worker] | None"
     waiting: "WaitingJobs | None"
+    on_demand: bool
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
         shown = None if self.workers is None else [as_record(one) for one in self.workers]
         waiting = None if self.waiting is None else as_record(self.waiting)
-        return {**self.stack.as_record(), "workers": shown, "waiting": waiting}
+        return {**self.stack.as_record(), "workers": shown, "waiting": waiting, "on_demand": self.on_demand}
 
 
 def _show_status(found: DeploymentStatus) -> None:
@@ -134,18 +146,22 @@ def _show_status(found: DeploymentStatus) -> None:
         for part in now.parts:
             if part.error is not None:
                 print_line(f"{part.name}: {safe(part.error.get('message'))}")
-    _show_workers(found.workers)
+    _show_workers(found)
     if found.waiting is not None:
         jobs = counted(found.waiting.jobs, "job")
         print_line(f"{jobs} {waiting_text(found.waiting.no_worker_s)}")
 
 
-def _show_workers(running: "Sequence[Worker] | None") -> None:
+def _show_workers(found: DeploymentStatus) -> None:
+    running = found.workers
     if running is None:
         return
     print_line("")
+    for part in found.stack.starting_workers:
+        print_line(f"{part.name}: starting since {duration((now_ms() - time_ms(part.since)) / 1000)}")
     if not running:
-        print_line("no workers are running")
+        if not found.stack.starting_workers:
+            print_line("no worker runs; starts with the next job" if found.on_demand else "no workers are running")
         return
     print_table(
         ("WORKER", "HOST", "PID", "PARTITIONS"),
@@ -173,7 +189,8 @@ def status() -> Answer[DeploymentStatus]:
     """
     loaded = settings()
     now = stack.status(loaded)
-    found = DeploymentStatus(stack=now, workers=_workers(loaded), waiting=_waiting())
+    on_demand = not scaling.limits_of(loaded).fixed
+    found = DeploymentStatus(stack=now, workers=_workers(loaded), waiting=_waiting(), on_demand=on_demand)
     return Answer(value=found, code=ExitCode.OK if now.ready else ExitCode.CHECK_FAILED)
 
 

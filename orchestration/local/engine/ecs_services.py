@@ -7,14 +7,12 @@ records have neither: there, so many processes run as are wanted.
 import copy
 import importlib
 import threading
-from typing import Any, Final
+from typing import Any
 
 from orchestration.local.counts import read_counts, write_counts
 from orchestration.local.home import Home
-from orchestration.local.status import PartState, PartStatus, read_status
+from orchestration.local.status import PartState, read_status
 from segmentation.scaling import Scaled
-
-PENDING: Final = frozenset({PartState.WAITING, PartState.STARTING, PartState.FAILED})
 
 
 def install(home: Home) -> None:
@@ -49,14 +47,9 @@ def _as_it_is(service: Any, home: Home) -> Any:
     """A copy of moto's record with the counts of this moment."""
     if service.name not in tuple(Scaled):
         return service
-    parts = [part for part in read_status(home).parts if _belongs(part, service.name)]
+    parts = [part for part in read_status(home).parts if part.kind == service.name]
     answer = copy.copy(service)
     answer.desired_count = read_counts(home).get(Scaled(service.name), len(parts))
     answer.running_count = sum(part.state is PartState.READY for part in parts)
-    answer.pending_count = sum(part.state in PENDING for part in parts)
+    answer.pending_count = sum(part.starting for part in parts)
     return answer
-
-
-def _belongs(part: PartStatus, name: str) -> bool:
-    kind, _, number = part.name.rpartition("-")
-    return part.name == name or (kind == name and number.isdecimal())

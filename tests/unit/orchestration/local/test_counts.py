@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.local.counts import COUNTS_FILE, forget_counts, is_wanted, read_counts, write_counts
+from orchestration.local.counts import COUNTS_FILE, begin_counts, is_wanted, read_counts, write_counts
 from orchestration.local.home import Home
 from orchestration.local.parts import Context, Part
 from orchestration.local.ports import Ports
@@ -27,8 +27,10 @@ def test_counts_are_read_as_written(home: Home) -> None:
     assert read_counts(home) == {}
     write_counts(home, {Scaled.WORKER: 2, Scaled.RELAY: 0})
     assert read_counts(home) == {Scaled.WORKER: 2, Scaled.RELAY: 0}
-    forget_counts(home)
+    begin_counts(home, Settings())
     assert read_counts(home) == {}
+    begin_counts(home, Settings(min_workers=0, min_segment_workers=0))
+    assert read_counts(home) == {Scaled.WORKER: 0, Scaled.SEGMENT_WORKER: 0, Scaled.RELAY: 1}
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"worker": "many"}', '{"worker": null}'])

@@ -140,6 +140,18 @@ def test_limits_are_those_of_the_settings() -> None:
     assert limits_of(settings.with_(min_segment_workers=0)).control_planes == Range(least=0, most=1)
 
 
+def test_no_worker_is_wanted_before_and_after_the_work_of_a_deployment_on_demand() -> None:
+    world = World()
+    scaler = Scaler(world, world, ON_DEMAND)
+    assert scaler.none_wanted()
+    arrive(world)
+    assert not scaler.none_wanted()
+    world.jobs = 0
+    scaler.follow(lag=0, activity_lag=0, now_ms=LATER + IDLE_MS)
+    assert scaler.none_wanted()
+    assert not Scaler(World(), world, limits_of(Settings())).none_wanted()
+
+
 def test_ensuring_never_raises() -> None:
     def broken(step: int) -> None:
         raise ZeroDivisionError(step)
