@@ -11,8 +11,10 @@ from orchestration.platform.settings import Settings
 from orchestration.platform.sizes import Machines, Relay, Service, Tasks
 from schemas.kafka_address import IAM
 from segmentation.admission import Lanes, lanes_for
+from segmentation.scaling import Limits, Range
 
 GIB: Final = 1024**3
+MINUTE_MS: Final = 60_000
 _PRODUCT: Final = Settings()
 """Defaults of a deployment are those of every other installation."""
 
@@ -202,6 +204,8 @@ class DeploySettings:
     regions_unchecked: bool = False
     workers: Service = field(default_factory=Service)
     segment_workers: Service = field(default_factory=Service)
+    idle_minutes: int = int(_PRODUCT.idle_minutes)
+    """How long workers outlast the work."""
     relay: Relay = field(default_factory=Relay)
     api: Api = field(default_factory=Api)
     tasks: Tasks = field(default_factory=Tasks)
@@ -245,6 +249,19 @@ class DeploySettings:
     def all_workers(self) -> int:
         """Workers of imports and of segments."""
         return self.workers.count + self.segment_workers.count
+
+    @property
+    def limits(self) -> Limits:
+        """Between which counts workers and control planes follow the work."""
+
+        def within(service: Service) -> Range:
+            return Range(least=service.min, most=service.count)
+
+        return Limits(
+            workers=within(self.workers),
+            segment_workers=within(self.segment_workers),
+            idle_ms=self.idle_minutes * MINUTE_MS,
+        )
 
     @property
     def mail_host(self) -> str:

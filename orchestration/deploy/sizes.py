@@ -40,8 +40,12 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
                 f"{name}.count",
                 f"{service.count} is more than kafka.partitions, {partitions}: some would be idle",
             )
+        yield from at_least(f"{name}.min", service.min, 0)
+        if service.min > service.count:
+            yield finding(f"{name}.min", f"{service.min} is more than {name}.count, {service.count}, the most")
         yield from fargate(name, service.cpu, service.memory_mib)
         yield from _disk(name, service.ephemeral_gib)
+    yield from at_least("idle_minutes", settings.idle_minutes, 1)
     yield from fargate("relay", settings.relay.cpu, settings.relay.memory_mib)
     yield from fargate("tasks", settings.tasks.cpu, settings.tasks.memory_mib)
     yield from _disk("tasks", settings.tasks.ephemeral_gib)

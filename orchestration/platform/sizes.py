@@ -16,9 +16,13 @@ COPIES: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """Always-on containers on Fargate. `cpu` in 1/1024 of a processor."""
+    """Containers on Fargate: at most `count`, at least `min`, and between them as many as the work needs.
+
+    `cpu` in 1/1024 of a processor.
+    """
 
     count: int = 2
+    min: int = 0
     cpu: int = 1024
     memory_mib: int = 4096
     ephemeral_gib: int = 20

@@ -31,7 +31,7 @@ class References:
     external: set[str] = field(default_factory=set)
     """Attributes of objects of libraries, and operations named in `ASKING`."""
     clients: set[str] = field(default_factory=set)
-    """Services of which a client is made."""
+    """Services of which a client is made, with boto3 or by a function `..._client` that gets the name."""
 
 
 class Reader(ast.NodeVisitor):
@@ -93,6 +93,10 @@ class Reader(ast.NodeVisitor):
             case ast.Call(func=ast.Attribute(attr=name), args=[ast.Constant(value=str(text)), *_]):
                 self.found.clients |= {text} if name == "client" else set()
                 self.found.external |= {text} if name in ASKING else set()
+            case ast.Call(
+                func=ast.Attribute(attr=str(name)) | ast.Name(id=str(name)), args=[_, ast.Constant(value=str(text))]
+            ) if name.endswith("_client"):
+                self.found.clients.add(text)
         self.generic_visit(node)
 
     def _add(self, node: Node | None) -> None:

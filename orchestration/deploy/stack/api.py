@@ -17,8 +17,10 @@ from orchestration.deploy.stack.site import Grant, Site, acknowledge, create_aft
 from orchestration.deploy.stack.tasks import ECS_TASKS, Cluster, make_family
 from orchestration.workflow.resources import machine_specs
 from schemas.layout import UPLOADS_PREFIX
+from segmentation.scaling import Range
 
 PORT: Final = 18480
+ONE: Final = Range(least=1, most=1)
 API_SECRETS: Final = ("CATALOG_URL", "KAFKA_CREDENTIALS", "OIDC_CLIENT_SECRET")
 IDLE_S: Final = 60
 """The balancer closes connections that are silent for so long: streams say something every 15 s."""
@@ -52,7 +54,7 @@ def make_api(site: Site, cluster: Cluster, clients: str) -> None:
     )
     target, listener = _balancer(site, balancer_group)
     balanced = Balanced(target=target, port=PORT)
-    service = make_service(site, "ApiService", "api", family, cluster, [clients, group], balanced=balanced)
+    service = make_service(site, "ApiService", "api", family, cluster, [clients, group], ONE, balanced=balanced)
     create_after(service, listener)
 
 
@@ -160,4 +162,5 @@ def _grants(site: Site) -> list[Grant]:
         *grants.read_secrets(site, API_SECRETS),
         *grants.use_kafka(site),
         *grants.run_machines(site, [machine.name for machine in machine_specs()]),
+        *grants.scale_services(site, describe=True),
     ]

@@ -73,7 +73,12 @@ def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
     uploads = grants.read_objects(site, (buckets.staging,), UPLOADS_PREFIX)
     match name:
         case "Register":
-            own = (*inbox, *uploads, *grants.read_objects(site, (buckets.lake, *s.shared.imports)))
+            own = (
+                *inbox,
+                *uploads,
+                *grants.read_objects(site, (buckets.lake, *s.shared.imports)),
+                *grants.scale_services(site),
+            )
         case "Await":
             # What has ended before the wait begins is answered at once.
             own = (Grant(actions=("states:SendTaskSuccess",), resources=(grants.machine_arn(site, INBOX_MACHINE),)),)

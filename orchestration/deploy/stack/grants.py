@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 
+import aws_cdk as cdk
+
 from orchestration.deploy.environment import readable, secrets_of
 from orchestration.deploy.stack.site import Grant, Site
 from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX
 from schemas.topics import OWN_GROUP_PREFIX, OWN_PREFIX
+from segmentation.scaling import Scaled
 
 OBJECTS = "object names are not known in advance: one per file, part or version"
 WRITING = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
@@ -150,6 +153,18 @@ def drive_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
             resources=tuple(machine_arn(site, machine) for machine in names),
         ),
     )
+
+
+def scale_services(site: Site, *, describe: bool = False) -> tuple[Grant, ...]:
+    """Start and stop workers and control planes; `describe`: also see how many of them run.
+
+    Refused while the stack is at rest (`Run=no`), when jobs that still run ask for workers, too. Every call is made
+    over TLS, so the condition is met if `Run` is yes.
+    """
+    services = tuple(site.settings.arn("ecs", f"service/{site.names.cluster}/{part}") for part in Scaled)
+    running = {"Bool": {"aws:SecureTransport": cdk.Fn.condition_if(site.running, "true", "false")}}
+    look = (Grant(actions=("ecs:DescribeServices",), resources=services),) if describe else ()
+    return (Grant(actions=("ecs:UpdateService",), resources=services, condition=running), *look)
 
 
 def run_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:

@@ -12,6 +12,7 @@ from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.site import Grant, Site, create_after, role
 from orchestration.deploy.stack.tasks import ECS_TASKS, Cluster, make_family
 from orchestration.workflow.resources import CONTAINER, machine_specs
+from segmentation.scaling import Range, Scaled
 
 WORKER_SECRETS: Final = ("CATALOG_URL", "KAFKA_CREDENTIALS")
 RELAY_SECRETS: Final = (*WORKER_SECRETS, "SMTP", "WEBHOOK_SECRET")
@@ -27,16 +28,16 @@ class Balanced:
 
 def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
     """Create workers, segment workers and the control plane."""
-    settings = site.settings
+    settings, limits = site.settings, site.settings.limits
     work = [
         *grants.write_objects(site, (settings.buckets.staging, settings.buckets.lake)),
         *grants.use_key(site),
         *grants.read_secrets(site, WORKER_SECRETS),
         *grants.use_kafka(site),
     ]
-    for part, logical, service in (
-        ("worker", "Worker", settings.workers),
-        ("segment-worker", "SegmentWorker", settings.segment_workers),
+    for part, logical, service, bounds in (
+        (Scaled.WORKER, "Worker", settings.workers, limits.workers),
+        (Scaled.SEGMENT_WORKER, "SegmentWorker", settings.segment_workers, limits.segment_workers),
     ):
         family = make_family(
             site,
@@ -53,7 +54,7 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
             extra=task_limits(service.cpu, service.memory_mib, service.ephemeral_gib),
             health=part,
         )
-        make_service(site, f"{logical}Service", part, family, cluster, [security_group], count=service.count)
+        make_service(site, f"{logical}Service", part, family, cluster, [security_group], bounds)
     relay = make_family(
         site,
         "RelayDefinition",
@@ -67,7 +68,7 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
         memory_mib=settings.relay.memory_mib,
         health="relay",
     )
-    make_service(site, "RelayService", "relay", relay, cluster, [security_group])
+    make_service(site, "RelayService", Scaled.RELAY, relay, cluster, [security_group], limits.control_planes)
 
 
 def _relay(site: Site) -> list[Grant]:
@@ -119,11 +120,16 @@ def make_service(
     family: Any,
     cluster: Cluster,
     groups: Sequence[str],
+    counts: Range,
     *,
-    count: int = 1,
     balanced: Balanced | None = None,
 ) -> Any:
-    """A service on Fargate in the private subnets; none of its tasks run before the setup."""
+    """A service on Fargate in the private subnets; none of its tasks run before the setup.
+
+    A count that follows the work is not in the template: CloudFormation then leaves it as it is. It would start one
+    task of a service that it creates, which is therefore created with none, as `Run` is `no` at first.
+    """
+    count = counts.most if counts.fixed else cdk.Aws.NO_VALUE
     service = ecs.CfnService
     created = service(
         site.stack,

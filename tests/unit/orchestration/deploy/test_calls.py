@@ -39,7 +39,8 @@ S3: Mapping[str, frozenset[str]] = {
 }
 """Operation of boto3, or method of Arrow's file system -> the actions that it needs."""
 
-STEP_FUNCTIONS = "stepfunctions"
+BY_NAME = {"stepfunctions": "states", "ecs": "ecs"}
+"""Service, by boto3's name -> the prefix of its actions, which are named as its operations."""
 OTHERS = {"get_secret_value": "secretsmanager:GetSecretValue", "publish_batch": "sns:Publish"}
 DUCKDB = ("connectors.storage.duck", "connect")
 ARROW = ("connectors.storage.access", "S3Access.filesystem")
@@ -116,16 +117,17 @@ def reached(source: Source, role: str) -> Reach:
 def required(reach: Reach, operations: Mapping[str, frozenset[str]]) -> set[str]:
     """The actions behind all calls that are reached."""
     found: set[str] = set()
-    assert reach.clients <= {"s3", STEP_FUNCTIONS, "sns", "secretsmanager"}, "name the actions of a new service"
+    known = {"s3", *BY_NAME, "sns", "secretsmanager"}
+    assert reach.clients <= known, "name the actions of a new service"
     if "s3" in reach.clients:
         called = reach.attributes & operations["s3"]
         assert called <= S3.keys(), f"name the actions of {called - S3.keys()} in S3"
         found = found.union(*(S3[name] for name in (reach.attributes & S3.keys())))
     if DUCKDB in reach.nodes or ARROW in reach.methods:
         found |= {"s3:GetObject", "s3:ListBucket"}
-    if STEP_FUNCTIONS in reach.clients:
-        called = reach.attributes & operations[STEP_FUNCTIONS]
-        found |= {f"states:{''.join(word.capitalize() for word in name.split('_'))}" for name in called}
+    for service in reach.clients & BY_NAME.keys():
+        called = reach.attributes & operations[service]
+        found |= {f"{BY_NAME[service]}:{''.join(word.capitalize() for word in name.split('_'))}" for name in called}
     for name, action in OTHERS.items():
         found |= {action} if name in reach.attributes and action.partition(":")[0] in reach.clients else set()
     return found
@@ -152,7 +154,7 @@ def operations() -> dict[str, frozenset[str]]:
     session = Session()
     return {
         service: frozenset(map(xform_name, session.get_service_model(service).operation_names))
-        for service in ("s3", STEP_FUNCTIONS)
+        for service in ("s3", *BY_NAME)
     }
 
 

@@ -8,6 +8,7 @@ from orchestration.deploy.checks import check, load
 from orchestration.deploy.settings import Buckets, Kafka, Shared
 from orchestration.deploy.synthesis import synthesise
 from orchestration.platform.settings import Settings
+from orchestration.platform.sizes import Service
 from schemas.kafka_address import KafkaAddress
 from tests.unit.orchestration.deploy.conftest import API, EXAMPLE, Template
 from tests.unit.orchestration.deploy.test_workflow import environments
@@ -129,15 +130,26 @@ def _has_a_service(template: Template) -> None:
     assert "CorsConfiguration" not in template["InboxBucket"]
 
 
-def test_roles_log_on_to_msk_and_private_authorities_are_trusted() -> None:
+def test_roles_log_on_to_msk_counts_are_fixed_and_private_authorities_are_trusted() -> None:
     from cfnlint.api import ManualArgs, lint
 
     example = load(EXAMPLE)
     kafka = replace(example.kafka, mechanism="AWS_MSK_IAM", secret="", secret_key="", ca_secret=CA)
-    settings = replace(example, kafka=kafka, database=replace(example.database, ca_secret=CA), api=API)
+    settings = replace(
+        example,
+        kafka=kafka,
+        database=replace(example.database, ca_secret=CA),
+        api=API,
+        workers=Service(count=3, min=3),
+        segment_workers=Service(count=0),
+    )
     assert list(check(settings)) == []
     template = Template(settings=settings, body=synthesise(settings))
     assert "SourceAccessConfigurations" not in template["JobEventsMapping"], "the pollers log on with the role"
+    counts = {"WorkerService": 3, "SegmentWorkerService": 0, "RelayService": 1, "ApiService": 1}
+    assert {name: template[name]["DesiredCount"] for name in counts} == {
+        name: {"Fn::If": ["Running", count, 0]} for name, count in counts.items()
+    }
     cluster = kafka.cluster
     topics = cluster.replace(":cluster/", ":topic/")
 
