@@ -10,8 +10,8 @@ INTRINSIC = re.compile(r"States\.\w+(?=\()")
 CONTEXT = re.compile(r"\$\$\.[\w.]+")
 AWS_ERROR = re.compile(r"^(States|Lambda|Sandbox|AmazonECS|ECS)\.\w+$")
 RUN_TASK = ":ecs:runTask"
-CHOSEN = {"LaunchType", "AssignPublicIp"}
-"""Parameters of RunTask with an enumerated value: each value is a separate feature."""
+CHOSEN = {"LaunchType", "AssignPublicIp", "Resource", "InputType"}
+"""Parameters of RunTask and ItemReader with an enumerated value: each value is a separate feature."""
 
 
 def features(machine: Mapping[str, Any]) -> set[str]:
@@ -34,8 +34,8 @@ def _of_state(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"{kind} {field}" + (" null" if value is None else "")
         if field == "Resource":
             yield f"integration {value}"
-        elif field == "Parameters" and RUN_TASK in state.get("Resource", ""):
-            yield from (f"runTask {name}" for name in _parameters(value))
+        elif field == "ItemReader" or (field == "Parameters" and RUN_TASK in state.get("Resource", "")):
+            yield from (f"{field if field == 'ItemReader' else 'runTask'} {name}" for name in _parameters(value))
             yield from _of_text(value)
         elif field in {"Retry", "Catch"}:
             for entry in value:
@@ -45,6 +45,7 @@ def _of_state(state: Mapping[str, Any]) -> Iterator[str]:
             for rule in value:
                 yield from _of_rule(rule)
         elif field in {"ItemProcessor", "Iterator"}:
+            yield f"Map mode {value.get('ProcessorConfig', {}).get('Mode', 'INLINE')}"
             yield from features({"StartAt": "", "States": value["States"]})
         elif field == "Branches":
             for branch in value:

@@ -13,6 +13,7 @@ from orchestration.workflow.stages import UNAVAILABLE
 from tests.engine.building import Case, invoke
 from tests.engine.cases import CASES
 from tests.engine.features import features
+from tests.engine.map_cases import MAP_CASES, READ, READ_OR_CAUGHT, SELECTED
 from tests.engine.support import Engine, text_of
 from tests.waiting import until
 
@@ -155,11 +156,17 @@ MACHINES = (
     RUN_ON_MACHINE,
     UNPLACED,
     REFUSED_CALL,
+    READ,
+    READ_OR_CAUGHT,
+    SELECTED,
 )
+ALL_CASES = (*CASES, *MAP_CASES)
 
 
 def test_shipped_machines_use_only_tested_features() -> None:
-    shown = {feature for machine in (*(case.definition for case in CASES), *MACHINES) for feature in features(machine)}
+    shown = {
+        feature for machine in (*(case.definition for case in ALL_CASES), *MACHINES) for feature in features(machine)
+    }
 
     for machine in machine_specs():
         assert features(json.loads(machine.definition)) - shown == set(), machine.name
@@ -204,7 +211,7 @@ def test_untested_feature_is_detected() -> None:
     }
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
+@pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: str(case.name))
 def test_state_machine_ends_as_on_aws(engine: Engine, case: Case) -> None:
     ended = engine.run_definition(case.definition, case.data)
 

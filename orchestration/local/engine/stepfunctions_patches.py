@@ -31,16 +31,35 @@ Queries are JSONPath; nothing here evaluates JSONata.
 22. Not a difference, but time: a definition is parsed once, not for each execution, and so is a path.
 23. The joined results of a Map or Parallel have the same limit, also where ResultPath discards them; moto looks only at
     what is left.
+24. An inline Map runs at most 40 items at once, and a Map of any mode has any number of items: moto starts a thread for
+    each where MaxConcurrency is not set, and calls itself for each item where it is, until Python's stack ends and the
+    Map never does.
+25. A child of a Distributed Map that fails fails the Map with States.ExceedToleratedFailureThreshold once more have
+    failed than it tolerates, and the other children are stopped; moto gives null as its output.
+26. A child is an execution with an id, an input and a history of its own, of a state machine `name/label`; the Map's
+    item is not in its context object, and its input has the limit of any input.
+27. The map run of an execution that ended early is ABORTED.
+28. An ItemReader reads from the stack's object store. One that cannot read is States.ItemReaderFailed; moto makes it
+    States.Runtime, which nothing catches. A ResultWriter is States.ResultWriterFailed: there is none.
+29. An execution whose event 25,000 is not its end fails with States.Runtime, which nothing catches. Nothing is added to
+    a history after its end, and no error replaces it.
 """
 
 import threading
 from functools import lru_cache
 from typing import Any, Final
 
-from orchestration.local.engine import stepfunctions_errors, stepfunctions_executions, stepfunctions_tasks
+from orchestration.local.engine import (
+    stepfunctions_errors,
+    stepfunctions_executions,
+    stepfunctions_history,
+    stepfunctions_maps,
+    stepfunctions_tasks,
+)
 from orchestration.local.engine.ecs_tasks import TaskRunner
 from orchestration.local.engine.moto_parts import PARSER, SERVICE, module, replace_everywhere
 from orchestration.local.ports import LOOPBACK
+from orchestration.local.seaweedfs import s3_client
 from orchestration.platform.settings import Settings
 
 PATHS_KEPT: Final = 1024
@@ -54,6 +73,8 @@ def install(settings: Settings, *, port: int, tasks: TaskRunner) -> None:
     stepfunctions_tasks.install(tasks)
     stepfunctions_executions.install()
     stepfunctions_errors.install()
+    stepfunctions_history.install()
+    stepfunctions_maps.install()
 
 
 def _clients(settings: Settings, port: int) -> None:
@@ -66,6 +87,8 @@ def _clients(settings: Settings, port: int) -> None:
     def client_for(region: str, service: str, state_credentials: object = None) -> Any:
         del state_credentials
         with lock:
+            if (service, region) not in clients and service == "s3":
+                clients[service, region] = s3_client(settings)
             if (service, region) not in clients:
                 clients[service, region] = boto3.client(  # type: ignore[call-overload]  # any service that ASL names
                     service,

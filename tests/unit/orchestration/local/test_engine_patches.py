@@ -15,11 +15,15 @@ IN_MOTO = """
 import copy, json, os, time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from orchestration.local.engine import stepfunctions_errors, stepfunctions_executions
+from orchestration.local.engine import (
+    stepfunctions_errors, stepfunctions_executions, stepfunctions_history, stepfunctions_maps
+)
 from moto.stepfunctions.parser import models
 from moto.stepfunctions.parser.asl.parse import asl_parser
 stepfunctions_errors.install()
 stepfunctions_executions.install()
+stepfunctions_history.install()
+stepfunctions_maps.install()
 parse = asl_parser.AmazonStateLanguageParser.parse
 
 def machine(**state):
@@ -44,8 +48,34 @@ arn = backend.create_state_machine("m", machine(Type="Wait", Seconds=60), "arn:a
 with ThreadPoolExecutor(2) as pool:
     arns = set(pool.map(lambda _: backend.start_execution(arn, "once", "{}").exec_arn, range(2)))
 executions = len(backend.describe_state_machine(arn).executions)
+models.copy = copy
+
+stepfunctions_history.EVENTS_MAX = 40
+def run(states, data=1):
+    definition = json.dumps({"StartAt": next(iter(states)), "States": states})
+    machine = backend.create_state_machine(f"m{len(histories)}", definition, "arn:aws:iam::123456789012:role/r").arn
+    execution = backend.start_execution(machine, None, json.dumps(data))
+    while execution.exec_status == "RUNNING":
+        time.sleep(0.01)
+    last = execution.exec_worker.env.event_manager.get_event_history()[-1]
+    histories.append([execution.exec_status, execution.error, last["type"], last["id"]])
+def chain(length):
+    return {str(n): {"Type": "Pass", **({"Next": str(n + 1)} if n < length else {"End": True})}
+            for n in range(1, length + 1)}
+def each(mode, child):
+    processor = {"ProcessorConfig": {"Mode": mode, "ExecutionType": "STANDARD"}, "StartAt": "1", "States": child}
+    catch = [{"ErrorEquals": [error], "Next": "Caught"} for error in ("States.Runtime", "States.ALL")]
+    return {"Each": {"Type": "Map", "ItemProcessor": processor, "Catch": catch, "End": True},
+            "Caught": {"Type": "Pass", "End": True}}
+histories = []
+run(chain(19))
+run(chain(20))
+run(each("INLINE", chain(1)), [1] * 20)
+run(each("DISTRIBUTED", chain(19)), [1] * 3)
+run(each("DISTRIBUTED", chain(20)), [1])
 print(json.dumps({
     "timeout_s": timeout, "read": len(read), "same": first is second, "arns": len(arns), "executions": executions,
+    "histories": histories,
 }), flush=True)
 os._exit(0)
 """
@@ -108,3 +138,15 @@ def test_concurrent_starts_with_one_name_find_the_first(patched: Any) -> None:
 
 def test_definition_is_parsed_once_and_executions_are_independent(patched: Any) -> None:
     assert (patched["read"], patched["same"]) == (1, False)
+
+
+def test_execution_ends_with_event_25_000(patched: Any) -> None:
+    """Of 40 here: a chain that ends just in time, a longer one, an inline Map, Distributed Maps over such chains."""
+    failed = ["FAILED", "States.Runtime", "ExecutionFailed", 40]
+    assert patched["histories"] == [
+        ["SUCCEEDED", None, "ExecutionSucceeded", 40],
+        failed,
+        failed,
+        ["SUCCEEDED", None, "ExecutionSucceeded", 8],
+        ["SUCCEEDED", None, "ExecutionSucceeded", 10],
+    ]
