@@ -13,6 +13,9 @@ SUMMARY_FIELD: Final = "metrics"
 """The field of the log record that summarises, once a minute, the metrics of the control plane."""
 UNDECODABLE_JOB_EVENTS: Final = "UndecodableJobEvents"
 """Metric of the function between Kafka and SNS, in CloudWatch's embedded metric format."""
+UNSERVED_MESSAGES: Final = "UnservedMessages"
+"""Metric of the function that watches workers which come on demand, in the same format: messages that wait for workers
+of which none runs."""
 MetricType = Literal["counter", "gauge", "histogram"]
 """counter: only grows while the process lives; gauge: a current value; histogram: how observations are distributed."""
 

@@ -5,6 +5,7 @@ them. So of two that overlap, the later one sees the work of the other.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -40,6 +41,18 @@ _KEEPING: Final = ("REGISTERED", "VERIFYING", *_MOVING)
 """States of a job whose rows workers are still to keep."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The counts of all parts. `due`: the parts whose service may not have its count yet."""
+
+    wanted: Mapping[Scaled, Wanted]
+    due: frozenset[Scaled]
+
+    def of(self, parts: Iterable[Scaled]) -> dict[Scaled, int]:
+        """The counts of some parts."""
+        return {part: self.wanted[part].count for part in parts}
+
+
 class ScalingStore:
     """Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
 
@@ -65,17 +78,19 @@ class ScalingStore:
             ]
 
     def decide(
-        self, limits: Limits, *, lag: int | None = None, activity_lag: int | None = None, now_ms: int
-    ) -> dict[Scaled, Wanted]:
+        self, limits: Limits, *, lag: int | None = None, activity_lag: int | None = None, other: int = 0, now_ms: int
+    ) -> Decision:
         """Decide all counts by the work of this moment; without the lag of both groups, none falls.
 
-        Returns the parts whose service may not have its count yet: `applied` is due for them.
+        `other`: work of the control plane that the catalog does not show. `applied` is expected for the parts that are
+        due.
         """
         with self._database.write() as connection:
             if self._database.dialect == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             before = _wanted(connection)
-            after = desired(_demand(connection, lag, activity_lag, now_ms), before, limits, now_ms)
+            demand = _demand(connection, lag, activity_lag, now_ms)
+            after = desired(replace(demand, other=demand.other + other), before, limits, now_ms)
             noted_ms = min(NOTED_MS, limits.idle_ms // 4)
             for part, wanted in after.items():
                 was = before.get(part)
@@ -84,8 +99,8 @@ class ScalingStore:
                 elif max(wanted.worked_ms - was.worked_ms, wanted.needed_ms - was.needed_ms) >= noted_ms:
                     upsert(connection, wanted_counts, {"part": part}, _values(wanted))
             fresh = wanted_counts.c.applied_ms > now_ms - APPLIED_FRESH_MS
-            applied = set(connection.scalars(sa.select(wanted_counts.c.part).where(fresh)))
-        return {part: wanted for part, wanted in after.items() if part not in applied}
+            applied = frozenset(map(Scaled, connection.scalars(sa.select(wanted_counts.c.part).where(fresh))))
+        return Decision(wanted=after, due=frozenset(after) - applied)
 
     def applied(self, counts: Mapping[Scaled, int], *, now_ms: int) -> None:
         """Record counts that services were given. A count that was decided differently meanwhile stays due."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orchestration.operations.activity_dry_run import ActivityDryRuns
     from orchestration.operations.dry_run import DryRuns
     from orchestration.operations.segment_check import SegmentCheck
+    from orchestration.operations.watching import Watcher
     from segmentation.historical_activity import HistoricalActivity
     from segmentation.versions import VersionStore
     from streams.staging import StagingStore
@@ -36,8 +37,9 @@ with deferred(__name__):
     from connectors.lake import store as lake
     from connectors.publishing import activations
     from orchestration.catalog import references
+    from orchestration.control import worker_groups
     from orchestration.kinds import kind, register, segment_meaning
-    from orchestration.operations import activity_dry_run, dry_run, segment_check
+    from orchestration.operations import activity_dry_run, dry_run, segment_check, watching
     from streams import staging
 
 
@@ -160,6 +162,18 @@ class Context(Process):
         )
         self.ensure_workers()
         return view
+
+    @Part
+    def watcher(self) -> "Watcher":
+        """What looks whether work waits without workers."""
+        groups = worker_groups.WorkerGroups.of(self.settings)
+        return watching.Watcher(
+            workers=groups.imports,
+            segment_workers=groups.activity,
+            relay=groups.archive,
+            executions=self.engine,
+            scaler=self.scaler,
+        )
 
     def kind_of(self, job: "Job") -> "Stages":
         """The kind of a job, with its stages."""

@@ -17,6 +17,7 @@ from orchestration.control.scaled_workers import FOLLOW_S
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.summary import log_summary
 from orchestration.control.worker_groups import WorkerGroups
+from orchestration.operations.scaling import limits_of
 from orchestration.operations.workers import running_workers
 from schemas.counters import Counters
 from schemas.metrics import Sample
@@ -31,7 +32,12 @@ def jobs_lane(
     context: Context, groups: WorkerGroups, counters: Counters, quiet: Callable[[int], bool] = lambda _: False
 ) -> Lane:
     """Tasks that jobs wait for. None of them may take long."""
-    answers = parts.answers(context, WorkerLiveness(groups.imports), WorkerLiveness(groups.activity))
+    limits = limits_of(context.settings)
+    answers = parts.answers(
+        context,
+        WorkerLiveness(groups.imports, on_demand=not limits.workers.fixed),
+        WorkerLiveness(groups.activity, on_demand=not limits.segment_workers.fixed),
+    )
     loop = JobLoop(context.jobs, context.lanes, answers)
     lag, absence = parts.stream_lag(context, groups), parts.worker_absence(context, groups)
     markers = parts.lost_markers(context, groups.imports)

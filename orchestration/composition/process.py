@@ -55,7 +55,7 @@ with deferred(__name__):  # a function or command that starts cold loads only wh
     )
     from orchestration.catalog import scaling as counts
     from orchestration.operations import export_jobs, follow, job_search, jobs, scaling, submit
-    from orchestration.workflow import engine, services
+    from orchestration.workflow import engine, services, timers
 
 ValueT = TypeVar("ValueT")
 _MAKING: Final = RLock()
@@ -148,6 +148,7 @@ class Process:
         return scaling.Scaler(
             counts.ScalingStore(self.database),
             services.ScaledServices(lambda: self.containers, self.settings),
+            timers.NextCall(lambda: engine.engine_client(self.settings, "scheduler"), self.settings),
             scaling.limits_of(self.settings),
         )
 

@@ -96,6 +96,8 @@ class TaskAnswers:
             return
         if (stalled := liveness.fault(now_ms)) is not None:
             _log.error("cannot send a heartbeat for job %s: %s", job_id, stalled)
+            if liveness.on_demand:  # without a heartbeat it would wait again
+                self._send(self._engine.fail, token, "WorkersStalled", stalled)
             return
         if self._send(self._engine.heartbeat, token):
             self._heartbeat_ms[token] = now_ms

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from connectors.sources.fork_server import PARSERS
 from orchestration.composition.context import Context
 from orchestration.entrypoints import container_secrets
+from orchestration.platform.clock import now_ms
+from orchestration.platform.embedded_metrics import embedded_line
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from orchestration.platform.tracing import endpoint_in, flushing, start_tracing
@@ -24,6 +26,7 @@ from schemas import tracing
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
 from schemas.log_ids import bound, execution_name
+from schemas.metrics import UNSERVED_MESSAGES, cloudwatch_namespace
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
@@ -239,3 +242,27 @@ def mark_failed(event: Event, _: object) -> View:
     from orchestration.kinds.failures import error_in
 
     return records().mark_failed(_job(event), error_in(event))
+
+
+@errors_by_name
+def ensure_workers(event: Event, _: object) -> View:
+    """By time: {housekeeping?} -> {}. For a job whose wait had no heartbeat: {job_id, execution} -> view."""
+    context = process_context()
+    if "job_id" in event:
+        from orchestration.operations.watching import wait_again
+
+        view = records().view_for_non_owner(_job(event), str(event["execution"]))
+        return view or wait_again(records(), context.scaler, _job(event), now_ms())
+    context.scaler.renew(now_ms(), housekeeping=bool(event.get("housekeeping")))
+    return {}
+
+
+@errors_by_name
+def watch_workers(_event: Event, _: object) -> View:
+    """{} -> {}, once a minute."""
+    context, now = process_context(), now_ms()
+    sight = context.watcher.watch(now)
+    if sight is not None and context.settings.deployment:
+        namespace = cloudwatch_namespace(context.settings.deployment)
+        print(embedded_line(namespace, now, {UNSERVED_MESSAGES: sight.unserved}), flush=True)  # noqa: T201
+    return {}

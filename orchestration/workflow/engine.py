@@ -80,6 +80,16 @@ class WorkflowEngine:
             raise
         return Execution(status=found["status"], cause=found.get("cause", ""))
 
+    def any_running(self) -> bool:
+        """Whether an execution of any machine runs."""
+        with engine_errors("Step Functions", "list executions"):
+            return any(
+                self._client().list_executions(
+                    stateMachineArn=self.machine_arn(machine), statusFilter="RUNNING", maxResults=1
+                )["executions"]
+                for machine in (IMPORT_MACHINE, EXPORT_MACHINE)
+            )
+
     def stop(self, execution: str, cause: str) -> None:
         """Stop an execution, and the step that it runs."""
         with engine_errors("Step Functions", "stop the execution"):

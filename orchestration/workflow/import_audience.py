@@ -96,13 +96,23 @@ IMPORT_AUDIENCE: Final = Machine(
         "AwaitMaterialisation": Await(
             "Wait until all partitions of one attempt have reconciled, the archive holds all of its events or "
             "profiles, or every partition has written the members of the segment. The relay answers, and sends "
-            "heartbeats while the workers are alive.",
+            "heartbeats unless the workers make no progress.",
             JOB | TOKEN | EXECUTION,
             function="BeginAwait",
             heartbeat_s=300,  # 15 heartbeats of the control plane, one every 20 s
             timeout_s=2 * 24 * 60 * 60,
-            final=("MaterialisationFailed", "States.Timeout", "States.HeartbeatTimeout"),
-            catch=(Catch(error="MaterialisationFailed", next="RetryImport"), *FAILURE),
+            final=("MaterialisationFailed", "WorkersStalled", "States.Timeout", "States.HeartbeatTimeout"),
+            catch=(
+                Catch(error="MaterialisationFailed", next="RetryImport"),
+                Catch(error="States.HeartbeatTimeout", next="EnsureWorkers"),
+                *FAILURE,
+            ),
+        ),
+        "EnsureWorkers": Call(
+            "No heartbeat: start what runs on demand, and wait again, for as long as capacity is missing. Where "
+            "workers always run, the job fails.",
+            JOB | EXECUTION,
+            catch=FAILURE,
         ),
         "RetryImport": Call(
             "A partition did not reconcile: back to IMPORTING for another attempt, a bounded number of times.",

@@ -2,10 +2,12 @@
 
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from orchestration.catalog import scaling
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
@@ -13,9 +15,10 @@ from orchestration.catalog.scaling import APPLIED_FRESH_MS, ScalingStore
 from orchestration.catalog.tables import schedules, segments, transitions
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import Recipient
+from orchestration.platform.settings import Secret
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec
-from segmentation.scaling import WORKER_BYTES, Limits, Range, Scaled, Wanted
+from segmentation.scaling import WORKER_BYTES, Demand, Limits, Range, Scaled, Wanted
 from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     ACME,
     AUDIENCE_ID,
@@ -24,6 +27,7 @@ from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     new_job,
     url,
 )
+from tests.waiting import until
 
 IDLE_MS = 600_000
 LIMITS = Limits(workers=Range(least=0, most=4), segment_workers=Range(least=0, most=4), idle_ms=IDLE_MS)
@@ -140,14 +144,15 @@ def test_pending_work_of_the_control_plane_wants_only_it(
 
 def test_count_is_due_until_it_is_applied_and_after_a_while_again(store: ScalingStore, jobs: JobStore) -> None:
     jobs.register(new_job())
-    assert {part: one.count for part, one in store.decide(LIMITS, now_ms=1000).items()} == {
+    decision = store.decide(LIMITS, now_ms=1000)
+    assert decision.of(decision.due) == {
         Scaled.WORKER: 1,
         Scaled.SEGMENT_WORKER: 0,
         Scaled.RELAY: 1,
     }
     store.applied(dict.fromkeys((Scaled.WORKER, Scaled.RELAY), 1), now_ms=1000)
-    assert set(store.decide(LIMITS, now_ms=1001)) == {Scaled.SEGMENT_WORKER}
-    assert Scaled.WORKER in store.decide(LIMITS, now_ms=1000 + APPLIED_FRESH_MS)
+    assert store.decide(LIMITS, now_ms=1001).due == {Scaled.SEGMENT_WORKER}
+    assert Scaled.WORKER in store.decide(LIMITS, now_ms=1000 + APPLIED_FRESH_MS).due
 
 
 def test_count_that_changed_meanwhile_stays_due(store: ScalingStore, jobs: JobStore) -> None:
@@ -155,7 +160,50 @@ def test_count_that_changed_meanwhile_stays_due(store: ScalingStore, jobs: JobSt
     jobs.register(new_job())
     store.decide(LIMITS, now_ms=2)
     store.applied({Scaled.WORKER: 0}, now_ms=3)  # by one who decided before
-    assert store.decide(LIMITS, now_ms=4)[Scaled.WORKER] == Wanted(count=1, needed_ms=4, worked_ms=4)
+    decision = store.decide(LIMITS, now_ms=4)
+    assert Scaled.WORKER in decision.due
+    assert decision.wanted[Scaled.WORKER] == Wanted(count=1, needed_ms=4, worked_ms=4)
+
+
+def test_housekeeping_keeps_the_control_plane_for_one_idle_time(store: ScalingStore) -> None:
+    store.decide(LIMITS, lag=0, activity_lag=0, other=1, now_ms=LONG_AFTER)
+    assert counts(store) == (0, 0, 1)
+    assert decided(store, LONG_AFTER + IDLE_MS - 1) == (0, 0, 1)
+    assert decided(store, LONG_AFTER + IDLE_MS) == (0, 0, 0)
+
+
+@pytest.mark.containers
+def test_decision_waits_for_another_that_has_begun(
+    empty_postgres_catalog: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one has read the work, and commits when a job is registered and decided for. SQLite has one writer."""
+    catalog = Database(empty_postgres_catalog)
+    store, read, begun = ScalingStore(catalog), scaling._demand, threading.Event()
+    AudienceStore(catalog).add_tenant(ACME, 1)
+
+    def slow(connection: sa.Connection, *arguments: Any) -> Demand:
+        found = read(connection, *arguments)
+        if not begun.is_set():
+            begun.set()
+            until(lambda: waits_for_a_decision(catalog), timeout_s=10)
+        return found
+
+    monkeypatch.setattr(scaling, "_demand", slow)
+    threads = [threading.Thread(target=store.decide, args=(LIMITS,), kwargs={"now_ms": now}) for now in (2, 3)]
+    threads[0].start()
+    assert begun.wait(10)
+    JobStore(catalog).register(new_job())
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert counts(store) == (1, 0, 1)
+    catalog.close()
+
+
+def waits_for_a_decision(catalog: Database) -> bool:
+    query = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with catalog.read() as connection:
+        return bool(connection.scalar(query))
 
 
 def test_concurrent_decisions_lose_no_work(store: ScalingStore, jobs: JobStore) -> None:
@@ -178,5 +226,5 @@ def test_counts_of_a_start_replace_those_of_before_and_stay_until_the_lag_is_kno
     store.decide(LIMITS, lag=1, now_ms=LONG_AFTER)
     store.begin({Scaled.WORKER: 0, Scaled.RELAY: 1})
     assert store.wanted() == {Scaled.WORKER: Wanted(count=0), Scaled.RELAY: Wanted(count=1)}
-    assert store.decide(LIMITS, now_ms=LONG_AFTER)[Scaled.RELAY].count == 1
-    assert store.decide(LIMITS, lag=0, activity_lag=0, now_ms=LONG_AFTER)[Scaled.RELAY].count == 0
+    assert store.decide(LIMITS, now_ms=LONG_AFTER).wanted[Scaled.RELAY].count == 1
+    assert store.decide(LIMITS, lag=0, activity_lag=0, now_ms=LONG_AFTER).wanted[Scaled.RELAY].count == 0

@@ -47,6 +47,7 @@ GROUPS: Final = (
         secrets=(CATALOG,),
     ),
     Group(name="Await", functions=("BeginAwait",), secrets=(CATALOG,)),
+    Group(name="Ensure", functions=("EnsureWorkers", "WatchWorkers"), secrets=(CATALOG, KAFKA)),
     Group(name="Files", functions=("VerifyFile", "ImportToKafka"), secrets=(CATALOG, KAFKA)),
     Group(name="Versions", functions=("BuildVersion", "PublishVersion"), secrets=(CATALOG, KAFKA)),
     Group(

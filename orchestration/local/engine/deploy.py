@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestration.operations.scaling import limits_of
 from orchestration.platform.settings import Settings
 from orchestration.workflow.resources import (
     CLUSTER,
@@ -27,6 +28,7 @@ from orchestration.workflow.resources import (
     machine_specs,
     substitute,
 )
+from orchestration.workflow.timers import ENSURE, NEXT_CALL, TIMERS, at_expression, resource
 from segmentation.scaling import Scaled
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ def deploy(
         _machine(sfn, settings, machine, substitute(machine, values), role)
     if any(machine.name == INBOX_MACHINE for machine in machines):
         _inbox_rule(_client(settings, "events"), settings, role)
+    if not limits_of(settings).fixed:
+        _timers(settings, values, role)
     return values
 
 
@@ -154,6 +158,26 @@ def _machine(sfn: "SFNClient", settings: Settings, machine: MachineSpec, definit
         sfn.update_state_machine(stateMachineArn=arn, definition=definition, roleArn=role)
     else:
         sfn.create_state_machine(name=machine.name, definition=definition, roleArn=role)
+
+
+def _timers(settings: Settings, values: Mapping[str, str], role: str) -> None:
+    """Calls by time of the functions that are deployed; the single one is set by whoever needs it."""
+    events, scheduler = _client(settings, "events"), _client(settings, "scheduler")
+    for timer in TIMERS:
+        if (arn := values.get(f"{timer.function}Function")) is not None:
+            name = resource(settings, timer.name)
+            events.put_rule(Name=name, ScheduleExpression=timer.expression, State="ENABLED")
+            target = {"Id": timer.function, "Arn": arn, "Input": json.dumps(timer.event)}
+            events.put_targets(Rule=name, Targets=[target])
+    if (arn := values.get(f"{ENSURE}Function")) is not None:
+        with contextlib.suppress(scheduler.exceptions.ConflictException):
+            scheduler.create_schedule(
+                Name=resource(settings, NEXT_CALL),
+                ScheduleExpression=at_expression(0),
+                FlexibleTimeWindow={"Mode": "OFF"},
+                State="DISABLED",
+                Target={"Arn": arn, "RoleArn": role, "Input": "{}"},
+            )
 
 
 def _inbox_rule(events: "EventBridgeClient", settings: Settings, role: str) -> None:

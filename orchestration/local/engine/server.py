@@ -5,6 +5,7 @@
    are ended first), rules that start state machines;
 3. start the HTTP server: the AWS API, the S3 webhook, a health page;
 4. register the workflow, warm the Lambda processes, compare the inbox with what is known;
+   where counts of workers follow the work, start the timers;
 5. on SIGTERM: tasks get SIGTERM, then everything ends. Executions are in memory; jobs are in the catalog.
 """
 
@@ -19,6 +20,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -32,6 +34,7 @@ from orchestration.local.engine import (
     lambda_runtime,
     signatures,
     stepfunctions_patches,
+    timers,
 )
 from orchestration.local.engine.deploy import deploy
 from orchestration.local.engine.lambda_processes import FunctionProcesses
@@ -43,6 +46,7 @@ from orchestration.local.home import Home
 from orchestration.local.ports import LOOPBACK
 from orchestration.local.processes import Spawner
 from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token
+from orchestration.operations.scaling import limits_of
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import THROTTLE, EngineKeys, Settings
 from orchestration.workflow.resources import PREFIX, function_specs
@@ -183,6 +187,11 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
         listing=lambda: inbox.listing(settings),
     )
     threading.Thread(target=door.bridge.run, args=(stopping,), name="inbox", daemon=True).start()
+    if not limits_of(settings).fixed:
+        calls = timers.Timers(
+            partial(timers.stored_timers, settings), lambda timer: timers.call_function(settings, timer)
+        )
+        threading.Thread(target=calls.run, args=(stopping,), name="timers", daemon=True).start()
     door.ready.set()
     if functions:  # not earlier: the broker needs the processor while it starts
         sizes = [(f.handler, f.memory_mb) for f in functions]

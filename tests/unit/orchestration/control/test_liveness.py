@@ -30,9 +30,9 @@ class Group(WorkerGroup):
         return {PLACE: self.end}
 
 
-def looked(group: Group, *seen: dict[str, int]) -> list[str | None]:
+def looked(group: Group, *seen: dict[str, int], on_demand: bool = False) -> list[str | None]:
     """Result of each check."""
-    liveness, said = WorkerLiveness(group), []
+    liveness, said = WorkerLiveness(group, on_demand=on_demand), []
     for n, change in enumerate(seen):
         vars(group).update(change)
         said.append(liveness.fault(1_000 + n * LATER_MS))
@@ -55,6 +55,22 @@ def test_lagging_workers_that_move_are_alive() -> None:
 def test_empty_group_is_reported_even_without_lag() -> None:
     reported = f"no worker has been in group muster-workers for {2 * LATER_MS // 1000} s"
     assert looked(Group(), {"workers": 0}, {}, {}, {"workers": 1}, {"workers": 0}) == [None, None, reported, None, None]
+
+
+def test_workers_that_come_on_demand_may_be_absent_for_as_long_as_it_takes() -> None:
+    said = looked(Group(), {"workers": 0, "end": 5}, *({} for _ in range(20)), on_demand=True)
+    assert set(said) == {None}
+
+
+def test_workers_that_came_on_demand_fail_after_a_longer_stall() -> None:
+    absent, stalled = [{"workers": 0, "end": 5}, {}, {}], [{"workers": 1}, *({} for _ in range(7))]
+    said = looked(Group(), *absent, *stalled, on_demand=True)
+    assert said[:-1] == [None] * 10
+    assert said[-1] == "the workers have made no progress for 420 s, 5 messages are waiting"
+
+
+def test_outage_of_the_broker_fails_nobody_who_waits_for_workers_on_demand() -> None:
+    assert looked(Group(), {"away": True}, on_demand=True) == [None]
 
 
 def test_unresponsive_broker_is_reported_immediately() -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from orchestration.notifications.mail import wording
 from orchestration.operations import audiences as operations
 from orchestration.operations.activity_dry_run import ActivityDryRun
 from orchestration.platform.clock import fresh_id
-from schemas.errors import UserError
+from schemas.errors import RetriableError, UserError
 from schemas.ids import Partition
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import RESERVED
@@ -391,6 +392,31 @@ def test_heartbeat_stops_without_archivers(deployment: Deployment) -> None:
     job = awaiting(deployment)
     answers(deployment, Dead()).answer(job, deployment.later(minutes=1))
     assert deployment.workflow.said() == []
+
+
+def test_stall_of_workers_on_demand_fails_the_wait(deployment: Deployment) -> None:
+    """Without a heartbeat it would begin again, for a control plane that is being started."""
+    stalled, job = Dead(), awaiting(deployment)
+    stalled.on_demand = True
+    answers(deployment, stalled).answer(job, deployment.later(minutes=1))
+    assert deployment.workflow.said() == ["failure"]
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_job_without_a_heartbeat_waits_again_while_workers_are_ensured(deployment: Deployment, *, fixed: bool) -> None:
+    job, renewed = awaiting(deployment), list[int]()
+
+    def renew(now_ms: int) -> None:
+        renewed.append(now_ms)
+        raise RetriableError("ENGINE_UNAVAILABLE", "no capacity")
+
+    vars(deployment.context)["scaler"] = SimpleNamespace(fixed=fixed, renew=renew)
+    if fixed:
+        with pytest.raises(Exception, match="NO_HEARTBEAT"):
+            deployment.step(job, "ensure_workers")
+    else:
+        assert deployment.step(job, "ensure_workers")["state"] == "AWAITING"
+    assert len(renewed) == int(not fixed)
 
 
 def test_empty_file_needs_no_waiting(deployment: Deployment) -> None:

@@ -18,6 +18,7 @@ from orchestration.kinds.records import GROUPS_MAX
 from orchestration.kinds.timeouts import timeouts
 from orchestration.workflow.resources import CONTAINER, EVENT_FUNCTION, SUBSTITUTIONS
 from orchestration.workflow.stages import OUTAGE
+from orchestration.workflow.timers import TIMERS
 from segmentation.export_jobs import EXPORT_STATES
 
 WORKFLOW = files("orchestration.workflow")
@@ -56,7 +57,8 @@ def test_linter_detects_a_dead_end(name: str) -> None:
 
 def test_declared_functions_are_exactly_those_used() -> None:
     named = {name for text in ASL.values() for name in re.findall(r"\$\{(\w+)\}", text)}
-    assert named - set(SUBSTITUTIONS) == {f"{name}Function" for name in FUNCTIONS}
+    timed = {f"{timer.function}Function" for timer in TIMERS}
+    assert (named - set(SUBSTITUTIONS)) | timed == {f"{name}Function" for name in FUNCTIONS}
 
 
 @every_machine
@@ -174,6 +176,13 @@ def test_heartbeat_of_the_wait_exceeds_the_relays_interval() -> None:
     state = MACHINE["States"]["AwaitMaterialisation"]
     assert state["Resource"].endswith(".waitForTaskToken")
     assert state["HeartbeatSeconds"] * 1000 >= 10 * HEARTBEAT_MS
+
+
+def test_wait_without_a_heartbeat_begins_again_once_workers_are_ensured() -> None:
+    wait = MACHINE["States"]["AwaitMaterialisation"]
+    caught = {error: catch["Next"] for catch in wait["Catch"] for error in catch["ErrorEquals"]}
+    assert (caught["States.HeartbeatTimeout"], MACHINE["States"]["EnsureWorkers"]["Next"]) == ("EnsureWorkers", "Route")
+    assert {"States.HeartbeatTimeout", "WorkersStalled"} <= set(wait["Retry"][0]["ErrorEquals"])
 
 
 WHERE = {
