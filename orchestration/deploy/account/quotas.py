@@ -5,6 +5,7 @@ from math import ceil
 from typing import Any, Final
 
 from orchestration.deploy.account.asking import AbsentError, AccountFinding, Clients, asking, note, ok, wrong
+from orchestration.deploy.names import names_of
 from orchestration.deploy.settings import DeploySettings
 from orchestration.workflow.resources import function_specs, share_of
 
@@ -37,14 +38,16 @@ def machine_vcpu(settings: DeploySettings) -> int:
 
 def check_quotas(settings: DeploySettings, clients: Clients) -> Iterator[AccountFinding]:
     """Whether running jobs fit the account."""
+    functions = clients("lambda")
     with asking():
-        limit = clients("lambda").get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
+        unreserved = functions.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
+    limit = unreserved + _already_reserved(settings, functions)
     needed = UNRESERVED + reserved_functions(settings)
     if limit < needed:
         yield wrong(
             FUNCTIONS,
-            f"{limit} functions may run at once; the stack reserves {needed - UNRESERVED}, and Lambda keeps "
-            f"{UNRESERVED} unreserved",
+            f"{limit} functions may run at once that nothing else reserves; the stack reserves {needed - UNRESERVED}, "
+            f"and Lambda keeps {UNRESERVED} unreserved",
             "have it raised (Service Quotas: AWS Lambda, Concurrent executions)",
         )
     else:
@@ -52,6 +55,22 @@ def check_quotas(settings: DeploySettings, clients: Clients) -> Iterator[Account
     quotas = clients("service-quotas")
     yield from _vcpu(quotas, FARGATE, fargate_vcpu(settings))
     yield from _vcpu(quotas, MACHINES, machine_vcpu(settings))
+
+
+def _already_reserved(settings: DeploySettings, functions: Any) -> int:
+    """Concurrent executions that the functions of the stack have reserved, if it is deployed."""
+    names = names_of(settings)
+    found = 0
+    for one in function_specs():
+        if one.share is None:
+            continue
+        try:
+            with asking("ResourceNotFoundException"):
+                answer = functions.get_function_concurrency(FunctionName=names.of(one.name))
+        except AbsentError:
+            continue
+        found += answer.get("ReservedConcurrentExecutions", 0)
+    return found
 
 
 def _vcpu(quotas: Any, quota: tuple[str, str, str], needed: int) -> Iterator[AccountFinding]:

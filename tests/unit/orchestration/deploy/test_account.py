@@ -238,10 +238,14 @@ def test_brokers_elsewhere_cannot_be_asked() -> None:
 
 @pytest.mark.usefixtures("keys")
 def test_quotas_are_held_against_what_the_stack_may_use() -> None:
-    def limits(functions: int, fargate: float, machines: float | None) -> Clients:
+    def limits(functions: int, fargate: float, machines: float | None, reserved: int | None = None) -> Clients:
         account = {"AccountLimit": {"UnreservedConcurrentExecutions": functions}}
+        own = {} if not reserved else {"ReservedConcurrentExecutions": reserved}
+        each: dict[str, Any] | str = "ResourceNotFoundException" if reserved is None else own
         per_service = {
-            "lambda": stubbed("lambda", ("get_account_settings", account))("lambda"),
+            "lambda": stubbed("lambda", ("get_account_settings", account), *([("get_function_concurrency", each)] * 3))(
+                "lambda"
+            ),
             "service-quotas": stubbed(
                 "service-quotas",
                 ("get_service_quota", {"Quota": {"Value": fargate}}),
@@ -256,6 +260,10 @@ def test_quotas_are_held_against_what_the_stack_may_use() -> None:
     assert list(faults(quotas.check_quotas(SETTINGS, limits(114, 500.0, 64.0)))) == ["quota of Lambda concurrency"]
     assert faults(quotas.check_quotas(SETTINGS, limits(115, 500.0, 64.0))) == {}
     assert faults(quotas.check_quotas(SETTINGS, limits(1000, 500.0, 64.0))) == {}
+    # Lambda has subtracted what a deployed stack reserves.
+    assert faults(quotas.check_quotas(SETTINGS, limits(100, 500.0, 64.0, reserved=5))) == {}
+    assert list(faults(quotas.check_quotas(SETTINGS, limits(99, 500.0, 64.0, reserved=5)))) == [quotas.FUNCTIONS]
+    assert list(faults(quotas.check_quotas(SETTINGS, limits(114, 500.0, 64.0, reserved=0)))) == [quotas.FUNCTIONS]
     few = faults(quotas.check_quotas(SETTINGS, limits(10, 24.0, 63.0)))
     assert list(few) == ["quota of Lambda concurrency", "quota of Fargate vCPU", "quota of On-Demand vCPU"]
     assert "10 functions may run at once" in few["quota of Lambda concurrency"]
