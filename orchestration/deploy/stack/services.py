@@ -84,6 +84,7 @@ def _relay(site: Site) -> list[Grant]:
         *grants.read_secrets(site, RELAY_SECRETS),
         *grants.use_kafka(site),
         *grants.drive_machines(site, machines),
+        *grants.scale_services(site, describe=True),
     ]
 
 
