@@ -188,6 +188,11 @@ OLDEST_JOB: Final = Metric(
     type="gauge",
     help="Age of the oldest job that has not ended, in seconds; 0: none.",
 )
+SCHEDULE_OVERDUE: Final = Metric(
+    name="muster_schedule_overdue_seconds",
+    type="gauge",
+    help="How long the run of a schedule has been due without being started, in seconds; 0: none is.",
+)
 LAG: Final = Metric(
     name="muster_consumer_lag",
     type="gauge",
@@ -305,6 +310,7 @@ RELAY_METRICS: Final = (
     SEGMENT_MISMATCHES,
     FOREIGN_LOG,
     OLDEST_JOB,
+    SCHEDULE_OVERDUE,
     LAG,
     JOB_EVENTS_STALLED,
     WORKERS,

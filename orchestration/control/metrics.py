@@ -19,6 +19,7 @@ from orchestration.catalog.tables import (
     exports,
     jobs,
     notifications,
+    schedules,
     segment_partitions,
     segments,
     transitions,
@@ -39,6 +40,7 @@ from schemas.metrics import (
     NOTIFICATIONS,
     OLDEST_JOB,
     PUBLISH_SECONDS,
+    SCHEDULE_OVERDUE,
     SEGMENT_AGE,
     SEGMENTS,
     UNAVAILABLE,
@@ -107,6 +109,9 @@ class ControlPlaneMetrics:
             segments_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(segmented)}
             waiting, as_of_us = connection.scalar(unsent), connection.scalar(oldest_status)
             oldest = connection.scalar(sa.select(sa.func.min(jobs.c.created_at_ms)).where(jobs.c.state.not_in(FINAL)))
+            due = connection.scalar(
+                sa.select(sa.func.min(schedules.c.next_due_ms)).where(schedules.c.enabled.is_(True))
+            )
             rows = connection.execute(
                 sa.select(n.attempts, n.next_attempt_at_ms).where(n.delivered_at_ms.is_(None))
             ).all()
@@ -120,7 +125,8 @@ class ControlPlaneMetrics:
         yield Sample(metric=ACTIVATIONS_WAITING, value=waiting or 0)
         yield Sample(metric=SEGMENT_AGE, value=0 if as_of_us is None else max(0, now - as_of_us // 1000) / 1000)
         yield Sample(metric=OLDEST_JOB, value=0 if oldest is None else max(0, now - oldest) / 1000)
-        pending = Counter("given up" if due is None else "failing" if tries else "waiting" for tries, due in rows)
+        yield Sample(metric=SCHEDULE_OVERDUE, value=0 if due is None else max(0, now - due) / 1000)
+        pending = Counter("given up" if at is None else "failing" if tries else "waiting" for tries, at in rows)
         for progress in ("waiting", "failing", "given up"):
             yield Sample(metric=NOTIFICATIONS, value=pending[progress], labels=(progress,))
         if {"PUBLISHING", "READY"} <= at_ms.keys():

@@ -57,8 +57,17 @@ def _quantile(quantile: float, metric: Metric, labels: str = "", window: str = W
     return f"histogram_quantile({quantile:g}, sum by ({', '.join(['le', *by])}) (rate({series}[{window}])))"
 
 
+_LAST: Final = (
+    f"last_over_time({m.OLDEST_JOB.name}[1h]) > 0",
+    f"last_over_time({_is(m.SEGMENTS, ACTIVE)}[1h]) > 0",
+)
+"""What the control plane reported last, if it had work."""
+_WANTED: Final = " or ".join([m.GROUPS.name, m.EVALUATED_TO.name, *_LAST])
+"""True while a control plane should run: workers do, or the last one had work. Otherwise it may have left."""
 ALERTS: Final = (
-    Alert(name="MusterControlPlaneDown", expr=f"absent({m.UNAVAILABLE.name})", minutes=5, page=True),
+    Alert(
+        name="MusterControlPlaneDown", expr=f"absent({m.UNAVAILABLE.name}) and on() ({_WANTED})", minutes=5, page=True
+    ),
     Alert(name="MusterCatalogUnavailable", expr=_is(m.UNAVAILABLE, 'part="catalog"') + " == 1", minutes=2, page=True),
     Alert(name="MusterKafkaUnavailable", expr=_is(m.UNAVAILABLE, 'part="kafka"') + " == 1", minutes=2, page=True),
     Alert(
@@ -84,6 +93,7 @@ ALERTS: Final = (
     ),
     Alert(name="MusterMergesWaiting", expr=f"{m.MERGES_WAITING.name} > 100", minutes=30),
     Alert(name="MusterJobStuck", expr=f"{m.OLDEST_JOB.name} > 21600", page=True),
+    Alert(name="MusterScheduleOverdue", expr=f"{m.SCHEDULE_OVERDUE.name} > 900", minutes=5, page=True),
     Alert(
         name="MusterSmallFilesSlow",
         expr=_quantile(0.95, m.READY_SECONDS, 'size="small"', "30m") + " > 600",

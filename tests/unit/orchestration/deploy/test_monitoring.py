@@ -35,6 +35,8 @@ HEALTHY = {
     'muster_segments{state="active"}': "2x300",
     'muster_segment_checks_total{result="equal"}': "0+1x300",
     "muster_worker_merges_waiting": "100x300",
+    "muster_worker_groups": "0x300",
+    "muster_schedule_overdue_seconds": "900x300",
     "muster_oldest_job_age_seconds": "21600x300",
     'muster_exports{state="FAILED"}': "4x300",
     'muster_jobs{state="FAILED"}': "4x300",
@@ -76,6 +78,7 @@ BROKEN: dict[str, dict[str, str | None]] = {
     "MusterSegmentsUnchecked": {'muster_segment_checks_total{result="equal"}': None},
     "MusterMergesWaiting": {"muster_worker_merges_waiting": "101x300"},
     "MusterJobStuck": {"muster_oldest_job_age_seconds": "21601x300"},
+    "MusterScheduleOverdue": {"muster_schedule_overdue_seconds": "901x300"},
     "MusterSmallFilesSlow": {
         f'{READY}{{size="small", le="300.0"}}': "0x300",
         f'{READY}{{size="small", {SECONDS_READY}}}': "0x300",
@@ -157,11 +160,12 @@ def test_each_alert_fires_alone_when_its_series_break(promtool: str, tmp_path: P
         ]
 
     cases = []
-    for broken, changes in ((None, {}), *BROKEN.items()):
+    asleep: dict[str, str | None] = {name: None for name in HEALTHY if not name.startswith("muster_api_")}
+    for broken, changes in ((None, {}), (None, asleep), *BROKEN.items()):
         series = {**HEALTHY, **changes}
         cases.append(
             {
-                "name": broken or "at rest",
+                "name": broken or ("asleep" if changes else "at rest"),
                 "interval": "1m",
                 "input_series": [{"series": name, "values": values} for name, values in series.items() if values],
                 "alert_rule_test": [
