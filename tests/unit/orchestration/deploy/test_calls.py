@@ -1,6 +1,7 @@
 """Every role has the rights that its process uses, and no others: calls found in the source, against the template."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -74,6 +75,7 @@ PROCESSES: Mapping[str, tuple[tuple[tuple[str, str], ...], tuple[str, ...]]] = {
     "SetupRole": (((f"{ENTRYPOINTS}serving", "setup"),), ()),
 }
 """Role -> where its processes begin, and modules in which they find things by text."""
+IN_IMAGE = frozenset(re.findall(r"! -name (\w+)", (ROOT / "Dockerfile").read_text(encoding="utf-8")))
 FILE_IO = ("connectors.lake.file_io", "SharedFileIO.delete")
 """pyiceberg loads it by its name, and deletes metadata after a commit."""
 LAKE = ("connectors.storage.access", "S3Access.iceberg_properties")
@@ -162,7 +164,9 @@ def operations() -> dict[str, frozenset[str]]:
 def test_role_has_the_rights_that_its_processes_use_and_no_others(
     role: str, whole: Template, source: Source, operations: Mapping[str, frozenset[str]]
 ) -> None:
-    needed = required(reached(source, role), operations) - LOOSE.get(role, frozenset())
+    reach = reached(source, role)
+    assert reach.clients <= IN_IMAGE, "the image lacks botocore's description of a service"
+    needed = required(reach, operations) - LOOSE.get(role, frozenset())
     granted = {action for s in whole.statements(role) if s["Effect"] == "Allow" for action in s["Action"]}
     assert needed - granted == set(), "calls without a right"
     by_aws = {action for action in granted if action.startswith(tuple(BY_AWS))}
