@@ -183,7 +183,7 @@ def _await_ready(
                 log=list(lines),
             )
         if time.monotonic() > deadline:
-            slow = [p for p in now.parts if p.state is not PartState.READY]
+            slow = [p for p in now.parts if p.state not in {PartState.READY, PartState.OFF}]
             raise RetriableError(
                 "STACK_NOT_READY",
                 f"not ready after {timeout_s:.0f} s: " + ", ".join(f"{p.name} is {p.state}" for p in slow),

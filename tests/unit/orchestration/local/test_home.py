@@ -134,3 +134,19 @@ def test_the_number_of_partitions_of_the_first_start_is_remembered(tmp_path: Pat
     initialise(home, {"MUSTER_PARTITIONS": "3"}, free_ports=False)
 
     assert initialise(home, {}, free_ports=False).partitions == 3
+
+
+def test_home_keeps_whether_workers_come_on_demand(tmp_path: Path) -> None:
+    home = Home(path=tmp_path)
+
+    def least(*, on_demand: bool | None) -> tuple[int, int]:
+        settings = initialise(home, {}, free_ports=False, on_demand=on_demand)
+        return settings.min_workers, settings.min_segment_workers
+
+    assert [least(on_demand=one) for one in (None, True, None, False, None)] == [
+        (-1, -1),
+        (0, 0),
+        (0, 0),
+        (-1, -1),
+        (-1, -1),
+    ]

@@ -70,3 +70,17 @@ def test_a_part_is_reported_when_people_see_a_change() -> None:
     for part in (starting, replace(starting, pid=13), PART, replace(PART, error=None)):
         report_change(part, seen, reported.append)
     assert reported == [starting, PART, replace(PART, error=None)]
+
+
+def test_parts_that_are_off_are_settled_and_those_that_start_are_named(tmp_path: Path) -> None:
+    home = Home(path=tmp_path)
+    lock = take_lock(home.lock_file)
+    assert lock is not None
+    off, starting = replace(PART, name="worker-2", state=PartState.OFF), replace(PART, name="worker-1")
+    write_status(home, (PART, off))
+    assert read_status(home).ready
+    write_status(
+        home, (replace(PART, name="relay", state=PartState.STARTING), replace(starting, state=PartState.FAILED))
+    )
+    assert [part.name for part in read_status(home).starting_workers] == ["worker-1"]
+    os.close(lock)
