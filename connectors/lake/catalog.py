@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from connectors.idle_connections import IdleConnections
 from connectors.storage.access import S3Access
 from schemas.layout import s3_uri
 
@@ -35,6 +36,7 @@ class LakeCatalog:
         self._bucket = bucket
         self._sleep = sleep
         self._sql_catalog: SqlCatalog | None = None
+        self._idle: IdleConnections | None = None
         self._opening = threading.Lock()
 
     @property
@@ -43,11 +45,15 @@ class LakeCatalog:
         with self._opening:
             if self._sql_catalog is None:
                 self._sql_catalog = self._open()
+                if self._sql_catalog.engine.dialect.name != "sqlite":
+                    self._idle = IdleConnections(self._sql_catalog.engine)
             return self._sql_catalog
 
     def close(self) -> None:
         """Close the catalog's database connections."""
         with self._opening:
+            if self._idle is not None:
+                self._idle.stop()
             if self._sql_catalog is not None:
                 self._sql_catalog.engine.dispose()
                 self._sql_catalog = None

@@ -32,6 +32,14 @@ ICEBERG: Final[Mapping[str, str]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class S3Key:
+    """A key of the embedded S3 server."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class S3Access:
     """Endpoint and credentials of an object store. An empty `endpoint` means AWS, empty keys its credential chain.
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from connectors.idle_connections import IDLE_S, IdleConnections
 from orchestration.platform.capacity import CONNECTIONS_OF_A_PROCESS
 from orchestration.platform.settings import Secret
 from schemas.errors import RetriableError
@@ -50,13 +51,15 @@ def create_engine(url: Secret) -> sa.Engine:
 class Database:
     """Transactions on the catalog, with outages translated to `RetriableError` CATALOG_UNAVAILABLE.
 
-    CATALOG_REFUSED if the database rejects the password, which may have changed since the start.
+    CATALOG_REFUSED if the database rejects the password, which may have changed since the start. Connections to a
+    server that are not needed for `idle_s` are closed.
     """
 
-    def __init__(self, url: Secret) -> None:
+    def __init__(self, url: Secret, *, idle_s: float = IDLE_S) -> None:
         self._engine = create_engine(url)
         self._reading = self._engine.execution_options(muster_read=True)
         self.dialect: Final = self._engine.dialect.name
+        self._idle = IdleConnections(self._engine, idle_s) if self.dialect != "sqlite" else None
         self._watching: sa.PoolProxiedConnection | None = None
 
     @contextmanager
@@ -80,6 +83,7 @@ class Database:
             try:
                 if self._watching is None:
                     self._watching = self._engine.raw_connection()
+                    self._watching.detach()  # the pool is for connections that are given back
                 cursor = self._watching.cursor()
                 cursor.execute(VERSIONS[self.dialect])
                 [(found,)] = cursor.fetchall()
@@ -94,6 +98,8 @@ class Database:
         if self._watching is not None:
             self._watching.close()
             self._watching = None
+        if self._idle is not None:
+            self._idle.stop()
         self._engine.dispose()
 
 

@@ -20,6 +20,7 @@ from orchestration.platform.tracing import start_tracing
 from schemas.counters import Counters
 from schemas.errors import MusterError
 from schemas.metrics import Sample
+from streams import memory
 
 SECOND_LOOK_S: Final = 8.0
 """The task that has stopped this process may still have to start it again; within 10 s it is killed."""
@@ -89,6 +90,8 @@ def run(settings: Settings) -> int:
     scaling = [lane.start(stop) for lane in scaling_lanes(context, groups)]
     jobs = jobs_lane(context, groups, counters, watch.quiet)
     threading.Thread(target=watch.run, args=(stop, wakes), name="catalog", daemon=True).start()
+    memory.release_compiler()
+    memory.release_free()
     _log.info("ready")
     jobs.run(stop, changed)
     for thread in scaling:

@@ -16,6 +16,7 @@ from connectors.storage.access import DEFAULT_OPTIONS, S3Access, new_client
 from orchestration import kinds as steps
 from orchestration.workflow.resources import function_specs
 from schemas.warm import warm as warm_hashing
+from streams.memory import release_compiler
 
 ON_DEMAND: Final = (
     "connectors.lake.activity_receipts",
@@ -40,6 +41,7 @@ def warm() -> None:
     warm_hashing()
     # boto3 keeps the description of a service in its session. The keys are dummies, and no connection is opened.
     new_client(S3Access(endpoint="", region="us-east-1", access_key="none", secret_key="none"), DEFAULT_OPTIONS)  # noqa: S106
+    release_compiler()
 
 
 def _handlers() -> list[str]:

@@ -21,8 +21,7 @@ from typing import Final
 import psutil
 
 from connectors.private_files import make_private_folder, replace_private
-from connectors.storage.access import ClientOptions, S3Access, new_client
-from orchestration.operations.connecting import S3Key
+from connectors.storage.access import ClientOptions, S3Access, S3Key, new_client
 from orchestration.platform.settings import Settings
 from schemas.errors import RetriableError, UserError
 from schemas.ids import DEFAULT_TENANT, TenantName

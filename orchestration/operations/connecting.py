@@ -1,7 +1,7 @@
 """How programs reach a deployment: addresses, and snippets that name variables. Only `write_keys` writes keys."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from connectors.private_files import replace_private
+from connectors.storage.access import S3Key
 from orchestration.platform.settings import KAFKA_CLIENT, Settings
 from schemas.errors import UserError
 from schemas.kafka_address import KafkaAddress, KafkaCredentials, with_credentials
@@ -71,14 +72,6 @@ def _client_file(settings: Settings) -> Path | None:
 def _metrics(folder: Path) -> list[tuple[str, str]]:
     files = folder.iterdir() if folder.is_dir() else ()
     return [(file.name, f"http://{file.read_text(encoding='utf-8').strip()}/metrics") for file in files]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class S3Key:
-    """A key of the embedded S3 server."""
-
-    access_key: str
-    secret_key: str = field(repr=False)
 
 
 def require_own_keys(settings: Settings) -> None:

@@ -56,14 +56,14 @@ class LocalRunner:
     """The runtime of the engine."""
 
     def __init__(self, functions: FunctionProcesses, handler: str, *, timeout_s: int, memory_mb: int) -> None:
-        self._pool = LambdaPool(functions, calls=8)
+        self.pool = LambdaPool(functions, calls=8)
         self._call = LambdaCall(
             function_name=NAME, function_arn=ARN, handler=handler, timeout_s=timeout_s, memory_mb=memory_mb, event=None
         )
 
     def invoke(self, event: Any) -> Answer:
         call = LambdaCall(**{name: getattr(self._call, name) for name in LambdaCall.__slots__} | {"event": event})
-        result = self._pool.invoke(call)
+        result = self.pool.invoke(call)
         document = json.loads(result.payload)
         return Answer(error=document) if result.failed else Answer(result=document)
 
@@ -71,7 +71,7 @@ class LocalRunner:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._pool.end()
+        self.pool.end()
 
 
 def invoke(port: int, event: Any) -> Answer:

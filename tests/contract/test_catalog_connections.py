@@ -3,7 +3,10 @@
 import json
 import os
 import shutil
+import socketserver
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -87,6 +90,23 @@ def test_connections_of_catalog_and_lake_are_encrypted(server: Postgres, url: Se
     await_no_connection(server)
 
 
+def test_connections_that_are_not_needed_are_closed_after_a_while(server: Postgres, url: Secret) -> None:
+    database = Database(url, idle_s=0.5)
+    with database.read() as one, database.write(), database.read():
+        assert len(connections(server)) == 3
+        database.version()
+        until(lambda: len(connections(server)) == 4, "a connection that watches for commits")
+        time.sleep(1.2)  # those in use are left alone
+        assert one.exec_driver_sql("SELECT 1").scalar() == 1
+    until(lambda: len(connections(server)) == 1, "only the connection that watches for commits")
+    with database.read() as again:
+        assert again.exec_driver_sql("SELECT 1").scalar() == 1
+        assert database.version() is not None
+    until(lambda: len(connections(server)) == 1, "only the connection that watches for commits")
+    database.close()
+    await_no_connection(server)
+
+
 def test_unencrypted_server_is_refused(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         plain = Postgres(Path(folder))
@@ -95,6 +115,24 @@ def test_unencrypted_server_is_refused(tmp_path: Path) -> None:
         with pytest.raises(RetriableError, match="does not support SSL"), database.read():
             pass
         plain.stop()
+
+
+def test_server_that_is_starting_is_an_outage() -> None:
+    """So answers a database that has been paused, until it can be used; the service then answers 503."""
+    fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+
+    class Starting(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.read(int.from_bytes(self.rfile.read(4), "big") - 4)
+            self.wfile.write(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Starting) as starting:
+        threading.Thread(target=starting.serve_forever, daemon=True).start()
+        port = starting.server_address[1]
+        database = Database(Secret(f"postgresql+psycopg://muster:x@127.0.0.1:{port}/postgres?sslmode=disable"))
+        with pytest.raises(RetriableError, match=r"CATALOG_UNAVAILABLE: .*is starting up"), database.read():
+            pass
+        starting.shutdown()
 
 
 def test_changed_password_is_not_an_outage(url: Secret) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.local.engine.lambda_processes import FunctionProcesses
+from orchestration.local.engine.lambda_processes import FunctionProcess, FunctionProcesses
 from orchestration.local.engine.server import FUNCTIONS_WARM
 from orchestration.workflow.resources import function_specs
 from tests.conftest import stack_environment
@@ -177,6 +178,33 @@ def test_process_stays_warm_and_each_call_has_its_own_id(run: Run) -> None:
 
     assert first["process"] == second["process"]
     assert first["request_id"] != second["request_id"]
+
+
+def test_process_that_rests_ends_and_a_fresh_one_stays(
+    functions: FunctionProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, make, handler = [], functions.make, f"{HANDLERS}.describe"
+
+    def counted() -> FunctionProcess:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(functions, "make", counted)
+    with LocalRunner(functions, handler, timeout_s=20, memory_mb=256) as function:
+        pool = function.pool
+
+        def process() -> object:
+            return function.invoke({"names": []}).result["process"]
+
+        pool.warm([(handler, 256), (handler, 512)])
+        first = process()
+        pool.end(rested_s=3600)
+        assert process() == first
+        time.sleep(0.01)  # longer than the rest that is asked for
+        pool.end(rested_s=0.001)
+
+        assert process() != first
+        assert [one.alive for one in made] == [False, True, True]
 
 
 def test_the_context_names_the_function_and_counts_down_to_its_timeout(run: Run) -> None:

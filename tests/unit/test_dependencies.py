@@ -88,6 +88,7 @@ OWNERS: Final = {
     "pyiceberg": {"connectors/lake", "orchestration/answers/server.py", "orchestration/entrypoints/control_plane.py"},
     "rich": {"orchestration/cli"},
     "sqlalchemy": {
+        "connectors/idle_connections.py",
         "connectors/lake",
         "orchestration/catalog",
         "orchestration/control/metrics.py",

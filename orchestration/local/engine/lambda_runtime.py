@@ -26,6 +26,8 @@ INIT_TIMEOUT_S: Final = 120.0
 """For importing the handler, which AWS does not count as run time either."""
 OF_A_TENANT: Final = 0.75
 """The files of one tenant, however many and slow, leave a quarter of the concurrent calls to others."""
+REST_S: Final = 180.0
+"""After this long without a call a process ends: it has 25 to 80 MiB of its own, and a fork takes milliseconds."""
 MEMORY_POLL_S: Final = 0.05
 RESPONSE_MAX_BYTES: Final = 6 * 1024 * 1024 + 100
 """Lambda's limit for a synchronous response, to the byte."""
@@ -58,6 +60,8 @@ class LambdaWorker:
 
     def __init__(self, process: FunctionProcess, memory_mb: int) -> None:
         self.memory_mb = memory_mb
+        self.called_s: float | None = None
+        """When the last call began, on the monotonic clock; None before the first."""
         self._process = process
         self._connection = process.connection
 
@@ -155,6 +159,7 @@ class LambdaPool:
             slot = self._slots.slot(self._tenants.lookup(call.event), call.function_name)
         with slot:
             worker = self._acquire(call.memory_mb)
+            worker.called_s = time.monotonic()
             try:
                 reply = worker.call_handler(request)
             except TimeoutError:
@@ -173,11 +178,18 @@ class LambdaPool:
             return LambdaResult(payload=json.dumps(document), failed=True)
         return LambdaResult(payload=reply["payload"], failed=False)
 
-    def end(self) -> None:
-        """End the processes that are idle."""
+    def run(self, stopping: threading.Event) -> None:
+        """End processes that rest, until `stopping`."""
+        while not stopping.wait(REST_S / 3):
+            self.end(rested_s=REST_S)
+
+    def end(self, *, rested_s: float = 0.0) -> None:
+        """End the processes that are idle. With `rested_s`, only those whose last call began longer ago."""
+        before_s = time.monotonic() - rested_s
         with self._lock:
-            idle, self._idle = self._idle, []
-        for worker in idle:
+            ending = [w for w in self._idle if not rested_s or (w.called_s is not None and w.called_s <= before_s)]
+            self._idle = [worker for worker in self._idle if worker not in ending]
+        for worker in ending:
             worker.end()
 
     def _acquire(self, memory_mb: int) -> LambdaWorker:

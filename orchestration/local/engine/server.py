@@ -193,6 +193,7 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
         )
         threading.Thread(target=calls.run, args=(stopping,), name="timers", daemon=True).start()
     door.ready.set()
+    threading.Thread(target=pool.run, args=(stopping,), name="functions", daemon=True).start()
     if functions:  # not earlier: the broker needs the processor while it starts
         sizes = [(f.handler, f.memory_mb) for f in functions]
         threading.Thread(target=pool.warm, args=(sizes,), name="warm-up", daemon=True).start()

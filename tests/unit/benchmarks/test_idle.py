@@ -24,3 +24,9 @@ def test_the_broker_does_not_count_towards_the_goal() -> None:
     parts = [part("kafka", 9.0), part("relay", 1.0), part("worker-1", 1.5)]
     assert idle_bench.beside_the_broker(parts).met
     assert not idle_bench.beside_the_broker([*parts, part("engine", 0.5)]).met
+
+
+def test_memory_of_all_parts_counts_their_own_shares() -> None:
+    parts = [Usage(cpu_s=0.0, rss_bytes=2000 * MIB, pss_bytes=649 * MIB)] * 2
+    assert idle_bench.memory_of_all(parts).met
+    assert not idle_bench.memory_of_all([*parts, Usage(cpu_s=0.0, rss_bytes=0, pss_bytes=2 * MIB)]).met

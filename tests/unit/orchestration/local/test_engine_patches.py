@@ -150,3 +150,37 @@ def test_execution_ends_with_event_25_000(patched: Any) -> None:
         ["SUCCEEDED", None, "ExecutionSucceeded", 8],
         ["SUCCEEDED", None, "ExecutionSucceeded", 10],
     ]
+
+
+LIGHTLY = """
+import json, sys
+from orchestration.local.engine import server
+from orchestration.local.engine.moto_parts import imported_lightly
+with imported_lightly():
+    from moto.ec2.models import availability_zones_and_regions, instance_types
+    from moto.iam import models
+from boto3 import Session
+first, second = (Session()._session.get_component("data_loader") for _ in range(2))
+regions = [region.name for region in availability_zones_and_regions.RegionsAndZonesBackend.regions]
+print(json.dumps({
+    "loaded": sorted({"sqlalchemy", "pyarrow", "numpy"} & set(sys.modules)),
+    "lists": [len(instance_types.INSTANCE_TYPES), len(models.aws_managed_policies_data)],
+    "region": "eu-west-1" in regions,
+    "ec2": any("ec2" in str(key) for key in first._cache),
+    "shared": first.load_service_model("events", "service-2") is second.load_service_model("events", "service-2"),
+    "prefix": Session().get_available_regions("stepfunctions")[:1],
+}))
+"""
+
+
+def test_engine_loads_no_lists_and_parses_a_description_once() -> None:
+    printed = subprocess.run([sys.executable, "-c", LIGHTLY], capture_output=True, text=True, check=True).stdout
+
+    assert json.loads(printed) == {
+        "loaded": [],
+        "lists": [0, 2],
+        "region": True,
+        "ec2": False,
+        "shared": True,
+        "prefix": ["af-south-1"],
+    }
