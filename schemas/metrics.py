@@ -232,7 +232,8 @@ STAGE_SECONDS: Final = Metric(
     name="muster_job_stage_seconds",
     type="histogram",
     help="Time that a job has spent in a stage which it has left for the next one, with the wait for capacity, in "
-    "seconds; stage: verify, import, materialise, archive, build, publish; size: as in muster_job_ready_seconds.",
+    "seconds; stage: verify, import, materialise, archive, build, publish, and of exports write and finish; size: as "
+    "in muster_job_ready_seconds.",
     labels=("stage", "size"),
     buckets=JOB_BUCKETS_S,
     dimension="stage",
@@ -241,7 +242,7 @@ READY_SECONDS: Final = Metric(
     name="muster_job_ready_seconds",
     type="histogram",
     help="Time from the registration of a job to READY, in seconds; size: small (a file in the lane of small ones), "
-    "medium (up to the most that a function processes), large, segment (a snapshot, which has no file).",
+    "medium (up to the most that a function processes), large, segment (a snapshot, which has no file), export.",
     labels=("size",),
     buckets=JOB_BUCKETS_S,
     dimension="size",

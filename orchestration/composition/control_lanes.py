@@ -85,6 +85,7 @@ def other_lanes(
     context: Context,
     groups: WorkerGroups,
     stop: threading.Event,
+    counters: Counters,
     checks: SegmentChecks,
     foreign_logs: ForeignLogs,
     samples: Callable[[], Iterable[Sample]],
@@ -119,7 +120,7 @@ def other_lanes(
         lane(task("operations", 1, parts.lake_operations(context).tick, rest_s=REST_S, on_wake=True)),
         lane(task("recipient tests", 1, parts.recipient_tests(context).tick, rest_s=REST_S, on_wake=True)),
         lane(task("served requests", HOUR_S, parts.served_requests(context).tick, first_s=MINUTE_S)),
-        lane(task("export-cleaner", 5, parts.ended_exports(context).tick)),
+        lane(task("export-cleaner", 5, parts.ended_exports(context, counters).tick)),
         lane(
             task("archive", ARCHIVE_S, maintenance.maintain),
             task("archive garbage", HOUR_S, maintenance.remove_garbage, first_s=ARCHIVE_S),

@@ -104,10 +104,10 @@ def expired_versions(context: Context) -> ExpiredVersions:
     return ExpiredVersions(context.audiences, context.jobs, context.versions, context.audit)
 
 
-def ended_exports(context: Context) -> EndedExports:
+def ended_exports(context: Context, counters: Counters) -> EndedExports:
     """What removes what ended exports leave."""
-    c = context
-    return EndedExports(c.exports, c.versions, c.engine, s3=c.s3, settings=c.settings)
+    c, durations = context, JobDurations(counters, context.settings)
+    return EndedExports(c.exports, c.versions, c.engine, s3=c.s3, settings=c.settings, durations=durations)
 
 
 def export_reconciler(context: Context) -> ExportReconciler:

@@ -84,7 +84,7 @@ def run(settings: Settings) -> int:
 
     serve_metrics(settings, "relay", settings.metrics_port, samples)
     watch, wakes = CatalogWatch(context.database.version), [changed]
-    for lane in other_lanes(context, groups, stop, checks, foreign_logs, samples, watch):
+    for lane in other_lanes(context, groups, stop, counters, checks, foreign_logs, samples, watch):
         wakes.append(threading.Event())
         lane.start(stop, wakes[-1])
     scaling = [lane.start(stop) for lane in scaling_lanes(context, groups)]

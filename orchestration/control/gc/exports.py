@@ -11,6 +11,7 @@ from typing import Final
 from connectors.storage.access import S3Access
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export
+from orchestration.control.job_durations import JobDurations
 from orchestration.control.reconciler import stop_execution
 from orchestration.kinds.export.clean_up import clean_up
 from orchestration.platform.settings import Settings
@@ -33,13 +34,21 @@ class EndedExports:
     """Cleans up after exports."""
 
     def __init__(
-        self, exports: ExportStore, versions: VersionStore, engine: WorkflowEngine, *, s3: S3Access, settings: Settings
+        self,
+        exports: ExportStore,
+        versions: VersionStore,
+        engine: WorkflowEngine,
+        *,
+        s3: S3Access,
+        settings: Settings,
+        durations: JobDurations,
     ) -> None:
         self._exports = exports
         self._versions = versions
         self._engine = engine
         self._s3 = s3
         self._settings = settings
+        self._durations = durations
         self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="export-cleaner")
         self._next_due_ms: dict[JobId, int] = {}
 
@@ -58,6 +67,8 @@ class EndedExports:
             try:
                 clean_up(export, versions=self._versions, s3=self._s3, settings=self._settings)
                 self._exports.put(export.job_id, swept_at_ms=now)
+                if export.swept_at_ms is None:
+                    self._durations.observe_export(export, self._exports.history(export.job_id))
             except MusterError as exc:
                 self._next_due_ms[export.job_id] = now + RETRY_AFTER_MS
                 _log.warning("cannot clean up export %s: %s", export.job_id, exc)

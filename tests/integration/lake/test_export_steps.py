@@ -16,7 +16,7 @@ from orchestration.catalog.records import Export, JobError
 from orchestration.catalog.references import ref_of
 from orchestration.composition import administration, control_plane
 from orchestration.control.gc import exports as cleaning
-from orchestration.control.gc.exports import RETRY_AFTER_MS
+from orchestration.control.gc.exports import RETRY_AFTER_MS, SWEEP_AGAIN_AFTER_MS
 from orchestration.control.reconciler import HEARTBEAT_MS
 from orchestration.kinds import records
 from orchestration.kinds.export import plan
@@ -24,11 +24,13 @@ from orchestration.kinds.export.destinations import order_of, request_of
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.codec import CODEC
+from schemas.counters import Counters
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.export_shape import ExportShape
 from schemas.ids import JobId, Version
 from schemas.manifest import ExportFormat
 from schemas.messages import ExportAborted
+from schemas.metrics import QUEUE_WAIT
 from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
 from tests.fakes.import_log import InMemoryTopicLog
 from tests.fakes.receivers import Receiver
@@ -49,7 +51,7 @@ def sweep(exports: Exports, *, since: int | None = None, **later: float) -> None
     now = (now_ms() if since is None else since) + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000)
     context = exports.context
     control_plane.export_reconciler(context).tick(now)
-    control_plane.ended_exports(exports.context).tick(now)
+    control_plane.ended_exports(exports.context, Counters()).tick(now)
 
 
 def test_export_holds_its_version_until_the_manifest_exists(exports: Exports) -> None:
@@ -517,10 +519,15 @@ def test_exports_with_an_unreachable_destination_block_no_others(
     monkeypatch.setattr(cleaning, "clean_up", gone)
     for export in (*away, here):
         exports.context.export_jobs.cancel(export.job_id)
-    cleaner, now = control_plane.ended_exports(exports.context), now_ms() + 60_000
+    counters = Counters()
+    cleaner, now = control_plane.ended_exports(exports.context, counters), now_ms() + 60_000
     for later in (0, RETRY_AFTER_MS - 1, RETRY_AFTER_MS):
         cleaner.tick(now + later)
     assert [tried.count(export.job_id) for export in (*away, here)] == [2, 2, 1]
+    cleaner.tick(now + SWEEP_AGAIN_AFTER_MS)
+    assert tried.count(here.job_id) == 2
+    waits = [sum(one.counts) for one in counters.samples() if one.metric is QUEUE_WAIT]
+    assert waits == [1]  # of the one that was cleaned up, once
 
 
 def test_sweeper_does_not_wait_for_destinations(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from orchestration.composition.context import Context
 from orchestration.control.gc.exports import SWEEP_AFTER_MS
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.platform.clock import fresh_id, now_ms
+from schemas.counters import Counters
 from schemas.ids import AudienceName
 from schemas.layout import split_s3_uri
 from schemas.manifest import ExportFormat
@@ -47,7 +48,7 @@ def finished(context: Context, request: ExportRequest) -> Export:
 
 def sweep(context: Context, request: ExportRequest) -> None:
     """Do what the control plane does some seconds after the end of an export."""
-    control_plane.ended_exports(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
+    control_plane.ended_exports(context, Counters()).tick(now_ms() + SWEEP_AFTER_MS + 1)
     assert context.exports.get(request.export_id).swept_at_ms is not None
 
 

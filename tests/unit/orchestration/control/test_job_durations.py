@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.job_rows import job_from_row
-from orchestration.catalog.records import NewJob, Transition
+from orchestration.catalog.records import Export, ExportTransition, JobError, NewJob, Transition
 from orchestration.control.job_durations import JobDurations
 from orchestration.platform.settings import Settings
 from schemas.counters import Counters
@@ -15,6 +15,7 @@ from schemas.ids import Attempt, AudienceName, JobId
 from schemas.import_targets import activity_spec
 from schemas.messages import JobState
 from schemas.tracing import record_with, trace_of
+from segmentation.export_jobs import ExportState
 from tests.contract.test_catalog import new_job
 from tests.unit.schemas.test_tracing import Recorded
 
@@ -108,3 +109,45 @@ def test_a_job_that_has_ended_is_a_span_with_its_stages_below_it() -> None:
 def test_events_wait_for_the_archive() -> None:
     seen = observed(RETRIED, spec=activity_spec("events", {}), audience=AudienceName("_events"), small=True)
     assert ("muster_job_stage_seconds", "archive", "small") in seen
+
+
+def export(end: ExportState, **more: Any) -> Export:
+    fixed = {"job_id": JobId("e"), "tenant": "acme", "state": end, "request": {}, "created_at_ms": 1_000}
+    values: dict[str, Any] = {one.name: None for one in fields(Export)} | fixed
+    return Export(**(values | more))
+
+
+def export_history(*states: tuple[ExportState, int]) -> list[ExportTransition]:
+    return [ExportTransition(state=state, cause=None, at_ms=at_ms) for state, at_ms in states]
+
+
+def test_export_waits_writes_and_finishes() -> None:
+    counters = Counters()
+    history = export_history(("REGISTERED", 1_000), ("WRITING", 2_000), ("WRITING", 3_000), ("FINISHING", 9_000))
+    ready = export_history(("READY", 9_500))
+    JobDurations(counters, SETTINGS).observe_export(export("READY"), [*history, *ready])
+    assert {(one.metric.name, *one.labels): (one.value, sum(one.counts)) for one in counters.samples()} == {
+        ("muster_job_queue_seconds", "export"): (1, 1),
+        ("muster_job_stage_seconds", "write", "export"): (7, 1),
+        ("muster_job_stage_seconds", "finish", "export"): (0.5, 1),
+        ("muster_job_ready_seconds", "export"): (8.5, 1),
+    }
+
+
+def test_failed_export_is_a_span_with_its_error_and_leaves_its_last_stage_out() -> None:
+    counters, recorded = Counters(), Recorded()
+    caller = {"request_id": "01jd0000000000000000000002", "traceparent": str(trace_of("request"))}
+    failed = export(
+        "FAILED", request={"caller": caller}, error=JobError(kind="user", code="NO_SPACE", message="full", detail={})
+    )
+    record_with(recorded)
+    try:
+        history = export_history(("REGISTERED", 1_000), ("WRITING", 2_000), ("FAILED", 3_000))
+        JobDurations(counters, SETTINGS).observe_export(failed, history)
+    finally:
+        record_with(None)
+    assert [one.metric.name for one in counters.samples()] == ["muster_job_queue_seconds"]
+    job, *stages = recorded.spans
+    assert (job.name, job.parent, job.error) == ("export job", trace_of("request"), "NO_SPACE")
+    assert job.context == trace_of("e", trace_of("request"))
+    assert [(one.name, one.parent) for one in stages] == [("queue", job.context), ("write", job.context)]

@@ -133,6 +133,7 @@ def test_checks_can_be_disabled(tmp_path: Path, every: int, lanes: int) -> None:
             checks.context,
             WorkerGroups.of(checks.context.settings),
             threading.Event(),
+            Counters(),
             checks.of,
             others,
             list,
