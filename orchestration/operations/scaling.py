@@ -78,8 +78,8 @@ class Services(Protocol):
 class NextCall(Protocol):
     """`workflow.timers.NextCall`."""
 
-    def set(self, at_ms: int) -> None:
-        """Let `EnsureWorkers` be called then, and not at the time set before."""
+    def set(self, at_ms: int, *, now_ms: int) -> None:
+        """Let `EnsureWorkers` be called then, or at an earlier time to come that is set."""
         ...
 
 
@@ -190,7 +190,7 @@ class Scaler:
         """
         before = None
         while (at_ms := self._next_call_ms(now_ms, latest_ms)) not in {None, before}:
-            self._next_call.set(at_ms)
+            self._next_call.set(at_ms, now_ms=now_ms)
             before = at_ms
 
     def _next_call_ms(self, now_ms: int, latest_ms: int | None) -> int | None:
@@ -199,6 +199,6 @@ class Scaler:
 
     def _call_again(self, now_ms: int) -> None:
         try:
-            self._next_call.set(now_ms + AGAIN_MS)
+            self._next_call.set(now_ms + AGAIN_MS, now_ms=now_ms)
         except Exception as exc:  # noqa: BLE001  # the watcher of a minute and the hourly call are left
             _log.error("cannot schedule another try: %s", exc)

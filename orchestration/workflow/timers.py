@@ -55,14 +55,18 @@ class NextCall:
     def _client(self) -> Any:
         return self._connect()
 
-    def set(self, at_ms: int) -> None:
-        """Let the function be called then, and not at the time set before. AWS calls it within that minute.
+    def set(self, at_ms: int, *, now_ms: int) -> None:
+        """Let the function be called then, or at an earlier time to come that is set. AWS calls it within that minute.
+
+        An earlier one may be that of somebody who leaves; calls too many do no harm.
 
         Raises `RetriableError` ENGINE_UNAVAILABLE and `FatalError` ENGINE_REFUSED.
         """
         with engine_errors("EventBridge Scheduler", "schedule a call"):
             client = self._client
             found = client.get_schedule(Name=self._name)
+            if found["State"] == "ENABLED" and now_ms < _at_ms(found["ScheduleExpression"]) <= at_ms:
+                return
             client.update_schedule(
                 Name=self._name,
                 ScheduleExpression=at_expression(at_ms),
@@ -76,3 +80,8 @@ class NextCall:
 def at_expression(at_ms: int) -> str:
     """`at(...)` in UTC, in whole seconds, never earlier."""
     return f"at({datetime.fromtimestamp(-(-at_ms // 1000), UTC):%Y-%m-%dT%H:%M:%S})"
+
+
+def _at_ms(expression: str) -> int:
+    at = datetime.fromisoformat(expression.removeprefix("at(").removesuffix(")"))
+    return int(at.replace(tzinfo=UTC).timestamp() * 1000)

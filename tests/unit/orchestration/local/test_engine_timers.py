@@ -90,7 +90,13 @@ def test_timers_are_stored_and_the_next_call_moves(settings: Settings) -> None:
         "muster-housekeeping": (86_400, '{"housekeeping": true}'),
     }
     call = NextCall(lambda: engine_client(settings, "scheduler"), settings)
-    for at_ms, at_s in (1_000_000_000_001, 1_000_000_001), (1_000_000_500_000, 1_000_000_500):
-        call.set(at_ms)
+    first, second = 1_000_000_001, 1_000_000_500
+    for at_ms, now_s, at_s in (
+        (first * 1000 - 999, first - 60, first),
+        (second * 1000, first - 30, first),  # the earlier one is still to come
+        (second * 1000, first, second),
+        (first * 1000, first - 10, first),
+    ):
+        call.set(at_ms, now_ms=now_s * 1000)
         [timer] = [timer for timer in stored_timers(settings) if timer.every_s is None]
         assert (timer.name, timer.function_arn, timer.at_s) == ("muster-next-call", ARN.format("EnsureWorkers"), at_s)

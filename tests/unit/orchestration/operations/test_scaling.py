@@ -68,7 +68,8 @@ class World:
     def next_due_ms(self) -> int | None:
         return self.next_due.pop(0) if len(self.next_due) > 1 else next(iter(self.next_due), None)
 
-    def set(self, at_ms: int) -> None:
+    def set(self, at_ms: int, *, now_ms: int) -> None:
+        del now_ms
         self.next_calls.append(at_ms)
 
     def set_count(self, part: Scaled, count: int) -> None:
@@ -242,7 +243,8 @@ def test_those_who_leave_let_somebody_look_a_minute_later() -> None:
 def test_nobody_leaves_whose_call_cannot_be_scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
     world = worked()
 
-    def refuse(_: int) -> None:
+    def refuse(_: int, *, now_ms: int) -> None:
+        del now_ms
         raise RetriableError("ENGINE_UNAVAILABLE", "not now")
 
     monkeypatch.setattr(world, "set", refuse)

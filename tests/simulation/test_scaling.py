@@ -1,0 +1,129 @@
+"""Schedules of workers that come and go: no work waits without a worker, all is off at last, and bugs are found."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from orchestration.catalog import scaling
+from orchestration.operations.scaling import AGAIN_MS, Scaler
+from schemas.errors import MusterError
+from segmentation.scaling import Scaled, desired
+from tests.mutation.patches import Patches, installed
+from tests.simulation.scaling import simulating
+
+SEEDS = range(16)
+HUNTED = 40
+"""Each bug is found within so many schedules."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Any:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_no_work_waits_without_a_worker_and_all_is_off_at_last() -> None:
+    with simulating() as run:
+        assert [found for seed in SEEDS if (found := run(seed))] == []
+
+
+def no_second_look(patches: Patches) -> None:
+    """Whoever leaves does not look whether somebody came meanwhile."""
+
+    def make(_: Any) -> Any:
+        def follow(self: Any, *, lag: Any, activity_lag: Any, now_ms: int) -> None:
+            decision = self._decisions.decide(self._limits, lag=lag, activity_lag=activity_lag, now_ms=now_ms)
+            if not decision.wanted[Scaled.RELAY].count:
+                self._schedule(now_ms, now_ms + AGAIN_MS)
+            self._apply(decision.of(decision.due), now_ms)
+
+        return follow
+
+    patches.replace("orchestration.operations.scaling:Scaler.follow", make)
+
+
+def leaving_with_lag(patches: Patches) -> None:
+    """The control plane decides as if every message were acknowledged."""
+
+    def make(original: Any) -> Any:
+        def follow(self: Any, *, lag: Any, activity_lag: Any, now_ms: int) -> None:
+            del lag, activity_lag
+            original(self, lag=0, activity_lag=0, now_ms=now_ms)
+
+        return follow
+
+    patches.replace("orchestration.operations.scaling:Scaler.follow", make)
+
+
+def committed_after_the_count(patches: Patches) -> None:
+    """Whoever adds work starts workers first, and commits that they are wanted afterwards."""
+
+    def make(_: Any) -> Any:
+        def ensure(self: Any, now_ms: int) -> None:
+            try:
+                start_and_commit(self, now_ms)
+            except MusterError:
+                self._call_again(now_ms)
+
+        def start_and_commit(self: Any, now_ms: int) -> None:
+            store = self._decisions
+            with store._database.read() as connection:
+                demand = scaling._demand(connection, None, None, now_ms)
+                wanted = desired(demand, scaling._wanted(connection), self._limits, now_ms)
+            for part, one in wanted.items():
+                if one.count:
+                    self._services.set_count(part, one.count)
+            decision = store.decide(self._limits, now_ms=now_ms)
+            store.applied(decision.of(decision.due), now_ms=now_ms)
+
+        return ensure
+
+    patches.replace("orchestration.operations.scaling:Scaler.ensure", make)
+
+
+def ensuring_stops(patches: Patches) -> None:
+    """Whoever ensures also gives counts of none, which may be outdated by then (found by thinking, and fixed)."""
+
+    def make(_: Any) -> Any:
+        def start(self: Scaler, decision: Any, now_ms: int, again: Any = ()) -> None:
+            self._apply(decision.of(decision.due.union(again)), now_ms)
+
+        return start
+
+    patches.replace("orchestration.operations.scaling:Scaler._start", make)
+
+
+def watcher_believes_the_catalog(patches: Patches) -> None:
+    """The watcher does not give a count again that is recorded as applied."""
+
+    def make(original: Any) -> Any:
+        def renew(self: Any, now_ms: int, **given: Any) -> None:
+            original(self, now_ms, **{**given, "absent": ()})
+
+        return renew
+
+    patches.replace("orchestration.operations.scaling:Scaler.renew", make)
+    patches.replace("orchestration.catalog.scaling:APPLIED_FRESH_MS", lambda _: 10**9)
+
+
+def schedules_forgotten(patches: Patches) -> None:
+    """Nobody lets a call be made for what falls due."""
+    patches.replace("orchestration.operations.scaling:Scaler._schedule", lambda _: lambda *_given: None)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        no_second_look,
+        leaving_with_lag,
+        committed_after_the_count,
+        watcher_believes_the_catalog,
+        schedules_forgotten,
+    ],
+)
+def test_bug_is_found(bug: Callable[[Patches], None]) -> None:
+    with installed(bug), simulating() as run:
+        assert any(run(seed) for seed in range(HUNTED)), bug.__doc__
