@@ -25,9 +25,9 @@ RUN cd /wheels/dependencies && sha256sum --check --quiet SHA256SUMS \
  && rm -f pyarrow/libarrow_python*.so pyarrow/libarrow_python*.so.*.*.* \
  # A catalog that is not ours.
  && rm -rf hive_metastore fb303 \
- # Of 450 services five are called, and STS may be asked for credentials.
+ # Of 450 services six are called, and STS may be asked for credentials.
  && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name stepfunctions ! -name sts \
-    ! -name ecs ! -name secretsmanager ! -name sns -exec rm -rf {} + \
+    ! -name ecs ! -name scheduler ! -name secretsmanager ! -name sns -exec rm -rf {} + \
  && python /wheels/strip.py . \
  # Caches of Python and numba hold the time of the source, and layers keep whole seconds only.
  && find . -name '*.py' -exec touch --date=@1700000000 {} + \

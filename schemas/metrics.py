@@ -16,6 +16,10 @@ UNDECODABLE_JOB_EVENTS: Final = "UndecodableJobEvents"
 UNSERVED_MESSAGES: Final = "UnservedMessages"
 """Metric of the function that watches workers which come on demand, in the same format: messages that wait for workers
 of which none runs."""
+UNCONTROLLED_WORK: Final = "UncontrolledWork"
+"""Of the same function: 1 while there is work and no control plane."""
+MISSING_TASKS: Final = "MissingTasks"
+"""Of the same function: workers and control planes that are wanted and do not run."""
 MetricType = Literal["counter", "gauge", "histogram"]
 """counter: only grows while the process lives; gauge: a current value; histogram: how observations are distributed."""
 

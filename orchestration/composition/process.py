@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from orchestration.operations.submit import Submission
     from orchestration.records.workers import ScaledPart
     from orchestration.workflow.engine import WorkflowEngine
+    from orchestration.workflow.services import ScaledServices
 
 with deferred(__name__):  # a function or command that starts cold loads only what it uses
     from connectors.storage import objects as object_stores
@@ -143,11 +144,16 @@ class Process:
         return client
 
     @Part
+    def scaled_services(self) -> "ScaledServices":
+        """The services whose count follows the work."""
+        return services.ScaledServices(lambda: self.containers, self.settings)
+
+    @Part
     def scaler(self) -> "Scaler":
         """Starts and stops workers and control planes as the work needs."""
         return scaling.Scaler(
             counts.ScalingStore(self.database),
-            services.ScaledServices(lambda: self.containers, self.settings),
+            self.scaled_services,
             timers.NextCall(lambda: engine.engine_client(self.settings, "scheduler"), self.settings),
             scaling.limits_of(self.settings),
         )

@@ -22,6 +22,7 @@ REPLACING: Final[Mapping[str, frozenset[str]]] = {
     "AWS::Lambda::Function": frozenset({"FunctionName", "PackageType"}),
     "AWS::Logs::LogGroup": frozenset({"LogGroupName"}),
     "AWS::S3::Bucket": frozenset({"BucketName"}),
+    "AWS::Scheduler::Schedule": frozenset({"Name"}),
     "AWS::SNS::Topic": frozenset({"FifoTopic", "TopicName"}),
     "AWS::SQS::Queue": frozenset({"FifoQueue", "QueueName"}),
     "AWS::StepFunctions::StateMachine": frozenset({"StateMachineName", "StateMachineType"}),

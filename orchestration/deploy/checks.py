@@ -45,6 +45,7 @@ ENDPOINTS: Final = (
     "kms",
     "lambda",
     "logs",
+    "scheduler",
     "secretsmanager",
     "sns",
     "sqs",

@@ -10,6 +10,7 @@ from typing import Final
 
 from orchestration.deploy.settings import DeploySettings
 from orchestration.workflow.resources import function_specs, machine_specs
+from orchestration.workflow.timers import NEXT_CALL, TIMERS
 
 BUCKET: Final = re.compile(
     r"(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9](?<!-s3alias)(?<!--ol-s3)"
@@ -24,6 +25,7 @@ LIMITS: Final = {
     "state machine": 80,
     "prefix of state machines": 40,  # the product's own limit
     "rule": 64,
+    "schedule": 64,
     "cluster": 255,
     "task family": 255,
     "capacity provider": 255,
@@ -73,6 +75,11 @@ class Names:
         """The rule that starts imports."""
         return self.of("inbox")
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """All rules."""
+        return (self.rule, self.of("deployed"), *(self.of(timer.name) for timer in TIMERS))
+
     def function_logs(self, function: str) -> str:
         """Lambda's own name for the log group of a function."""
         return f"/aws/lambda/{self.of(function)}"
@@ -95,7 +102,9 @@ class Names:
             yield "state machine", self.of(machine.name)
             yield "log group", self.machine_logs(machine.name)
         yield "prefix of state machines", self.machine_prefix
-        yield "rule", self.rule
+        for rule in self.rules:
+            yield "rule", rule
+        yield "schedule", self.of(NEXT_CALL)
         yield "cluster", self.cluster
         yield "task family", self.task_family
         yield "task family", self.machine_task_family

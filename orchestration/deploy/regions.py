@@ -31,6 +31,8 @@ NEEDED: Final = {
 def needed(settings: DeploySettings) -> dict[str, str]:
     """The services that this deployment uses."""
     services = dict(NEEDED)
+    if not settings.limits.fixed:
+        services["scheduler"] = "Amazon EventBridge Scheduler"
     if settings.kafka.cluster:
         services["kafka"] = "Amazon MSK"
     if settings.api.host:

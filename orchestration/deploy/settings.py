@@ -159,6 +159,8 @@ class Logs:
     retention_days: int = 30
     tracing: bool = True
     """X-Ray traces of executions."""
+    container_insights: bool = False
+    """CloudWatch's metrics of tasks and services, each of which has its price, also while none runs."""
     otlp_endpoint: str = ""
     """A collector of spans, reached by HTTPS on port 443, which alone the security groups let through."""
 

@@ -26,7 +26,13 @@ from schemas import tracing
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
 from schemas.log_ids import bound, execution_name
-from schemas.metrics import UNSERVED_MESSAGES, cloudwatch_namespace
+from schemas.metrics import (
+    MISSING_TASKS,
+    SCHEDULE_OVERDUE,
+    UNCONTROLLED_WORK,
+    UNSERVED_MESSAGES,
+    cloudwatch_namespace,
+)
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
@@ -247,22 +253,31 @@ def mark_failed(event: Event, _: object) -> View:
 @errors_by_name
 def ensure_workers(event: Event, _: object) -> View:
     """By time: {housekeeping?} -> {}. For a job whose wait had no heartbeat: {job_id, execution} -> view."""
-    context = process_context()
+    context, now = process_context(), now_ms()
     if "job_id" in event:
         from orchestration.operations.watching import wait_again
 
         view = records().view_for_non_owner(_job(event), str(event["execution"]))
-        return view or wait_again(records(), context.scaler, _job(event), now_ms())
-    context.scaler.renew(now_ms(), housekeeping=bool(event.get("housekeeping")))
+        return view or wait_again(records(), context.scaler, _job(event), now)
+    if context.settings.deployment:
+        due = [schedule.next_due_ms for schedule in context.schedules.due(now) if schedule.next_due_ms is not None]
+        _write_metrics(context, {SCHEDULE_OVERDUE.name: (now - min(due, default=now)) / 1000})
+    context.scaler.renew(now, housekeeping=bool(event.get("housekeeping")))
     return {}
 
 
 @errors_by_name
 def watch_workers(_event: Event, _: object) -> View:
     """{} -> {}, once a minute."""
-    context, now = process_context(), now_ms()
-    sight = context.watcher.watch(now)
+    context = process_context()
+    sight = context.watcher.watch(now_ms())
     if sight is not None and context.settings.deployment:
-        namespace = cloudwatch_namespace(context.settings.deployment)
-        print(embedded_line(namespace, now, {UNSERVED_MESSAGES: sight.unserved}), flush=True)  # noqa: T201
+        _write_metrics(context, {UNSERVED_MESSAGES: sight.unserved, UNCONTROLLED_WORK: int(sight.uncontrolled)})
+        counts = context.scaled_services.counts().values()
+        _write_metrics(context, {MISSING_TASKS: sum(one.missing for one in counts)})
     return {}
+
+
+def _write_metrics(context: Context, values: Mapping[str, float]) -> None:
+    """Print metrics that CloudWatch reads from the log of a function."""
+    print(embedded_line(cloudwatch_namespace(context.settings.deployment), now_ms(), values), flush=True)  # noqa: T201

@@ -57,10 +57,14 @@ class Sight:
         return sum(lag for part, lag in lags.items() if part in self.absent)
 
     @property
+    def uncontrolled(self) -> bool:
+        """Whether there is work and no control plane."""
+        return Scaled.RELAY in self.absent and (self.running or self.lag > 0 or self.activity_lag > 0)
+
+    @property
     def waits(self) -> bool:
         """Whether work waits for a part that is absent. An execution may wait for any of them."""
-        work = self.running or self.lag > 0 or self.activity_lag > 0
-        return self.unserved > 0 or (work and Scaled.RELAY in self.absent) or (self.running and bool(self.absent))
+        return self.unserved > 0 or self.uncontrolled or (self.running and bool(self.absent))
 
 
 class Watcher:

@@ -22,6 +22,11 @@ class ServiceCounts:
     running: int
     starting: int
 
+    @property
+    def missing(self) -> int:
+        """Processes that it should have and that do not run."""
+        return max(0, self.desired - self.running)
+
 
 class ScaledServices:
     """Every method raises `RetriableError` ENGINE_UNAVAILABLE and `FatalError` ENGINE_REFUSED.

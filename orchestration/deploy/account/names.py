@@ -59,8 +59,8 @@ def _taken_names(settings: DeploySettings, clients: Clients) -> Iterator[Account
         machines = {one["name"] for page in pages for one in page["stateMachines"]}
     taken += [f"state machine {name}" for one in machine_specs() if (name := names.of(one.name)) in machines]
     with asking():
-        rules = clients("events").list_rules(NamePrefix=names.rule)["Rules"]
-    taken += [f"rule {one['Name']}" for one in rules if one["Name"] == names.rule]
+        rules = clients("events").list_rules(NamePrefix=names.of(""))["Rules"]
+    taken += [f"rule {one['Name']}" for one in rules if one["Name"] in names.rules]
     if taken:
         yield wrong(
             "name",
@@ -68,7 +68,7 @@ def _taken_names(settings: DeploySettings, clients: Clients) -> Iterator[Account
             "delete them, or choose another name",
         )
     else:
-        yield ok("name", "the names of functions, machines, logs, cluster and rule are free")
+        yield ok("name", "the names of functions, machines, logs, cluster and rules are free")
 
 
 def _new_buckets(settings: DeploySettings, s3: Any) -> Iterator[AccountFinding]:

@@ -16,6 +16,7 @@ SUBNETS: Final = "network.subnets"
 def needed_endpoints(settings: DeploySettings) -> list[str]:
     """The services of AWS that processes call, by their names as endpoints, besides S3."""
     names = ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "sns", "states"]
+    names += [] if settings.limits.fixed else ["scheduler"]
     names += ["ecs"] if settings.machines.max or not settings.limits.fixed else []
     names += ["ecs-agent", "ecs-telemetry"] if settings.machines.max else []
     names += ["email-smtp"] if settings.mail.from_ and not settings.mail.host else []

@@ -31,11 +31,14 @@ catalog does is asked by the container's own check, by a name that it knows."""
 _OWN_LOG: Final = "the service logs every request with principal and tenant; the balancer would repeat the addresses"
 
 
-def make_api(site: Site, cluster: Cluster, clients: str) -> None:
-    """Create the service and its balancer. `clients`: the security group of all of Muster's processes."""
+def make_api(site: Site, cluster: Cluster, clients: str) -> Any:
+    """Create the service and its balancer, and return the latter; None without a host.
+
+    `clients`: the security group of all of Muster's processes.
+    """
     api = site.settings.api
     if not api.host:
-        return
+        return None
     balancer_group, group = _security_groups(site)
     family = make_family(
         site,
@@ -52,10 +55,11 @@ def make_api(site: Site, cluster: Cluster, clients: str) -> None:
         extra=api_environment(site.settings, PORT),
         port=PORT,
     )
-    target, listener = _balancer(site, balancer_group)
+    balancer, target, listener = _balancer(site, balancer_group)
     balanced = Balanced(target=target, port=PORT)
     service = make_service(site, "ApiService", "api", family, cluster, [clients, group], ONE, balanced=balanced)
     create_after(service, listener)
+    return balancer
 
 
 def _security_groups(site: Site) -> tuple[str, str]:
@@ -100,8 +104,8 @@ def _security_groups(site: Site) -> tuple[str, str]:
     return str(balancer.attr_group_id), str(tasks.attr_group_id)
 
 
-def _balancer(site: Site, group: str) -> tuple[Any, Any]:
-    """The target group, and the listener without which no task can register."""
+def _balancer(site: Site, group: str) -> tuple[Any, Any, Any]:
+    """The balancer, its target group, and the listener without which no task can register."""
     settings = site.settings
     attribute = elb.CfnLoadBalancer.LoadBalancerAttributeProperty
     balancer = elb.CfnLoadBalancer(
@@ -148,7 +152,7 @@ def _balancer(site: Site, group: str) -> tuple[Any, Any]:
         ("ApiBalancerName", balancer.attr_dns_name, "DNS name of the balancer"),
     ):
         cdk.CfnOutput(site.stack, name, value=value, description=description)
-    return target, listener
+    return balancer, target, listener
 
 
 def _grants(site: Site) -> list[Grant]:

@@ -17,6 +17,7 @@ from orchestration.deploy.stack.services import make_services, make_setup
 from orchestration.deploy.stack.site import Site
 from orchestration.deploy.stack.storage import make_buckets, make_key
 from orchestration.deploy.stack.tasks import make_cluster
+from orchestration.deploy.stack.timers import make_timers
 from orchestration.workflow.resources import INBOX_MACHINE
 
 RUN: Final = "Run"
@@ -61,12 +62,13 @@ def _build_parts(site: Site) -> None:
     functions = make_functions(site, group)
     machines = make_machines(site, functions, cluster, group)
     inbox_queue = make_rule(site, machines[INBOX_MACHINE])
+    make_timers(site, functions)
     job_events = make_job_events(site, group)
     make_setup(site, cluster)
     make_services(site, cluster, group)
-    make_api(site, cluster, group)
+    balancer = make_api(site, cluster, group)
     queues = {"InboxDeadLetters": inbox_queue, "JobEventsDeadLetters": job_events.queue}
-    operators = make_alarms(site, machines, cluster.relay_logs, queues)
+    operators = make_alarms(site, machines, cluster.relay_logs, queues, balancer)
     subnets = ",".join(site.settings.network.subnets)
     network_configuration = (
         f"awsvpcConfiguration={{subnets=[{subnets}],securityGroups=[{group}],assignPublicIp=DISABLED}}"

@@ -11,7 +11,13 @@ from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.logs import log_group
 from orchestration.deploy.stack.site import Grant, Service, Site, create_after, role
 from orchestration.platform.sizes import FUNCTION_DISK_MIB, function_disk_mib
-from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, function_specs, share_of
+from orchestration.workflow.resources import (
+    INBOX_MACHINE,
+    FunctionSpec,
+    function_specs,
+    machine_specs,
+    share_of,
+)
 from schemas.errors import FatalError
 from schemas.layout import UPLOADS_PREFIX
 
@@ -80,6 +86,9 @@ def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
                 *grants.read_objects(site, (buckets.lake, *s.shared.imports)),
                 *grants.scale_services(site),
             )
+        case "Ensure":
+            machines = (machine.name for machine in machine_specs())
+            return (*grants.scale_services(site, describe=True), *grants.list_executions(site, machines))
         case "Await":
             # What has ended before the wait begins is answered at once.
             own = (Grant(actions=("states:SendTaskSuccess",), resources=(grants.machine_arn(site, INBOX_MACHINE),)),)
@@ -166,7 +175,8 @@ def make_function(
             subnet_ids=list(site.settings.network.subnets), security_group_ids=[security_group]
         ),
         tracing_config=lambda_.CfnFunction.TracingConfigProperty(
-            mode="Active" if site.settings.logs.tracing else "PassThrough"
+            # A trace of each minute would cost more than the calls.
+            mode="Active" if site.settings.logs.tracing and spec.name != "WatchWorkers" else "PassThrough"
         ),
     )
     return create_after(function, logs)

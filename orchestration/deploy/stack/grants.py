@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import aws_cdk as cdk
 
 from orchestration.deploy.environment import readable, secrets_of
-from orchestration.deploy.stack.site import Grant, Site
+from orchestration.deploy.stack.site import SCHEDULER_ROLE, Grant, Site
+from orchestration.workflow.timers import NEXT_CALL
 from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX
 from schemas.topics import OWN_GROUP_PREFIX, OWN_PREFIX
 from segmentation.scaling import Scaled
@@ -156,15 +157,33 @@ def drive_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
 
 
 def scale_services(site: Site, *, describe: bool = False) -> tuple[Grant, ...]:
-    """Start and stop workers and control planes; `describe`: also see how many of them run.
+    """Start and stop workers and control planes, and set the time of the next call that does.
 
-    Refused while the stack is at rest (`Run=no`), when jobs that still run ask for workers, too. Every call is made
-    over TLS, so the condition is met if `Run` is yes.
+    Nothing of this if all counts are fixed. `describe`: also see how many of them run.
+    They are not started while the stack is at rest (`Run=no`), when jobs that still run ask for workers, too. Every
+    call is made over TLS, so the condition is met if `Run` is yes.
     """
     services = tuple(site.settings.arn("ecs", f"service/{site.names.cluster}/{part}") for part in Scaled)
     running = {"Bool": {"aws:SecureTransport": cdk.Fn.condition_if(site.running, "true", "false")}}
     look = (Grant(actions=("ecs:DescribeServices",), resources=services),) if describe else ()
-    return (Grant(actions=("ecs:UpdateService",), resources=services, condition=running), *look)
+    if site.settings.limits.fixed:
+        return look
+    schedule = site.settings.arn("scheduler", f"schedule/default/{site.names.of(NEXT_CALL)}")
+    return (
+        Grant(actions=("ecs:UpdateService",), resources=services, condition=running),
+        *look,
+        Grant(actions=("scheduler:GetSchedule", "scheduler:UpdateSchedule"), resources=(schedule,)),
+        Grant(
+            actions=("iam:PassRole",),
+            resources=(cdk.Fn.get_att(SCHEDULER_ROLE, "Arn").to_string(),),
+            condition={"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
+        ),
+    )
+
+
+def list_executions(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
+    """See whether executions run."""
+    return (Grant(actions=("states:ListExecutions",), resources=tuple(machine_arn(site, name) for name in machines)),)
 
 
 def run_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:

@@ -18,6 +18,8 @@ SYNC_RULE: Final = "rule/StepFunctionsGetEventsForECSTaskRule"
 """Tells Step Functions that a task has ended (`ecs:runTask.sync`); Step Functions creates this rule itself."""
 FAILURES: Final = '{ $.type = "ExecutionFailed" && $.details.error != "UserError" && $.details.error != "Cancelled" }'
 """System failures only: neither a customer's bad file nor a cancelled job."""
+THROTTLED: Final = '{ $.details.error = "Lambda.TooManyRequestsException" }'
+"""Calls of functions that Lambda has refused; their states try again."""
 ARCHIVE_DAYS: Final = 14
 START_TRIES: Final = 185
 START_AGE_S: Final = 86_400
@@ -83,6 +85,9 @@ def _machine(
     if not site.settings.logs.tracing:
         acknowledge(created, "SF2", "logs.tracing is off in the settings")
     metric_filter(site, f"{machine.name}Failures", logs, pattern=FAILURES, metric=f"{machine.name}Failures", value="1")
+    metric_filter(
+        site, f"{machine.name}Throttles", logs, pattern=THROTTLED, metric=f"{machine.name}Throttles", value="1"
+    )
     return create_after(created, *cluster.families)
 
 

@@ -11,6 +11,8 @@ from orchestration.deploy.names import Names
 from orchestration.deploy.settings import DeploySettings
 
 VERSION: Final = "2012-10-17"
+SCHEDULER_ROLE: Final = "SchedulerRole"
+"""Logical id of the role with which EventBridge Scheduler calls; processes that set the time of a call pass it on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,12 +48,19 @@ class Cluster:
 def make_cluster(site: Site) -> Cluster:
     """Create the cluster and the families of tasks."""
     settings, names = site.settings, site.names
+    insights = settings.logs.container_insights
     cluster = ecs.CfnCluster(
         site.stack,
         "Cluster",
         cluster_name=names.cluster,
-        cluster_settings=[ecs.CfnCluster.ClusterSettingsProperty(name="containerInsights", value="enabled")],
+        cluster_settings=[
+            ecs.CfnCluster.ClusterSettingsProperty(
+                name="containerInsights", value="enabled" if insights else "disabled"
+            )
+        ],
     )
+    if not insights:
+        acknowledge(cluster, "ECS4", "logs.container_insights is off in the settings: its metrics cost while idle")
     parts = ("tasks", "setup", "worker", "segment-worker", "relay", *(["api"] if settings.api.host else []))
     logs = {part: _logs(site, part) for part in parts}
     execution_role = _execution_role(site)

@@ -130,8 +130,8 @@ def test_subnets_without_a_way_out_need_the_endpoints_that_processes_call(placed
                 ec2.delete_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0")
     found = faults(network.check_network(settings, clients))["network.endpoints"]
     assert found.endswith(
-        "no endpoints for s3, ecr.api, ecr.dkr, logs, secretsmanager, sns, states, ecs, ecs-agent, ecs-telemetry, "
-        "email-smtp, lambda, sts"
+        "no endpoints for s3, ecr.api, ecr.dkr, logs, secretsmanager, sns, states, scheduler, ecs, ecs-agent, "
+        "ecs-telemetry, email-smtp, lambda, sts"
     )
     enough = with_network(
         settings, endpoints=tuple(network.needed_endpoints(settings)), route_tables=("rtb-0a1b2c3d4e5f60721",)

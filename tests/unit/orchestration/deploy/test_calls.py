@@ -40,13 +40,14 @@ S3: Mapping[str, frozenset[str]] = {
 }
 """Operation of boto3, or method of Arrow's file system -> the actions that it needs."""
 
-BY_NAME = {"stepfunctions": "states", "ecs": "ecs"}
+BY_NAME = {"stepfunctions": "states", "ecs": "ecs", "scheduler": "scheduler"}
 """Service, by boto3's name -> the prefix of its actions, which are named as its operations."""
 OTHERS = {"get_secret_value": "secretsmanager:GetSecretValue", "publish_batch": "sns:Publish"}
 DUCKDB = ("connectors.storage.duck", "connect")
 ARROW = ("connectors.storage.access", "S3Access.filesystem")
 BY_AWS = {
     "ec2:": "Lambda places functions in subnets, and its pollers look at the network",
+    "iam:PassRole": "Scheduler keeps the role of its schedule, which a change has to name",
     "kafka:": "Lambda's pollers find the cluster",
     "kms:": "S3, SNS and Secrets Manager decrypt and encrypt for the caller",
     "logs:": "Lambda writes the lines of functions",
@@ -56,7 +57,10 @@ BY_AWS = {
 }
 """Action, or a service's prefix -> why a role needs it although its code does not call it."""
 ROLES = (
-    *(f"{group}FunctionRole" for group in ("Register", "Record", "Await", "Files", "Versions", "Exports", "JobEvents")),
+    *(
+        f"{group}FunctionRole"
+        for group in ("Register", "Record", "Await", "Ensure", "Files", "Versions", "Exports", "JobEvents")
+    ),
     *("TaskRole", "ExportTaskRole", "WorkerRole", "SegmentWorkerRole", "RelayRole", "ApiRole", "SetupRole"),
 )
 """Those that processes of the product run with; the others are of AWS' services."""

@@ -20,7 +20,7 @@ EVERYTHING = load(EXAMPLE)
 OTHERWISE = replace(
     EVERYTHING,
     buckets=replace(EVERYTHING.buckets, access_logs=""),
-    logs=replace(EVERYTHING.logs, tracing=False),
+    logs=replace(EVERYTHING.logs, tracing=False, container_insights=True),
     kafka=Kafka(bootstrap="k1:9094"),
     shared=Shared(imports=("theirs",), exports=("others",)),
     network=replace(EVERYTHING.network, endpoints=("states",)),

@@ -5,9 +5,17 @@ from typing import Any
 
 import pytest
 
+from orchestration.platform.settings import Settings
+from orchestration.workflow import timers
 from orchestration.workflow.resources import CONTAINER, TASK_STOP_TIMEOUT_S
 from schemas.layout import checkpoint_prefix
-from schemas.metrics import UNDECODABLE_JOB_EVENTS, cloudwatch_namespace
+from schemas.metrics import (
+    MISSING_TASKS,
+    UNCONTROLLED_WORK,
+    UNDECODABLE_JOB_EVENTS,
+    UNSERVED_MESSAGES,
+    cloudwatch_namespace,
+)
 from tests.unit.orchestration.deploy.conftest import Template
 
 BUCKETS = ("InboxBucket", "StagingBucket", "LakeBucket")
@@ -169,12 +177,77 @@ def test_every_silent_failure_has_an_alarm(template: Template) -> None:
     assert set(alarms) == {
         *("ImportAudienceFailedAlarm", "ExportAudienceFailedAlarm"),
         *("ImportAudienceTimedOutAlarm", "ExportAudienceTimedOutAlarm"),
-        *("StuckJobAlarm", "LagAlarm", "DeadLettersAlarm", "WorkersAlarm", "UnavailableAlarm", "SegmentMismatchAlarm"),
+        *("ImportAudienceThrottledAlarm", "ExportAudienceThrottledAlarm", "DatabaseConnectionsAlarm"),
+        *("StuckJobAlarm", "ScheduleOverdueAlarm", "LagAlarm", "DeadLettersAlarm", "SegmentMismatchAlarm"),
+        *("WorkersAlarm", "ControlPlaneAlarm", "MissingTasksAlarm", "WatcherAlarm", "UnavailableAlarm"),
         *("InboxDeadLettersAlarm", "JobEventsDeadLettersAlarm", "JobEventsStalledAlarm", "UndecodableEventsAlarm"),
     }
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == [{"Ref": "OperatorsTopic"}], name
-    assert alarms["UnavailableAlarm"]["TreatMissingData"] == "breaching", "a relay that says nothing is dead"
+    silent = {name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"}
+    assert silent == {"WatcherAlarm"}, "everybody else may have left"
+    waiting = alarms["WorkersAlarm"]
+    assert (waiting["MetricName"], waiting["Statistic"], waiting["Period"], waiting["EvaluationPeriods"]) == (
+        *("UnservedMessages", "Minimum", 60, 5),
+    )
+    assert alarms["DatabaseConnectionsAlarm"]["Dimensions"][0] == {"Name": "DBClusterIdentifier", "Value": "muster"}
+
+
+def test_nothing_runs_always_without_segments_or_service(template: Template) -> None:
+    for name, service in template.of_type("ECS::Service").items():
+        assert service["DesiredCount"] == {"Fn::If": ["Running", {"Ref": "AWS::NoValue"}, 0]}, name
+    for name, family in template.of_type("ECS::TaskDefinition").items():
+        (container,) = family["ContainerDefinitions"]
+        given = {one["Name"]: one["Value"] for one in container["Environment"]}
+        fewest = [given[f"MUSTER_{setting}"] for setting in ("MIN_WORKERS", "MIN_SEGMENT_WORKERS", "IDLE_MINUTES")]
+        assert fewest == ["0", "0", "10"], name
+
+
+def test_functions_are_called_by_time_and_after_each_deployment(template: Template) -> None:
+    rules = {name: rule for name, rule in template.of_type("Events::Rule").items() if name != "InboxRule"}
+    called = {
+        rule["Name"]: (rule["Targets"][0]["Arn"]["Fn::GetAtt"][0], rule["Targets"][0]["Input"])
+        for rule in rules.values()
+    }
+    assert called == {
+        "muster-watch": ("WatchWorkersFunction", "{}"),
+        "muster-ensure": ("EnsureWorkersFunction", "{}"),
+        "muster-housekeeping": ("EnsureWorkersFunction", '{"housekeeping":true}'),
+        "muster-deployed": ("EnsureWorkersFunction", "{}"),
+    }
+    allowed = {
+        one["SourceArn"]["Fn::GetAtt"][0]: one["FunctionName"]
+        for one in template.of_type("Lambda::Permission").values()
+    }
+    for name, rule in rules.items():
+        assert rule["State"] == {"Fn::If": ["Running", "ENABLED", "DISABLED"]}, name
+        assert allowed[name] == {"Ref": rule["Targets"][0]["Arn"]["Fn::GetAtt"][0]}, name
+    assert template["DeployedRule"]["EventPattern"]["detail"]["stack-id"] == [{"Ref": "AWS::StackId"}]
+
+
+def test_the_next_call_has_its_target_and_waits_for_its_time(template: Template) -> None:
+    call = template["NextCall"]
+    settings = Settings(machine_prefix="muster-")
+    assert (call["Name"], call["State"]) == (timers.resource(settings, timers.NEXT_CALL), "DISABLED")
+    assert call["Target"]["Arn"] == {"Fn::GetAtt": ["EnsureWorkersFunction", "Arn"]}
+    (calls,) = template.statements("SchedulerRole")
+    function = template["EnsureWorkersFunction"]["FunctionName"]
+    assert calls["Resource"] == [template.settings.arn("lambda", f"function:{function}")]
+    for role in ("RegisterFunctionRole", "EnsureFunctionRole", "RelayRole"):
+        allowed = {action: s for s in template.statements(role) for action in s["Action"]}
+        assert allowed["scheduler:UpdateSchedule"]["Resource"][0].endswith(f":schedule/default/{call['Name']}"), role
+        assert allowed["iam:PassRole"]["Resource"] == [call["Target"]["RoleArn"]], role
+
+
+def test_counts_are_set_of_these_services_alone_and_not_at_rest(template: Template) -> None:
+    names = {service["ServiceName"] for service in template.of_type("ECS::Service").values()}
+    for role in ("RegisterFunctionRole", "EnsureFunctionRole", "RelayRole"):
+        (sets,) = [s for s in template.statements(role) if "ecs:UpdateService" in s["Action"]]
+        cluster = template["Cluster"]["ClusterName"]
+        assert set(sets["Resource"]) == {template.settings.arn("ecs", f"service/{cluster}/{name}") for name in names}, (
+            role
+        )
+        assert sets["Condition"] == {"Bool": {"aws:SecureTransport": {"Fn::If": ["Running", "true", "false"]}}}, role
 
 
 def test_every_alarm_metric_exists(template: Template) -> None:
@@ -185,9 +258,12 @@ def test_every_alarm_metric_exists(template: Template) -> None:
     }
     # Written by the function in the Embedded Metric Format, under the name of its own deployment.
     prefix = template["JobEventsFunction"]["Environment"]["Variables"]["MUSTER_MACHINE_PREFIX"]
-    made.add((cloudwatch_namespace(prefix.removesuffix("-")), UNDECODABLE_JOB_EVENTS))
+    of_functions = (UNDECODABLE_JOB_EVENTS, UNSERVED_MESSAGES, UNCONTROLLED_WORK, MISSING_TASKS)
+    made |= {(cloudwatch_namespace(prefix.removesuffix("-")), metric) for metric in of_functions}
     for name, alarm in template.of_type("CloudWatch::Alarm").items():
-        known = alarm["Namespace"] in {"AWS/States", "AWS/SQS"} or ((alarm["Namespace"], alarm["MetricName"]) in made)
+        known = alarm["Namespace"] in {"AWS/States", "AWS/SQS", "AWS/RDS"} or (
+            (alarm["Namespace"], alarm["MetricName"]) in made
+        )
         assert known, name
         # Another deployment in the account must not set off this one's alarms.
         assert alarm["Namespace"].startswith("AWS/") or alarm["Namespace"] == "Muster/muster", name

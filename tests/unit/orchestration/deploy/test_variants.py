@@ -69,6 +69,10 @@ def test_existing_resources_and_external_kafka_are_used() -> None:
         assert any(secret in s["Resource"] for s in template.statements("RelayRole"))
     assert any(s["Action"] == ["kms:Decrypt"] and MAIL_KEY in s["Resource"] for s in template.statements("RelayRole"))
     assert "xray:" not in json.dumps(template.body)
+    errors, slow = template["ApiErrorsAlarm"], template["ApiSlowAlarm"]
+    balancer = [{"Name": "LoadBalancer", "Value": {"Fn::GetAtt": ["ApiBalancer", "LoadBalancerFullName"]}}]
+    assert [one["MetricStat"]["Metric"]["Dimensions"] for one in errors["Metrics"][:-1]] == [balancer] * 3
+    assert (slow["Dimensions"], slow["ExtendedStatistic"]) == (balancer, "p99")
     assert [str(found) for found in lint(json.dumps(template.body), ManualArgs(regions=[settings.region]))] == []
 
 
@@ -150,6 +154,12 @@ def test_roles_log_on_to_msk_counts_are_fixed_and_private_authorities_are_truste
     assert {name: template[name]["DesiredCount"] for name in counts} == {
         name: {"Fn::If": ["Running", count, 0]} for name, count in counts.items()
     }
+    assert set(template.of_type("Events::Rule")) == {"InboxRule"}, "nobody has to start workers"
+    assert "ecs:UpdateService" not in json.dumps(template.body)
+    alarms = template.of_type("CloudWatch::Alarm")
+    assert (alarms["WorkersAlarm"]["MetricName"], alarms["UnavailableAlarm"]["TreatMissingData"]) == (
+        *("muster_workers", "breaching"),
+    )
     cluster = kafka.cluster
     topics = cluster.replace(":cluster/", ":topic/")
 

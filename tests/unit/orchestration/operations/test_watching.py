@@ -1,12 +1,18 @@
 """What the watcher sees, and whom it starts."""
 
+import json
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from orchestration.operations.watching import Watcher
+from orchestration.entrypoints import handlers
+from orchestration.operations.watching import Sight, Watcher
+from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Settings
+from orchestration.workflow.services import ServiceCounts
 from schemas.errors import RetriableError
 from segmentation.scaling import Scaled
 
@@ -87,3 +93,47 @@ def test_fixed_counts_are_not_watched() -> None:
 def test_outage_of_kafka_is_reported() -> None:
     with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE"):
         watch(World(), Group(messages=-1), NOBODY, NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("lag", "running", "absent", "uncontrolled"),
+    [
+        (0, False, {RELAY}, False),
+        (1, False, {RELAY}, True),
+        (0, True, {RELAY}, True),
+        (1, True, {WORKER, SEGMENT_WORKER}, False),
+    ],
+)
+def test_a_control_plane_is_missed_only_while_there_is_work(
+    *, lag: int, running: bool, absent: set[Scaled], uncontrolled: bool
+) -> None:
+    sight = Sight(lag=0, activity_lag=lag, absent=frozenset(absent), running=running)
+    assert sight.uncontrolled == uncontrolled
+
+
+@pytest.mark.parametrize("at_aws", [True, False])
+def test_functions_write_what_they_see_as_metrics_at_aws(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, at_aws: bool
+) -> None:
+    sight = Sight(lag=5, activity_lag=0, absent=frozenset({WORKER, RELAY}), running=False)
+    counts = {
+        WORKER: ServiceCounts(desired=3, running=1, starting=1),
+        RELAY: ServiceCounts(desired=0, running=1, starting=0),
+    }
+    due = [SimpleNamespace(next_due_ms=ms) for ms in (now_ms() - 60_000, now_ms() - 1_000, None)]
+    context = SimpleNamespace(
+        settings=Settings(machine_prefix="prod-" if at_aws else ""),
+        watcher=SimpleNamespace(watch=lambda _: sight),
+        scaled_services=SimpleNamespace(counts=lambda: counts),
+        schedules=SimpleNamespace(due=lambda _: due),
+        scaler=SimpleNamespace(renew=lambda *_, **__: None),
+    )
+    monkeypatch.setattr(handlers, "process_context", lambda: context)
+    assert handlers.watch_workers({}, None) == handlers.ensure_workers({}, None) == {}
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["_aws"]["CloudWatchMetrics"][0]["Namespace"] for line in lines] == ["Muster/prod"] * (3 * at_aws)
+    if at_aws:
+        seen = {name: value for line in lines for name, value in line.items() if name != "_aws"}
+        overdue_s = seen.pop("muster_schedule_overdue_seconds")
+        assert seen == {"UnservedMessages": 5, "UncontrolledWork": 1, "MissingTasks": 2}
+        assert 60 <= overdue_s < 120
