@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from benchmarks.capacity_model import imports_a_day, kafka_disk_gb, materialised_s, threshold
-from benchmarks.idle_month import API, MONTH_H, SMALLER, WORKERS, Idle, idle_lines
+from benchmarks.idle_month import ALWAYS, API, MONTH_H, WORKERS, Idle, idle_lines
 from orchestration.cli.formatting import duration, number, size, usd
 from orchestration.kinds.timeouts import LONGEST_S, timeouts
 from orchestration.platform.settings import Settings
@@ -62,7 +62,7 @@ class Basis:
 
 def deployed(workers: int = WORKERS, partitions: int = 8) -> Deployment:
     """A deployment with all defaults but these."""
-    return Deployment(settings=Settings(s3_endpoint="", workers=workers, partitions=partitions))
+    return Deployment(settings=Settings(s3_endpoint="", workers=workers, min_workers=0, partitions=partitions))
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -106,13 +106,14 @@ def imports_table(basis: Basis) -> str:
 
 
 def money_table(basis: Basis) -> str:
-    """The components of a replace's cost, including what is paid anyway."""
+    """The components of a replace's cost."""
     header = ("users", "functions and tasks", "workers", "requests, transitions", "traffic", "together", "own brokers")
     lines = []
     for rows in SIZES:
         quoted = basis.quote(basis.work(rows), deployed())
         own = basis.quote(basis.work(rows), replace(deployed(), traffic_charged=True))
-        spent, workers = quoted.usd, quoted.paid_anyway.total
+        spent = quoted.usd
+        workers = next(stage.usd.compute for stage in quoted.stages if stage.where == "workers")
         parts = (spent.compute - workers, workers, spent.requests, spent.traffic, spent.total, own.usd.total)
         lines.append((number(rows), *map(usd, parts)))
     return markdown(header, lines)
@@ -150,7 +151,7 @@ def workers_table(basis: Basis) -> str:
         d = deployed(workers, partitions)
         times = [duration(materialised_s(rows, d, basis.rates)) for rows in SIZES]
         a_day = imports_a_day(100_000_000, d, basis.rates)
-        month = Idle(workers=workers, segment_workers=0, relays=0, keys=0, alarms=0, metrics=0)
+        month = Idle(workers=workers, keys=0, alarms=0, watched=False)
         cost = sum(line.usd_month for line in idle_lines(month, basis.prices) if line.ours)
         lines.append((str(workers), *times, number(int(a_day)), usd(cost)))
     return markdown(header, lines)
@@ -215,7 +216,7 @@ def idle_table(basis: Basis) -> str:
     """A month without a job."""
     lines = idle_lines(Idle(), basis.prices)
     rows = [
-        (line.what, str(line.count), usd(line.usd_month), "the stack" if line.ours else "the operator")
+        (line.what, f"{line.count:,}", usd(line.usd_month), "the stack" if line.ours else "the operator")
         for line in lines
     ]
     ours, given = (sum(line.usd_month for line in lines if line.ours is mine) for mine in (True, False))
@@ -227,13 +228,17 @@ def idle_table(basis: Basis) -> str:
 
 
 def smallest_table(basis: Basis) -> str:
-    """What always runs, in ever smaller deployments, and what the stack costs then."""
+    """What always runs in a deployment, and what the stack costs then."""
     rows = []
-    for what, idle in SMALLER.items():
+    for what, idle in ALWAYS.items():
         of_stack = sum(line.usd_month for line in idle_lines(idle, basis.prices) if line.ours)
         sizes = [
             f"{count} x {one.vcpu:g} vCPU, {one.gb:g} GB" if count else "–"
-            for count, one in ((idle.workers, idle.worker), (idle.segment_workers, idle.worker), (1, idle.relay))
+            for count, one in (
+                (idle.workers, idle.worker),
+                (idle.segment_workers, idle.worker),
+                (idle.relays, idle.relay),
+            )
         ]
         rows.append((what, *sizes, usd(of_stack)))
     return markdown(("deployment", "workers", "workers of segments", "relay", "USD a month, of the stack"), rows)

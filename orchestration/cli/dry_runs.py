@@ -44,8 +44,12 @@ def print_quote(quote: Record) -> None:
         right=("TIME", "USD"),
     )
     print_line(
-        f"including {usd(quote['paid_anyway_usd'])} USD for workers, which cost the same without a job; "
-        f"{size(quote['kafka_gb'] * GB)} of the brokers' disks for {quote['kafka_days']:.0f} days"
+        (
+            f"including {usd(quote['paid_anyway_usd'])} USD for workers, which cost the same without a job; "
+            if quote["paid_anyway_usd"]
+            else ""
+        )
+        + f"{size(quote['kafka_gb'] * GB)} of the brokers' disks for {quote['kafka_days']:.0f} days"
         + (
             f"; {size(quote['lake_gb'] * GB)} in the lake, {usd(quote['lake_usd_month'])} USD a month"
             if quote["lake_gb"]

@@ -65,7 +65,7 @@ def machine_bill(prices: Prices, seconds: float) -> Usd:
 
 
 def workers_bill(prices: Prices, seconds: float, workers: int, size: Resources) -> Usd:
-    """The hours of the stream workers that a job keeps busy. They cost the same without the job."""
+    """The hours of the stream workers that a job keeps busy, without the time that they outlast it."""
     return Usd(compute=seconds / HOUR_S * workers * hour_price(prices, size))
 
 

@@ -68,6 +68,11 @@ class Deployment:
         """Workers that materialise imports, or those that archive events; at least one."""
         return max(self.settings.workers, 1)
 
+    def workers_always_run(self, kind: str) -> bool:
+        """Whether the workers of such imports are there without them."""
+        settings = self.settings
+        return (settings.min_workers if kind == "audience" else settings.min_segment_workers) != 0
+
     @property
     def partitions(self) -> int:
         """Partitions of the topics."""

@@ -35,7 +35,7 @@ STAGE_STATES: Final = 3
 class StageQuote:
     """One stage. `start_s` of the `seconds` pass until its program runs; `disk_gb` is the local disk that it needs.
 
-    `paid_anyway`: running time of workers, which cost the same without a job.
+    `paid_anyway`: running time of workers that are there without a job, and cost the same then.
     """
 
     stage: Stage
@@ -154,7 +154,7 @@ class Quoting:
             start_s=0.0,
             usd=usd,
             disk_gb=self.rows / d.partitions * self.rates.file.bytes / 10**9,
-            paid_anyway=True,
+            paid_anyway=d.workers_always_run(self.work.kind),
         )
 
     def _build(self) -> StageQuote:

@@ -51,7 +51,7 @@ def test_function_capacity_in_fifteen_minutes_with_and_without_prices() -> None:
 
 
 def test_idle_month_costs_workers_and_given_resources() -> None:
-    idle = Idle(worker=Resources(vcpu=2, gb=4, disk_gb=20), workers=3, segment_workers=0, nats=2, keys=0)
+    idle = Idle(worker=Resources(vcpu=2, gb=4, disk_gb=20), workers=3, relays=1, nats=2, keys=0)
     lines = {line.what: line for line in idle_lines(idle, prices(task_vcpu_hour=1.0, nat_hour=0.5))}
     assert lines["workers that materialise imports"].usd_month == pytest.approx(3 * 2 * 730)
     assert lines["relay"].usd_month == pytest.approx(0.5 * 730)

@@ -110,6 +110,14 @@ def test_a_task_is_billed_from_its_start_by_cores_memory_and_disk() -> None:
     assert quoted.paid_anyway.total == pytest.approx(400 * 2 * an_s)  # two workers for 400 s
 
 
+def test_workers_on_demand_are_not_paid_anyway() -> None:
+    costs = prices(task_vcpu_hour=3600.0)
+    always, on_demand = (quote(LARGE, deployed(min_workers=least), RATES, costs) for least in (1, 0))
+    assert on_demand.usd == always.usd
+    assert always.paid_anyway.total == pytest.approx(400 * 2 * 2)
+    assert on_demand.paid_anyway.total == 0.0
+
+
 def test_a_task_is_billed_for_a_minute_at_least() -> None:
     fast = replace(RATES, task_start_s=replace(RATES.task_start_s, value=0.0))
     quoted = quote(SMALL, deployed(lambda_file_bytes=0), fast, prices(task_vcpu_hour=60.0))
