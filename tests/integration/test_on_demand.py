@@ -6,6 +6,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.status import PartState, PartStatus
 from orchestration.platform.settings import Secret, Settings
-from tests.conftest import stop_and_check
+from tests.conftest import SOURCES, stop_and_check
 from tests.e2e.conftest import Answer, run, run_script
 from tests.integration.whole_imports import assert_published, ended, job_of, upload, write_file
 from tests.servers.postgres import postgres_server
@@ -180,3 +181,22 @@ def test_segments_keep_a_segment_worker_until_they_are_paused(stack: OnDemand, t
     assert stack.part("segment-worker-1").state is PartState.READY
     stack.muster("segments", "pause", "young")
     stack.asleep()
+
+
+@pytest.mark.containers
+@pytest.mark.timeout(400)
+def test_a_schedule_that_falls_due_while_all_is_off_is_run_within_a_minute(stack: OnDemand) -> None:
+    stack.asleep()
+    stack.context.s3.client().create_bucket(Bucket=SOURCES)
+    stack.context.objects.put(SOURCES, "crm/often.csv", b"user_id\nu1\nu2\n")
+    each_minute = ("schedules", "create", "import", "often", "cron(* * * * ? *)", f"s3://{SOURCES}/crm/often.csv")
+    stack.muster(*each_minute, "-a", "recurring", "--mode", "append")
+    assert set(stack.states().values()) == {PartState.OFF}, "it is due later"
+
+    last = until(lambda: stack.muster("schedules", "show", "often", "--json").json["last"], stack.states)
+    stack.muster("schedules", "delete", "often")
+
+    job = ended(stack.context, job_of(stack.context, "recurring"))
+    assert job.state == "READY"
+    due_ms = int(datetime.fromisoformat(last["due"]).timestamp() * 1000)
+    assert 0 <= job.created_at_ms - due_ms < 60_000

@@ -39,12 +39,14 @@ FOLLOW_S: Final = 10
 MINUTE_S: Final = 60
 SESSION_S: Final = 30
 """A killed process counts as a member for this time."""
-START_S: Final = {True: (5.0, 15.0), False: (5.0, 45.0)}
+START_S: Final = {True: (10.0, 15.0), False: (5.0, 45.0)}
 """Until a process serves, in calm schedules and in others."""
 WAIT_S: Final = 150
 """The longest wait without a worker once ensuring works."""
-CALM_WAIT_S: Final = 50
+CALM_WAIT_S: Final = 55
 """The same where nothing fails, for work that was announced: no guard is needed, only the protocol."""
+PAUSE: Final = 0.1
+"""The chance that a call takes seconds."""
 MAX_STEPS: Final = 400_000
 KEPT: Final = {"audience": Scaled.WORKER, "events": Scaled.SEGMENT_WORKER}
 
@@ -75,8 +77,9 @@ class Servers:
         if self.kernel.task is None:
             return
         self._mishap()
-        slow = not self.calm and self.luck.random() < 0.1
-        self.kernel.sleep(self.luck.uniform(0, 8 if slow else self._latency_s()))
+        self.kernel.sleep(self.luck.uniform(0, self._latency_s()))
+        if self.luck.random() < (PAUSE if self.kernel.process.kind == "function" else PAUSE / 4):
+            self.kernel.sleep(self.luck.uniform(1, 6))  # the catalog pauses, or a process waits for its turn
         if self.faulty and not self.calm and self.kernel.now_us < self.down_until_us.get(server, 0):
             raise error(f"{server} does not answer")
 
@@ -195,7 +198,7 @@ class World:
     def set_count(self, part: Scaled, count: int) -> None:
         """ECS. Late: the call fails, and has its effect afterwards."""
         if count == 0 and self.kernel.process.kind == "relay":
-            self._tempt(0.4)
+            self._tempt(0.5)
 
         def act() -> None:
             self.desired[part] = count
@@ -204,8 +207,6 @@ class World:
             self.kernel.later(self.luck.uniform(0, 20), act)
             raise _unavailable("no reply in time")
         self.servers.call("ECS", act)
-        if self.luck.random() < 0.15:
-            self.kernel.sleep(self.luck.uniform(1, 6))  # a slow server, or a process that has to wait for its turn
 
     def set(self, at_ms: int, *, now_ms: int) -> None:
         """The scheduled call."""
@@ -348,10 +349,9 @@ class World:
     def _serve_schedules(self) -> None:
         due = (tables.schedules.c.next_due_ms <= self.now_ms) & tables.schedules.c.enabled.is_(True)
         with self.catalog.write() as connection:
-            served = connection.execute(tables.schedules.update().where(due).values(enabled=False)).rowcount
-        if served:
-            self.schedule_due_ms = None
-            self._arrive()
+            if connection.execute(tables.schedules.update().where(due).values(enabled=False)).rowcount:
+                self.schedule_due_ms = None
+                self._arrive()
 
     def _move(self, job: JobId, state: str) -> None:
         """A commit; what fails is tried again."""
