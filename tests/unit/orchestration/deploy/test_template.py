@@ -16,6 +16,7 @@ from schemas.metrics import (
     UNSERVED_MESSAGES,
     cloudwatch_namespace,
 )
+from segmentation.scaling import Scaled
 from tests.unit.orchestration.deploy.conftest import Template
 
 BUCKETS = ("InboxBucket", "StagingBucket", "LakeBucket")
@@ -241,6 +242,9 @@ def test_the_next_call_has_its_target_and_waits_for_its_time(template: Template)
 
 def test_counts_are_set_of_these_services_alone_and_not_at_rest(template: Template) -> None:
     names = {service["ServiceName"] for service in template.of_type("ECS::Service").values()}
+    prefix = template["EnsureWorkersFunction"]["Environment"]["Variables"]["MUSTER_MACHINE_PREFIX"]
+    assert names == set(Scaled)
+    assert template["Cluster"]["ClusterName"] == Settings(machine_prefix=prefix).deployment
     for role in ("RegisterFunctionRole", "EnsureFunctionRole", "RelayRole"):
         (sets,) = [s for s in template.statements(role) if "ecs:UpdateService" in s["Action"]]
         cluster = template["Cluster"]["ClusterName"]
