@@ -101,7 +101,9 @@ COVERS: Final = (
     "orchestration/notifications",
     "orchestration/operations/audiences.py",
     "orchestration/operations/jobs.py",
+    "orchestration/operations/scaling.py",
     "orchestration/operations/submit.py",
+    "orchestration/operations/watching.py",
     "orchestration/platform/settings.py",
     "orchestration/workflow",
 )
