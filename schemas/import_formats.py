@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from schemas.columns import ColumnType
 
-ImportFormat = Literal["csv", "jsonl", "parquet"]
+ImportFormat = Literal["csv", "jsonl", "parquet", "avro"]
 
 COMPRESSED_SUFFIXES: Final = (".gz", ".gzip", ".zst", ".zstd")
 """Suffixes that follow the format's own suffix in names of compressed files."""
@@ -50,6 +50,7 @@ IMPORT_FORMATS: Final[Mapping[ImportFormat, FormatTraits]] = {
         text_types=("date", "timestamp"),  # numbers and booleans have JSON types of their own
     ),
     "parquet": FormatTraits(label="Parquet", suffixes=(".parquet", ".pq"), magic=b"PAR1"),
+    "avro": FormatTraits(label="Avro", suffixes=(".avro",), magic=b"Obj\x01"),
 }
 FALLBACK: Final[ImportFormat] = "csv"
 """The format of a file whose content and name tell no other."""
@@ -61,7 +62,6 @@ NOT_READ: Final = {
     b"\xfd7zXZ\x00": "xz data",
     b"7z\xbc\xaf": "a 7z archive",
     b"%PDF": "a PDF",
-    b"Obj\x01": "an Avro file",
     b"ORC": "an ORC file",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
 }

@@ -260,6 +260,18 @@ def _reader(
                 received_at_us=job.received_at_us,
                 report_progress=report_progress,
             )
+        case "avro":
+            from connectors.sources.avro_reader import AvroReader
+
+            return AvroReader(
+                open(source_fd, "rb", closefd=False),  # the descriptor is closed by its owner
+                job.spec,
+                max_decoded_bytes=job.limits.max_decoded_bytes,
+                max_ratio=job.limits.max_ratio,
+                choose=choose,
+                received_at_us=job.received_at_us,
+                report_progress=report_progress,
+            )
         case _:
             assert_never(job.format)
 

@@ -7,6 +7,7 @@ Parquet uses the same kernels.
 import io
 from typing import Final
 
+from connectors.sources.avro_reader import AvroReader
 from connectors.sources.compression import CountedSource
 from connectors.sources.csv_reader import CsvReader
 from connectors.sources.jsonl_reader import JsonLinesReader
@@ -28,6 +29,7 @@ _SPEC: Final = ImportSpec(
     ),
     max_reject_share=1.0,
 )
+_AVRO_SPEC: Final = ImportSpec(columns=(Column(name="s"), Column(name="u")))
 _CSV: Final = b"\n".join(
     (
         b"user_id,n,x,d,t,b,s",
@@ -56,10 +58,29 @@ def warm() -> None:
     for reader in (
         CsvReader(csv, _SPEC, block_bytes=_BLOCK_BYTES, record_limit=_RECORD_BYTES),
         JsonLinesReader(json_lines, _SPEC),
+        AvroReader(io.BytesIO(_avro()), _AVRO_SPEC, max_decoded_bytes=1 << 20, max_ratio=1.0),
     ):
         for found in reader:
-            if not isinstance(found, RejectBatch):
+            if not isinstance(found, RejectBatch) and not isinstance(reader, AvroReader):
                 digests.add(found)
+
+
+def _avro() -> bytes:
+    """A file whose one row has every kind of value that has a kernel, and one that is read over."""
+
+    def text(content: bytes) -> bytes:
+        return bytes([2 * len(content) & 127 | 128, 2 * len(content) >> 7]) + content
+
+    schema = b"".join(
+        (
+            b'{"type":"record","name":"U","fields":[{"name":"user_id","type":"string"},',
+            b'{"name":"s","type":{"type":"bytes","logicalType":"decimal","precision":4}},{"name":"over","type":"int"},',
+            b'{"name":"u","type":{"type":"fixed","name":"F","size":16,"logicalType":"uuid"}}]}',
+        )
+    )
+    row = text(b"a") + text(b"\x01") + b"\x02" + bytes(16)
+    header = b"Obj\x01\x02" + text(b"avro.schema") + text(schema) + b"\0" + bytes(16)
+    return header + b"\x02" + bytes([2 * len(row)]) + row + bytes(16)
 
 
 if __name__ == "__main__":

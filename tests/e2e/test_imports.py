@@ -12,6 +12,7 @@ from orchestration.composition.context import Context
 from tests.conftest import SOURCES
 from tests.e2e.conftest import Muster, ended, ids_of, submitted, write
 from tests.faults.waiting import until
+from tests.hostile.avro_bytes import avro, record
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 PEOPLE = {"u1": "Oslo", "u2": None}
@@ -34,13 +35,15 @@ def test_a_csv_becomes_a_version_whose_receipt_adds_up(muster: Muster, script: M
 
 @pytest.mark.faults("each format is read in unit/connectors/sources and tests/hostile", seconds=15)
 def test_every_format_gives_the_same_members(muster: Muster, tmp_path: Path) -> None:
-    files = {form: tmp_path / f"people.{form}" for form in ("csv.gz", "jsonl", "parquet")}
+    files = {form: tmp_path / f"people.{form}" for form in ("csv.gz", "jsonl", "parquet", "avro")}
     files["csv.gz"].write_bytes(gzip.compress(b"user_id,city\nu1,Oslo\nu2,\n"))
     write(files["jsonl"], '{"user_id": "u1", "city": "Oslo"}', '{"user_id": "u2", "city": null}')
     pq.write_table(pa.table({"user_id": ["u1", "u2"], "city": ["Oslo", None]}), files["parquet"])
+    people = record(("user_id", "string"), ("city", ["null", "string"]))
+    files["avro"].write_bytes(avro(people, [{"user_id": "u1", "city": "Oslo"}, {"user_id": "u2", "city": None}]))
     audiences = {form: "form-" + form.replace(".", "-") for form in files}
     jobs = [submitted(muster, files[form], "-a", audiences[form], "--column", "city") for form in files]
-    assert [ended(muster, job).code for job in jobs] == [0, 0, 0]
+    assert [ended(muster, job).code for job in jobs] == [0, 0, 0, 0]
     every = " union all ".join(f"select *, '{form}' as form from audience('{audiences[form]}')" for form in files)
     rows = muster("sql", f"select * from ({every}) order by form, user_id", "--json").json
     assert rows == [

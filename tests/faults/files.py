@@ -1,7 +1,7 @@
 """Real files to import, and the expected result of each, from an oracle that knows nothing of Muster.
 
-The oracle reads the file back with Python's own `csv` and `json`, or with Arrow's Parquet reader, and applies the rule
-of docs/file-formats.md: the last row of a user counts, and bad rows are left out.
+The oracle reads the file back with Python's own `csv` and `json`, with Arrow's Parquet reader or with fastavro, and
+applies the rule of docs/file-formats.md: the last row of a user counts, and bad rows are left out.
 """
 
 import csv
@@ -12,14 +12,16 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.columns import Column, ImportMode
 from schemas.import_spec import ImportSpec
 from tests.clicks import LOGS, click_log
+from tests.hostile.avro_bytes import avro, record
 
 Row = tuple[int | None, str | None]
 """The columns of a user besides the id: age and country."""
@@ -98,6 +100,10 @@ def _read(path: Path) -> Iterable[tuple[str, str | int | None, str | None]]:
     if ".parquet" in path.name:
         for row in pq.read_table(pa.BufferReader(content)).to_pylist():
             yield row["user_id"], row["age"], row["country"]
+    elif ".avro" in path.name:
+        records: Any = fastavro.reader(io.BytesIO(content))
+        for row in records:
+            yield row["user_id"], row["age"], row["country"]
     elif ".jsonl" in path.name:
         for line in content.decode().split("\n")[:-1]:
             row = json.loads(line)
@@ -130,12 +136,19 @@ def _parquet(table: Table) -> bytes:
     return sink.getvalue()
 
 
+def _avro(table: Table) -> bytes:
+    schema = record(("user_id", "string"), ("age", "long"), ("country", "string"))
+    rows = [{"user_id": user, "age": age, "country": country} for user, age, country, _ in table]
+    return avro(schema, rows, "deflate", 5_000)
+
+
 _WRITERS: Final[Mapping[str, Callable[[Table], bytes]]] = {
     "csv": _csv,
     "csv.gz": lambda table: gzip.compress(_csv(table), 1, mtime=0),
     "jsonl": _jsonl,
     "jsonl.gz": lambda table: gzip.compress(_jsonl(table), 1, mtime=0),
     "parquet": _parquet,
+    "avro": _avro,
 }
 
 

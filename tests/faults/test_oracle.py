@@ -46,7 +46,7 @@ def test_lost_foreign_and_duplicate_rows_are_counted() -> None:
 
 def test_files_of_every_format_are_read_back_by_the_oracle(tmp_path: Path) -> None:
     files = [make_file(tmp_path, seed, rows=300) for seed in range(40)]
-    assert {f.path.name.partition(".")[2] for f in files} == {"csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"}
+    assert {f.path.name.partition(".")[2] for f in files} == {"csv", "csv.gz", "jsonl", "jsonl.gz", "parquet", "avro"}
     assert all(f.rows == 300 and 0 < len(f.members) < f.accepted <= 300 for f in files)
     assert any(f.rejected for f in files)
     assert make_file(tmp_path, 7).path.read_bytes() == make_file(tmp_path, 7).path.read_bytes()

@@ -15,6 +15,7 @@ import zstandard
 from connectors.sources.csv_reader import BLOCK_BYTES, MAX_SPANS, RECORD_MAX_BYTES
 from connectors.sources.limits import MIB, ParseLimits
 from schemas.import_spec import ImportSpec
+from tests.hostile import avro_bytes
 from tests.hostile.reading import parse_measured
 
 LIMITS: Final = ParseLimits(memory_bytes=1536 * MIB, cpu_s=40, cpu_s_per_mib=0)
@@ -116,6 +117,30 @@ def _keys_twice() -> bytes:
 def _window() -> bytes:
     """A Zstandard frame that requests a window of 2 GiB (RFC 8878, Window_Descriptor: exponent 21)."""
     return b"\x28\xb5\x2f\xfd" + bytes([0x00, 21 << 3]) + b"\x01\0\0"
+
+
+def _avro(codec: str) -> bytes:
+    """Blocks of 100 MiB of empty ids; of snappy, which compresses 20 times, one that only claims to be larger."""
+    ids = avro_bytes.record(("user_id", "string"))
+    packed = avro_bytes.CODECS[codec](bytes(100 * MIB))
+    if codec == "snappy":
+        packed = b"\xff\xff\xff\xff\x07" + packed[4:]
+    return avro_bytes.header(ids, codec.encode()) + avro_bytes.block(100 * MIB, packed) * 3
+
+
+def _symbols() -> bytes:
+    """A symbol of 1 MiB that 200,000 rows share: 200 GB."""
+    ids = avro_bytes.record(("user_id", {"type": "enum", "name": "E", "symbols": ["x" * MIB]}))
+    return avro_bytes.header(ids) + avro_bytes.block(200_000, bytes(200_000))
+
+
+def _endless() -> bytes:
+    """A list of 2^60 empty records in each of 1,000 rows."""
+    empty = {"type": "array", "items": {"type": "record", "name": "Empty", "fields": []}}
+    row = avro_bytes.text(b"a") + avro_bytes.varint(2**60)
+    return avro_bytes.header(avro_bytes.record(("user_id", "string"), ("c", empty))) + avro_bytes.block(
+        1000, row * 1000
+    )
 
 
 BOMBS: Final = (
@@ -253,6 +278,29 @@ BOMBS: Final = (
         ends=frozenset({"CORRUPT_FILE"}),
         peak=LINES_PEAK,
     ),
+    *(
+        Bomb(
+            name=f"Avro, {codec} of equal rows",
+            file="a.avro",
+            content=lambda codec=codec: _avro(codec),  # type: ignore[misc]
+            ends=frozenset({"COMPRESSION_BOMB", "FILE_TOO_LARGE"}),
+            peak=LINES_PEAK,
+        )
+        for codec in ("deflate", "zstandard", "snappy")
+    ),
+    Bomb(
+        name="Avro, a long symbol in each row",
+        file="a.avro",
+        content=_symbols,
+        ends=frozenset({"COMPRESSION_BOMB"}),
+        peak=LINES_PEAK,
+    ),
+    Bomb(
+        name="Avro, lists without end",
+        file="a.avro",
+        content=_endless,
+        ends=frozenset({"CORRUPT_FILE"}),
+    ),
     Bomb(
         name="Parquet of 20,001 columns",
         file="a.parquet",
@@ -265,6 +313,7 @@ QUICK: Final = frozenset(
     {
         "gzip of one field", "zstd with a window of 2 GiB", "a million columns in CSV",
         "long name of a column in each of 9,000 rejects", "JSON nested by [", "Parquet dictionary",
+        "Avro, a long symbol in each row",
         "JSON object of 60,000 keys, the last one twice",
     }
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from connectors.sources.avro_reader import AvroReader
 from connectors.sources.compression import MAGIC_BYTES
 from connectors.sources.csv_reader import CsvReader
 from connectors.sources.detection import detect
@@ -50,6 +51,22 @@ def read_parquet(content: bytes, spec: ImportSpec, folder: Path) -> Outcome:
 def parquet_verdict(case: Case, folder: Path) -> str:
     """What is wrong with a case read in this process, which it may kill; empty if nothing is."""
     return case.verdict(read_parquet(case.content, case.spec, folder))
+
+
+def read_avro(content: bytes, spec: ImportSpec, max_decoded_bytes: int = 1 << 32) -> Outcome:
+    """Read in this process."""
+    try:
+        detect("here.avro", content[:MAGIC_BYTES], "avro")
+    except UserError as exc:
+        return Outcome(refusal=exc.code)
+    file, ratio = io.BytesIO(content), LIMITS.max_ratio
+    return outcome_of(lambda: AvroReader(file, spec, max_decoded_bytes=max_decoded_bytes, max_ratio=ratio))
+
+
+def avro_verdict(case: Case, folder: Path) -> str:
+    """What is wrong with a case read in this process; empty if nothing is."""
+    del folder
+    return case.verdict(read_avro(case.content, case.spec))
 
 
 def parse(path: Path, spec: ImportSpec, limits: ParseLimits = LIMITS) -> Outcome:

@@ -11,12 +11,12 @@ from typing import Final, Literal
 from benchmarks.measure import KIB, spent_cpu_s
 from connectors.sources.csv_reader import BLOCK_BYTES
 from connectors.sources.limits import MIB
-from tests.hostile import csv_cases, csv_ends, csv_structure, frames, fuzzing, json_cases, parquet_cases
+from tests.hostile import avro_cases, csv_cases, csv_ends, csv_structure, frames, fuzzing, json_cases, parquet_cases
 from tests.hostile.bombs import BOMBS, QUICK, STREAM_PEAK
 from tests.hostile.fuzzing import Finding
 from tests.hostile.isolated import DIED, MEMORY_BYTES, RAISED, each
 from tests.hostile.judging import SILENT
-from tests.hostile.reading import CRASH, parquet_verdict
+from tests.hostile.reading import CRASH, avro_verdict, parquet_verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +165,18 @@ def _parquet(_: Scale, __: int, folder: Path) -> Row:
     )
 
 
+def _avro(_: Scale, __: int, folder: Path) -> Row:
+    cases = [case for kind in avro_cases.KINDS.values() for case in kind()]
+    peaks: list[int] = []
+    return Row(
+        promise="Avro that is odd, damaged or lies is what was written, or has a name",
+        files=len(cases),
+        wrong=tuple(verdict for verdict in each(partial(avro_verdict, folder=folder), cases, peaks) if verdict),
+        peak=max(peaks),
+        bound=MEMORY_BYTES,
+    )
+
+
 def _bombs(scale: Scale, _: int, folder: Path) -> Row:
     """Each bomb has its own bound, which its verdict checks."""
     bombs = [bomb for bomb in BOMBS if scale.every_bomb or bomb.name in QUICK]
@@ -252,6 +264,7 @@ PARTS: Final[dict[str, Part]] = {
     "ends": _ends,
     "jsonl": _jsonl,
     "parquet": _parquet,
+    "avro": _avro,
     "bombs": _bombs,
     "fuzz-texts": _fuzz_texts,
     "fuzz-wrappers": _fuzz_wrappers,

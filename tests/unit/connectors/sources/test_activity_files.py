@@ -15,6 +15,7 @@ from schemas.activity_columns import columns_of
 from schemas.columns import Column, ImportKind
 from schemas.import_spec import ImportSpec
 from segmentation.intake.refusals import RefusalCode
+from tests.hostile.avro_bytes import avro, record
 from tests.unit.connectors.sources.reading import Found, parse_file, read_csv, read_jsonl
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -158,3 +159,23 @@ def test_members_skip_the_checks_of_events() -> None:
 def test_files_and_records_are_refused_in_the_same_words() -> None:
     words = {"BAD_EVENT", "BAD_EVENT_ID", "BAD_TIME", "TOO_EARLY", "TOO_FAR_AHEAD", "BAD_PROPERTY"}
     assert {RejectCode[word].value for word in words} == {RefusalCode[word].value for word in words}
+
+
+def test_avro_of_events_and_profiles_is_read_like_other_formats(tmp_path: Path) -> None:
+    micros = {"type": "long", "logicalType": "timestamp-micros"}
+    events = record(("user_id", "string"), ("event", "string"), ("occurred_at", micros), ("total", ["null", "double"]))
+    early = datetime(1999, 1, 1, tzinfo=UTC)
+    rows = [{"user_id": "a", "event": "e", "occurred_at": at, "total": 1.5} for at in (NOON.replace(hour=11), early)]
+    file = tmp_path / "events.avro"
+    file.write_bytes(avro(events, rows))
+    found = parse_file(file, spec=spec_of("events", "total:double"))
+    assert found.rows == [(0, "a", "e", NOON.replace(hour=11), 1.5)]
+    assert found.codes == [(1, "too_early")]
+
+    profiles = record(("user_id", "long"), ("deleted", ["null", "boolean"]), ("city", ["null", "string"]))
+    file = tmp_path / "profiles.avro"
+    states = [(1, None, "Oslo"), (2, True, None), (3, True, "Ulm")]
+    file.write_bytes(avro(profiles, [{"user_id": u, "deleted": d, "city": c} for u, d, c in states]))
+    found = parse_file(file, spec=spec_of("profiles", "deleted:boolean", "city"))
+    assert [row[:2] for row in found.rows] == [(0, "1"), (1, "2")]
+    assert found.codes == [(2, "bad_property")]

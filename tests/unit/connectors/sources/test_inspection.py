@@ -14,6 +14,7 @@ from connectors.sources.inspection import Inspection, inspect
 from schemas.columns import Column
 from schemas.errors import UserError
 from schemas.import_spec import ImportSpec
+from tests.hostile.avro_bytes import avro, record
 from tests.unit.connectors.sources.reading import parse_file
 
 CSV = (
@@ -118,6 +119,33 @@ def test_json_lines_keep_the_types_of_json(tmp_path: Path) -> None:
         (0, "a", 1, 1.0, "1", date(2024, 1, 1)),
         (1, "b", 2, 1.5, "2", None),
     ]
+
+
+def test_avro_keeps_the_types_of_the_file(tmp_path: Path) -> None:
+    schema = record(
+        ("id", "string"),
+        ("n", ["null", "int"]),
+        ("t", "string"),
+        ("amount", {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}),
+        ("nest", record(("x", "int"))),
+        ("mix", ["null", "int", "string"]),
+        ("seen", {"type": "long", "logicalType": "local-timestamp-micros"}),
+    )
+    inner = {**schema["fields"][4]["type"], "name": "Inner"}
+    schema["fields"][4]["type"] = inner
+    row = {"id": "a", "n": 1, "t": "1.5", "amount": Decimal("12.30"), "nest": {"x": 1}, "mix": 1, "seen": 0}
+    seen = inspected(tmp_path, "f.avro", avro(schema, [row]))
+    assert {c.name: c.type for c in seen.columns} == {
+        "id": "string", "n": "long", "t": "double", "amount": "string", "nest": None, "mix": None, "seen": "timestamp",
+    }  # fmt: skip
+    assert (seen.format, seen.local_times, seen.decimals) == ("avro", ("seen",), ("amount",))
+    assert {c.name: str(c.reason).partition("<")[0] for c in seen.columns if c.type is None} == {
+        "nest": "it is struct",
+        "mix": "it is dense_union",
+    }
+    assert seen.spec is not None
+    found = parse_file(tmp_path / "f.avro", spec=seen.spec).rows
+    assert found == [(0, "a", 1, 1.5, "12.30", datetime(1970, 1, 1, tzinfo=UTC))]
 
 
 def test_parquet_keeps_the_types_of_the_file(tmp_path: Path) -> None:
