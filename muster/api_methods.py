@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Grants,
         ImportJob,
         ImportJobDetail,
+        JobFile,
         Lag,
         MadeToken,
         Me,
@@ -103,6 +104,10 @@ class ApiMethods(Methods):
     def job(self, tenant: str, job: str) -> ImportJobDetail | ExportJobDetail:
         """A job with its history and progress. For a duplicate, its original."""
         return cast("ImportJobDetail | ExportJobDetail", self._send("GET", "/tenants/{}/jobs/{}", tenant, job))
+
+    def job_files(self, tenant: str, job: str, *, limit: int | None = None) -> Iterator[JobFile]:
+        """The files of an import in the order in which they were read, with their rows; none before verification."""
+        return self._calls.pages("/tenants/{}/jobs/{}/files", tenant, job, limit=limit)
 
     def rejects_file(self, tenant: str, job: str) -> RejectsFile:
         """All rejected rows of a job as a Parquet file, which is fetched with a URL that is valid for five minutes."""
@@ -413,13 +418,15 @@ class ApiMethods(Methods):
         audience: str | None = None,
         source: str | None = None,
         upload: str | None = None,
+        uploads: Sequence[str] | None = None,
+        list: str | None = None,
         settings: Mapping[str, Any] | None = None,
         only_columns: bool | None = None,
         manifest: str | None = None,
         again: bool | None = None,
         key: str | None = None,
     ) -> Started:
-        """Start the import of an object or an upload."""
+        """Start the import of an object or an upload, or of several as one."""
         return cast(
             "Started",
             self._start(
@@ -430,6 +437,8 @@ class ApiMethods(Methods):
                     audience=audience,
                     source=source,
                     upload=upload,
+                    uploads=uploads,
+                    list=list,
                     settings=settings,
                     only_columns=only_columns,
                     manifest=manifest,

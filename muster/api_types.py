@@ -91,6 +91,24 @@ class ExportJobDetail(ExportJob):
     notifications: list[Notification]
 
 
+class JobFile(TypedDict):
+    """One file of an import, in the order in which they were read.
+
+    Its counts, and the digest of its accepted rows, are null before it was read to its end. The digest is also null
+    for the only file of a job, whose receipt has it.
+    """
+
+    number: int
+    file: str
+    version_id: str | None
+    etag: str | None
+    bytes: int
+    rows: int | None
+    accepted: int | None
+    rejected: int | None
+    digest: str | None
+
+
 class RejectsFile(TypedDict):
     """All rejected rows of a job as a Parquet file. `url` is valid for five minutes."""
 

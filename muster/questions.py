@@ -1,6 +1,6 @@
 """Counts, streamed queries, checks of files, and operations. Part of `Client`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,10 +63,15 @@ class Questions(Methods):
         target: str,
         *,
         source: str | None = None,
+        list: str | None = None,  # noqa: A002
         upload: str | None = None,
+        uploads: Sequence[str] = (),
         spec: Mapping[str, Any] | None = None,
         manifest: str | None = None,
     ) -> Record:
-        """Begin a dry run of the import of an object or an upload; `operation` has the result."""
-        body = {"source": source, "upload": upload, "target": target, "spec": spec or {}, "manifest": manifest}
+        """Begin a dry run of the import of an object or an upload, or of several; `operation` has the result."""
+        body: dict[str, Any] = {"source": source, "upload": upload, "target": target, "spec": spec or {}}
+        body["manifest"] = manifest
+        if list is not None or uploads:  # unknown to a service of 0.2.0
+            body |= {"list": list, "uploads": [*uploads]}
         return self._send("POST", "/tenants/{}/checks", tenant, body=body)

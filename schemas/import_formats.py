@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from schemas.columns import ColumnType
+from schemas.errors import UserError
 
 ImportFormat = Literal["csv", "jsonl", "parquet", "avro"]
 
@@ -81,3 +82,22 @@ def formats_read() -> str:
         for is_binary in (False, True)
     )
     return f"{text} (plain, gzip or Zstandard) and {binary}"
+
+
+def mixed_formats(first: str, format_: ImportFormat, other: str, found: ImportFormat) -> UserError:
+    """The error for two files of a set that have other formats."""
+    labels = IMPORT_FORMATS[format_].label, IMPORT_FORMATS[found].label
+    return UserError(
+        "MIXED_FORMATS",
+        f"{first} is {labels[0]}, and {other} is {labels[1]}: the files of one import have one format",
+        files=[first, other],
+        formats=[format_, found],
+    )
+
+
+def named_format(name: str) -> ImportFormat | None:
+    """The format that the suffix of a name says, if it says one."""
+    stem = name.lower()
+    for suffix in COMPRESSED_SUFFIXES:
+        stem = stem.removesuffix(suffix)
+    return next((one for one, traits in IMPORT_FORMATS.items() if stem.endswith(traits.suffixes)), None)

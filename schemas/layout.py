@@ -2,6 +2,7 @@
 
 staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<content hash>.arrow     runs
                  imports/<import>/<attempt>/<partition>/result.avro                                     the announcement
+                 imports/<import>/units-<content hash>.json                              the files of a set, pinned
                  intents/<topic>/<partition>/<import>-<attempt>.avro                                    merges to do
                  uploads/<tenant>/<audience>/<job>/<file>                                               local files
                  segments/checkpoints/<partition>/[era-<log epoch>-]<generation>-<changes>-<time>.npz   worker states
@@ -11,6 +12,7 @@ lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts o
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
                  audiences/<tenant>/<audience id>/dropped                tombstone of a deleted audience
                  rejects/<tenant>/<job>.parquet
+                 files/<tenant>/<job>.parquet                             what each file of a set had
                  activity/<events|profiles>/data/<tenant>/<partition>/<first offset>-<end offset>-<content hash>.parquet
                  activity/<events|profiles>/users/<as below data/>       the users of such a file
                  activity/<events|profiles>/metadata/...                 Iceberg metadata of the archive
@@ -74,6 +76,9 @@ INTENTS_PREFIX: Final = "intents/"
 UPLOADS_PREFIX: Final = "uploads/"
 """Prefix of local files uploaded by the CLI, which cause no inbox events."""
 
+UPLOAD_PARTS: Final = 3
+"""Parts of an uploaded file's key between that prefix and its name: tenant, audience, id."""
+
 CUTS_PREFIX: Final = "segments/cuts/"
 """Prefix of consistent snapshots' members, which segment workers write; kept until their requester has read them."""
 
@@ -88,6 +93,9 @@ TOMBSTONE: Final = "dropped"
 
 REJECTS_PREFIX: Final = "rejects/"
 """Prefix of the rejects of all jobs, in the lake bucket."""
+
+FILES_PREFIX: Final = "files/"
+"""Prefix of the tables of the files of all jobs that read several, in the lake bucket."""
 
 CHECKPOINTS_PREFIX: Final = "segments/checkpoints/"
 """Prefix of segment workers' checkpoints."""
@@ -104,6 +112,7 @@ _CHECKPOINT: Final = re.compile(
 _JOB: Final = rf"[0-9a-z]{{{JOB_ID_LENGTH}}}"
 _STAGED: Final = re.compile(
     rf"{IMPORTS_PREFIX}{_JOB}/\d{{6}}/\d{{5}}/(result\.avro|\d{{12}}-\d{{12}}-[0-9a-f]+\.arrow)"
+    rf"|{IMPORTS_PREFIX}{_JOB}/units-[0-9a-f]+\.json"
     rf"|{INTENTS_PREFIX}[\w.-]+/\d{{5}}/{_JOB}-\d{{6}}\.avro"
     rf"|{UPLOADS_PREFIX}{NAME_PATTERN.pattern}/{NAME_PATTERN.pattern}/{_JOB}/.+"
     rf"|{CUTS_PREFIX}{_JOB}/\d{{5}}-[0-9a-f]+\.parquet"
@@ -112,7 +121,7 @@ _STAGED: Final = re.compile(
 )
 _IN_LAKE: Final = re.compile(
     rf"{AUDIENCES_PREFIX}{NAME_PATTERN.pattern}/{_JOB}/((data|metadata)/.+|{TOMBSTONE})"
-    rf"|{REJECTS_PREFIX}{NAME_PATTERN.pattern}/{_JOB}\.parquet"
+    rf"|({REJECTS_PREFIX}|{FILES_PREFIX}){NAME_PATTERN.pattern}/{_JOB}\.parquet"
     rf"|{ACTIVITY_PREFIX}(events|profiles)/(data|users|metadata)/.+"
     rf"|{EXPORTS_PREFIX}.+",
     re.ASCII | re.DOTALL,
@@ -148,6 +157,17 @@ def staged_import(key: str) -> JobId | None:
     """The import that a staged object belongs to. None if the key is not that of one."""
     owner = key.removeprefix(IMPORTS_PREFIX).partition("/")[0]
     return JobId(owner) if key.startswith(IMPORTS_PREFIX) and len(owner) == JOB_ID_LENGTH else None
+
+
+def units_key(import_id: JobId, content_hash: str) -> str:
+    """Key of the files that an import of several reads; a repeated registration cannot replace them."""
+    return f"{staging_prefix(import_id)}units-{content_hash}.json"
+
+
+def uploaded(key: str) -> JobId | None:
+    """The upload that an object in the staging bucket belongs to. None if the key is not that of one."""
+    owner = key.removeprefix(UPLOADS_PREFIX).split("/")
+    return JobId(owner[2]) if key.startswith(UPLOADS_PREFIX) and len(owner) > UPLOAD_PARTS else None
 
 
 def result_key(import_id: JobId, attempt: Attempt, partition: Partition) -> str:
@@ -188,6 +208,11 @@ def part_import(key: str) -> JobId:
 def rejects_key(tenant: TenantName, job_id: JobId) -> str:
     """Key of a job's rejects."""
     return f"{REJECTS_PREFIX}{tenant}/{job_id}.parquet"
+
+
+def files_key(tenant: TenantName, job_id: JobId) -> str:
+    """Key of the table of a job's files, if it reads several."""
+    return f"{FILES_PREFIX}{tenant}/{job_id}.parquet"
 
 
 def activity_prefix(topic: str) -> str:

@@ -26,14 +26,15 @@ ALL: Final[Mapping[Partition, int]] = MappingProxyType({})
 _EVENT_KEY: Final = (USER_ID, EVENT, OCCURRED_AT, IDENTITY)
 """Columns that identify an event of a tenant: rows equal in them are one event (`schemas.activity.EVENT_ROWS`)."""
 _OFFSET: Final = identifier(OFFSET)
-_FROM_SOURCE: Final = f"{SOURCE} = ? AND {_OFFSET} >= ?"
+_ONE: Final = f"{SOURCE} = ?"
+_SEVERAL: Final = f"{SOURCE} IN (SELECT unnest(?::VARCHAR[]))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRows:
     """Counts of one source's rows in one partition.
 
-    `rows`: all rows; a row that was sent twice counts twice. `ordinals`: distinct rows of the source. `new`: for
+    `rows`: all rows; a row that was sent twice counts twice. `ordinals`: distinct rows of its files. `new`: for
     profiles, equal to `ordinals`; for events, those that no earlier record of the partition contains. So once all rows
     of a file have arrived, accepted = ordinals, and ordinals = new + duplicates.
     """
@@ -52,11 +53,11 @@ class ActivityReceipts:
         self._limits = limits
 
     def stored(
-        self, topic: str, tenant: TenantName, source: str, *, since: Mapping[Partition, int] = ALL
+        self, topic: str, tenant: TenantName, sources: Sequence[str], *, since: Mapping[Partition, int] = ALL
     ) -> Mapping[Partition, StoredRows]:
-        """Counts for each partition with rows of the source, up to `ActivityArchive.archived_to`.
+        """Counts for each partition with rows of the sources, up to `ActivityArchive.archived_to`.
 
-        `since`: per partition, the offset from which rows count as rows of the source. Earlier rows belong to an
+        `since`: per partition, the offset from which rows count as rows of the sources. Earlier rows belong to an
         earlier import: sending a source again sends nothing new.
 
         Raises `RetriableError` LAKE_UNAVAILABLE, CATALOG_UNAVAILABLE, `FatalError` LAKE_FILE_MISSING, LAKE_UNREADABLE.
@@ -67,11 +68,11 @@ class ActivityReceipts:
         self._limits.temp_directory.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(dir=self._limits.temp_directory) as scratch,
-            lake_faults(f"looking for {source[:200]} in the archive"),
+            lake_faults(f"looking for {sources[0][:200]} in the archive"),
             connect(replace(self._limits, temp_directory=Path(scratch)), self._s3) as connection,
         ):
             found = {
-                partition: _stored(connection, topic, of_partition, source, since.get(partition, 0))
+                partition: _stored(connection, topic, of_partition, sources, since.get(partition, 0))
                 for partition, of_partition in files.items()
                 if of_partition[-1].key.end_offset > since.get(partition, 0)
             }
@@ -79,15 +80,21 @@ class ActivityReceipts:
 
 
 def _stored(
-    connection: "duckdb.DuckDBPyConnection", topic: str, files: Sequence[ArchivedFile], source: str, since: int
+    connection: "duckdb.DuckDBPyConnection",
+    topic: str,
+    files: Sequence[ArchivedFile],
+    sources: Sequence[str],
+    since: int,
 ) -> StoredRows:
     """Counts for one partition at a time, so that grouping and joining need the memory of one partition."""
+    is_own, source = (_ONE, sources[0]) if len(sources) == 1 else (_SEVERAL, list(sources))
+    own_rows = f"{is_own} AND {_OFFSET} >= ?"
     source_files = _table([file for file in files if file.key.end_offset > since])
     rows, ordinals, end = _one(
         connection,
         "SELECT coalesce(sum(n), 0)::BIGINT, count(*), max(last) FROM "  # noqa: S608  # values are bound
-        f"(SELECT {SOURCE_ORDINAL}, count(*) AS n, max({_OFFSET}) AS last FROM {source_files} "
-        f"WHERE {_FROM_SOURCE} GROUP BY ALL)",
+        f"(SELECT {SOURCE}, {SOURCE_ORDINAL}, count(*) AS n, max({_OFFSET}) AS last FROM {source_files} "
+        f"WHERE {own_rows} GROUP BY ALL)",
         source,
         since,
     )
@@ -96,7 +103,7 @@ def _stored(
     earliest, latest, with_ids = _one(
         connection,
         f"SELECT min({OCCURRED_AT})::VARCHAR, max({OCCURRED_AT})::VARCHAR, count({EVENT_ID}) "  # noqa: S608
-        f"FROM {source_files} WHERE {_FROM_SOURCE}",
+        f"FROM {source_files} WHERE {own_rows}",
         source,
         since,
     )
@@ -104,9 +111,9 @@ def _stored(
     (new,) = _one(
         connection,
         f"WITH own AS (SELECT {', '.join(_EVENT_KEY)}, min({_OFFSET}) AS first FROM {source_files} "  # noqa: S608
-        f"WHERE {_FROM_SOURCE} GROUP BY ALL) "
+        f"WHERE {own_rows} GROUP BY ALL) "
         f"SELECT count(*) FROM own WHERE NOT EXISTS (FROM {earlier_files} AS other "
-        f"WHERE {OCCURRED_AT} BETWEEN ?::TIMESTAMPTZ AND ?::TIMESTAMPTZ AND (? OR {SOURCE} = ?) "
+        f"WHERE {OCCURRED_AT} BETWEEN ?::TIMESTAMPTZ AND ?::TIMESTAMPTZ AND (? OR {is_own}) "
         f"AND {' AND '.join(f'other.{name} = own.{name}' for name in _EVENT_KEY)} AND other.{_OFFSET} < own.first)",
         source,
         since,

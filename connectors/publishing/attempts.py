@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from connectors.publishing.cutting import Piece
 from schemas.columns import ImportMode, RowSchema
@@ -18,7 +18,7 @@ Chunk = UserChunk | EventChunk | ProfileChunk
 class ImportAttempt(ABC):
     """One attempt of an import job, as the catalog started it. `partitions` is the P frozen on the job.
 
-    `source` is the pinned object (`s3://bucket/key?versionId=...`).
+    `source` is the pinned object (`s3://bucket/key?versionId=...`); of several files, what they have in common.
     """
 
     tenant: TenantName
@@ -32,6 +32,11 @@ class ImportAttempt(ABC):
     def chunk_overhead_bytes(self) -> int:
         """Size of a chunk's message beyond its rows and `cutting.ENVELOPE_BYTES`."""
         return 0
+
+    def of_file(self, number: int) -> Self | None:
+        """The attempt for the chunks of one of its files. None if chunks may have rows of several files."""
+        del number
+        return None
 
     @abstractmethod
     def chunk(self, piece: Piece) -> Chunk:
@@ -116,15 +121,21 @@ class ActivityAttempt(ImportAttempt):
     identified by the object and their row, so each counts once; profile changes set the same values again.
 
     Events without an id are identified by `source` and their ordinal, so `source` must name one version of one object:
-    then every attempt, and every other import of that object, sends the same events.
+    then every attempt, and every other import of that object, sends the same events. `sources`: those of several files,
+    in order; each chunk has rows of one file, and names that.
     """
 
     kind: Literal["events", "profiles"]
+    sources: tuple[str, ...] = ()
 
     @property
     def chunk_overhead_bytes(self) -> int:
+        """See `ImportAttempt`. Of several files, for the longest source, so that all are cut alike."""
+        return max(len(source.encode()) for source in (self.source, *self.sources))
+
+    def of_file(self, number: int) -> Self | None:
         """See `ImportAttempt`."""
-        return len(self.source.encode())
+        return replace(self, source=self.sources[number]) if self.sources else None
 
     def chunk(self, piece: Piece) -> EventChunk | ProfileChunk:
         """See `ImportAttempt`."""

@@ -13,12 +13,14 @@ from schemas.topics import CHUNK_MAX_BYTES, CHUNK_MAX_ROWS
 class Chunker:
     """Turns batches of accepted rows into chunks; use `add` for every batch in order, then `finish` once.
 
+    Before the first batch of each file of a set, use `begin_file`.
     `max_rows` and `max_bytes` bound a chunk (rows; bytes of its encoded message).
     """
 
     def __init__(
         self, attempt: ImportAttempt, *, max_rows: int = CHUNK_MAX_ROWS, max_bytes: int = CHUNK_MAX_BYTES
     ) -> None:
+        self._whole = attempt
         self._attempt = attempt
         self._cutter = RowCutter(
             schema=attempt.columns,
@@ -45,6 +47,13 @@ class Chunker:
         """
         return map(self._attempt.chunk, self._cutter.add(batch))
 
+    def begin_file(self, number: int) -> Iterator[Chunk]:
+        """The last chunks of the file before this one, if chunks have rows of one file only."""
+        of_file = self._whole.of_file(number)
+        if of_file is not None:
+            yield from self.finish()
+            self._attempt = of_file
+
     def finish(self) -> Iterator[Chunk]:
-        """The last chunk of every partition with remaining rows."""
+        """The last chunk of every partition with remaining rows; more may follow with other rows."""
         return map(self._attempt.chunk, self._cutter.finish())

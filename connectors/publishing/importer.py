@@ -81,9 +81,14 @@ def _publish(
         sender.send(started.partition, started)
     chunker = Chunker(attempt)
     progress = ProgressTimer(sender, chunker, on_progress)
+    file = None
     for item in parsed:  # 3
         if isinstance(item, RejectBatch):
             continue
+        if parsed.file != file:
+            file = parsed.file
+            for chunk in chunker.begin_file(file):
+                sender.send(chunk.partition, chunk)
         for chunk in chunker.add(item):
             sender.send(chunk.partition, chunk)
         progress.report()

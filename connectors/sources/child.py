@@ -158,9 +158,10 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
                 else:
                     tally.accepted += found.num_rows
                     add_rows(found)
-        except UserError:
+        except UserError as exc:
             _send_form(job, sample, frames_fd)
-            raise
+            if exc.code != "EMPTY_FILE" or not job.one_of_several:
+                raise
     _send_form(job, sample, frames_fd)
     if digester is not None:
         digests = [str(digest) for digest in digester.digests()]
@@ -170,6 +171,7 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
         **_bytes_read(job, source, decoded, reader),
         "format": job.format,
         "compression": job.compression,
+        "lacking": getattr(reader, "lacking", None),
     }
     write_record(frames_fd, FrameKind.SUMMARY, summary)
 
@@ -246,7 +248,11 @@ def _reader(
             from connectors.sources.jsonl_reader import JsonLinesReader
 
             return JsonLinesReader(
-                _checked(decoded, report_progress), job.spec, choose=choose, received_at_us=job.received_at_us
+                _checked(decoded, report_progress),
+                job.spec,
+                choose=choose,
+                one_of_several=job.one_of_several,
+                received_at_us=job.received_at_us,
             )
         case "parquet":
             from connectors.sources.parquet_reader import ParquetReader

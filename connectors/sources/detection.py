@@ -3,7 +3,6 @@
 from connectors.sources.compression import Compression, sniff
 from schemas.errors import UserError
 from schemas.import_formats import (
-    COMPRESSED_SUFFIXES,
     FALLBACK,
     IMPORT_FORMATS,
     NOT_READ,
@@ -11,6 +10,7 @@ from schemas.import_formats import (
     ImportFormat,
     binary_format,
     formats_read,
+    named_format,
 )
 
 
@@ -26,7 +26,7 @@ def detect(name: str, start: bytes, wanted: ImportFormat | None) -> tuple[Import
         if start.startswith(magic) and (magic != b"ORC" or start[3:4] < b"\x20"):
             raise UserError("UNKNOWN_FORMAT", f"the file is {what}; supported are {formats_read()}", found=what)
     found = binary_format(start)
-    format_ = wanted or found or _by_name(name)
+    format_ = wanted or found or named_format(name) or FALLBACK
     traits = IMPORT_FORMATS[format_]
     if found not in {None, format_}:
         raise UserError("UNKNOWN_FORMAT", f"the file is {IMPORT_FORMATS[found].label}, not {format_}", found=found)
@@ -41,10 +41,3 @@ def detect(name: str, start: bytes, wanted: ImportFormat | None) -> tuple[Import
 def compressed_twice(traits: FormatTraits) -> UserError:
     """UNKNOWN_FORMAT for a binary file inside gzip or Zstandard."""
     return UserError("UNKNOWN_FORMAT", f"{traits.a_file} is compressed internally: upload it without gzip or Zstandard")
-
-
-def _by_name(name: str) -> ImportFormat:
-    stem = name.lower()
-    for suffix in COMPRESSED_SUFFIXES:
-        stem = stem.removesuffix(suffix)
-    return next((one for one, traits in IMPORT_FORMATS.items() if stem.endswith(traits.suffixes)), FALLBACK)

@@ -32,11 +32,12 @@ class DigestedFile(ParsedFile):
         limits: ParseLimits,
         on_progress: ProgressListener | None,
         *,
+        one_of_several: bool = False,
         partitions: int,
     ) -> None:
         self._schema_id = spec.row_schema.schema_id
         self._partitions = partitions
-        super().__init__(source, spec, limits, on_progress, partitions=partitions)
+        super().__init__(source, spec, limits, on_progress, one_of_several=one_of_several, partitions=partitions)
 
     @property
     def digests(self) -> tuple[Digest, ...]:

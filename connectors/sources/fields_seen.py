@@ -46,6 +46,11 @@ class FieldsSeen:
             for name in names:
                 self._count(name, 1)
 
+    @property
+    def lacking(self) -> tuple[str, ...] | None:
+        """Needed columns that no row so far has. None without a single object."""
+        return tuple(sorted(self._missing)) if self._rows else None
+
     def check(self) -> None:
         """At the end of the file. Raises `UserError` MISSING_COLUMN; not for a file without a single object."""
         if not self._missing or not self._rows:

@@ -31,6 +31,8 @@ class ParseSummary:
     decoded_bytes: int
     format: ImportFormat
     compression: Compression
+    lacking: tuple[str, ...] | None = None
+    """Needed columns that no row has, of a JSON Lines file with rows that is one of several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,5 +48,7 @@ class ParseJob:
     """Time the file was written (microseconds since 1970 UTC); its events must not be far ahead of it."""
     choose: bool = False
     """True if the child chooses or completes the columns of the spec, and reports them in a LAYOUT frame."""
+    one_of_several: bool = False
+    """True if the file is one of a set, of which other files may have the rows and members that it lacks."""
     partitions: int | None = None
     """Number of partitions the child digests the rows into, to send only digests; None to send the rows."""

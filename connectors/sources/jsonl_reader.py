@@ -34,7 +34,7 @@ class JsonLinesReader:
 
     An id is a string, or an integer, which becomes its decimal digits. An absent or null column is null; a value must
     have the JSON type of its column (string, date, timestamp: a string; long: an integer; double: a number). Raises
-    `UserError` EMPTY_FILE, NOT_UTF8_HEADER; MISSING_COLUMN after the last batch.
+    `UserError` EMPTY_FILE, NOT_UTF8_HEADER; MISSING_COLUMN after the last batch, unless the file is one of several.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class JsonLinesReader:
         spec: ImportSpec,
         *,
         choose: Chooser | None = None,
+        one_of_several: bool = False,
         received_at_us: int = MAX_US,
         block_bytes: int = BLOCK_BYTES,
         record_limit: int = RECORD_MAX_BYTES,
@@ -50,6 +51,9 @@ class JsonLinesReader:
         self._source = source
         self._spec = spec
         self._choose = choose
+        self._one_of_several = one_of_several
+        self.lacking: tuple[str, ...] | None = None
+        """After the iteration: needed columns that no row has, of one of several files with rows."""
         self._received_at_us = received_at_us
         self._block = bytearray(block_bytes)
         self._limit = record_limit
@@ -83,7 +87,10 @@ class JsonLinesReader:
                 elif rest:
                     start, end = np.array([size - len(rest)], np.int32), np.array([size], np.int32)
                     yield from self._read_lines(data, size, start, end, ended=False)
-                self._seen.check()
+                if self._one_of_several:
+                    self.lacking = self._seen.lacking
+                else:
+                    self._seen.check()
                 return
             carry = rest
             if skipped:

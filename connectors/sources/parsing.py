@@ -34,6 +34,7 @@ from connectors.storage.pinned import SourceObject
 from schemas.arrow import arrow_schema
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, UserError
+from schemas.import_formats import ImportFormat
 from schemas.import_spec import ImportSpec
 from schemas.records import from_record
 
@@ -74,6 +75,7 @@ class ParsedFile:
         on_progress: ProgressListener | None,
         *,
         choose: bool = False,
+        one_of_several: bool = False,
         partitions: int | None = None,
     ) -> None:
         self.layout: dict[str, Any] | None = None
@@ -89,7 +91,9 @@ class ParsedFile:
         self._rejected = 0
         self._digests: tuple[Digest, ...] = ()
         self._summary: ParseSummary | None = None
-        self._process = ParserProcess(source, spec, limits, choose=choose, partitions=partitions)
+        self._process = ParserProcess(
+            source, spec, limits, choose=choose, one_of_several=one_of_several, partitions=partitions
+        )
         try:
             self._process.start()
         except BaseException:
@@ -102,6 +106,17 @@ class ParsedFile:
         if self._summary is None:
             raise RuntimeError("the file has not been read to its end")
         return self._summary
+
+    @property
+    def format(self) -> ImportFormat:
+        """The format, by content and name."""
+        assert self._process.format is not None  # noqa: S101  # the child has the file
+        return self._process.format
+
+    @property
+    def file(self) -> int:
+        """Place of the file among those of its import."""
+        return 0
 
     @property
     def ended(self) -> bool:

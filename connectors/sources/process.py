@@ -21,7 +21,7 @@ from connectors.sources.fork_server import PARSERS
 from connectors.sources.job import ParseJob
 from connectors.sources.limits import ParseLimits
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
-from schemas.import_formats import IMPORT_FORMATS, FormatTraits
+from schemas.import_formats import IMPORT_FORMATS, FormatTraits, ImportFormat
 from schemas.import_spec import ImportSpec
 from schemas.records import as_record
 
@@ -55,9 +55,13 @@ class ParserProcess:
         limits: ParseLimits,
         *,
         choose: bool = False,
+        one_of_several: bool = False,
         partitions: int | None = None,
     ) -> None:
+        self.format: ImportFormat | None = None
+        """Known once the child has the file."""
         self._choose = choose
+        self._one_of_several = one_of_several
         self._partitions = partitions
         self._source = source
         self._spec = spec
@@ -211,6 +215,7 @@ class ParserProcess:
             source_size=self._source.size,
             received_at_us=self._source.modified_us,
             choose=self._choose,
+            one_of_several=self._one_of_several,
             partitions=self._partitions,
         )
         self._child = PARSERS.fork()
@@ -218,7 +223,7 @@ class ParserProcess:
         if self._limits.sandbox_required:
             sandbox.require(PARSER, missing)
         sandbox.warn(PARSER, missing)
-        self._assigned = True
+        self._assigned, self.format = True, format_
         self._started.set()
         if self._killed:
             self.kill()

@@ -97,7 +97,7 @@ class Reject:
     `ordinal` counts data rows from 0, rejected ones included. `line` is the physical line (1-based, ends at LF) where
     the record starts, `byte_offset` its first byte in the decompressed stream; Parquet rows have neither. `column` in a
     batch is the start of the name, at most 200 characters. `raw` is the start of the record, at most 512 characters,
-    with control characters and undecodable bytes escaped.
+    with control characters and undecodable bytes escaped. `file`: of several, the URI of the one that has the row.
     """
 
     ordinal: int | None
@@ -107,6 +107,7 @@ class Reject:
     code: RejectCode
     reason: str
     raw: str = ""
+    file: str | None = None
 
 
 REJECT_SCHEMA: Final = pa.schema(
@@ -120,11 +121,13 @@ REJECT_SCHEMA: Final = pa.schema(
         pa.field("raw", pa.string(), nullable=False),
     ]
 )
+REJECT_SCHEMA_OF_SETS: Final = pa.schema([pa.field("file", pa.string(), nullable=False), *REJECT_SCHEMA])
+"""Rejects of several files: each with the URI of its file."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectBatch:
-    """Rejects as a record batch of `REJECT_SCHEMA`, in ascending order of ordinals."""
+    """Rejects as a record batch of `REJECT_SCHEMA` or `REJECT_SCHEMA_OF_SETS`, in ascending order of ordinals."""
 
     batch: pa.RecordBatch
 
@@ -147,6 +150,12 @@ class RejectBatch:
     def of_rows(self) -> pa.RecordBatch:
         """The rejects of rows: without those that belong to a fault of the whole file."""
         return self.batch.filter(self.batch.column("ordinal").is_valid())
+
+    def of_file(self, uri: str) -> "RejectBatch":
+        """The rejects with the file that has them."""
+        files = pa.repeat(pa.scalar(uri, pa.string()), self.batch.num_rows)
+        columns = [files, *self.batch.columns]
+        return RejectBatch(pa.RecordBatch.from_arrays(columns, schema=REJECT_SCHEMA_OF_SETS))
 
     def rejects(self) -> list[Reject]:
         """The rejects as objects."""

@@ -3,8 +3,10 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from functools import cached_property
+from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +14,7 @@ from connectors.storage.access import DEFAULT_OPTIONS, ClientOptions, S3Access, 
 from connectors.storage.errors import translated
 from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
 from connectors.storage.pinned import PinnedBody, SourceObject
+from connectors.storage.pinning import list_pinned, list_unversioned
 from connectors.storage.reading import BLOCK_BYTES, PAUSE_MAX_S, PAUSE_S, ReadAhead, read_block
 from connectors.storage.writing import put_file, put_if_absent
 from schemas.errors import RetriableError, UserError
@@ -24,6 +27,10 @@ RESUME_S: Final = 60.0
 """How long a stream retries, counted from the last progress, before it raises the outage to its caller."""
 MULTIPART_BYTES: Final = 16 * MIB
 """Part size and threshold: 10,000 parts (S3's limit) of this size are 156 GiB; boto3 uses larger parts beyond."""
+
+OTHERS_LISTED: Final = 1000
+"""Objects per wanted one that `pin_all` lists before it asks for each: a page of a listing costs as much as a HEAD."""
+PIN_CONCURRENCY: Final = 16
 
 
 class _Sent:
@@ -80,6 +87,50 @@ class ObjectStore:
             size=head["ContentLength"],
             last_modified=head["LastModified"].astimezone(UTC),
         )
+
+    def pin_below(self, bucket: str, prefix: str) -> Iterator[SourceObject]:
+        """The current objects whose keys begin with `prefix`, pinned and ordered by key, without a request for each."""
+        with translated(bucket, prefix):
+            yield from self._listed(bucket, prefix)
+
+    def pin_all(self, bucket: str, keys: Sequence[str]) -> dict[str, SourceObject]:
+        """Pin the current objects of these keys, by key. Raises `UserError` SOURCE_GONE naming one that is missing.
+
+        Lists what the keys have in common, unless that is mostly other objects.
+        """
+        wanted, found, others = set(keys), {}, 0
+        last = max(wanted, default="")
+        if len(wanted) > 1:
+            for source in self.pin_below(bucket, commonprefix([min(wanted), last])):  # noqa: RUF071  # of keys, not of paths
+                if source.key in wanted:
+                    found[source.key] = source
+                else:
+                    others += 1
+                if source.key >= last or others > OTHERS_LISTED * (len(found) + 1):
+                    break
+        with ThreadPoolExecutor(PIN_CONCURRENCY, thread_name_prefix="pin") as pool:
+            rest = sorted(wanted - found.keys())
+            return found | dict(zip(rest, pool.map(lambda key: self.pin(bucket, key), rest), strict=True))
+
+    def _listed(self, bucket: str, prefix: str) -> Iterator[SourceObject]:
+        """Raises `UserError` ACCESS_DENIED if the bucket has versioning, and its versions may not be listed."""
+        try:
+            with translated(bucket, prefix):
+                yield from list_pinned(self._client, bucket, prefix)
+                return
+        except UserError as exc:
+            if exc.code != "ACCESS_DENIED":
+                raise
+            refused = exc
+        for number, source in enumerate(list_unversioned(self._client, bucket, prefix)):
+            if not number and self.pin(bucket, source.key).version_id is not None:
+                raise UserError(
+                    "ACCESS_DENIED",
+                    f"bucket {bucket} has versioning, and the object store refuses to list versions: allow "
+                    "s3:ListBucketVersions",
+                    bucket=bucket,
+                ) from refused
+            yield source
 
     def stream(self, source: SourceObject, *, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
         """The pinned object in blocks of `block_bytes`, read ahead by threads (`reading`). Empty objects have none.

@@ -29,6 +29,17 @@ class SourceObject:
         """The object as s3://bucket/key."""
         return f"s3://{self.bucket}/{self.key}"
 
+    @property
+    def version(self) -> str:
+        """What distinguishes this version from others under the same key; ETag and time where there are no versions."""
+        return self.version_id or f"{self.etag}@{self.last_modified.isoformat()}"
+
+
+SourceFiles = tuple[SourceObject, ...]
+"""The objects of one import that reads several, in the order in which their rows apply."""
+Source = SourceObject | SourceFiles
+"""What an import reads."""
+
 
 class PinnedBody:
     """The body of a pinned object, read in order; (re)opened at the next byte, with its etag and version."""

@@ -69,13 +69,18 @@ def _too_many_rejects(
 
 
 def describe(reject: Reject, spec: ImportSpec) -> str:
-    """One reject in words, without any value of the file: position, column of the spec, code and its meaning."""
+    """One reject in words, without any value of the file: position, column of the spec, code and its meaning.
+
+    Of several files, the position begins with the URI of the file.
+    """
     if reject.line is not None:
         location = f"line {reject.line}"
     elif reject.ordinal is not None:
         location = f"row {reject.ordinal + 1}"
     else:
         location = "unknown position"
+    if reject.file is not None:
+        location = f"{reject.file}, {location}"
     types = {spec.id_column: "string", **{column.file_name: column.type for column in spec.columns}}
     if reject.column not in types:
         return f"{location}: {reject.code}: {MEANINGS[reject.code]}"

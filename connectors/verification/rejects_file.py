@@ -8,7 +8,7 @@ from typing import Final, Protocol, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
+from connectors.sources.rejects import RejectBatch
 from connectors.storage.objects import ObjectStore
 from schemas.layout import s3_uri
 
@@ -22,8 +22,8 @@ Upload = Callable[[Path], str]
 """Uploads the finished file to the object store and returns its URI; raises `RetriableError` S3_UNAVAILABLE."""
 
 
-def upload_rejects(store: ObjectStore, bucket: str, key: str) -> Upload:
-    """An upload to `key` (from `schemas.layout.rejects_key`); a retry of the same job overwrites it."""
+def upload_to(store: ObjectStore, bucket: str, key: str) -> Upload:
+    """An upload to `key` (`rejects_key` or `files_key` of `schemas.layout`); a retry of the same job overwrites it."""
 
     def upload(path: Path) -> str:
         store.put_file(path, bucket, key)
@@ -92,6 +92,7 @@ class ParquetRejects:
         if self._pending_rows == 0:
             return
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, REJECT_SCHEMA, compression="zstd", compression_level=1)
-        self._writer.write_table(pa.Table.from_batches(self._pending, REJECT_SCHEMA))
+            schema = self._pending[0].schema
+            self._writer = pq.ParquetWriter(self._path, schema, compression="zstd", compression_level=1)
+        self._writer.write_table(pa.Table.from_batches(self._pending))
         self._pending, self._pending_rows = [], 0

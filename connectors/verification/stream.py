@@ -57,6 +57,11 @@ class ParsedRows(Protocol):
         """Counts of the whole file; available after the iteration."""
         ...
 
+    @property
+    def file(self) -> int:
+        """Place, among the files of an import, of the file whose rows the last batch has."""
+        ...
+
 
 class Digested(Protocol):
     """A parsed file whose accepted rows are digested per partition; yields only batches of rejects, in file order."""

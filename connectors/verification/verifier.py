@@ -5,16 +5,16 @@ and one row group of rejects here, whatever the size of the file.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from connectors.sources.digested import open_digested
+from connectors.sources.file_set import DigestedSet, FileRead, open_digests
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ProgressListener
 from connectors.sources.rejects import Reject, RejectBatch
 from connectors.storage.objects import ObjectStore
-from connectors.storage.pinned import SourceObject
+from connectors.storage.pinned import Source
 from connectors.verification.evidence import Evidence
 from connectors.verification.policy import refuse
 from connectors.verification.rejects_file import RejectsSink
@@ -25,7 +25,7 @@ from schemas.warm import warm
 
 
 def verify_file(
-    source: SourceObject | Path,
+    source: Source | Path,
     spec: ImportSpec,
     *,
     partitions: int,
@@ -33,10 +33,19 @@ def verify_file(
     rejects: RejectsSink,
     on_progress: ProgressListener,
     store: ObjectStore | None = None,
+    on_files: Callable[[Sequence[FileRead]], None] = lambda _: None,
 ) -> Evidence:
-    """Verify a local file, or a pinned object of `store`. Raises as `verify_digested` and `open_digested` do."""
-    with open_digested(source, spec, limits, store, on_progress, partitions=partitions) as digested:
-        return verify_digested(digested, spec, rejects=rejects)
+    """Verify a local file, or pinned objects of `store`, as one. Raises as `verify_digested` and `open_digests` do.
+
+    `on_files` gets the files of several that were read to their ends, whatever the result.
+    """
+    with open_digests(source, spec, limits, store, on_progress, partitions=partitions) as digested:
+        if not isinstance(digested, DigestedSet):
+            return verify_digested(digested, spec, rejects=rejects)
+        try:
+            return verify_digested(digested, spec, rejects=rejects)
+        finally:
+            on_files(digested.read)
 
 
 def verify_rows(parsed: ParsedRows, spec: ImportSpec, *, partitions: int, rejects: RejectsSink) -> Evidence:

@@ -1,6 +1,6 @@
 """An import as a client of the service orders it, and what of it is inconsistent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,23 +12,31 @@ from schemas.import_targets import RESERVED, activity_spec, kind_of_target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOrder:
-    """An import of an object (`source`, s3://bucket/key) or of an `upload`, into an audience or as events or profiles.
+    """An import into an audience, or as events or profiles.
 
-    `changes`: keys of the import spec that differ from the audience's. `manifest`: of the export that wrote the file.
+    Of an object (`source`, s3://bucket/key), of all files below a prefix (`source`, s3://bucket/prefix/), of the files
+    that a `list` (s3://bucket/key) names, of an `upload` or of several. `changes`: keys of the import spec that differ
+    from the audience's. `manifest`: of the export that wrote the file.
     """
 
     kind: ImportKind = "audience"
     audience: str | None = None
     source: str | None = None
+    list: str | None = None
     upload: str | None = None
+    uploads: Sequence[str] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
     only_columns: bool = False
     manifest: str | None = None
     again: bool = False
 
     def __post_init__(self) -> None:
-        if (self.source is None) == (self.upload is None):
-            raise _bad("give either source or upload")
+        if sum(map(bool, (self.source, self.list, self.upload, self.uploads))) != 1:
+            raise _bad("give one of source, list, upload and uploads")
+        if self.manifest is not None and (self.list or self.uploads or (self.source or "").endswith("/")):
+            raise _bad("a manifest says how one file was written; it does not apply to several")
+        if len(set(self.uploads)) < len(self.uploads):
+            raise _bad("an upload is named twice")
         if self.kind == "audience":
             if self.only_columns:
                 raise _bad("only_columns is for events and profiles; an audience never keeps other columns")

@@ -11,6 +11,7 @@ from schemas.layout import s3_uri
 NULL_TEXT: Final = "\\N"
 _PARTS: Final = ("format", "shape", "changes")
 """Members that are merged: what an edit does not name stays."""
+_SOURCES: Final = {"source", "list"}
 
 
 def edited_request(schedule: Schedule, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -27,6 +28,8 @@ def edited_request(schedule: Schedule, changes: Mapping[str, Mapping[str, Any]])
             kind=schedule.kind,
         )
     given, wanted = _as_given(schedule), changes.get(schedule.kind, {})
+    if wanted.keys() & _SOURCES:  # another one takes its place
+        given = {name: value for name, value in given.items() if name not in _SOURCES}
     parts: dict[str, Any] = {name: {**given[name], **wanted.get(name, {})} for name in _PARTS if name in given}
     new = {**given, **wanted, **parts}
     if "changes" in new:
@@ -47,7 +50,7 @@ def _as_given(schedule: Schedule) -> dict[str, Any]:
     return {
         "kind": kind,
         "audience": request["audience"] if kind == "audience" else None,
-        "source": s3_uri(request["bucket"], request["key"]),
+        "list" if request.get("form") == "list" else "source": s3_uri(request["bucket"], request["key"]),
         "only_columns": changes.pop("other_columns", True) is False,
         "changes": changes,
         "again": request.get("again", False),

@@ -1,5 +1,7 @@
 """Uploads: rules, and what of an upload has arrived."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -27,6 +29,8 @@ VALID_MS: Final = 15 * 60 * 1000
 """How long a presigned PUT is valid: `connectors.storage.presigned`."""
 FOLDER: Final = AudienceName("upload")
 """In the keys of these uploads, where those of `muster import` have the audience."""
+
+LIST_NAME: Final = "files.json"
 
 
 def new_upload(upload_id: JobId, tenant: TenantName, *, name: str, size: int, content_type: str, at_ms: int) -> Upload:
@@ -131,6 +135,15 @@ def stored_upload(services: Services, tenant: TenantName, id_: str) -> Upload:
         )
     services.uploads.put_stored(upload.upload_id)
     return upload
+
+
+def list_of_uploads(services: Services, tenant: TenantName, ids: Sequence[str], job: JobId) -> str:
+    """Store a list of these uploads for the import of all of them, and return its URI. Raises as `stored_upload`."""
+    bucket = services.settings.staging_bucket
+    uris = [s3_uri(bucket, stored_upload(services, tenant, id_).key) for id_ in ids]
+    key = upload_key(tenant, FOLDER, job, LIST_NAME)
+    services.objects.put(bucket, key, json.dumps(uris).encode())
+    return s3_uri(bucket, key)
 
 
 def remove(services: Services, upload: Upload) -> None:

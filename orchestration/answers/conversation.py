@@ -29,6 +29,7 @@ MODULES: Final = {
     questions.FindVersionFiles: "files",
     questions.FindRejectsFile: "files",
     questions.ReadRejects: "rejects",
+    questions.ReadFiles: "rejects",
     questions.CompareVersions: "versions",
     questions.WriteFile: "versions",
     questions.CheckSegment: "segments",

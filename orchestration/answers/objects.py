@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from connectors.storage.objects import ObjectStore
-from connectors.storage.pinned import SourceObject
+from connectors.storage.pinned import SourceFiles
 from orchestration.answers.reading import Reading
+from orchestration.kinds.file_sets import Address, check_formats, choose
+from orchestration.kinds.places import AllowedLocations
 from orchestration.operations import inspection
 from orchestration.operations.activity_dry_run import ActivityDryRun
 from orchestration.operations.dry_run import DryRun
@@ -40,7 +42,10 @@ def try_import(reading: Reading, asked: TryImport) -> dict[str, Any]:
     """As `muster import --dry-run --json`. Raises as the dry run, and `UserError` BAD_URI, SOURCE_GONE."""
     context = reading.context
     bucket, key = source_of(context.settings, asked.tenant, asked.uri)
-    pinned = context.objects.pin(bucket, key)
+    allowed = AllowedLocations(tenant=asked.tenant, places=context.places, settings=context.settings)
+    chosen = choose(Address(bucket=bucket, key=key, form=asked.form), objects=context.objects, allowed=allowed)
+    pinned = chosen.source
+    check_formats(chosen.files, asked.spec.get("format"))
     prices, kind = prices_of(context.settings), kind_of_target(asked.target)
     given: dict[str, Any] = {"tenant": asked.tenant, "overrides": asked.spec, "on_progress": lambda _: None}
     result: Any = (
@@ -48,9 +53,10 @@ def try_import(reading: Reading, asked: TryImport) -> dict[str, Any]:
         if kind == "audience"
         else context.activity_dry_runs.run(pinned, kind=kind, **given)
     )
-    work = work_of(context.objects, pinned, result)
+    work = work_of(context.objects, chosen.files, result)
     quoted = quote(work, Deployment(settings=context.settings), shipped_rates(), prices)
-    return {**result.as_record(), "quote": quoted.as_record()}
+    read = {"files": len(chosen.files), **chosen.left_out_record()} if asked.form != "object" else {}
+    return {**result.as_record(), **read, "quote": quoted.as_record()}
 
 
 def prices_of(settings: Settings) -> Prices:
@@ -58,15 +64,16 @@ def prices_of(settings: Settings) -> Prices:
     return load_prices(None if settings.prices_file == Path() else settings.prices_file)
 
 
-def work_of(objects: ObjectStore, source: SourceObject, result: DryRun | ActivityDryRun) -> Work:
-    """The file and the effect of its import, based on the rows counted in it."""
-    copied = binary_format(objects.read_range(source, 0, BINARY_MAGIC_BYTES)) is not None
+def work_of(objects: ObjectStore, files: SourceFiles, result: DryRun | ActivityDryRun) -> Work:
+    """The files and the effect of their import, based on the rows counted in them."""
+    copied = binary_format(objects.read_range(files[0], 0, BINARY_MAGIC_BYTES)) is not None
+    size = sum(file.size for file in files)
     if isinstance(result, ActivityDryRun):
-        return Work(rows=result.rows, bytes=source.size, kind=result.kind, mode="append", copied=copied)
+        return Work(rows=result.rows, bytes=size, kind=result.kind, mode="append", copied=copied)
     counts = result.counts
     return Work(
         rows=result.rows,
-        bytes=source.size,
+        bytes=size,
         mode=result.mode,
         base_members=counts.base,
         members=counts.members,

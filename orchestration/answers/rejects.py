@@ -1,4 +1,4 @@
-"""Rejected rows of a job."""
+"""Rejected rows of a job, and what each of its files had."""
 
 import io
 from typing import Any, Final
@@ -7,8 +7,8 @@ from pyarrow import parquet as pq
 
 from orchestration.answers.reading import Reading
 from orchestration.answers.users import plain
-from orchestration.operations.rejects import rejects_file
-from orchestration.readers.questions import ReadRejects
+from orchestration.operations.rejects import files_table, rejects_file
+from orchestration.readers.questions import ReadFiles, ReadRejects
 
 
 def read_rejects(reading: Reading, asked: ReadRejects) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def some_rejects(file: bytes, *, code: str | None, skip: int, limit: int) -> lis
             number += 1
             if number <= skip or code not in {None, row["code"]}:
                 continue
-            rows.append({"number": number, **row})
+            rows.append({"number": number, "file": None, **row})
             if len(rows) == limit:
                 return rows
     return rows
@@ -47,4 +47,14 @@ def kept_rejects(file: bytes) -> int:
     return int(pq.ParquetFile(io.BytesIO(file)).metadata.num_rows)
 
 
-ANSWERS: Final = {ReadRejects: read_rejects}
+def read_files(reading: Reading, asked: ReadFiles) -> dict[str, Any]:
+    """Rows of the table of files; none before verification has ended."""
+    context = reading.context
+    found = files_table(asked.job, jobs=context.jobs, objects=context.objects, settings=context.settings)
+    if found is None:
+        return {"rows": []}
+    content = context.objects.get(found.bucket, found.key)
+    return {"rows": pq.read_table(io.BytesIO(content)).slice(asked.skip, asked.limit).to_pylist()}
+
+
+ANSWERS: Final = {ReadRejects: read_rejects, ReadFiles: read_files}

@@ -10,8 +10,9 @@ from orchestration.catalog.job_rows import JOB_TABLE, history_columns, job_from_
 from orchestration.catalog.life_cycle import JOB_ID, LifeCycleStore, Row
 from orchestration.catalog.records import Job, Transition
 from orchestration.catalog.selected import from_row
-from orchestration.catalog.tables import duplicates, jobs, receipts, transitions
+from orchestration.catalog.tables import duplicates, job_uploads, jobs, receipts, transitions
 from schemas.ids import Attempt, JobId
+from schemas.layout import uploaded
 from schemas.messages import JobState
 from segmentation.jobs import FINAL, JOB_LIFE_CYCLE
 
@@ -44,9 +45,13 @@ class JobQueries(LifeCycleStore[Job, JobState]):
         return sa.select(jobs).where(jobs.c.job_id == sa.func.coalesce(original, JOB_ID))
 
     def by_object(self, bucket: str, key: str) -> list[Job]:
-        """All jobs that read an object."""
+        """All jobs that read an object as their source; of an upload, also those that read it with other files."""
         source = jobs.c.source
-        return self._select(source["bucket"].as_string() == bucket, source["key"].as_string() == key)
+        reads = sa.and_(source["bucket"].as_string() == bucket, source["key"].as_string() == key)
+        if (upload := uploaded(key)) is not None:
+            among = sa.select(job_uploads.c.job_id).where(job_uploads.c.upload_id == upload)
+            reads = sa.or_(reads, jobs.c.job_id.in_(among))
+        return self._select(reads)
 
     def sequencer(self, audience_id: JobId, bucket: str, key: str, version_id: str | None) -> str:
         """The S3 sequencer of an object's earlier import into an audience. Empty if unknown."""

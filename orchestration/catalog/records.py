@@ -1,6 +1,6 @@
 """Catalog records as frozen values."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
@@ -23,6 +23,7 @@ AudienceState = Literal["awaited", "before", "standing"]
 store the columns of imports (`orchestration.kinds.specs` finds them). standing: all others.
 """
 _SHOWN_SOURCE: Final = ("bucket", "key", "version_id", "etag", "size", "last_modified")
+_SHOWN_OF_SETS: Final = ("form", "files", "left_out", "left_out_names")
 _SHOWN_EVIDENCE: Final = ("rows", "accepted", "rejected", "rejected_by_code")
 
 
@@ -137,7 +138,8 @@ class Job:
             kind=self.shown_kind,
             source=without_caller(source)
             if self.segment is not None
-            else {name: source.get(name) for name in _SHOWN_SOURCE},
+            else {name: source.get(name) for name in _SHOWN_SOURCE}
+            | {name: source[name] for name in _SHOWN_OF_SETS if name in source},
             spec=self.spec.as_record(),
             evidence=None if evidence is None else {name: evidence[name] for name in _SHOWN_EVIDENCE},
         )
@@ -149,6 +151,11 @@ class Job:
         return {**ids, "attempt": self.attempt, "tenant": self.tenant, "audience": self.audience}
 
     @property
+    def files(self) -> int:
+        """How many files it reads; 1 for a snapshot, which reads none."""
+        return int(self.source.get("files", 1))
+
+    @property
     def origin(self) -> str:
         """Source of its rows, for display."""
         if self.segment is not None:
@@ -158,7 +165,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job to register."""
+    """A job to register. `uploads`: ids of those that it reads, if it reads several files."""
 
     job_id: JobId
     tenant: str
@@ -175,6 +182,7 @@ class NewJob:
     retry_of: JobId | None
     created_at_ms: int
     evidence: Mapping[str, Any] | None = None
+    uploads: Collection[JobId] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

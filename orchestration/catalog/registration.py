@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from orchestration.catalog.engine import Database
 from orchestration.catalog.job_rows import JOB_TABLE, history_columns
 from orchestration.catalog.records import JobError, NewJob
-from orchestration.catalog.tables import claims, duplicates, jobs
+from orchestration.catalog.tables import claims, duplicates, job_uploads, jobs
 from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
 
@@ -74,6 +74,9 @@ def _register(
         }
         line = history_columns(Attempt(0))
         JOB_TABLE.register(connection, values, now_ms=new.created_at_ms, refused=refused, **line)
+        if new.uploads:
+            rows = [{"job_id": new.job_id, "upload_id": upload} for upload in new.uploads]
+            connection.execute(job_uploads.insert(), rows)
         if holder is None:
             connection.execute(claims.insert().values(dedupe_key=new.dedupe_key, job_id=new.job_id))
         else:  # its row is locked since we read it, so no other process can take it over

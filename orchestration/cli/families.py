@@ -23,7 +23,9 @@ FAMILIES: Final = {
     "doctor": Family(["admin.stack"], "Check every part, and say what is wrong and how to fix it."),
     "worker": Family(["admin.stack"], "Run one worker in the foreground."),
     "connect": Family(["admin.connect"], "Show addresses of the deployment and connection snippets."),
-    "import": Family(["import_commands"], "Import members, events or profile changes from a file."),
+    "import": Family(
+        ["import_commands"], "Import members, events or profile changes from a file, or from several as one."
+    ),
     "inspect": Family(["admin.inspect"], "Inspect a file: columns, types, faults."),
     "receipt": Family(["receipts"], "Show the receipt of a READY job."),
     "rejects": Family(["receipts"], "Show the rejected rows of a job."),

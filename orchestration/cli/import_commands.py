@@ -1,10 +1,12 @@
 """`muster import`."""
 
+import json
 import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -23,6 +25,7 @@ from orchestration.cli.rendering import local_line
 from orchestration.cli.screen import screen
 from orchestration.platform.deferred import deferred
 from orchestration.platform.local_files import check_readable
+from schemas.file_lists import MAX_LIST_BYTES, parse_list
 from schemas.ids import JobId
 from schemas.import_targets import target_name
 
@@ -68,6 +71,8 @@ def _show_import(found: Submitted | Registered | Followed | DryRunView) -> None:
     "import",
     "muster import people.csv --audience vip --wait",
     "muster import s3://bucket/people.csv.gz --audience vip --mode append",
+    "muster import s3://bucket/parts/ --audience vip",
+    "muster import --list files.txt --audience vip",
     "muster import people.csv --audience vip --id-column email --column age:long=Age",
     "muster import people.csv --audience vip --dry-run",
     "muster import vip-3.csv --audience copy --manifest manifest.json",
@@ -77,7 +82,19 @@ def _show_import(found: Submitted | Registered | Followed | DryRunView) -> None:
 @with_import_settings
 def import_(
     *,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A local file, or s3://bucket/key.")],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A local file, or s3://bucket/key; s3://bucket/prefix/ for all files below (repeatable).",
+        ),
+    ] = None,
+    listed: Annotated[
+        str | None,
+        typer.Option(
+            "--list", metavar="FILE", help="Import the files that this names: a URI a line, or an UNLOAD's manifest."
+        ),
+    ] = None,
     audience: Audience = None,
     kind: Kind = "audience",
     only_columns: OnlyColumns = False,
@@ -92,23 +109,79 @@ def import_(
     wait: options.Wait = False,
     timeout: options.Timeout = None,
 ) -> Answer[Submitted | Registered | Followed | DryRunView]:
-    """Import members, events or profile changes from a file.
+    """Import members, events or profile changes from a file, or from several as one.
 
     Members become the next version of the audience; a missing audience is created. Omitted options are taken from the
     settings of the audience.
     """
+    if (listed is None) == (not sources):
+        raise typer.BadParameter("name one or more files, or a list of files with --list", param_hint="SOURCE")
+    if manifest is not None and (listed is not None or len(sources or ()) > 1):
+        raise typer.BadParameter("says how one file was written", param_hint="--manifest")
+    named = tuple(sources or ())
     target, changes = target_of(kind, audience, changes, only_columns=only_columns, manifest=manifest is not None)
     if dry_run and (wait or again):
         raise typer.BadParameter("--dry-run starts no job: --wait and --again do not apply")
     target_name(target)
     if manifest is not None and not manifest.startswith(S3):
-        changes, manifest = {**written_by(Path(manifest), source), **changes}, None
+        changes, manifest = {**written_by(Path(manifest), named[0]), **changes}, None
     with remote.service() as found:
         meant = remote.resolve_tenant(found, tenant)
+        wanted = Wanted(found, meant, named, listed)
         if dry_run:
-            return _tried(found, meant, source, target, changes, manifest)
-        job_id = _start(found, meant, source, _order(kind, audience, changes, manifest, again=again))
+            return _tried(wanted, target, changes, manifest)
+        job_id = _start(wanted, _order(kind, audience, changes, manifest, again=again))
     return wait_for(job_id, timeout_s=timeout) if wait else _registered(job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be imported into a tenant: sources, or the files of a list."""
+
+    found: "Client"
+    tenant: str
+    sources: tuple[str, ...]
+    listed: str | None
+
+    def given(self, key: str) -> tuple[dict[str, Any], list[str]]:
+        """The members of a request that name the files, and the uploads made for it, under keys that begin with `key`.
+
+        Local files are checked before the first is sent.
+        """
+        sources, sent = self.sources, list[str]()
+
+        def send(path: Path) -> Record:
+            upload = _sent(self.found, self.tenant, path, f"{key}-upload-{len(sent)}" if sent else f"{key}-upload")
+            sent.append(str(upload["upload"]))
+            return upload
+
+        if self.listed is not None:
+            if self.listed.startswith(S3):
+                return {"list": self.listed}, sent
+            parse_list(_content(Path(self.listed)))
+            return {"list": send(Path(self.listed))["source"]}, sent
+        local = [Path(source) for source in sources if not source.startswith(S3)]
+        for path in local:
+            check_readable(path)
+        if len(sources) == 1:
+            return ({"upload": send(local[0])["upload"]} if local else {"source": sources[0]}), sent
+        if len(local) == len(sources):
+            for path in local:
+                send(path)
+            return {"uploads": sent}, sent
+        uris = [source if source.startswith(S3) else str(send(Path(source))["source"]) for source in sources]
+        if prefixes := [uri for uri in uris if uri.endswith("/")]:
+            raise typer.BadParameter(f"{prefixes[0]} is a prefix: import it alone", param_hint="SOURCE")
+        with TemporaryDirectory(prefix="muster-import-") as folder:
+            written = Path(folder) / "files.json"
+            written.write_text(json.dumps(uris))
+            return {"list": send(written)["source"]}, sent
+
+
+def _content(path: Path) -> bytes:
+    check_readable(path)
+    with path.open("rb") as file:
+        return file.read(MAX_LIST_BYTES + 1)
 
 
 def _order(
@@ -126,36 +199,32 @@ def _order(
     }
 
 
-def _start(found: "Client", tenant: str, source: str, order: dict[str, Any]) -> JobId:
-    """Start the import of an object, or of a local file uploaded with progress; returns the id of its job."""
-    if source.startswith(S3):
-        return JobId(found.start_import(tenant, source=source, **order)["job"])
+def _start(wanted: Wanted, order: dict[str, Any]) -> JobId:
+    """Start the import, for which local files are uploaded with progress; returns the id of its job."""
     key = secrets.token_hex(16)
-    upload = _sent(found, tenant, Path(source), f"{key}-upload")
-    return JobId(found.start_import(tenant, key=key, upload=upload, **order)["job"])
+    members, _ = wanted.given(key)
+    return JobId(wanted.found.start_import(wanted.tenant, key=key, **members, **order)["job"])
 
 
 def _tried(
-    found: "Client", tenant: str, source: str, target: str, changes: dict[str, Any], manifest: str | None
+    wanted: Wanted, target: str, changes: dict[str, Any], manifest: str | None
 ) -> Answer[Submitted | Registered | Followed | DryRunView]:
-    """The result that the import would have. A local file is uploaded for it, and that upload removed."""
-    if source.startswith(S3):
-        begun = found.begin_dry_run(tenant, target, source=source, spec=changes, manifest=manifest)
+    """The result that the import would have. Local files are uploaded for it, and these uploads removed."""
+    found, tenant = wanted.found, wanted.tenant
+    members, sent = wanted.given(secrets.token_hex(16))
+    try:
+        begun = found.begin_dry_run(tenant, target, **members, spec=changes, manifest=manifest)
         result = following.result(found, tenant, begun)
-    else:
-        upload = _sent(found, tenant, Path(source), secrets.token_hex(16))
-        try:
-            begun = found.begin_dry_run(tenant, target, upload=upload, spec=changes, manifest=manifest)
-            result = following.result(found, tenant, begun)
-        finally:
+    finally:
+        for upload in sent:
             with suppress(errors.ApiError):  # unused uploads are removed after a while, too
                 found.delete_upload(tenant, upload)
     code = ExitCode.USER_ERROR if result["problems"] else ExitCode.OK
     return Answer(value=DryRunView(result=result), code=code)
 
 
-def _sent(found: "Client", tenant: str, path: Path, key: str) -> str:
-    """Upload a local file with progress; returns the upload."""
+def _sent(found: "Client", tenant: str, path: Path, key: str) -> Record:
+    """Upload a local file with progress."""
     check_readable(path)
     total, began = path.stat().st_size, time.monotonic()
     sent, drawn = 0, 0.0
@@ -172,7 +241,7 @@ def _sent(found: "Client", tenant: str, path: Path, key: str) -> str:
                 display.show([line], line.strip())
 
         display.show([local_line("upload", 0, total, 0.0)], f"upload {safe(path.name)}, {size(total)}")
-        return str(found.send_file(tenant, path, key=key, on_bytes=count)["upload"])
+        return dict(found.send_file(tenant, path, key=key, on_bytes=count))
 
 
 def _registered(job_id: JobId) -> Answer[Submitted | Registered | Followed | DryRunView]:

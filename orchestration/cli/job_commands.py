@@ -8,8 +8,9 @@ import typer
 from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
-from orchestration.cli.console import print_line
+from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.following import Followed, Submitted, show_end, show_started, submitted, wait_for
+from orchestration.cli.formatting import number, safe
 from orchestration.cli.job_views import Shown, show_job, show_list
 from orchestration.platform.deferred import deferred
 from schemas.ids import JobId
@@ -58,6 +59,35 @@ def show(*, job: options.MeantJob = None, latest: options.Latest = False) -> Sho
     with remote.service() as found:
         meant = remote.meant_job(found, job, latest=latest)
         return Shown(requested=meant, job=found.find_job(meant))
+
+
+def show_files(found: Sequence[Record]) -> None:
+    """Print the files of an import, one per line."""
+    if not found:
+        print_note("No file has been verified.")
+        return
+    print_table(
+        ("NUMBER", "BYTES", "ROWS", "REJECTED", "FILE"),
+        [
+            (str(one["number"]), *(_number(one[n]) for n in ("bytes", "rows", "rejected")), safe(one["file"]))
+            for one in found
+        ],
+        right=("NUMBER", "BYTES", "ROWS", "REJECTED"),
+    )
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else number(value)
+
+
+@command(jobs, "files", "muster jobs files JOB", "muster jobs files JOB --json", show=show_files)
+def files(
+    *, job: options.MeantJob = None, latest: options.Latest = False, limit: options.NewestLimit = 10_000
+) -> Sequence[Record]:
+    """Show the files that an import reads, with their rows, in the order in which these apply."""
+    with remote.service() as found:
+        meant = found.find_job(remote.meant_job(found, job, latest=latest))
+        return list(found.job_files(meant["tenant"], id_of(meant), limit=limit))
 
 
 @command(jobs, "wait", "muster jobs wait JOB", "muster jobs wait JOB --timeout 600 --json", show=show_end)

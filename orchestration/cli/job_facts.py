@@ -22,7 +22,17 @@ _PROGRESS: Final = frozenset(
 def origin_of(job: Record) -> str:
     """Source of the rows of an import or a snapshot, for display."""
     source = job["source"]
-    return f"segment {source['segment']}" if "segment" in source else f"s3://{source['bucket']}/{source['key']}"
+    return f"segment {source['segment']}" if "segment" in source else place_of(source)
+
+
+def place_of(source: Record) -> str:
+    """The object of an import, or what its files have in common and how many they are, for display."""
+    files = "" if "files" not in source else f" ({source['files']:,} files{_left_out(source)})"
+    return f"s3://{source['bucket']}/{source['key']}{files}"
+
+
+def _left_out(source: Record) -> str:
+    return f", {source['left_out']:,} left out" if source.get("left_out") else ""
 
 
 def ended(job: Record) -> bool:

@@ -14,6 +14,7 @@ from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_note, print_pairs, print_table
 from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.formatting import number, outside_texts, safe
+from orchestration.cli.job_facts import place_of
 from orchestration.cli.rendering import column_pairs, kept_text, value_pairs
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
@@ -34,7 +35,7 @@ def print_receipt(receipt: Mapping[str, Any]) -> None:
         _print_snapshot(receipt)
         return
     file_pairs: list[tuple[str, object]] = [
-        ("source", f"s3://{receipt['source']['bucket']}/{receipt['source']['key']}"),
+        ("source", place_of(receipt["source"])),
         ("rows", f"{rows} = {accepted} accepted + {rejected} rejected"),
         ("rejected", by_code or "none"),
     ]
@@ -142,15 +143,24 @@ def _show_rejects(found: Rejects) -> None:
     if not found.rows:
         print_note("The job has no rejects.")
         return
+    several = any(r.get("file") for r in found.rows)
     print_table(
-        ("LINE", "BYTE", "COLUMN", "CODE", "REASON", "ROW BEGINS"),
-        [(_line(r), _byte(r), r["column"] or "", r["code"], r["reason"], safe(r["raw"])[:60]) for r in found.rows],
+        (*(["FILE"] if several else []), "LINE", "BYTE", "COLUMN", "CODE", "REASON", "ROW BEGINS"),
+        [(*([_file(r)] if several else []), *_cells(r)) for r in found.rows],
         right=("LINE", "BYTE"),
     )
     if found.total > len(found.rows):
         print_note(
             f"{number(len(found.rows))} of {number(found.total)} rejects; --limit shows more, --to writes all of them."
         )
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return _line(row), _byte(row), row["column"] or "", row["code"], row["reason"], safe(row["raw"])[:60]
+
+
+def _file(row: Mapping[str, Any]) -> str:
+    return safe(str(row["file"] or "").rpartition("/")[2])
 
 
 def _byte(row: Mapping[str, Any]) -> str:

@@ -1,11 +1,26 @@
 """The settings of an import as a form."""
 
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Any, Final, cast
+
+from starlette.requests import Request
 
 from orchestration.access.bodies.imports import ImportSettings, NewColumn
 from schemas.columns import ROUNDED, ColumnType, ImportMode
 from schemas.errors import UserError
+
+OTHERS: Final = "with"
+"""Query parameter, repeated: uploads that are imported together with that of the path."""
+
+
+def others_of(request: Request) -> list[str]:
+    """The uploads that are imported together with that of the path, in order."""
+    return [one[:63] for one in request.query_params.getlist(OTHERS)]
+
+
+def files_of(upload: str, others: list[str]) -> dict[str, Any]:
+    """The members of a request that name the files."""
+    return {"uploads": [upload, *others]} if others else {"upload": upload}
 
 
 def settings_of(form: Mapping[str, str]) -> ImportSettings:

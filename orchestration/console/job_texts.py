@@ -75,7 +75,7 @@ def words_of(job: Job, t: Texts) -> JobWords:
         id=id_of(job),
         title=title_of(job, t),
         kind=_kind_text(job, t),
-        origin=_origin_of(job),
+        origin=_origin_of(job, t),
         final=final,
         waits=_waits(job),
         badge=_badge_of(job, t),
@@ -199,9 +199,13 @@ def _result_text(job: Job, t: Texts) -> str:
     return ""
 
 
-def _origin_of(job: Job) -> str:
-    """The file, the segment, or the destination."""
+def _origin_of(job: Job, t: Texts) -> str:
+    """The file, the folder of several and how many they are, the segment, or the destination."""
     if isinstance(job, ExportJob):
         return str(job.request.get("to", ""))
     source = job.source
-    return str(source.get("key") or source.get("segment") or "").rpartition("/")[2]
+    name = str(source.get("key") or source.get("segment") or "").rstrip("/").rpartition("/")[2]
+    if "files" not in source:
+        return name
+    files = t("job.files", count=source["files"])
+    return files if source.get("form") == "list" else f"{name}/ ({files})"

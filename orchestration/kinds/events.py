@@ -10,10 +10,11 @@ Anything else raises `UserError` BAD_EVENT, which is never retried.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast, get_args
 
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.strict_input import as_id, as_mapping, as_text, bad_event
+from schemas.file_lists import SourceForm
 from schemas.ids import JobId
 
 KEY_MAX_BYTES: Final = 1024
@@ -26,6 +27,7 @@ SEQUENCER_MAX: Final = 64
 class ImportRequest:
     """A request for an import. `overrides`: keys of the import spec that differ from that of the audience.
 
+    `form`: `key` is one object, a prefix below which all files are imported together, or a list of files.
     `by_event`: the object came by an event and must lie in the inbox.
     """
 
@@ -39,11 +41,13 @@ class ImportRequest:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     again: bool = False
     retry_of: JobId | None = None
+    form: SourceForm = "object"
     by_event: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "by_event"}
+        left_out = {"by_event", *(["form"] if self.form == "object" else [])}
+        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return record | {"overrides": dict(self.overrides)}
 
     @classmethod
@@ -67,6 +71,7 @@ class ImportRequest:
             overrides=as_mapping(given.get("overrides", {}), "import.overrides"),
             again=again,
             retry_of=None if retry_of is None else as_id(retry_of, "import.retry_of"),
+            form=_form(given.get("form", "object")),
         )
 
     @classmethod
@@ -106,6 +111,12 @@ def read_event(event: object, new_id: JobId, inbox_prefix: str = "") -> ImportRe
     if "import" in given:
         return ImportRequest.from_record(given["import"])
     return ImportRequest.from_event(given.get("detail"), new_id, inbox_prefix)
+
+
+def _form(value: object) -> SourceForm:
+    if value not in get_args(SourceForm):
+        raise bad_event(f"import.form is not one of {', '.join(get_args(SourceForm))}")
+    return cast("SourceForm", value)
 
 
 def _version(value: object, where: str) -> str | None:

@@ -104,7 +104,12 @@ class ActivityImport:
     def publish(self, job: "Job") -> "View":
         """`kinds.settle_activity`."""
         return settle_activity.settle(
-            job, records=self.records, specs=self.specs, archive=self.archive, receipts=self.receipts
+            job,
+            records=self.records,
+            specs=self.specs,
+            objects=self.objects,
+            archive=self.archive,
+            receipts=self.receipts,
         )
 
 

@@ -15,12 +15,13 @@ anything, and registration again: a retry or a run of a schedule may come after 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Final, Protocol, Self
 
 from connectors.sinks.addresses import S3, s3_prefix
 from connectors.sinks.topic_addresses import SCHEME, topic_of
-from orchestration.catalog.places import EVERYWHERE, PlaceStore
+from orchestration.catalog.places import EVERYWHERE
 from orchestration.kinds.sources import require_source
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
@@ -53,13 +54,35 @@ def checked_place(text: str) -> str:
     )
 
 
+class Places(Protocol):
+    """The part of `PlaceStore` that is needed here."""
+
+    def of(self, tenant: TenantName) -> tuple[str, ...]:
+        """See `PlaceStore.of`."""
+        ...
+
+    def is_tenant(self, name: str) -> bool:
+        """See `PlaceStore.is_tenant`."""
+        ...
+
+
+class _AskedOnce:
+    def __init__(self, places: Places) -> None:
+        self.of = cache(places.of)
+        self.is_tenant = places.is_tenant
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedLocations:
     """What one tenant may name. `places` is asked for addresses beyond its own: most imports need none."""
 
     tenant: TenantName
-    places: PlaceStore
+    places: Places
     settings: Settings
+
+    def asking_once(self) -> Self:
+        """The same for many addresses: it asks for the places once."""
+        return replace(self, places=_AskedOnce(self.places))
 
     def require_source(self, bucket: str, key: str) -> None:
         """Raises `UserError` BAD_SOURCE for an object that the tenant may not read. `key` may have placeholders."""

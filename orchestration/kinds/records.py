@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CUT_MEMBER_BYTES: Final = 16
 """About the size of a user_id in the files that workers write for a snapshot."""
+FILE_BYTES: Final = 1024 * 1024
+"""Read in the time that it takes to open one more file, at the rates of `kinds.timeouts`: half a second."""
 NOT_OWNER: Final = "DUPLICATE"
 """State shown to an execution that does not own the job: that of a duplicate, or one that was replaced. It ends."""
 GROUPS_MAX: Final = 2_000
@@ -148,9 +150,9 @@ class ImportRecords(JobRecords[Job]):
         return sum(int(part["rows"]) for part in built)
 
     def _size(self, job: Job) -> int:
-        """Bytes of the file, or of the members that workers have written."""
+        """Bytes of the file, or of the members that workers have written. To open another file counts, too."""
         if job.segment is None:
-            return int(job.source.get("size", 0))
+            return int(job.source.get("size", 0)) + FILE_BYTES * (job.files - 1)
         rows = (row for row in self.progress.partitions(job.job_id) if row.attempt == job.attempt)
         return CUT_MEMBER_BYTES * sum(int(row.record.get("distinct", 0)) for row in rows)
 

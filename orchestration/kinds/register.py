@@ -1,4 +1,6 @@
-"""RegisterImport: pin the object, freeze the import spec and the number of partitions, and create the job, once.
+"""RegisterImport: pin what is read, freeze the import spec and the number of partitions, and create the job, once.
+
+One object, or all files of a set (`kinds.file_sets`).
 
 For a snapshot of a segment, which has no object, see `kinds.snapshot`.
 """
@@ -10,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from connectors.storage.objects import ObjectStore
-from connectors.storage.pinned import SourceObject
+from connectors.storage.pinned import SourceFiles, SourceObject
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record_automatic
 from orchestration.catalog.jobs import JobStore
@@ -19,6 +21,7 @@ from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segments import SegmentStore
 from orchestration.kinds.events import ImportRequest, read_event
+from orchestration.kinds.file_sets import Address, check_formats, choose, same_source, store_units
 from orchestration.kinds.places import AllowedLocations
 from orchestration.kinds.records import NOT_OWNER, ImportRecords, View
 from orchestration.kinds.scheduled import resolve
@@ -32,9 +35,9 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target, target_name
-from schemas.layout import UPLOADS_PREFIX
+from schemas.layout import UPLOADS_PREFIX, units_key, uploaded
 from schemas.log_ids import bind, caller_in
-from schemas.records import as_record, from_record
+from schemas.records import as_record
 from segmentation.admission import Lanes
 
 
@@ -62,13 +65,15 @@ def register_import(
     request = read_event(resolved, fresh_id(), records.settings.inbox_prefix)
     if not isinstance(request, ImportRequest | SnapshotRequest):
         return records.view(records.jobs.get(request), state=NOT_OWNER)
-    new, refused = _new_job_or_refusal(
+    new, first, refused = _new_job_or_refusal(
         request, execution, records=records, specs=specs, objects=objects, segments=segments, places=places
     )
     new = replace(new, source={**new.source, **caller_in(event)})
     again = isinstance(request, ImportRequest) and request.again
-    outdated = None if again or refused else _outdated_original(new, records=records, specs=specs)
+    outdated = None if again or first is None else _outdated_original(new, first, records=records, specs=specs)
     registered = records.jobs.register(new, again=again, outdated=outdated, refused=refused)
+    if registered != new.job_id and "units" in new.source:  # the original has its own
+        objects.delete(records.settings.staging_bucket, units_key(new.job_id, new.source["units"]))
     records.jobs.admit(lanes, now_ms=now_ms())  # if there is room, the job need not wait for the control plane
     job = records.jobs.get(registered)
     bind(**job.log_ids)
@@ -91,18 +96,19 @@ def _new_job_or_refusal(
     objects: ObjectStore,
     segments: SegmentStore,
     places: PlaceStore,
-) -> tuple[NewJob, JobError | None]:
-    """The job of a request, and the error if it is refused."""
+) -> tuple[NewJob, SourceObject | None, JobError | None]:
+    """The job of a request, the first object that it reads, and the error if it is refused."""
     partitions = records.settings.partitions
+    first = None
     try:
         if isinstance(request, SnapshotRequest):
             new = new_snapshot(request, execution, segments=segments, specs=specs, partitions=partitions)
         else:
-            new = _new_job(request, execution, records=records, specs=specs, objects=objects, places=places)
+            new, first = _new_job(request, execution, records=records, specs=specs, objects=objects, places=places)
     except UserError as exc:
         refused = refused_snapshot if isinstance(request, SnapshotRequest) else refused_job
-        return refused(request, execution, partitions), JobError.of(exc)  # type: ignore[arg-type]  # of its own kind
-    return new, None
+        return refused(request, execution, partitions), None, JobError.of(exc)  # type: ignore[arg-type]  # of its kind
+    return new, first, None
 
 
 def _new_job(
@@ -113,20 +119,29 @@ def _new_job(
     specs: Specs,
     objects: ObjectStore,
     places: PlaceStore,
-) -> NewJob:
+) -> tuple[NewJob, SourceObject]:
     jobs, settings = records.jobs, records.settings
     if request.by_event:
         require_in_inbox(settings, request.bucket, request.key)
     tenant, target = tenant_name(request.tenant), target_name(request.audience)
     allowed = AllowedLocations(tenant=tenant, places=places, settings=settings)
-    allowed.require_source(request.bucket, request.key)
-    source = objects.pin(request.bucket, request.key, request.version_id)
+    address = Address(bucket=request.bucket, key=request.key, form=request.form, version_id=request.version_id)
+    chosen = choose(address, objects=objects, allowed=allowed)
+    files, first = chosen.files, chosen.files[0]
     spec, audience_id = _spec(specs, tenant, target, request.overrides)
-    # An object that came by an event keeps its position in the order when it is imported again.
     sequencer = request.sequencer
-    if not sequencer and audience_id is not None:
-        sequencer = jobs.sequencer(audience_id, source.bucket, source.key, source.version_id)
-    return NewJob(
+    if len(files) > 1:
+        check_formats(files, spec.format)
+        units = store_units(files, request.job_id, objects=objects, bucket=settings.staging_bucket)
+        source = chosen.source_record(units)
+    else:
+        source = {**as_record(first), **chosen.left_out_record()}
+        # An object that came by an event keeps its position in the order when it is imported again.
+        if not sequencer and audience_id is not None:
+            sequencer = jobs.sequencer(audience_id, first.bucket, first.key, first.version_id)
+    staging = settings.staging_bucket
+    uploads = {upload for file in files if file.bucket == staging and (upload := uploaded(file.key)) is not None}
+    new = NewJob(
         job_id=request.job_id,
         tenant=tenant,
         audience=target,
@@ -134,15 +149,17 @@ def _new_job(
         mode=spec.mode,
         partitions=settings.partitions,
         spec=spec,
-        source={**as_record(source), "sequencer": sequencer},
-        small=source.size <= settings.small_file_bytes,
-        order_key=order_key(source, sequencer, request.job_id),
-        dedupe_key=dedupe_key(settings, source, request, spec),
+        source={**source, "sequencer": sequencer},
+        small=chosen.size <= settings.small_file_bytes,
+        order_key=order_key(max(files, key=lambda file: file.last_modified), sequencer, request.job_id),
+        dedupe_key=dedupe_key(settings, files, request, spec),
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),
         evidence=_reusable_evidence(jobs, request, source, spec, settings.partitions),
+        uploads=uploads if len(files) > 1 else (),
     )
+    return new, first
 
 
 def _spec(
@@ -156,17 +173,13 @@ def _spec(
 
 
 def _reusable_evidence(
-    jobs: JobStore, request: ImportRequest, source: SourceObject, spec: ImportSpec, partitions: int
+    jobs: JobStore, request: ImportRequest, source: Mapping[str, Any], spec: ImportSpec, partitions: int
 ) -> Mapping[str, Any] | None:
     """The evidence of the job that is retried, if it read the same object with the same spec."""
     earlier = None if request.retry_of is None else jobs.find(request.retry_of)
     if earlier is None or earlier.evidence is None:
         return None
-    same = (
-        from_record(SourceObject, earlier.source) == source
-        and earlier.spec == spec
-        and earlier.partitions == partitions
-    )
+    same = same_source(earlier.source, source) and earlier.spec == spec and earlier.partitions == partitions
     return earlier.evidence if same else None
 
 
@@ -187,6 +200,7 @@ def refused_job(request: ImportRequest, execution: str, partitions: int) -> NewJ
             "key": request.key,
             "version_id": request.version_id,
             "sequencer": request.sequencer,
+            **({} if request.form == "object" else {"form": request.form}),
             "overrides": dict(request.overrides),  # a retry repeats this request
         },
         small=True,
@@ -208,13 +222,13 @@ def _is_upload(settings: Settings, bucket: str, key: str) -> bool:
     return bucket == settings.staging_bucket and key.startswith(UPLOADS_PREFIX)
 
 
-def _outdated_original(new: NewJob, *, records: ImportRecords, specs: Specs) -> JobId | None:
-    """The READY job with the same upload, if importing that again may change something.
+def _outdated_original(new: NewJob, first: SourceObject, *, records: ImportRecords, specs: Specs) -> JobId | None:
+    """The READY job with the same upload, if importing that again may change something. `first`: what `new` reads.
 
     For an audience, unless that job made the newest version; for profiles, which later imports may have changed. Events
     that are stored stay.
     """
-    if not _is_upload(records.settings, str(new.source.get("bucket")), str(new.source.get("key"))):
+    if not _is_upload(records.settings, first.bucket, first.key):
         return None
     original = records.jobs.ready_original(new.dedupe_key)
     if original is None or new.spec.kind == "events":
@@ -224,12 +238,15 @@ def _outdated_original(new: NewJob, *, records: ImportRecords, specs: Specs) -> 
     return None if newest is not None and newest.import_id == original else original
 
 
-def dedupe_key(settings: Settings, source: SourceObject, request: ImportRequest, spec: ImportSpec) -> str:
-    """Key of equal requests: same object, or for uploads same content; same audience, same options."""
-    if _is_upload(settings, source.bucket, source.key):  # every upload is an object of its own
-        what = ["upload", source.etag, source.size]
-    else:
-        version = source.version_id or f"{source.etag}@{source.last_modified.isoformat()}"
-        what = [source.bucket, source.key, version]
+def dedupe_key(settings: Settings, files: SourceFiles, request: ImportRequest, spec: ImportSpec) -> str:
+    """Key of equal requests: same files in the same order, or for uploads same content; same audience, same options."""
+    identities = [
+        # Every upload is an object of its own.
+        ["upload", file.etag, file.size]
+        if _is_upload(settings, file.bucket, file.key)
+        else [file.bucket, file.key, file.version]
+        for file in files
+    ]
+    what = identities[0] if len(identities) == 1 else ["files", identities]
     identity = [*what, request.tenant, request.audience, spec.as_record()]
     return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

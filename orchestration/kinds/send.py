@@ -12,17 +12,18 @@ from connectors.publishing.importer import publish_import
 from connectors.publishing.ports import Cancelled, StopPublishing, Superseded
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.reports import PublishReport
+from connectors.sources.file_set import open_rows
 from connectors.sources.limits import ParseLimits
-from connectors.sources.parsing import open_parsed
 from connectors.storage.objects import ObjectStore
-from connectors.storage.pinned import SourceObject
+from connectors.storage.pinned import Source
 from connectors.verification.evidence import Evidence
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
 from orchestration.kinds.archived_logs import archived_log
 from orchestration.kinds.builds import LogStart
+from orchestration.kinds.file_sets import same_source, source_of
 from orchestration.kinds.records import ImportRecords, View
-from orchestration.kinds.topics import activity_source, import_topic
+from orchestration.kinds.topics import activity_source, activity_sources, import_topic
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
@@ -33,14 +34,14 @@ from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 from segmentation.archived import ArchivedLog
 
 Publish = Callable[..., PublishReport]
-"""(parsed rows, attempt, **what `publish_import` takes beside them) -> report."""
+"""(parsed rows, source, attempt, **what `publish_import` takes beside them) -> report."""
 
 
 def send_members(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits) -> View:
     """IMPORTING -> AWAITING. Returns early, with no change, if another attempt or a cancel has overtaken it."""
 
-    def publish(parsed: Any, attempt: Attempt, **shared: Any) -> PublishReport:
-        return publish_import(parsed, _audience_attempt(job, attempt, records.settings.lake_bucket), **shared)
+    def publish(parsed: Any, source: Source, attempt: Attempt, **shared: Any) -> PublishReport:
+        return publish_import(parsed, _audience_attempt(job, source, attempt, records.settings.lake_bucket), **shared)
 
     return _send(job, publish, records=records, objects=objects, limits=limits, group=WORKER_GROUP)
 
@@ -51,9 +52,9 @@ def send_activity(
     """As `send_members`, for events or profiles. Raises `RetriableError` TOPIC_REPLACED."""
     bootstrap, topic = records.settings.kafka_bootstrap, import_topic(job)
 
-    def publish(parsed: Any, attempt: Attempt, **shared: Any) -> PublishReport:
+    def publish(parsed: Any, source: Source, attempt: Attempt, **shared: Any) -> PublishReport:
         log = archived_log(archive, bootstrap, topic)
-        return at_positions(publish_import(parsed, _activity_attempt(job, attempt), **shared), log)
+        return at_positions(publish_import(parsed, _activity_attempt(job, source, attempt), **shared), log)
 
     def initial_positions() -> Mapping[str, Any]:
         """Before the first message: the ends of the topic (`kinds.builds.LogStart`).
@@ -63,7 +64,7 @@ def send_activity(
         if job.build is not None:
             return {}
         earlier = None if job.retry_of is None else records.jobs.find(job.retry_of)
-        if earlier is not None and earlier.build is not None and activity_source(earlier) == activity_source(job):
+        if earlier is not None and earlier.build is not None and same_source(earlier.source, job.source):
             return {"build": earlier.build}
         log = archived_log(archive, bootstrap, topic)
         ends = log_ends(bootstrap, topic, job.partitions)
@@ -98,6 +99,7 @@ def _send(
         jobs.put(job_id, task_token=None)
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
+    source = source_of(job, objects=objects, bucket=records.settings.staging_bucket)
     if (attempt := records.begin_attempt(job, **initial_positions())) is None:
         return records.view(jobs.get(job_id))
     report = records.report(job_id, "import", total=int(job.evidence["accepted"]))
@@ -112,8 +114,8 @@ def _send(
         ),
     }
     try:
-        with open_parsed(from_record(SourceObject, job.source), job.spec, limits, objects) as parsed:
-            sent = publish(parsed, attempt, **shared)
+        with open_rows(source, job.spec, limits, objects) as parsed:
+            sent = publish(parsed, source, attempt, **shared)
     except StopPublishing:
         return records.view(jobs.get(job_id))
     report.finish(rows=sent.rows)
@@ -149,7 +151,7 @@ class CatalogFence:
             raise Superseded(f"job {self._job_id} is {job.state} in attempt {job.attempt}, not in {self._attempt}")
 
 
-def _audience_attempt(job: Job, attempt: Attempt, lake_bucket: str) -> AudienceAttempt:
+def _audience_attempt(job: Job, source: Source, attempt: Attempt, lake_bucket: str) -> AudienceAttempt:
     if job.audience_id is None:
         raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no audience", job=job.job_id)
     return AudienceAttempt(
@@ -159,13 +161,13 @@ def _audience_attempt(job: Job, attempt: Attempt, lake_bucket: str) -> AudienceA
         attempt=attempt,
         partitions=job.partitions,
         mode=job.mode,
-        source=from_record(SourceObject, job.source).uri,
+        source=job.origin if isinstance(source, tuple) else source.uri,
         columns=job.spec.row_schema,
         data_prefix=data_prefix(lake_bucket, job.tenant, job.audience_id),
     )
 
 
-def _activity_attempt(job: Job, attempt: Attempt) -> ActivityAttempt:
+def _activity_attempt(job: Job, source: Source, attempt: Attempt) -> ActivityAttempt:
     kind = job.kind
     assert kind != "audience"  # noqa: S101  # only events and profiles come here
     return ActivityAttempt(
@@ -174,6 +176,7 @@ def _activity_attempt(job: Job, attempt: Attempt) -> ActivityAttempt:
         import_id=job.job_id,
         attempt=attempt,
         partitions=job.partitions,
-        source=activity_source(job),
+        source=job.origin if isinstance(source, tuple) else activity_source(source),
+        sources=activity_sources(source) if isinstance(source, tuple) else (),
         columns=job.spec.row_schema,
     )

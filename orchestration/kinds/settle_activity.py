@@ -1,7 +1,7 @@
 """The end of an import of events or profiles: once the archive has all rows, compare them with the file.
 
 1. AWAITING -> PUBLISHING: the job can no longer be cancelled, and there is nothing to undo.
-2. Read the rows of the file from the archive, by object and row number.
+2. Read the rows of the files from the archive, by object and row number.
 3. Write the receipt, in which accepted = stored + duplicates; then READY, or FAILED if the sum does not hold. Column
    types that the import named are stored.
 """
@@ -11,13 +11,15 @@ from typing import Any
 
 from connectors.lake.activity_receipts import ActivityReceipts
 from connectors.lake.archive import ActivityArchive
+from connectors.storage.objects import ObjectStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job, JobError
 from orchestration.kinds.builds import LogStart
+from orchestration.kinds.file_sets import source_of
 from orchestration.kinds.receipts import activity_outcome, make_activity_receipt
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.specs import Specs
-from orchestration.kinds.topics import activity_source, import_topic
+from orchestration.kinds.topics import activity_sources, import_topic
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import Partition
@@ -38,7 +40,13 @@ def report_of(jobs: JobStore, job: Job) -> Mapping[str, Any]:
 
 
 def settle(
-    job: Job, *, records: ImportRecords, specs: Specs, archive: ActivityArchive, receipts: ActivityReceipts
+    job: Job,
+    *,
+    records: ImportRecords,
+    specs: Specs,
+    objects: ObjectStore,
+    archive: ActivityArchive,
+    receipts: ActivityReceipts,
 ) -> View:
     """AWAITING | PUBLISHING -> READY, or FAILED if rows are missing. Raises `RetriableError` ARCHIVE_BEHIND."""
     job_id = job.job_id
@@ -53,7 +61,8 @@ def settle(
     if job.state != "PUBLISHING":
         return records.view(job)
     report = records.report(job_id, "publish")
-    found = receipts.stored(topic, job.tenant, activity_source(job), since=LogStart.of(job).positions)  # 2
+    source = source_of(job, objects=objects, bucket=records.settings.staging_bucket)
+    found = receipts.stored(topic, job.tenant, activity_sources(source), since=LogStart.of(job).positions)  # 2
     finished = now_ms()
     try:
         receipt = make_activity_receipt(job, sent, found.values(), finished_at_ms=finished)

@@ -3,35 +3,39 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from connectors.sources.completion import complete_spec
+from connectors.sources.file_set import complete_spec
 from connectors.sources.limits import ParseLimits
 from connectors.storage.objects import ObjectStore
-from connectors.storage.pinned import SourceObject
-from connectors.verification.rejects_file import ParquetRejects, upload_rejects
+from connectors.verification.file_table import upload_files
+from connectors.verification.rejects_file import ParquetRejects, upload_to
 from connectors.verification.verifier import published_rejects, verify_file
 from orchestration.catalog.records import Job
+from orchestration.kinds.file_sets import source_of
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.platform.clock import now_ms
-from schemas.layout import rejects_key
-from schemas.records import as_record, from_record
+from schemas.layout import files_key, rejects_key
+from schemas.records import as_record
 
 
 def verify(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits) -> View:
     """VERIFYING -> IMPORTING. Writes evidence and complete spec to the catalog, rejects to the lake bucket.
 
-    Raises `UserError` if the file is at fault; its rejects are written all the same.
+    Of several files, also the table of the files. Raises `UserError` if a file is at fault; its rejects, and the table,
+    are written all the same.
     """
     if job.state != "VERIFYING":
         return records.view(job)
     if job.task_token is not None:  # it was admitted: the token needs no more answers
         records.jobs.put(job.job_id, task_token=None)
     report = records.report(job.job_id, "verify", total=int(job.source["size"]), unit="bytes")
-    upload = upload_rejects(objects, records.settings.lake_bucket, rejects_key(job.tenant, job.job_id))
+    settings = records.settings
+    upload = upload_to(objects, settings.lake_bucket, rejects_key(job.tenant, job.job_id))
+    upload_table = upload_to(objects, settings.lake_bucket, files_key(job.tenant, job.job_id))
+    source, spec = source_of(job, objects=objects, bucket=settings.staging_bucket), job.spec
     with (
         TemporaryDirectory(prefix="muster-verify-") as folder,
         ParquetRejects(Path(folder) / "rejects.parquet", upload) as rejects,
     ):
-        source, spec = from_record(SourceObject, job.source), job.spec
         if spec.other_columns:
             with published_rejects(rejects):
                 spec = complete_spec(source, spec, limits, objects, keep=rejects.write)
@@ -43,6 +47,11 @@ def verify(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: Pa
             rejects=rejects,
             on_progress=lambda p: report.update(done=p.source_bytes, rows=p.rows),
             store=objects,
+            on_files=lambda read: (
+                upload_files(source, read, Path(folder) / "files.parquet", upload_table)
+                if isinstance(source, tuple)
+                else None
+            ),
         )
     report.finish(rows=evidence.rows)
     _, job = records.jobs.move(

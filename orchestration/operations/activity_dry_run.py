@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connectors.sources.completion import complete_spec
-from connectors.sources.digested import open_digested
+from connectors.sources.file_set import complete_spec, open_digests
 from connectors.sources.parsing import ParseProgress
 from connectors.sources.rejects import Reject
-from connectors.storage.pinned import SourceObject
+from connectors.storage.pinned import Source
 from connectors.verification.verifier import verify_digested
 from orchestration.operations.dry_run import POLICY, FirstRejects
 from schemas.columns import Column, ImportKind
@@ -68,7 +67,7 @@ class ActivityDryRuns:
 
     def run(
         self,
-        source: SourceObject | Path,
+        source: Source | Path,
         *,
         tenant: TenantName,
         kind: ImportKind,
@@ -82,7 +81,7 @@ class ActivityDryRuns:
             spec = complete_spec(source, spec, limits, store)
         problems: list[UserError] = []
         rejects = FirstRejects()
-        with open_digested(source, spec, limits, store, on_progress, partitions=self.settings.partitions) as digested:
+        with open_digests(source, spec, limits, store, on_progress, partitions=self.settings.partitions) as digested:
             try:
                 verify_digested(digested, spec, rejects=rejects)
             except UserError as exc:

@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 
 from connectors.lake.build import Sides
 from connectors.lake.faults import lake_faults
-from connectors.sources.parsing import ParseProgress, open_parsed
+from connectors.sources.file_set import open_rows
+from connectors.sources.parsing import ParseProgress
 from connectors.sources.rejects import Reject, RejectBatch
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
-from connectors.storage.pinned import SourceObject
+from connectors.storage.pinned import Source
 from connectors.verification.policy import EXAMPLES
 from connectors.verification.stream import ParsedRows, ParsedSummary
 from connectors.verification.verifier import verify_rows
@@ -121,7 +122,7 @@ class DryRuns:
 
     def run(
         self,
-        source: SourceObject | Path,
+        source: Source | Path,
         *,
         tenant: TenantName,
         audience: AudienceName,
@@ -141,7 +142,7 @@ class DryRuns:
         with TemporaryDirectory(prefix="muster-dry-run-") as directory:
             rows = Path(directory) / "rows.parquet"
             with (
-                open_parsed(source, spec, self.parse_limits, self.objects, on_progress) as parsed,
+                open_rows(source, spec, self.parse_limits, self.objects, on_progress) as parsed,
                 _Tee(parsed, rows, spec.row_schema) as tee,
             ):
                 rejects = FirstRejects()
@@ -293,6 +294,10 @@ class _Tee:
     @property
     def summary(self) -> ParsedSummary:
         return self._parsed.summary
+
+    @property
+    def file(self) -> int:
+        return self._parsed.file
 
 
 def _merged_columns(spec: ImportSpec, before: RowSchema | None) -> RowSchema | None:

@@ -17,6 +17,7 @@ from orchestration.platform.clock import fresh_id
 from orchestration.workflow.engine import EXPORT_MACHINE, IMPORT_MACHINE, WorkflowEngine
 from schemas.errors import UserError
 from schemas.export_shape import delta_not_supported
+from schemas.file_lists import SourceForm
 from schemas.ids import JobId, TenantName, schedule_name, segment_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
@@ -53,6 +54,7 @@ def schedule_import(
     name: str,
     uri: str,
     *,
+    form: SourceForm = "object",
     expression: str,
     timezone: str,
     tenant: str,
@@ -67,8 +69,9 @@ def schedule_import(
 ) -> Schedule:
     """Create a schedule that imports an object repeatedly, or make an edit. The object need not exist yet.
 
-    `audience`: its name, or the reserved name of events or profiles. Raises `UserError` BAD_NAME, UNKNOWN_TENANT,
-    BAD_URI, BAD_SOURCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_PLACEHOLDER, BAD_SPEC, BAD_COLUMN, SCHEDULE_EXISTS, STALE_ETAG.
+    `form`: whether `uri` is the object, a prefix of several, or a list of them. `audience`: its name, or the reserved
+    name of events or profiles. Raises `UserError` BAD_NAME, UNKNOWN_TENANT, BAD_URI, BAD_SOURCE, BAD_SCHEDULE,
+    BAD_TIMEZONE, BAD_PLACEHOLDER, BAD_SPEC, BAD_COLUMN, SCHEDULE_EXISTS, STALE_ETAG.
     """
     names, times = check_target(audiences, tenant, audience), _times(expression, timezone, now_ms, edited)
     bucket, key = source_of(settings, names[0], uri)
@@ -78,6 +81,7 @@ def schedule_import(
         "audience": names[1],
         "bucket": bucket,
         "key": key,
+        **({} if form == "object" else {"form": form}),
         "overrides": dict(overrides),
         "again": again,
     }

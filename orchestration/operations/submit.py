@@ -18,6 +18,7 @@ from orchestration.platform.local_files import check_readable
 from orchestration.workflow.engine import IMPORT_MACHINE
 from schemas.activity_columns import is_fixed
 from schemas.errors import UserError
+from schemas.file_lists import SourceForm
 from schemas.ids import DEFAULT_TENANT, AudienceName, JobId, TenantName, audience_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import target_name
@@ -102,15 +103,29 @@ class Submission:
         audience: str,
         overrides: Mapping[str, Any],
         again: bool = False,
+        form: SourceForm = "object",
         new_id: JobId | None = None,
     ) -> JobId:
-        """Start the import of an object in place; returns the new job's id (`new_id`: chosen before).
+        """Start the import of an object in place, or of the files below a prefix or of a list, as `form` says.
 
-        Raises `UserError` BAD_URI, BAD_SOURCE, SOURCE_GONE.
+        Returns the new job's id (`new_id`: chosen before). Raises `UserError` BAD_URI, BAD_SOURCE, SOURCE_GONE.
         """
         names = check_target(self.audiences, tenant, audience)
         bucket, key = source_of(self.settings, names[0], uri)
-        return self._start_pinned(new_id or fresh_id(), names, (bucket, key), overrides, again=again)
+        job_id = new_id or fresh_id()
+        if form == "object":
+            return self._start_pinned(job_id, names, (bucket, key), overrides, again=again)
+        request = ImportRequest(
+            job_id=job_id,
+            tenant=names[0],
+            audience=names[1],
+            bucket=bucket,
+            key=key,
+            overrides=overrides,
+            again=again,
+            form=form,
+        )
+        return start(self.engine, request)
 
     def resubmit(
         self,
@@ -171,6 +186,7 @@ class Submission:
             bucket=str(job.source["bucket"]),
             key=str(job.source["key"]),
             version_id=job.source.get("version_id"),
+            form=job.source.get("form", "object"),
             sequencer=str(job.source.get("sequencer") or ""),
             overrides={
                 **({} if with_audience_settings else _options_of(job)),
@@ -278,6 +294,11 @@ def source_of(settings: "Settings", tenant: str | None, uri: str) -> tuple[str, 
         raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
     require_source(settings, tenant, bucket, key)
     return bucket, key
+
+
+def form_of(uri: str) -> SourceForm:
+    """How the address of an import is meant: a prefix ends with `/`."""
+    return "prefix" if uri.endswith("/") else "object"
 
 
 def upload_key(tenant: TenantName, audience: AudienceName, job_id: JobId, file_name: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from schemas.columns import ImportKind
 from schemas.dead_letters import DeadLetterState
+from schemas.file_lists import SourceForm
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.import_formats import ImportFormat
 
@@ -89,6 +90,16 @@ class ReadRejects(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFiles(Question):
+    """The files of a job that reads several, from row `skip` of its table on."""
+
+    tenant: TenantName
+    job: JobId
+    skip: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompareVersions(Question):
     """Two versions of an audience; `sample`: how many ids of each kind of change to name.
 
@@ -150,11 +161,15 @@ class InspectObject(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryImport(Question):
-    """What the import of a file in the object store would do, and cost. `spec`: changes to the stored spec."""
+    """What the import of a file in the object store would do, and cost. `spec`: changes to the stored spec.
+
+    `form`: whether `uri` is the file, a prefix of several, or a list of them.
+    """
 
     limit_s: ClassVar[float] = OPERATION_S
     tenant: TenantName
     uri: str
+    form: SourceForm = "object"
     target: AudienceName
     spec: dict[str, Any]
 

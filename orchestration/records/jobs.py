@@ -122,9 +122,13 @@ class ExportJobDetail(ExportJob):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
-    """A rejected row: its position among the rejects, and in the file. `raw`: how it starts."""
+    """A rejected row: its position among the rejects, and in the file. `raw`: how it starts.
+
+    `file`: the URI of the file, if the job reads several.
+    """
 
     number: int
+    file: str | None
     ordinal: int | None
     line: int | None
     byte_offset: int | None
@@ -155,6 +159,7 @@ class Rejects:
         "items": [
             {
                 "number": 1,
+                "file": None,
                 "ordinal": 3,
                 "line": 5,
                 "byte_offset": 40,
@@ -179,6 +184,36 @@ class RejectsFile:
         "job": EXAMPLE_ID,
         "bytes": 1024,
         "url": "https://s3.example/lake/rejects/acme/x.parquet?X-Amz-Signature=...",
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFile:
+    """One file of an import, in the order in which they were read.
+
+    Its counts, and the digest of its accepted rows, are null before it was read to its end. The digest is also null
+    for the only file of a job, whose receipt has it.
+    """
+
+    number: int
+    file: str
+    version_id: str | None
+    etag: str | None
+    bytes: int
+    rows: int | None
+    accepted: int | None
+    rejected: int | None
+    digest: str | None
+    example: ClassVar[Example] = {
+        "number": 1,
+        "file": "s3://crm/vip/part-00000.csv",
+        "version_id": None,
+        "etag": '"9b2cf535f27731c974343645a3985328"',
+        "bytes": 1024,
+        "rows": 5,
+        "accepted": 3,
+        "rejected": 2,
+        "digest": None,
     }
 
 

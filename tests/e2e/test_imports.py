@@ -33,6 +33,36 @@ def test_a_csv_becomes_a_version_whose_receipt_adds_up(muster: Muster, script: M
     assert f"job {answer.json['job']}" in answer.err  # progress goes to stderr, next to the document on stdout
 
 
+def test_several_files_become_one_version(muster: Muster, context: Context, tmp_path: Path) -> None:
+    files = [
+        write(tmp_path / "a.csv", "user_id,n", "u1,1", "same,1"),
+        write(tmp_path / "b.csv", "n,user_id", "2,u2", "x,bad", "2,same"),
+    ]
+    options = ("-a", "set", "--column", "n:long", "--max-reject-share", "0.5")
+    said = muster("import", *files, *options, "--dry-run", "--json")
+    done = muster("import", *files, *options, "--wait", "--json")
+    assert (said.code, done.code) == (0, 0), said.err + done.err
+    receipt = done.json["receipt"]
+    assert (receipt["rows"], receipt["rejected"], receipt["duplicates"], receipt["members"]) == (5, 1, 1, 3)
+    assert (said.json["files"], said.json["membership"]["members"]) == (2, 3)
+    rows = muster("sql", "select * from audience('set') order by user_id", "--json").json
+    assert rows == [{"user_id": "same", "n": 2}, {"user_id": "u1", "n": 1}, {"user_id": "u2", "n": 2}]
+    job = done.json["job"]
+    [reject] = muster("rejects", job, "--json").json["rejects"]
+    assert (reject["file"].rpartition("/")[2], reject["line"], reject["column"]) == ("b.csv", 3, "n")
+    assert [one["rows"] for one in muster("jobs", "files", job, "--json").json] == [2, 3]
+    again = muster("import", *files, *options, "--wait", "--json")
+    assert (again.code, again.json["job"]) == (0, job)  # the same contents, in the same order
+
+    context.objects.put(SOURCES, "set/0.csv", b"user_id\nu7\n")
+    context.objects.put(SOURCES, "set/1.csv", b"user_id\nu8\n")
+    listed = write(tmp_path / "list.txt", f"s3://{SOURCES}/set/1.csv", f"s3://{SOURCES}/set/0.csv")
+    assert muster("import", "--list", listed, "-a", "listed", "--wait").code == 0
+    assert muster("import", f"s3://{SOURCES}/set/", "-a", "prefix", "--wait").code == 0
+    assert ids_of(context, "listed") == ids_of(context, "prefix") == ["u7", "u8"]
+    assert muster("import", f"s3://{SOURCES}/nothing/", "-a", "prefix", "--wait").code == 3
+
+
 @pytest.mark.faults("each format is read in unit/connectors/sources and tests/hostile", seconds=15)
 def test_every_format_gives_the_same_members(muster: Muster, tmp_path: Path) -> None:
     files = {form: tmp_path / f"people.{form}" for form in ("csv.gz", "jsonl", "parquet", "avro")}

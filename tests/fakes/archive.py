@@ -1,6 +1,6 @@
 """In-memory archive of events and profiles: takes records from the logs of a deployment when a test asks it to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -64,7 +64,7 @@ class InMemoryArchive:
         return take(records, log.partitions()).rows
 
     def stored(
-        self, topic: str, tenant: TenantName, source: str, *, since: Mapping[Partition, int] = ALL
+        self, topic: str, tenant: TenantName, sources: Sequence[str], *, since: Mapping[Partition, int] = ALL
     ) -> Mapping[Partition, StoredRows]:
         found = {}
         for number in range(self._logs[topic].partitions()):
@@ -73,9 +73,9 @@ class InMemoryArchive:
             rows, ordinals, new = 0, set(), 0
             for row in self.rows(topic, partition).to_pylist():
                 same = tuple(row.get(name) for name in ("tenant", "user_id", "event", "occurred_at", "identity"))
-                if (row["tenant"], row[SOURCE]) == (tenant, source) and row["offset"] >= since.get(partition, 0):
+                if row["tenant"] == tenant and row[SOURCE] in sources and row["offset"] >= since.get(partition, 0):
                     rows += 1
-                    ordinals.add(row[SOURCE_ORDINAL])
+                    ordinals.add((row[SOURCE], row[SOURCE_ORDINAL]))
                     new += same not in known
                 known.add(same)
             if rows:

@@ -15,10 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.sources.completion import complete_spec
-from connectors.sources.parsing import open_parsed
-from connectors.storage.pinned import SourceObject
+from connectors.sources.file_set import open_rows
 from connectors.verification.evidence import Evidence
+from connectors.verification.rejects_file import upload_to
 from connectors.verification.verifier import verify_file, verify_rows
 from orchestration.catalog.records import Job
 from orchestration.catalog.tables import partition_progress
@@ -90,31 +89,19 @@ class Deployment:
         return verify_rows(rows, spec, partitions=PARTITIONS, rejects=NoRejects())
 
     @contextmanager
-    def open_parsed(self, _source: object, spec: ImportSpec, *_: Any) -> Iterator[GivenRows]:
+    def open_rows(self, _source: object, spec: ImportSpec, *_: Any) -> Iterator[GivenRows]:
         yield GivenRows(row_batch(spec.row_schema, *self.users))
 
-    def parse_files(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Parse files as in production, but from the disk."""
+    def parse_files(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Parse files as in production."""
 
-        def local(source: SourceObject) -> Path:
-            path = folder / source.key.rpartition("/")[2]
-            path.write_bytes(self.objects.get(source.bucket, source.key))
-            return path
-
-        def verify(source: SourceObject, *given: Any, store: object, **named: Any) -> Evidence:
-            del store
+        def verify(*given: Any, **named: Any) -> Evidence:
             self.scans += 1
-            return verify_file(local(source), *given, **named)
+            return verify_file(*given, **named)
 
         monkeypatch.setattr("orchestration.kinds.verify.verify_file", verify)
-        monkeypatch.setattr(
-            "orchestration.kinds.verify.complete_spec",
-            lambda source, spec, limits, _store, **named: complete_spec(local(source), spec, limits, **named),
-        )
-        monkeypatch.setattr(
-            "orchestration.kinds.send.open_parsed",
-            lambda source, spec, limits, _store: open_parsed(local(source), spec, limits),
-        )
+        monkeypatch.setattr("orchestration.kinds.verify.upload_to", upload_to)
+        monkeypatch.setattr("orchestration.kinds.send.open_rows", open_rows)
 
     # What a test can do.
 
@@ -276,8 +263,8 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
     vars(context).update(archive=archive, activity_receipts=archive)
     monkeypatch.setattr(handlers, "process_context", lambda: context)
     monkeypatch.setattr("orchestration.kinds.verify.verify_file", deployment.verify_file)
-    monkeypatch.setattr("orchestration.kinds.verify.upload_rejects", lambda *_: lambda _path: None)
-    monkeypatch.setattr("orchestration.kinds.send.open_parsed", deployment.open_parsed)
+    monkeypatch.setattr("orchestration.kinds.verify.upload_to", lambda *_: lambda _path: None)
+    monkeypatch.setattr("orchestration.kinds.send.open_rows", deployment.open_rows)
     monkeypatch.setattr(
         "orchestration.kinds.send.KafkaBacklog",
         lambda _bootstrap, topic, _partitions, **_: StepWorkers(deployment.log("", topic)),

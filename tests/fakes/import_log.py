@@ -183,6 +183,7 @@ class GivenRows:
     ) -> None:
         self._items = items
         self._fault = fault
+        self.file = 0
         rejects = [item for item in items if isinstance(item, RejectBatch)]
         codes = [code for reject in rejects for code in reject.batch.column("code").to_pylist()]
         accepted = sum(item.num_rows for item in items) - len(codes)

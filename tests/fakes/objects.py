@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import md5
+from pathlib import Path
 
+from connectors.storage.errors import changed
 from connectors.storage.listing import ObjectInfo
 from connectors.storage.pinned import SourceObject
 from schemas.errors import UserError
@@ -39,6 +41,22 @@ class InMemoryObjects:
             size=len(content),
             last_modified=self.times[bucket, key],
         )
+
+    def pin_below(self, bucket: str, prefix: str) -> Iterator[SourceObject]:
+        for key in self.keys(bucket, prefix):
+            yield self.pin(bucket, key)
+
+    def pin_all(self, bucket: str, keys: Sequence[str]) -> dict[str, SourceObject]:
+        return {key: self.pin(bucket, key) for key in keys}
+
+    def put_file(self, path: Path, bucket: str, key: str) -> None:
+        self.put(bucket, key, path.read_bytes())
+
+    def stream(self, source: SourceObject) -> Iterator[bytes]:
+        """Raises SOURCE_CHANGED for an object that was replaced."""
+        if self.pin(source.bucket, source.key).etag != source.etag:
+            raise changed(source.bucket, source.key)
+        yield self.get(source.bucket, source.key)
 
     def read_range(self, source: SourceObject, start: int, length: int) -> bytes:
         return self.get(source.bucket, source.key)[start : start + length]

@@ -66,8 +66,13 @@ def dead_letter(number: int, **given: Any) -> dict[str, Any]:
 
 
 def _rejects(_: q.ReadRejects, mark: str) -> Any:
-    place = {"number": 1, "ordinal": 1, "line": 1, "byte_offset": 1, "column": mark}
+    place = {"number": 1, "file": None, "ordinal": 1, "line": 1, "byte_offset": 1, "column": mark}
     return {"kept": 2, "rows": [{**place, "code": "id_empty", "reason": "x", "raw": mark}]}
+
+
+def _files(_: q.ReadFiles, mark: str) -> Any:
+    counts = {"rows": 2, "accepted": 1, "rejected": 1, "digest": None}
+    return {"rows": [{"number": 1, "file": mark, "version_id": None, "etag": "x", "bytes": 9, **counts}]}
 
 
 ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
@@ -81,6 +86,7 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
     },
     q.LookUpUser: _user,
     q.ExplainUser: _explanation,
+    q.ReadFiles: _files,
     q.ReadRejects: _rejects,
     q.MeasureSegment: lambda _, mark: {
         "behind": None,

@@ -18,6 +18,8 @@ SCHEMA = arrow_schema(RowSchema(), ordinal=True)
 class SimulatedFile:
     """`ParsedRows` over the real reader of pinned objects."""
 
+    file = 0
+
     def __init__(self, source: SourceObject, client: S3Client) -> None:
         self._source = source
         boto: Any = client

@@ -1,6 +1,6 @@
 """Bodies of requests that start imports."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from orchestration.access.bodies.common import Address, ColumnName, Id, Resource
 from orchestration.records.fields import EXAMPLE_ID, Example
 from schemas.columns import ColumnType, ImportKind, ImportMode
 from schemas.import_formats import ImportFormat
+
+MAX_UPLOADS: Final = 1_000
+"""Of one import; each is looked up while the request waits. More files lie below a prefix."""
 
 
 class NewColumn(Shape):
@@ -62,16 +65,21 @@ class ImportSettings(Shape):
 class NewImport(Shape):
     """An import of an object (`source`, s3://bucket/key), or of an upload. `settings` are for this import alone.
 
+    Several files are one import: all below a prefix (`source`, s3://bucket/prefix/), those that a `list` at
+    s3://bucket/key names (a URI a line, or the manifest of an UNLOAD), or several `uploads`, in their order.
+
     `kind` events or profiles: of the whole tenant, without an audience; `only_columns`: keep no columns but those in
     the settings. `manifest`: s3://bucket/key, of the export that wrote the file. `again`: even if the file was
-    imported before; without it, the job is a duplicate of the one that imports or imported the same object, or an
-    upload with the same content, into the same audience with the same settings.
+    imported before; without it, the job is a duplicate of the one that imports or imported the same objects, or
+    uploads with the same contents, into the same audience with the same settings.
     """
 
     kind: ImportKind = "audience"
     audience: ResourceName | None = None
     source: Address | None = None
     upload: Id | None = None
+    uploads: Annotated[list[Id], Field(max_length=MAX_UPLOADS)] = Field(default_factory=list)
+    list: Address | None = None
     settings: ImportSettings = ImportSettings()
     only_columns: bool = False
     manifest: Address | None = None
@@ -80,4 +88,5 @@ class NewImport(Shape):
 
     def order(self) -> dict[str, Any]:
         """As an `ImportOrder`."""
-        return {**self.model_dump(exclude={"settings"}), "changes": self.settings.changes()}
+        unused = {name for name in ("list", "uploads") if not getattr(self, name)}
+        return {**self.model_dump(exclude={"settings", *unused}), "changes": self.settings.changes()}

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from orchestration.access.bodies.common import GRAPHIC, Id, Name, ResourceName, Shape, VersionNumber
+from orchestration.access.bodies.imports import MAX_UPLOADS
 from orchestration.records.fields import Example
 from schemas.columns import ImportKind
 from schemas.ids import USER_ID_MAX_CHARACTERS
@@ -50,11 +51,14 @@ class NewCheck(Shape):
     """A file to check before it is imported: an object of the tenant, or an upload.
 
     Without `target` the object is inspected as `kind`; with it, an audience or `_events` or `_profiles`, the import of
-    the object or upload is tried, with changes to the stored `spec`. `manifest`: of the export that wrote the file.
+    the object or upload is tried, with changes to the stored `spec`; or that of several files, named as for an import.
+    `manifest`: of the export that wrote the file.
     """
 
     source: Uri | None = None
     upload: Id | None = None
+    uploads: Annotated[list[Id], Field(max_length=MAX_UPLOADS)] = Field(default_factory=list)
+    list: Uri | None = None
     manifest: Uri | None = None
     kind: ImportKind = "audience"
     format: ImportFormat | None = None
@@ -64,10 +68,13 @@ class NewCheck(Shape):
 
     @model_validator(mode="after")
     def _one_file(self) -> Self:
-        if (self.source is None) == (self.upload is None):
-            raise ValueError("give either source or upload")
-        if self.target is None and (self.source is None or self.manifest is not None):
-            raise ValueError("to inspect, give a source and no manifest")
+        if sum(map(bool, (self.source, self.list, self.upload, self.uploads))) != 1:
+            raise ValueError("give one of source, list, upload and uploads")
+        several = self.list or self.uploads or (self.source or "").endswith("/")
+        if self.target is None and (self.source is None or several or self.manifest is not None):
+            raise ValueError("to inspect, give the source of one file and no manifest")
+        if several and self.manifest is not None:
+            raise ValueError("a manifest says how one file was written; it does not apply to several")
         return self
 
 

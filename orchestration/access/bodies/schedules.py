@@ -71,6 +71,7 @@ class ImportChange(Shape):
     """Changes to a recurring import: omitted fields stay. A setting that is null follows the audience again."""
 
     source: Address | None = None
+    list: Address | None = None
     settings: ImportSettings | None = None
     only_columns: bool | None = None
     again: bool | None = None

@@ -14,8 +14,8 @@ from orchestration.access.views.tenant import TenantView
 from orchestration.catalog import records as catalog
 from orchestration.operations.rejects import rejects_object
 from orchestration.readers.cancellation import Cancellation
-from orchestration.readers.questions import ReadRejects
-from orchestration.records.jobs import ExportJobDetail, ImportJobDetail, Job, Reject, Rejects, RejectsFile
+from orchestration.readers.questions import ReadFiles, ReadRejects
+from orchestration.records.jobs import ExportJobDetail, ImportJobDetail, Job, JobFile, Reject, Rejects, RejectsFile
 from schemas.errors import UserError
 from schemas.ids import job_id
 from schemas.records import from_record
@@ -49,6 +49,21 @@ class Jobs(TenantView):
         if found is None:
             raise UserError("NO_RECEIPT", f"job {row.job_id} is {row.state} and has no receipt", state=row.state)
         return found
+
+    @reads(Action.READ_JOBS, "GET /jobs/{job}/files", problems=("NO_FILES",), client="job_files")
+    def list_job_files(
+        self, cancellation: Cancellation, job: str, *, after: str | None = None, limit: int
+    ) -> Page[JobFile]:
+        """The files of an import in the order in which they were read, with their rows; none before verification."""
+        row = self._import(job, "NO_FILES")
+        if row.segment is not None:
+            raise UserError("NO_FILES", f"job {row.job_id} takes the members of a segment and reads no file")
+        if row.files == 1:
+            return Page(items=[_only_file(row)], next=None)
+        skip = 0 if after is None else number_in(after)
+        question = ReadFiles(tenant=self._name, job=row.job_id, skip=skip, limit=limit + 1)
+        found = self._services.readers.ask(question, cancellation)
+        return first([from_record(JobFile, one) for one in found["rows"]], limit, lambda one: str(one.number))
 
     @recorded(Action.READ_REJECTS, "rejects")
     def rejects(self, entry: Entry, job: str) -> Rejects:
@@ -102,6 +117,19 @@ class Jobs(TenantView):
                 code_of_exports, f"job {wanted} is an export; its manifest says what it has written", job=wanted
             )
         return found
+
+
+def _only_file(job: catalog.Job) -> JobFile:
+    evidence = job.evidence or {}
+    return JobFile(
+        number=1,
+        file=job.origin,
+        version_id=job.source.get("version_id"),
+        etag=job.source.get("etag"),
+        bytes=int(job.source.get("size", 0)),
+        **{name: evidence.get(name) for name in ("rows", "accepted", "rejected")},
+        digest=None,
+    )
 
 
 def _counted_rejects(job: catalog.Job) -> Rejects:

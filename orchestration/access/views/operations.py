@@ -1,5 +1,6 @@
 """Work that takes longer than a request can wait: it runs on, and the caller that began it fetches the result later."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from connectors.sinks.addresses import s3_object
@@ -9,12 +10,12 @@ from orchestration.access.manifests import settings_of_manifest
 from orchestration.access.policy import Action
 from orchestration.access.request_ids import operation_id
 from orchestration.access.sessions import check_again
-from orchestration.access.uploading import stored_upload
+from orchestration.access.uploading import list_of_uploads, stored_upload
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.operations import unknown_operation
 from orchestration.kinds.export.request import moment_of
-from orchestration.operations.submit import source_of
-from orchestration.platform.clock import now_ms
+from orchestration.operations.submit import form_of, source_of
+from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.readers.questions import (
     CheckSegment,
     CompareVersions,
@@ -25,6 +26,7 @@ from orchestration.readers.questions import (
 )
 from orchestration.records.operations import Operation, OperationKind
 from schemas.columns import ImportKind
+from schemas.file_lists import SourceForm
 from schemas.ids import Version, segment_name
 from schemas.import_formats import ImportFormat
 from schemas.import_targets import target_name
@@ -127,22 +129,30 @@ class Operations(TenantView):
         *,
         target: str,
         spec: dict[str, Any],
+        listed: str | None = None,
         upload: str | None = None,
+        uploads: Sequence[str] = (),
         manifest: str | None = None,
     ) -> Operation:
-        """Begin a dry run of an import of an object or an upload. `manifest`: of the export that wrote the file.
+        """Begin a dry run of an import of an object or an upload, or of several as one.
+
+        `uri` may be a prefix, `listed` a list of files. `manifest`: of the export that wrote the file.
 
         Raises `UserError` BAD_NAME, BAD_URI, BAD_SOURCE, UNKNOWN_UPLOAD, UPLOAD_UNFINISHED, and as
         `settings_of_manifest`.
         """
-        entry.object, entry.arguments = target[:100], {"source": (uri or upload or "")[:1024]}
+        named = uri or listed or upload or ", ".join(uploads)
+        entry.object, entry.arguments = target[:100], {"source": named[:1024]}
+        form: SourceForm = "list" if listed or uploads else form_of(uri or "")
         if upload is not None:
             uri = self._uri_of(upload)
+        elif uploads:
+            uri = list_of_uploads(self._services, self._name, uploads, fresh_id())
         else:
-            self._require_source(uri := uri or "")
+            self._require_source(uri := uri or listed or "")
         if manifest is not None:
             spec = {**settings_of_manifest(self._services, self._allowed_locations(), manifest, uri), **spec}
-        question = TryImport(tenant=self._name, uri=uri, target=target_name(target), spec=spec)
+        question = TryImport(tenant=self._name, uri=uri, form=form, target=target_name(target), spec=spec)
         return self._begin(question, "dry_run", Action.RUN_JOBS)
 
     def _own(self, operation: str) -> Operation:

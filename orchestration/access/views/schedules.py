@@ -21,7 +21,7 @@ from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations import schedules as operations
 from orchestration.operations.snapshots import default_audience
-from orchestration.operations.submit import source_of
+from orchestration.operations.submit import form_of, source_of
 from orchestration.platform.clock import fresh_id, iso, now_ms
 from orchestration.records.jobs import Started, StartedExport
 from orchestration.records.schedules import Schedule
@@ -142,12 +142,14 @@ class Schedules(TenantView):
         self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: operations.Edit | None
     ) -> catalog.Schedule:
         order = ImportOrder(**given)
-        if order.source is None or order.manifest is not None:
+        address = order.source or order.list
+        if address is None or order.manifest is not None:
             raise UserError("BAD_SPEC", ANY_UPLOAD)
-        self._allowed_locations().require_source(*source_of(self._services.settings, self._name, order.source))
+        self._allowed_locations().require_source(*source_of(self._services.settings, self._name, address))
         return operations.schedule_import(
             name,
-            order.source,
+            address,
+            form="list" if order.list is not None else form_of(address),
             **times,
             tenant=self._name,
             audience=order.target,

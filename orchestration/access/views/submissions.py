@@ -1,6 +1,6 @@
 """Starts jobs in a tenant, cancels and retries them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from orchestration.access.bodies.exports import NewExport
@@ -12,14 +12,14 @@ from orchestration.access.import_orders import ImportOrder
 from orchestration.access.manifests import settings_of_manifest
 from orchestration.access.policy import Action
 from orchestration.access.problems import OF_EXPORTS, OF_IMPORTS, OF_MANIFESTS, OF_OBJECTS, OF_THE_ENGINE, OF_UPLOADS
-from orchestration.access.uploading import stored_upload
+from orchestration.access.uploading import list_of_uploads, stored_upload
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.records import Export, Job
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import DOWNLOAD
 from orchestration.operations.job_search import AnyJob
-from orchestration.operations.submit import source_of
+from orchestration.operations.submit import form_of, source_of
 from orchestration.records.jobs import (
     CancelledExport,
     CancelledImport,
@@ -31,6 +31,7 @@ from orchestration.records.jobs import (
     StartedExport,
 )
 from schemas.errors import UserError
+from schemas.file_lists import SourceForm
 from schemas.ids import JobId, job_id
 from schemas.layout import s3_uri, split_s3_uri
 from schemas.manifest import Manifest
@@ -49,19 +50,19 @@ class Submissions(TenantView):
         problems=(*OF_THE_ENGINE, *OF_IMPORTS, *OF_MANIFESTS, *OF_UPLOADS, "UPLOAD_UNFINISHED"),
     )
     def start_import(self, entry: Entry, body: NewImport, *, key: RequestKey) -> Started:
-        """Start the import of an object or an upload."""
+        """Start the import of an object or an upload, or of several as one."""
         entry.arguments = given = body.order()
         return self._import(entry, ImportOrder(**given), key)
 
     @recorded(Action.RUN_JOBS, "import")
-    def import_like(self, entry: Entry, upload: str, like: str, *, key: RequestKey) -> Started:
-        """Import an upload once more, with the settings of an earlier import into an audience."""
+    def import_like(self, entry: Entry, files: Mapping[str, Any], like: str, *, key: RequestKey) -> Started:
+        """Import an upload or several once more, with the settings of an earlier import into an audience."""
         found = self._services.all_jobs.get(job_id(like), tenant=self._name)
         if isinstance(found, Export) or found.shown_kind != "audience":
             raise UserError("INVALID_REQUEST", "only the import of an audience is repeated here")
         given: dict[str, Any] = {
             "audience": found.audience,
-            "upload": upload,
+            **files,
             "changes": found.spec.as_record(),
             "again": True,
         }
@@ -72,7 +73,7 @@ class Submissions(TenantView):
         entry.object = order.target[:63]
 
         def start(claim: Claim) -> Started:
-            source = self._source(order)
+            source, form = self._source(order, claim.job_id)
             overrides = order.overrides
             if order.manifest is not None:
                 written = settings_of_manifest(self._services, self._allowed_locations(), order.manifest, source)
@@ -83,6 +84,7 @@ class Submissions(TenantView):
                 audience=order.target,
                 overrides=overrides,
                 again=order.again,
+                form=form,
                 new_id=claim.job_id,
             )
             return Started(job=job)
@@ -215,10 +217,12 @@ class Submissions(TenantView):
         entry.object, entry.job_id = found.audience[:63], wanted
         return found
 
-    def _source(self, order: ImportOrder) -> str:
+    def _source(self, order: ImportOrder, job: JobId) -> tuple[str, SourceForm]:
         if order.upload is not None:
             upload = stored_upload(self._services, self._name, order.upload)
-            return s3_uri(self._services.settings.staging_bucket, upload.key)
-        source = str(order.source)
+            return s3_uri(self._services.settings.staging_bucket, upload.key), "object"
+        if order.uploads:
+            return list_of_uploads(self._services, self._name, order.uploads, job), "list"
+        source = str(order.source or order.list)
         self._allowed_locations().require_source(*source_of(self._services.settings, self._name, source))
-        return source
+        return source, "list" if order.list is not None else form_of(source)

@@ -42,7 +42,15 @@ async def check_file(request: Request, tenant: str, body: NewCheck) -> Response:
         if body.target is None:
             return view.inspect(source or "", kind=body.kind, format_=body.format)
         spec = {**given, **body.spec}
-        return view.try_import(source, upload=body.upload, target=body.target, spec=spec, manifest=body.manifest)
+        return view.try_import(
+            source,
+            listed=body.list,
+            upload=body.upload,
+            uploads=body.uploads,
+            target=body.target,
+            spec=spec,
+            manifest=body.manifest,
+        )
 
     begun = await in_tenant(request, Operations, tenant, begin)
     return json_answer(begun, 202, location(tenant, begun))

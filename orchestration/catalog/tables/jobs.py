@@ -37,6 +37,13 @@ jobs: Final = sa.Table(
     sa.Column("swept_at_ms", sa.BigInteger, nullable=True),
 )
 
+job_uploads: Final = sa.Table(  # that a job with several files reads
+    "job_uploads",
+    metadata,
+    sa.Column("job_id", ID, sa.ForeignKey("jobs.job_id"), primary_key=True),
+    sa.Column("upload_id", ID, primary_key=True, index=True),
+)
+
 claims: Final = sa.Table(
     "claims",
     metadata,

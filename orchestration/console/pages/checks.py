@@ -18,7 +18,7 @@ from orchestration.console.context import PageContext, ask
 from orchestration.console.faults import Fault, RejectCount, fault_of, rejects_of
 from orchestration.console.forms import form_of, fresh_key
 from orchestration.console.frame import Frame, frame_of
-from orchestration.console.import_form import null_values_text, settings_of
+from orchestration.console.import_form import OTHERS, files_of, null_values_text, others_of, settings_of
 from orchestration.console.inspection_texts import FindingText, finding_texts
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
@@ -94,7 +94,7 @@ class CheckPart:
 async def check(request: Request) -> Response:
     """Begin to inspect the file."""
     await form_of(request)
-    given = {name: request.query_params.get(name, "")[:63] for name in ("audience", "like")}
+    given = _given(request)
 
     def call(context: PageContext) -> Response:
         frame, upload = frame_of(request, context, "upload"), request.path_params["upload"]
@@ -108,20 +108,22 @@ async def check(request: Request) -> Response:
 async def try_it(request: Request) -> Response:
     """Begin a dry run with the settings of the form."""
     form = await form_of(request)
-    wanted = settings_of(form)
+    wanted, others = settings_of(form), others_of(request)
 
     def call(context: PageContext) -> Response:
         frame, upload = frame_of(request, context, "upload"), request.path_params["upload"]
-        source = context.view(Uploads).get_upload(upload).source
-        begun = context.view(Operations).try_import(source, target=form.get("audience", ""), spec=wanted.changes())
-        return _part(context, frame, upload, begun, {})
+        files = files_of(upload, others)
+        begun = context.view(Operations).try_import(
+            None, **files, target=form.get("audience", ""), spec=wanted.changes()
+        )
+        return _part(context, frame, upload, begun, {OTHERS: others})
 
     return await ask(request, call)
 
 
 async def show_check(request: Request) -> Response:
     """Progress and findings of the check of a file."""
-    given = {name: request.query_params.get(name, "")[:63] for name in ("audience", "like")}
+    given = _given(request)
 
     def call(context: PageContext) -> Response:
         frame, upload = frame_of(request, context, "upload"), request.path_params["upload"]
@@ -133,7 +135,16 @@ async def show_check(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _part(context: PageContext, frame: Frame, upload: str, found: Operation, given: Mapping[str, str]) -> Response:
+Given = Mapping[str, Any]
+"""What the address of a check carries on: the audience, the job whose settings apply, and the other files."""
+
+
+def _given(request: Request) -> Given:
+    given = {name: request.query_params.get(name, "")[:63] for name in ("audience", "like")}
+    return {**given, OTHERS: others_of(request)}
+
+
+def _part(context: PageContext, frame: Frame, upload: str, found: Operation, given: Given) -> Response:
     t, result = frame.texts, found.result
     path = in_tenant(context.tenant, "uploads", upload, "checks", found.operation, **given)
     part = CheckPart(running_path=path if found.running else None, fault=fault_of(found.error, t))
@@ -145,7 +156,7 @@ def _part(context: PageContext, frame: Frame, upload: str, found: Operation, giv
     return shown("parts/check.html", frame, part)
 
 
-def _inspected(context: PageContext, upload: str, result: Record, given: Mapping[str, str], t: Texts) -> dict[str, Any]:
+def _inspected(context: PageContext, upload: str, result: Record, given: Given, t: Texts) -> dict[str, Any]:
     findings = result.get("findings", ())
     if any(one["blocking"] for one in findings):
         return {"findings": finding_texts(findings, t), "upload_path": in_tenant(context.tenant, "upload", **given)}
@@ -202,8 +213,8 @@ def _inspected(context: PageContext, upload: str, result: Record, given: Mapping
         "max_reject_percent": f"{max(100 * spec['max_reject_share'], percent):g}",
         "timezone": spec["timezone"] or suggested["timezone"] or "",
         "null_values": null_values_text(dict.fromkeys([*spec["null_values"], *suggested["null_values"]])),
-        "try_path": in_tenant(context.tenant, "uploads", upload, "try"),
-        "start_path": in_tenant(context.tenant, "uploads", upload, "start"),
+        "try_path": in_tenant(context.tenant, "uploads", upload, "try", **{OTHERS: given[OTHERS]}),
+        "start_path": in_tenant(context.tenant, "uploads", upload, "start", **{OTHERS: given[OTHERS]}),
         "key": fresh_key(),
     }
 

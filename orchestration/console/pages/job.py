@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from orchestration.console.faults import Fault, RejectCount, counted_rejects, fa
 from orchestration.console.formatting import duration, percent
 from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
+from orchestration.console.import_form import OTHERS, others_of
 from orchestration.console.job_texts import JobWords, id_of, kind_of, traits_of, words_of
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
@@ -88,16 +90,16 @@ class StartingPage:
 
 async def show_job(request: Request) -> Response:
     """The page; for a job that was just started, a page that waits for it."""
-    wanted, upload = request.path_params["job"], _upload_of(request)
+    wanted, files = request.path_params["job"], _files_of(request)
 
     def call(context: PageContext) -> Response:
         frame = frame_of(request, context, "jobs")
         try:
-            return shown("job.html", frame, page_of(context, wanted, frame.texts, upload=upload))
+            return shown("job.html", frame, page_of(context, wanted, frame.texts, files=files))
         except UserError as exc:
             if exc.code != "UNKNOWN_JOB" or "started" not in request.query_params:
                 raise
-            path = in_tenant(context.tenant, "jobs", wanted, "started", upload=upload)
+            path = in_tenant(context.tenant, "jobs", wanted, "started", **files)
             return shown("starting.html", frame, StartingPage(id=wanted, started_path=path))
 
     return await ask(request, call)
@@ -108,7 +110,7 @@ async def show_part(request: Request) -> Response:
 
     def call(context: PageContext) -> Response:
         frame = frame_of(request, context, "jobs")
-        page = page_of(context, request.path_params["job"], frame.texts, upload=_upload_of(request))
+        page = page_of(context, request.path_params["job"], frame.texts, files=_files_of(request))
         return shown("parts/job.html", frame, page)
 
     return await ask(request, call)
@@ -116,7 +118,7 @@ async def show_part(request: Request) -> Response:
 
 async def find_started(request: Request) -> Response:
     """Leads to the page of a job as soon as there is one."""
-    wanted, upload = request.path_params["job"], _upload_of(request)
+    wanted, files = request.path_params["job"], _files_of(request)
 
     def call(context: PageContext) -> Response:
         try:
@@ -125,9 +127,7 @@ async def find_started(request: Request) -> Response:
             if exc.code != "UNKNOWN_JOB":
                 raise
             return Response(status_code=204)
-        return Response(
-            status_code=204, headers={"HX-Redirect": in_tenant(context.tenant, "jobs", wanted, upload=upload)}
-        )
+        return Response(status_code=204, headers={"HX-Redirect": in_tenant(context.tenant, "jobs", wanted, **files)})
 
     return await ask(request, call)
 
@@ -162,13 +162,17 @@ async def retry(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _upload_of(request: Request) -> str:
-    """The upload that the job was started for; empty if it was not started a moment ago."""
-    return request.query_params.get("upload", "")[:26]
+Files = Mapping[str, Any]
+"""What an address carries on: the upload that the job was started for, and those that are imported with it."""
 
 
-def page_of(context: PageContext, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
-    """A job with everything known of it. `upload`: what it imports, if known. Raises as `Jobs.get_job`."""
+def _files_of(request: Request) -> Files:
+    """Empty if the job was not started a moment ago."""
+    return {"upload": request.query_params.get("upload", "")[:26], OTHERS: others_of(request)}
+
+
+def page_of(context: PageContext, wanted: str, t: Texts, *, files: Files = MappingProxyType({})) -> JobPage:
+    """A job with everything known of it. `files`: what it imports, if known. Raises as `Jobs.get_job`."""
     job = context.view(Jobs).get_job(wanted)
     words, tenant, runs = words_of(job, t), context.tenant, context.may(Action.RUN_JOBS)
     id_, final = words.id, words.final
@@ -180,7 +184,7 @@ def page_of(context: PageContext, wanted: str, t: Texts, *, upload: str = "") ->
     may_see_rejects = bool(rejected) and context.may(Action.READ_REJECTS)
     return JobPage(
         job=words,
-        part_path=in_tenant(tenant, "jobs", wanted if duplicate else id_, "part", upload=upload),
+        part_path=in_tenant(tenant, "jobs", wanted if duplicate else id_, "part", **files),
         stream="" if final else f"/v1/tenants/{tenant}/events?job={id_}",
         audience_path=in_tenant(tenant, "audiences", job.audience)
         if context.may(Action.READ) and traits_of(job).of_audience
@@ -203,7 +207,9 @@ def page_of(context: PageContext, wanted: str, t: Texts, *, upload: str = "") ->
         retry_path=in_tenant(tenant, "jobs", id_, "retry") if runs and job.state in {"FAILED", "CANCELLED"} else None,
         shrank=job.error is not None and job.error.code == "AUDIENCE_WOULD_SHRINK",
         fix_path=in_tenant(tenant, "upload", like=id_) if runs and rejected and kind_of(job) == "audience" else None,
-        again_path=in_tenant(tenant, "uploads", upload, "again") if runs and upload and duplicate else None,
+        again_path=in_tenant(tenant, "uploads", upload, "again", **{OTHERS: files.get(OTHERS)})
+        if runs and duplicate and (upload := files.get("upload"))
+        else None,
         key=fresh_key(),
     )
 

@@ -50,6 +50,11 @@ class RejectsPage:
     rows: Sequence[RejectRow]
     next_path: str | None
 
+    @property
+    def several(self) -> bool:
+        """Whether the job reads several files."""
+        return any(row.reject.file for row in self.rows)
+
 
 async def show_rejects(request: Request) -> Response:
     """The page. Every view of it is in the audit trail, since it shows data of users."""

@@ -17,7 +17,7 @@ from orchestration.access.views.uploads import Uploads
 from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.frame import frame_of
-from orchestration.console.import_form import settings_of
+from orchestration.console.import_form import OTHERS, files_of, others_of, settings_of
 from orchestration.console.job_texts import id_of, title_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
@@ -28,6 +28,8 @@ from schemas.import_formats import COMPRESSED_SUFFIXES, IMPORT_FORMATS
 AUDIENCES: Final = 500
 MAX_BROWSER_BYTES: Final = 5 * 2**30
 """What one PUT takes; larger files go by the command line, in parts."""
+MAX_BROWSER_FILES: Final = 100
+"""Of one import: their ids stand in the addresses of the pages."""
 SUFFIXES: Final = (*(suffix for traits in IMPORT_FORMATS.values() for suffix in traits.suffixes), *COMPRESSED_SUFFIXES)
 
 
@@ -42,15 +44,17 @@ class UploadPage:
     like: str
     like_title: str
     max_bytes: int
+    max_files: int
     formats: Sequence[str] = tuple(traits.label for traits in IMPORT_FORMATS.values())
     suffixes: Sequence[str] = SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckPage:
-    """A file that has arrived, before its import."""
+    """A file that has arrived, before its import; `others`: files that are imported with it."""
 
     upload: Upload
+    others: Sequence[Upload]
     check_path: str
 
 
@@ -71,6 +75,7 @@ async def choose(request: Request) -> Response:
             like="" if job is None else id_of(job),
             like_title="" if job is None else title_of(job, frame.texts),
             max_bytes=MAX_BROWSER_BYTES,
+            max_files=MAX_BROWSER_FILES,
         )
         return shown("upload.html", replace(frame, connect=[uploads.origin()]), page)
 
@@ -83,10 +88,12 @@ async def show_upload(request: Request) -> Response:
 
     def call(context: PageContext) -> Response:
         frame = frame_of(request, context, "upload")
-        found = context.view(Uploads).get_upload(request.path_params["upload"])
+        uploads, others = context.view(Uploads), others_of(request)
+        found = uploads.get_upload(request.path_params["upload"])
         page = CheckPage(
             upload=found,
-            check_path=in_tenant(context.tenant, "uploads", found.upload, "check", **given),
+            others=[uploads.get_upload(one) for one in others],
+            check_path=in_tenant(context.tenant, "uploads", found.upload, "check", **given, **{OTHERS: others}),
         )
         return shown("check.html", frame, page)
 
@@ -97,11 +104,11 @@ async def start(request: Request) -> Response:
     """Start the import."""
     form = await form_of(request)
     key, wanted = key_of(request, form), settings_of(form)
-    upload = request.path_params["upload"]
+    upload, others = request.path_params["upload"], others_of(request)
 
     def call(context: PageContext) -> Response:
-        body = NewImport(audience=form.get("audience", ""), upload=upload, settings=wanted)
-        return _started(context, upload, context.view(Submissions).start_import(body, key=key))
+        body = NewImport(audience=form.get("audience", ""), settings=wanted, **files_of(upload, others))
+        return _started(context, upload, others, context.view(Submissions).start_import(body, key=key))
 
     return await ask(request, call)
 
@@ -110,15 +117,18 @@ async def start_again(request: Request) -> Response:
     """Start the import once more, with the settings of the job that it repeats."""
     form = await form_of(request)
     key, like, upload = key_of(request, form), form.get("like", ""), request.path_params["upload"]
+    others = others_of(request)
 
     def call(context: PageContext) -> Response:
-        return _started(context, upload, context.view(Submissions).import_like(upload, like, key=key))
+        started = context.view(Submissions).import_like(files_of(upload, others), like, key=key)
+        return _started(context, upload, others, started)
 
     return await ask(request, call)
 
 
-def _started(context: PageContext, upload: str, started: Started) -> Response:
-    return see_other(in_tenant(context.tenant, "jobs", started.job, started="1", upload=upload))
+def _started(context: PageContext, upload: str, others: list[str], started: Started) -> Response:
+    path = in_tenant(context.tenant, "jobs", started.job, started="1", upload=upload, **{OTHERS: others})
+    return see_other(path)
 
 
 _UPLOAD: Final = f"{IN_TENANT}/uploads/{{upload}}"

@@ -301,16 +301,24 @@ if (upload) {
   }
   upload.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const file = input.files[0], button = upload.querySelector("button");
-    if (file.size > Number(upload.dataset.max)) return void (state.textContent = upload.dataset.large);
-    if (!file.size) return void (state.textContent = upload.dataset.empty);
+    const files = [...input.files], button = upload.querySelector("button"), total = files.reduce((sum, file) => sum + file.size, 0);
+    if (files.length > Number(upload.dataset.most)) return void (state.textContent = upload.dataset.many);
+    if (files.some((file) => file.size > Number(upload.dataset.max))) return void (state.textContent = upload.dataset.large);
+    if (files.some((file) => !file.size)) return void (state.textContent = upload.dataset.empty);
     button.disabled = true;
-    state.textContent = upload.dataset.sending.replace("{name}", file.name);
     try {
-      const made = await begin(file);
-      await put(made.put, file, (share) => ((sent.hidden = false), (sent.value = share)));
+      const made = [];
+      let before = 0;
+      for (const file of files) {  // in the order of the list: of several rows of a user the last one wins
+        state.textContent = upload.dataset.sending.replace("{name}", file.name);
+        const one = await begin(file);
+        await put(one.put, file, (share) => ((sent.hidden = false), (sent.value = (100 * before + share * file.size) / total)));
+        before += file.size;
+        made.push(one.upload);
+      }
       const query = new URLSearchParams({audience: upload.elements.audience.value, like: upload.dataset.like});
-      location.assign(`${upload.dataset.next.replace("UPLOAD", made.upload)}?${query}`);
+      for (const other of made.slice(1)) query.append("with", other);
+      location.assign(`${upload.dataset.next.replace("UPLOAD", made[0])}?${query}`);
     } catch (error) {
       state.textContent = error.detail ?? upload.dataset.failed;
       button.disabled = false;

@@ -1,10 +1,11 @@
 """Garbage of ended jobs.
 
-Abort markers make workers drop their state; then the staged data and the uploaded local file are deleted. The execution
-of a cancelled job is stopped.
+Abort markers make workers drop their state; then the uploaded local files and the staged data are deleted. The
+execution of a cancelled job is stopped.
 """
 
 import logging
+from contextlib import suppress
 from typing import Final
 
 from connectors.publishing.importer import publish_aborted
@@ -13,11 +14,12 @@ from connectors.storage.objects import ObjectStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
 from orchestration.control.reconciler import stop_execution
+from orchestration.kinds.file_sets import source_of
 from orchestration.kinds.snapshot.cut_requests import cut_id_of
 from orchestration.kinds.topics import import_topic
 from orchestration.platform.settings import Settings
 from orchestration.workflow.engine import WorkflowEngine
-from schemas.errors import MusterError
+from schemas.errors import FatalError, MusterError
 from schemas.ids import Attempt
 from schemas.layout import UPLOADS_PREFIX, cut_prefix, staging_prefix
 from schemas.log_ids import bind
@@ -46,10 +48,15 @@ class EndedJobs:
             prefix = cut_prefix(cut_id_of(job, Attempt(attempt)))
             self._objects.delete_prefix(self._settings.staging_bucket, prefix)
 
-    def _delete_upload(self, job: Job) -> None:
-        bucket, key = str(job.source["bucket"]), str(job.source["key"])
-        if bucket == self._settings.staging_bucket and key.startswith(UPLOADS_PREFIX):
-            self._objects.delete(bucket, key)
+    def _delete_uploads(self, job: Job) -> None:
+        staging = self._settings.staging_bucket
+        keys = [(str(job.source["bucket"]), str(job.source["key"]))]
+        if job.files > 1:
+            with suppress(FatalError):  # the list is gone if an earlier sweep got that far
+                source = source_of(job, objects=self._objects, bucket=staging)
+                keys += [(file.bucket, file.key) for file in source] if isinstance(source, tuple) else []
+        uploads = [key for bucket, key in keys if bucket == staging and key.startswith(UPLOADS_PREFIX)]
+        self._objects.delete_all(staging, uploads)
 
     def _sweep(self, job: Job, now_ms: int) -> None:
         if job.state == "CANCELLED":
@@ -57,21 +64,21 @@ class EndedJobs:
         try:
             if job.segment is not None:
                 self._delete_cuts(job)
-            elif job.attempt > 0 and job.kind == "audience":  # of others, workers have no state
-                if (attempt := _last_unneeded_attempt(job)) > 0:
-                    publish_aborted(
-                        KafkaTopicLog(self._settings.kafka_bootstrap, import_topic(job)),
-                        import_id=job.job_id,
-                        attempt=attempt,
-                        partitions=job.partitions,
-                        reason=job.state,
-                    )
-                self._objects.delete_prefix(self._settings.staging_bucket, staging_prefix(job.job_id))
+            elif (attempt := _last_unneeded_attempt(job)) > 0:
+                publish_aborted(
+                    KafkaTopicLog(self._settings.kafka_bootstrap, import_topic(job)),
+                    import_id=job.job_id,
+                    attempt=attempt,
+                    partitions=job.partitions,
+                    reason=job.state,
+                )
             if job.segment is None and job.state in {
                 "READY",
                 "SUPERSEDED",
             }:  # a job that ended otherwise may be retried from its upload
-                self._delete_upload(job)
+                self._delete_uploads(job)
+            if job.files > 1 or (job.segment is None and job.attempt > 0 and job.kind == "audience"):
+                self._objects.delete_prefix(self._settings.staging_bucket, staging_prefix(job.job_id))
             self._jobs.put(job.job_id, swept_at_ms=now_ms)
         except MusterError as exc:
             _log.warning("cannot clean up job %s: %s", job.job_id, exc)
@@ -81,7 +88,9 @@ def _last_unneeded_attempt(job: Job) -> Attempt:
     """The attempt that is aborted, with all before it: workers keep their rows, and would stage them later.
 
     All of a job that was not published. A later attempt than the published one may still be on its way to the workers;
-    if there is none, those before it are aborted.
+    if there is none, those before it are aborted. 0 without attempts, or if workers have no state of such jobs.
     """
+    if job.kind != "audience":
+        return Attempt(0)
     published = job.state == "READY" and (job.outcome or {}).get("attempt") == job.attempt
     return Attempt(job.attempt - 1 if published else job.attempt)

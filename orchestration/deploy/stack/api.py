@@ -159,8 +159,9 @@ def _grants(site: Site) -> list[Grant]:
     """Reads everything that questions may ask for; writes nothing but uploads, whose requests it signs."""
     buckets = site.settings.buckets
     return [
-        *grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix),
-        *grants.read_objects(site, (buckets.staging, buckets.lake, *site.settings.shared.imports)),
+        *grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix, versions=True),
+        *grants.read_objects(site, (buckets.staging, *site.settings.shared.imports), versions=True),
+        *grants.read_objects(site, (buckets.lake,)),
         *grants.write_only(site, buckets.staging, UPLOADS_PREFIX),
         *grants.use_key(site, *site.settings.shared.keys),
         *grants.read_secrets(site, API_SECRETS),

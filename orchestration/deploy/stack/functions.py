@@ -77,13 +77,14 @@ def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
     s = site.settings
     buckets = s.buckets
     inbox = grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix)
-    uploads = grants.read_objects(site, (buckets.staging,), UPLOADS_PREFIX)
     match name:
         case "Register":
             own = (
-                *inbox,
-                *uploads,
-                *grants.read_objects(site, (buckets.lake, *s.shared.imports)),
+                *grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix, versions=True),
+                *grants.read_objects(site, (buckets.staging,), UPLOADS_PREFIX, versions=True),
+                *grants.read_objects(site, s.shared.imports, versions=True),
+                *grants.read_objects(site, (buckets.lake,)),
+                grants.write_units(site),
                 *grants.scale_services(site),
             )
         case "Ensure":

@@ -7,7 +7,7 @@ import aws_cdk as cdk
 from orchestration.deploy.environment import readable, secrets_of
 from orchestration.deploy.stack.site import SCHEDULER_ROLE, Grant, Site
 from orchestration.workflow.timers import NEXT_CALL
-from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX
+from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX, IMPORTS_PREFIX
 from schemas.topics import OWN_GROUP_PREFIX, OWN_PREFIX
 from segmentation.scaling import Scaled
 
@@ -23,8 +23,8 @@ NAMED_BY_JOBS = "executions are named by their jobs"
 NO_RESOURCE_TYPE = "AWS defines no resource for these actions"
 
 
-def read_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple[Grant, ...]:
-    """Read objects, pinned by version, and check whether they exist."""
+def read_objects(site: Site, buckets: Iterable[str], prefix: str = "", *, versions: bool = False) -> tuple[Grant, ...]:
+    """Read objects, pinned by version, and check whether they exist. `versions`: also pin several by listing them."""
     names = list(buckets)
     if not names:
         return ()
@@ -35,7 +35,10 @@ def read_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple[
             resources=tuple(arn(name, f"{prefix}*") for name in names),
             reason=OBJECTS,
         ),
-        Grant(actions=("s3:ListBucket",), resources=tuple(arn(name) for name in names)),
+        Grant(
+            actions=("s3:ListBucket", *(["s3:ListBucketVersions"] if versions else [])),
+            resources=tuple(arn(name) for name in names),
+        ),
     )
 
 
@@ -50,6 +53,15 @@ def write_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple
         reason=OBJECTS,
     )
     return (*read_objects(site, names, prefix), write)
+
+
+def write_units(site: Site) -> Grant:
+    """Put the lists of files that imports of several read, and delete those of duplicates."""
+    return Grant(
+        actions=("s3:PutObject", "s3:DeleteObject"),
+        resources=(site.settings.bucket_arn(site.settings.buckets.staging, f"{IMPORTS_PREFIX}*/units-*"),),
+        reason=OBJECTS,
+    )
 
 
 def write_only(site: Site, bucket: str, prefix: str) -> tuple[Grant, ...]:

@@ -35,7 +35,7 @@ def row(offset: int, ordinal: int, event_id: str | None = None, source: str = FI
 
 
 def stored(receipts: ActivityReceipts, topic: str = EVENTS, **since: int) -> Mapping[Partition, StoredRows]:
-    return receipts.stored(topic, ACME, FILE, since={HERE: since.get("since", 0)})
+    return receipts.stored(topic, ACME, (FILE,), since={HERE: since.get("since", 0)})
 
 
 def counts(rows: int, ordinals: int, new: int) -> StoredRows:
@@ -165,5 +165,5 @@ def test_counts_match_an_in_memory_reader(
         if first < end
     ]
     archive.append(EVENTS, ranges)
-    found = receipts.stored(EVENTS, tenant, FILE, since={HERE: start + since})
+    found = receipts.stored(EVENTS, tenant, (FILE,), since={HERE: start + since})
     assert found == ({HERE: counts(len(mine), len(set(mine)), new)} if mine else {})

@@ -10,7 +10,7 @@ from connectors.sources.limits import ParseLimits
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
-from connectors.verification.rejects_file import ParquetRejects, upload_rejects
+from connectors.verification.rejects_file import ParquetRejects, upload_to
 from connectors.verification.verifier import verify_file
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
@@ -43,7 +43,7 @@ def uploaded(store: ObjectStore, settings: Settings, tenant: str, content: bytes
 def verify(
     source: SourceObject, store: ObjectStore, settings: Settings, tenant: TenantName, spec: ImportSpec, tmp_path: Path
 ) -> Evidence:
-    upload = upload_rejects(store, settings.lake_bucket, rejects_key(tenant, JOB))
+    upload = upload_to(store, settings.lake_bucket, rejects_key(tenant, JOB))
     with ParquetRejects(tmp_path / "rejects.parquet", upload) as rejects:
         return verify_file(
             source,

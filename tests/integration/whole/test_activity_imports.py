@@ -8,11 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.kafka.log_offsets import log_ends
+from connectors.storage.pinned import SourceObject
 from orchestration.catalog.records import Job
 from orchestration.composition.context import Context
 from orchestration.kinds.topics import activity_source
 from schemas.ids import JobId
 from schemas.layout import split_s3_uri
+from schemas.records import from_record
 from schemas.topics import EVENTS, PROFILES
 from tests.conftest import SOURCES
 from tests.faults.waiting import until
@@ -42,7 +44,7 @@ def archived(context: Context, topic: str, job: Job) -> list[dict[str, Any]]:
     for file in context.archive.files(topic, tenant=TENANT):
         with context.s3.filesystem().open_input_file("/".join(split_s3_uri(file.uri))) as opened:
             rows += pq.read_table(opened).to_pylist()
-    return [row for row in rows if row["source"] == activity_source(job)]
+    return [row for row in rows if row["source"] == activity_source(from_record(SourceObject, job.source))]
 
 
 def write_orders(path: Path, rows: int) -> None:
@@ -88,6 +90,23 @@ def test_every_event_row_is_stored_once_despite_repeated_imports(context: Contex
     receipt = ready(context, registered(context, again))
     assert (receipt["accepted"], receipt["stored"], receipt["duplicates"]) == (198, 0, 198)
     assert context.audiences.all(TENANT) == audiences
+
+
+def test_a_set_of_files_adds_only_the_events_of_files_that_were_not_imported_alone(
+    context: Context, tmp_path: Path
+) -> None:
+    for name, rows in (("part-0.csv", 60), ("part-1.csv", 40)):
+        write_orders(tmp_path / name, rows)
+        context.objects.put_file(tmp_path / name, SOURCES, f"parts/{name}")
+    context.objects.put(SOURCES, "parts/_SUCCESS", b"")
+    given: dict[str, Any] = {"tenant": TENANT, "audience": "_events", "overrides": ORDERS}
+    alone = context.submission.submit_object(f"s3://{SOURCES}/parts/part-1.csv", **given)
+    assert ready(context, registered(context, alone))["stored"] == 40
+    job = registered(context, context.submission.submit_object(f"s3://{SOURCES}/parts/", form="prefix", **given))
+    receipt = ready(context, job)
+    counts = ("rows", "accepted", "stored", "duplicates")
+    assert [receipt[name] for name in counts] == [100, 100, 60, 40]
+    assert (receipt["source"]["files"], receipt["source"]["left_out"]) == (2, 1)
 
 
 def test_profile_upload_into_the_inbox_is_imported_completely(context: Context, tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> Requested:
     """The imports that `muster import` would have started, without a service."""
     said: Requested = []
 
-    def start(_client: object, _tenant: str, source: str, order: dict[str, Any]) -> str:
+    def start(wanted: import_commands.Wanted, order: dict[str, Any]) -> str:
+        [source] = wanted.sources
         given = ImportOrder(
             source=source, changes=order["settings"], **{n: order[n] for n in ("kind", "audience", "only_columns")}
         )

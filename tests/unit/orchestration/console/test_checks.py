@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -20,7 +21,7 @@ from schemas.import_spec import ImportSpec
 from schemas.records import as_record
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, AT_MS, PARTITIONS, UPLOAD, VIP, World, id_of
-from tests.unit.orchestration.console.test_grants import get, post
+from tests.unit.orchestration.console.test_grants import FORM, get, post
 
 SUGGESTED = ImportSpec(columns=(Column(name="age", type="long"), Column(name="city"), Column(name="note")))
 INSPECTED = {
@@ -36,7 +37,15 @@ INSPECTED = {
 }
 
 
-def checked(client: AsgiClient, world: World, kind: OperationKind, result: Mapping[str, Any], *, like: str = "") -> str:
+def checked(
+    client: AsgiClient,
+    world: World,
+    kind: OperationKind,
+    result: Mapping[str, Any],
+    *,
+    like: str = "",
+    others: Sequence[str] = (),
+) -> str:
     """The part of the page that shows a look which has ended."""
     new = Operation(
         operation_id=fresh_id(),
@@ -51,7 +60,7 @@ def checked(client: AsgiClient, world: World, kind: OperationKind, result: Mappi
     world.services.operations.finish(new.operation_id, result, now_ms=AT_MS)
     path = f"/console/tenants/acme/uploads/{id_of(ACME, UPLOAD)}/checks/{new.operation_id}"
     token = world.tokens["acme-admin"].text.reveal()
-    return client.get(path, token=token, query={"audience": VIP, "like": like}).body.decode()
+    return client.get(path, token=token, query={"audience": VIP, "like": like, "with": [*others]}).body.decode()
 
 
 def a_job(world: World, spec: ImportSpec, dedupe_key: str) -> NewJob:
@@ -250,3 +259,17 @@ def test_inspection_page_hides_other_operations(client: AsgiClient, world: World
     text = checked(client, world, "difference", {"audience": VIP})
     assert "UNKNOWN_OPERATION" in text
     assert get(client, world, f"/console/tenants/acme/uploads/{id_of(ACME, UPLOAD)}", "acme-viewer").status == 403
+
+
+def test_several_files_are_tried_and_started_together(client: AsgiClient, world: World) -> None:
+    own = id_of(ACME, UPLOAD)
+    text = checked(client, world, "inspection", INSPECTED, others=[own, own])
+    assert f'action="/console/tenants/acme/uploads/{own}/start?with={own}&amp;with={own}"' in text
+    assert f'hx-post="/console/tenants/acme/uploads/{own}/try?with={own}&amp;with={own}"' in text
+    token, path = world.tokens["acme-admin"].text.reveal(), f"/console/tenants/acme/uploads/{own}"
+    raw = [urlencode({"audience": VIP, "key": fresh_id()}).encode()]
+    refused = client.send("POST", f"{path}/start", token=token, headers=FORM, query={"with": own}, raw=raw)
+    assert "BAD_SPEC" in refused.body.decode()  # an upload is named twice
+    page = client.get(path, token=token, query={"with": own}).body.decode()
+    assert "Imported together with 1 more file:" in page
+    assert " multiple>" in get(client, world, "/console/tenants/acme/upload", "acme-admin").body.decode()

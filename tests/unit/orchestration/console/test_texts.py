@@ -127,7 +127,7 @@ def test_text_is_complete_in_both_languages(key: str) -> None:
 
 def test_a_text_of_a_problem_belongs_to_a_code_of_the_source() -> None:
     codes = {key.split(".")[1] for key in catalogue() if key.startswith("problem.") and key.count(".") == 2}
-    folders = [FOLDER.parent, FOLDER.parents[1] / "connectors", FOLDER.parents[1] / "segmentation"]
+    folders = [FOLDER.parent, *(FOLDER.parents[1] / name for name in ("connectors", "segmentation", "schemas"))]
     assert codes >= {one.kind for one in (UserError, RetriableError, FatalError)}
     source = "\n".join(f.read_text() for folder in folders for f in folder.rglob("*.py"))
     assert {code for code in codes if code.isupper() and f'"{code}"' not in source} == set()

@@ -27,6 +27,7 @@ S3: Mapping[str, frozenset[str]] = {
     "head_object": READING,
     "download_file": READING,
     "list_objects_v2": frozenset({"s3:ListBucket"}),
+    "list_object_versions": frozenset({"s3:ListBucketVersions"}),
     "put_object": frozenset({"s3:PutObject"}),
     "create_multipart_upload": frozenset({"s3:PutObject"}),
     "upload_part": frozenset({"s3:PutObject"}),
@@ -84,7 +85,6 @@ FILE_IO = ("connectors.lake.file_io", "SharedFileIO.delete")
 """pyiceberg loads it by its name, and deletes metadata after a commit."""
 LAKE = ("connectors.storage.access", "S3Access.iceberg_properties")
 LOOSE = {
-    "RegisterFunctionRole": frozenset({"s3:DeleteObject"}),  # it reads tables, and commits nothing
     "SetupRole": READING,  # `get` of a dictionary, taken for that of the object store
 }
 """Actions that are reached by the name of a method alone."""

@@ -47,8 +47,8 @@ PLANS = "user_id,plan\nalice,gold\nbob,\nalice,silver\n"
 
 
 @pytest.fixture(autouse=True)
-def _read_files(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deployment.parse_files(tmp_path, monkeypatch)
+def _read_files(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment.parse_files(monkeypatch)
 
 
 def of_events(deployment: Deployment, content: str = ORDERS, **overrides: Any) -> Job:

@@ -247,7 +247,7 @@ def test_a_zombie_importer_of_an_earlier_attempt_changes_nothing(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = deployment.at("IMPORTING")
-    sending = deployment.open_parsed
+    sending = deployment.open_rows
     overtaken = False
 
     def overtake(*arguments: Any) -> object:
@@ -257,7 +257,7 @@ def test_a_zombie_importer_of_an_earlier_attempt_changes_nothing(
             deployment.step(job, "import_to_kafka")
         return sending(*arguments)
 
-    monkeypatch.setattr("orchestration.kinds.send.open_parsed", overtake)
+    monkeypatch.setattr("orchestration.kinds.send.open_rows", overtake)
     assert deployment.step(job, "import_to_kafka")["state"] == "AWAITING"
     after = deployment.context.jobs.get(job.job_id)
     assert (after.state, after.attempt) == ("AWAITING", 2)

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -102,19 +101,9 @@ FILES: dict[str, tuple[str, tuple[str, bytes], dict[str, Any], str]] = {
 
 
 @pytest.fixture(autouse=True)
-def _read_files(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parse files, and keep rejects, as in production, but from the disk."""
-
-    deployment.parse_files(tmp_path, monkeypatch)
-
-    def upload_rejects(_: object, bucket: str, key: str) -> Any:
-        def upload(path: Path) -> str:
-            deployment.objects.put(bucket, key, path.read_bytes())
-            return f"s3://{bucket}/{key}"
-
-        return upload
-
-    monkeypatch.setattr("orchestration.kinds.verify.upload_rejects", upload_rejects)
+def _read_files(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parse files, and keep rejects, as in production."""
+    deployment.parse_files(monkeypatch)
 
 
 def caller(scope: str, role: str) -> Caller:

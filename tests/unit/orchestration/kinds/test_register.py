@@ -69,8 +69,8 @@ def test_versions_are_ordered_by_last_modified_then_sequencer_then_registration(
 
 
 def test_equal_object_and_options_are_the_same_import() -> None:
-    assert dedupe_key(SETTINGS, source(), request(FIRST), ImportSpec()) == dedupe_key(
-        SETTINGS, source(), request(SECOND), ImportSpec()
+    assert dedupe_key(SETTINGS, (source(),), request(FIRST), ImportSpec()) == dedupe_key(
+        SETTINGS, (source(),), request(SECOND), ImportSpec()
     )
 
 
@@ -87,13 +87,13 @@ def test_equal_object_and_options_are_the_same_import() -> None:
 def test_different_version_option_or_audience_is_another_import(
     other: SourceObject, spec: ImportSpec, audience: str
 ) -> None:
-    mine = dedupe_key(SETTINGS, source(), request(), ImportSpec())
-    assert dedupe_key(SETTINGS, other, request(audience=audience), spec) != mine
+    mine = dedupe_key(SETTINGS, (source(),), request(), ImportSpec())
+    assert dedupe_key(SETTINGS, (other,), request(audience=audience), spec) != mine
 
 
 def test_without_versions_an_overwritten_object_is_another_import() -> None:
     keys = {
-        dedupe_key(SETTINGS, source(second, version_id=None, etag=etag), request(), ImportSpec())
+        dedupe_key(SETTINGS, (source(second, version_id=None, etag=etag),), request(), ImportSpec())
         for second, etag in ((0, '"a"'), (0, '"b"'), (1, '"a"'))
     }
     assert len(keys) == 3
@@ -102,7 +102,7 @@ def test_without_versions_an_overwritten_object_is_another_import() -> None:
 def test_uploads_are_the_same_import_exactly_if_their_content_is() -> None:
     def key(name: str, etag: str, size: int, audience: str = "vip", spec: ImportSpec | None = None) -> str:
         upload = replace(source(etag=etag), bucket="staging", key=f"uploads/acme/vip/{name}/a.csv", size=size)
-        return dedupe_key(SETTINGS, upload, request(audience=audience), spec or ImportSpec())
+        return dedupe_key(SETTINGS, (upload,), request(audience=audience), spec or ImportSpec())
 
     mine = key(FIRST, '"a"', 10)
     assert key(SECOND, '"a"', 10) == mine

@@ -1,0 +1,296 @@
+"""Several pinned objects as one source: their rows in the order of the list, as if they were one file.
+
+Read one after another, each in a child of its own, with its own format limits. What is judged by a whole file is judged
+by the set: an empty file is no fault if another one has rows, and so is a column of JSON Lines that only some have.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.sources import completion
+from connectors.sources.digested import DigestedFile, open_digested
+from connectors.sources.header import SETTINGS, shown
+from connectors.sources.job import ParseProgress, ParseSummary
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import ParsedFile, ProgressListener, open_parsed, source_file
+from connectors.sources.rejects import RejectBatch
+from connectors.sources.typed_columns import check_timezone
+from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import Source, SourceFiles, SourceObject
+from schemas.activity_columns import columns_of
+from schemas.columns import ORDINAL, Column
+from schemas.digest import Digest
+from schemas.errors import FatalError, MusterError, UserError
+from schemas.import_formats import ImportFormat, mixed_formats
+from schemas.import_spec import ImportSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRead:
+    """One file of a set that was read to its end. `digest`: of its accepted rows, if they were digested."""
+
+    source: SourceObject
+    summary: ParseSummary
+    digest: Digest | None = None
+
+
+class FileSet:
+    """`ParsedRows` of several files: a context manager and an iterator, for one thread.
+
+    Yields batches as `ParsedFile` does. Ordinals of members count over the set, so that of a user's rows the last one
+    of the last file wins; those of events and profiles count in their file, by which they are identified. Those of
+    rejects count in their file, too, which the batch names. The error of a file names it.
+    """
+
+    def __init__(
+        self,
+        files: SourceFiles,
+        spec: ImportSpec,
+        limits: ParseLimits,
+        store: ObjectStore | None,
+        on_progress: ProgressListener | None,
+    ) -> None:
+        self._files = files
+        self._spec = spec
+        self._limits = limits
+        self._store = store
+        self._on_progress = on_progress
+        self._size = sum(file.size for file in files)
+        self._format: ImportFormat | None = None
+        self._rows = 0
+        self._bytes = 0
+        self._current: ParsedFile | None = None
+        self.file = 0
+        """Place in the list of the file whose rows the last batch has."""
+        self.read: list[FileRead] = []
+        """The files that were read to their end, in order."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._current is not None:
+            self._current.close()
+
+    @property
+    def ended(self) -> bool:
+        """True once all files have been read to their ends."""
+        return len(self.read) == len(self._files)
+
+    @property
+    def summary(self) -> ParseSummary:
+        """Totals of the set, with the format of all and the compression of the first. RuntimeError before the end."""
+        if not self.ended:
+            raise RuntimeError("not all files have been read to their end")
+        found = [one.summary for one in self.read]
+        by_code: Counter[str] = Counter()
+        for summary in found:
+            by_code.update(summary.rejected_by_code)
+        return replace(
+            found[0],
+            rows=sum(one.rows for one in found),
+            accepted=sum(one.accepted for one in found),
+            rejected=sum(one.rejected for one in found),
+            rejected_by_code=dict(sorted(by_code.items())),
+            source_bytes=sum(one.source_bytes for one in found),
+            decoded_bytes=sum(one.decoded_bytes for one in found),
+        )
+
+    def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
+        for number, source in enumerate(self._files):
+            self.file = number
+            with named(source, number, len(self._files)), self._open(source) as parsed:
+                self._current = parsed
+                self._check_format(parsed.format)
+                for found in parsed:
+                    if isinstance(found, RejectBatch):
+                        yield found.of_file(source.uri)
+                    else:
+                        yield self._placed(found)
+                self._end(source, parsed)
+        self._check_columns()
+
+    def _open(self, source: SourceObject) -> ParsedFile:
+        file = source_file(source, self._store)
+        return ParsedFile(file, self._spec, self._limits, self._progress, one_of_several=True)
+
+    def _digest(self, parsed: ParsedFile) -> Digest | None:
+        del parsed
+        return None
+
+    def _placed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self._spec.kind != "audience" or not self._rows:
+            return batch
+        at = batch.schema.get_field_index(ORDINAL)
+        ordinals = pc.add(batch.column(at), pa.scalar(self._rows, pa.int64()))
+        columns = [*batch.columns]
+        columns[at] = ordinals
+        return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+    def _end(self, source: SourceObject, parsed: ParsedFile) -> None:
+        self.read.append(FileRead(source=source, summary=parsed.summary, digest=self._digest(parsed)))
+        self._rows += parsed.summary.rows
+        self._bytes += source.size
+
+    def _progress(self, progress: ParseProgress) -> None:
+        if self._on_progress is not None:
+            self._on_progress(
+                ParseProgress(
+                    source_bytes=self._bytes + progress.source_bytes,
+                    source_size=self._size,
+                    rows=self._rows + progress.rows,
+                    rejected=sum(one.summary.rejected for one in self.read) + progress.rejected,
+                )
+            )
+
+    def _check_format(self, found: ImportFormat) -> None:
+        self._format = self._format or found
+        if found != self._format:
+            raise mixed_formats(self._files[0].uri, self._format, self._files[self.file].uri, found)
+
+    def _check_columns(self) -> None:
+        """Raises `UserError` MISSING_COLUMN for a column that no row of JSON Lines has in any file."""
+        lacking = [set(one.summary.lacking) for one in self.read if one.summary.lacking is not None]
+        if lacking and (missing := sorted(set.intersection(*lacking))):
+            raise UserError(
+                "MISSING_COLUMN",
+                f"no row of the {len(self._files)} files has {shown(missing)}. Map the columns with --id-column and "
+                f"--column, or let one be null that the files may lack with --allow-missing-column, {SETTINGS}.",
+                missing=missing,
+            )
+
+
+class DigestedSet(FileSet):
+    """As `FileSet`, but yields only rejects; accepted rows become a count and digest per partition, as of one file."""
+
+    def __init__(
+        self,
+        files: SourceFiles,
+        spec: ImportSpec,
+        limits: ParseLimits,
+        store: ObjectStore | None,
+        on_progress: ProgressListener | None,
+        *,
+        partitions: int,
+    ) -> None:
+        super().__init__(files, spec, limits, store, on_progress)
+        self._partitions = partitions
+        self._digests = [Digest(schema_id=spec.row_schema.schema_id) for _ in range(partitions)]
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """Digest of each partition, in order. RuntimeError before the end."""
+        _ = self.summary
+        return tuple(self._digests)
+
+    def __iter__(self) -> Iterator[RejectBatch]:
+        for found in super().__iter__():
+            if not isinstance(found, RejectBatch):
+                raise FatalError("BAD_FRAME", "the parser sent rows that it should have digested")
+            yield found
+
+    def _open(self, source: SourceObject) -> ParsedFile:
+        return DigestedFile(
+            source_file(source, self._store),
+            self._spec,
+            self._limits,
+            self._progress,
+            one_of_several=True,
+            partitions=self._partitions,
+        )
+
+    def _digest(self, parsed: ParsedFile) -> Digest | None:
+        assert isinstance(parsed, DigestedFile)  # noqa: S101  # opened above
+        digests = parsed.digests
+        self._digests = [total + own for total, own in zip(self._digests, digests, strict=True)]
+        return Digest.total(self._spec.row_schema.schema_id, digests)
+
+
+def open_rows(
+    source: Source | Path,
+    spec: ImportSpec,
+    limits: ParseLimits,
+    store: ObjectStore | None,
+    on_progress: ProgressListener | None = None,
+) -> ParsedFile | FileSet:
+    """As `open_parsed`, for one file or several."""
+    if not isinstance(source, tuple):
+        return open_parsed(source, spec, limits, store, on_progress)
+    check_timezone(spec.timezone)
+    return FileSet(source, spec, limits, store, on_progress)
+
+
+def open_digests(
+    source: Source | Path,
+    spec: ImportSpec,
+    limits: ParseLimits,
+    store: ObjectStore | None,
+    on_progress: ProgressListener | None = None,
+    *,
+    partitions: int,
+) -> DigestedFile | DigestedSet:
+    """As `open_digested`, for one file or several."""
+    if not isinstance(source, tuple):
+        return open_digested(source, spec, limits, store, on_progress, partitions=partitions)
+    check_timezone(spec.timezone)
+    return DigestedSet(source, spec, limits, store, on_progress, partitions=partitions)
+
+
+def complete_spec(
+    source: Source | Path,
+    spec: ImportSpec,
+    limits: ParseLimits,
+    store: ObjectStore,
+    *,
+    keep: Callable[[RejectBatch], None] = lambda _: None,
+) -> ImportSpec:
+    """As `completion.complete_spec`; of several files, the columns of all, in the order in which they appear.
+
+    Raises `UserError` BAD_COLUMN_TYPE for a column that has another type in another file.
+    """
+    if not isinstance(source, tuple):
+        return completion.complete_spec(source, spec, limits, store, keep=keep)
+    found: dict[str, tuple[Column, SourceObject]] = {}
+    for number, file in enumerate(source):
+        with named(file, number, len(source)):
+
+            def keep_named(rejects: RejectBatch, uri: str = file.uri) -> None:
+                keep(rejects.of_file(uri))
+
+            try:
+                columns = completion.complete_spec(file, spec, limits, store, keep=keep_named).columns
+            except UserError as exc:
+                if exc.code != "EMPTY_FILE":
+                    raise
+                continue
+            for column in columns:
+                known, where = found.setdefault(column.name, (column, file))
+                if column != known:
+                    raise UserError(
+                        "BAD_COLUMN_TYPE",
+                        f"the column {shown([column.file_name])} is {column.type}, but {known.type} in {where.uri}: "
+                        "give it one type with --column",
+                        column=column.name,
+                    )
+    return replace(spec, columns=columns_of(spec.kind, [column for column, _ in found.values()])) if found else spec
+
+
+@contextmanager
+def named(source: SourceObject, place: int, files: int) -> Iterator[None]:
+    """Name the file in the errors that are raised while it is read: URI, and place among `files` from 1."""
+    try:
+        yield
+    except MusterError as exc:
+        message = exc.message if source.uri in exc.message else f"{source.uri}: {exc.message}"
+        detail = {**exc.detail, "file": source.uri, "file_number": place + 1, "files": files}
+        raise type(exc)(exc.code, message, **detail) from exc
