@@ -27,7 +27,6 @@ from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
 
 if TYPE_CHECKING:
-    from mypy_boto3_ecs import ECSClient
     from mypy_boto3_stepfunctions import SFNClient
 
     from connectors.storage.objects import ObjectStore
@@ -138,15 +137,9 @@ class Process:
         return engine.WorkflowEngine(lambda: self.workflow, self.settings)
 
     @Part
-    def containers(self) -> "ECSClient":
-        """ECS, which runs the workers and the control plane."""
-        client: ECSClient = engine.engine_client(self.settings, "ecs")
-        return client
-
-    @Part
     def scaled_services(self) -> "ScaledServices":
         """The services whose count follows the work."""
-        return services.ScaledServices(lambda: self.containers, self.settings)
+        return services.ScaledServices(lambda: engine.engine_client(self.settings, "ecs"), self.settings)
 
     @Part
     def scaler(self) -> "Scaler":
