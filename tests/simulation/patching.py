@@ -113,7 +113,7 @@ def patched() -> Iterator[Holder]:
         "orchestration.entrypoints.handlers.PARSERS": SimpleNamespace(prepare=lambda: None),
         "orchestration.kinds.verify.verify_file": verify_file,
         "orchestration.kinds.verify.upload_to": lambda *_: lambda _path: None,
-        "orchestration.kinds.send.open_parsed": open_parsed,
+        "orchestration.kinds.send.open_rows": open_parsed,
         "orchestration.kinds.send.publish_import": partial(importer.publish_import, clock=monotonic),
         "connectors.publishing.importer.Chunker": partial(Chunker, max_rows=CHUNK_ROWS),
         # Kafka
