@@ -28,7 +28,7 @@ EXCUSED: Final = frozenset(
     {
         # An outage that lasted longer than the retries of a state.
         *("STORE_UNAVAILABLE", "S3_UNAVAILABLE", "KAFKA_UNAVAILABLE", "CATALOG_UNAVAILABLE", "LAKE_UNAVAILABLE"),
-        *("PUBLISH_CONFLICT", "States.TaskFailed", "States.Timeout", "States.HeartbeatTimeout"),
+        *("PUBLISH_CONFLICT", "States.TaskFailed", "States.Timeout", "NO_HEARTBEAT"),
         *("Lambda.SdkClientException", "RetriableError", "TOO_MANY_ATTEMPTS"),
         # From boto3, when a step sends something to the engine.
         "EndpointConnectionError",
