@@ -78,8 +78,9 @@ class JobDurations:
                 _record(job, job.shown_kind, job.source, named)
 
     def observe_export(self, export: Export, history: Sequence[ExportTransition]) -> None:
-        """Observe an export that has ended. A stage that was stopped is left out."""
-        named = [(stay, EXPORT_STAGES[stay.entered.state], 1) for stay in stays(history)]
+        """Observe an export that has ended. Stopped stages are left out, and ends that a restored backup undid."""
+        known = [stay for stay in stays(history) if stay.entered.state in EXPORT_STAGES]
+        named = [(stay, EXPORT_STAGES[stay.entered.state], 1) for stay in known]
         for stay, stage, _ in named:
             if stay.left.state not in STOPPED:
                 if stay.entered.state == "REGISTERED":

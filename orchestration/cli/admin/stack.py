@@ -158,7 +158,7 @@ def _show_workers(found: DeploymentStatus) -> None:
         return
     print_line("")
     for part in found.stack.starting_workers:
-        print_line(f"{part.name}: starting since {duration((now_ms() - time_ms(part.since)) / 1000)}")
+        print_line(f"{part.name}: starting for {duration((now_ms() - time_ms(part.since)) / 1000)}")
     if not running:
         if not found.stack.starting_workers:
             print_line("no worker runs; starts with the next job" if found.on_demand else "no workers are running")

@@ -93,6 +93,7 @@ SUMMARY: Final = {
     "decoded_bytes": 9,
     "format": "csv",
     "compression": "none",
+    "lacking": None,
 }
 STORED: Final[tuple[tuple[type[Any], Mapping[str, Any]], ...]] = (
     (Evidence, EVIDENCE),

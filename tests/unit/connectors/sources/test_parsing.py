@@ -63,6 +63,7 @@ def test_rows_rejects_and_summary_add_up(tmp_path: Path) -> None:
         "decoded_bytes": 29,
         "format": "csv",
         "compression": "none",
+        "lacking": None,
     }
 
 
