@@ -45,7 +45,7 @@ JOB: Final = "01jd0000000000000000000000"
 VERIFY: Final = ("task", "verify", JOB, "execution")
 RECORD: Final = {"kind": "user", "code": "NO_HEADER", "message": "line 1 is no header", "detail": {"line": 1}}
 CAUSE: Final = json.dumps({"errorType": "UserError", "errorMessage": json.dumps(RECORD)})
-SERVICE: Final = re.compile(r"boto3\.client\(\s*(?:#.*\n\s*)?\"([a-z0-9-]+)\"")
+SERVICE: Final = re.compile(r"(?:boto3\.client\(|engine_client\([\w.]+,)\s*(?:#.*\n\s*)?\"([a-z0-9-]+)\"")
 OF_THE_STACK: Final = ("orchestration/local", "orchestration/deploy")
 """Packages that run beside the image, with all of botocore."""
 LOADED: Final = """
@@ -188,7 +188,7 @@ def test_lambda_user_can_load_every_function() -> None:
 def test_image_contains_every_aws_service_model_in_use() -> None:
     files = [path for name in ("orchestration", "connectors", "streams") for path in (ROOT / name).rglob("*.py")]
     called = {service for path in files if not at_home(path) for service in SERVICE.findall(path.read_text())}
-    assert {"s3", "stepfunctions"} <= called
+    assert {"ecs", "s3", "scheduler", "stepfunctions"} <= called
     asked = "import botocore.session as b, json; print(json.dumps(b.get_session().get_available_services()))"
     assert called <= set(json.loads(docker("run", "--rm", "--entrypoint=python", PRODUCT, "-c", asked)))
 
