@@ -72,7 +72,7 @@ class JobDurations:
             if stay.left.sequence != sequence:
                 continue
             if stay.left.state not in STOPPED:
-                self._observe(job, stay)
+                self._observe(job, stay, _stage(job, stay.entered.state), size_class(self._settings, job))
             if stay.left.state in FINAL:
                 named = [(each, _stage(job, each.entered.state), each.left.attempt) for each in stays(history)]
                 _record(job, job.shown_kind, job.source, named)
@@ -83,22 +83,15 @@ class JobDurations:
         named = [(stay, EXPORT_STAGES[stay.entered.state], 1) for stay in known]
         for stay, stage, _ in named:
             if stay.left.state not in STOPPED:
-                if stay.entered.state == "REGISTERED":
-                    self._counters.observe(QUEUE_WAIT, stay.seconds, size=EXPORT)
-                else:
-                    self._counters.observe(STAGE_SECONDS, stay.seconds, stage=stage, size=EXPORT)
-            if stay.left.state == "READY":
-                took_s = max(0, stay.left.at_ms - export.created_at_ms) / 1000
-                self._counters.observe(READY_SECONDS, took_s, size=EXPORT)
+                self._observe(export, stay, stage, EXPORT)
         if named:
             _record(export, EXPORT, export.request, named)
 
-    def _observe(self, job: Job, stay: Stay[Transition]) -> None:
-        size = size_class(self._settings, job)
+    def _observe(self, job: Job | Export, stay: Stay[Any], stage: str, size: str) -> None:
         if stay.entered.state == "REGISTERED":
             self._counters.observe(QUEUE_WAIT, stay.seconds, size=size)
         else:
-            self._counters.observe(STAGE_SECONDS, stay.seconds, stage=_stage(job, stay.entered.state), size=size)
+            self._counters.observe(STAGE_SECONDS, stay.seconds, stage=stage, size=size)
         if stay.left.state == "READY":
             took_s = max(0, stay.left.at_ms - job.created_at_ms) / 1000
             self._counters.observe(READY_SECONDS, took_s, size=size)
