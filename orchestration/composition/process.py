@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
     from connectors.storage.objects import ObjectStore
+    from orchestration.catalog.scaling import ScalingStore
     from orchestration.operations.export_jobs import ExportJobs
     from orchestration.operations.follow import JobProgress
     from orchestration.operations.job_search import AllJobs
@@ -142,10 +143,15 @@ class Process:
         return services.ScaledServices(lambda: engine.engine_client(self.settings, "ecs"), self.settings)
 
     @Part
+    def wanted_counts(self) -> "ScalingStore":
+        """The counts that follow the work."""
+        return counts.ScalingStore(self.database)
+
+    @Part
     def scaler(self) -> "Scaler":
         """Starts and stops workers and control planes as the work needs."""
         return scaling.Scaler(
-            counts.ScalingStore(self.database),
+            self.wanted_counts,
             self.scaled_services,
             timers.NextCall(lambda: engine.engine_client(self.settings, "scheduler"), self.settings),
             scaling.limits_of(self.settings),
@@ -157,7 +163,7 @@ class Process:
 
     def scaled_parts(self) -> "list[ScaledPart]":
         """The parts whose count follows the work; empty if no count ever changes."""
-        return [] if scaling.limits_of(self.settings).fixed else counts.ScalingStore(self.database).parts()
+        return [] if scaling.limits_of(self.settings).fixed else self.wanted_counts.parts()
 
     @property
     def current_versions(self) -> CurrentVersions:
