@@ -5,12 +5,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from faust.types import TP
+
 from schemas.codec import CODEC
 from schemas.counters import Counters
 from schemas.messages import Message
 from segmentation.archived import ArchivedLog
 from segmentation.historical_activity import HistoricalActivity
-from streams.segments.tenants import Tenants
+from streams.background import Background
+from streams.lanes import Acknowledgeable
+from streams.segments.tenants import FindTenants, Tenants
 from streams.staging import StagingStore
 
 Archived = Mapping[tuple[str, int], int]
@@ -64,6 +68,41 @@ class TaskEnvironment:
     now_us: Callable[[], int]
     monotonic: Callable[[], float]
     takeover_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Ends(Protocol):
+    """Current ends of partitions: see `streams.segments.log_reader.LogEnds`."""
+
+    async def start(self) -> None:
+        """Connect to the brokers."""
+
+    async def stop(self) -> None:
+        """Disconnect from the brokers."""
+
+    async def ends(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+        """The offset that the next record of each will have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerEnvironment:
+    """What the partitions of a worker use of its process; see also `TaskEnvironment`.
+
+    `find_logs` and `find_tenants` block. `gap(tp, end)` acknowledges offsets below `end` that hold no record.
+    `fail(error)` ends the process.
+    """
+
+    send: Callable[[str, int | None, bytes, bytes], Awaitable[Awaitable[int]]]
+    log: Callable[[str, int], Log]
+    log_ends: Callable[[], Ends]
+    store: StagingStore
+    history: HistoricalActivity
+    find_logs: Callable[[], Mapping[str, ArchivedLog]]
+    find_tenants: FindTenants
+    background: Background
+    gap: Callable[[TP, int], Acknowledgeable]
+    fail: Callable[[Exception], None]
+    now_us: Callable[[], int]
+    monotonic: Callable[[], float]
 
 
 Sent = tuple[str, int | None, bytes, Message | bytes]

@@ -23,7 +23,7 @@ from segmentation.partitions.partition import PartitionSegments
 from segmentation.partitions.recovery import Recovery
 from segmentation.partitions.tenant import PartitionHistory
 from streams.segments import checkpoints
-from streams.segments.change_records import change_of
+from streams.segments.change_records import change_of, check_not_replaced
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.environment import Log, TaskEnvironment, send_all
 from streams.segments.inputs import Input
@@ -67,7 +67,7 @@ class PartitionRecovery:
     async def recover(self, live: Callable[[], bool]) -> RecoveredState | None:
         """Run steps 1 to 5. None if the partition was revoked meanwhile.
 
-        Raises `RetriableError` TOPIC_REPLACED, `FatalError` OTHER_LOG, CLOCK_SKEW.
+        Raises `RetriableError` TOPIC_REPLACED, `FatalError` OTHER_LOG, CLOCK_SKEW, OWNER_REPLACED.
         """
         logs = await self._environment.archived_logs()  # 1
         for topic, one in self._inputs.items():
@@ -134,6 +134,7 @@ class PartitionRecovery:
         async for record in self._changes.read_to(generation + 1):
             if record.offset == generation:
                 self._check_clock(started_at_us, record.timestamp * 1000)
+            check_not_replaced(self._partition, generation, record)
             message = change_of(record)
             if message is not None and record.offset <= generation and log.counts(record.offset, message):
                 assert isinstance(message, MembershipChanges)  # noqa: S101  # only they count

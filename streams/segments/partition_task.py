@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from schemas.errors import FatalError
 from schemas.ids import Partition
 from schemas.messages import Message
 from schemas.metrics import (
@@ -32,9 +31,6 @@ from schemas.metrics import (
     TAIL_BYTES,
     Sample,
 )
-from schemas.segment_messages import (
-    OwnerStarted,
-)
 from schemas.topics import DEAD_LETTERS, EVENTS, MEMBERSHIP_CHANGES, PROFILES, SEGMENT_ACTIVATIONS
 from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from segmentation.partitions.change_log import messages
@@ -45,7 +41,7 @@ from segmentation.partitions.recovery import Recovery
 from segmentation.partitions.tenant import PartitionHistory
 from streams.lanes import Acknowledgeable, Lane
 from streams.segments import checkpoints
-from streams.segments.change_records import change_of
+from streams.segments.change_records import check_not_replaced
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.environment import Log, Sent, TaskEnvironment, send_all
 from streams.segments.fold import FoldResult, fold_activation, fold_records
@@ -358,10 +354,4 @@ class PartitionTask:
     async def _check_not_replaced(self) -> None:
         """Raise `FatalError` OWNER_REPLACED if another owner began before the last change that this one emitted."""
         async for record in self._changes.read_to(self._emitted_to):
-            if record.offset > self._generation and isinstance(change_of(record), OwnerStarted):
-                raise FatalError(
-                    "OWNER_REPLACED",
-                    f"{MEMBERSHIP_CHANGES}/{self.partition}: another worker has taken over at offset {record.offset}; "
-                    "this one exits, to be restarted",
-                    partition=self.partition,
-                )
+            check_not_replaced(self.partition, self._generation, record)

@@ -5,9 +5,9 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pyarrow as pa
@@ -15,21 +15,22 @@ import pyarrow.parquet as pq
 import pytest
 from faust.types import TP
 
-from connectors.storage.access import S3Access
 from schemas.columns import RowSchema
 from schemas.errors import FatalError
-from schemas.ids import AudienceName, JobId, Partition, TenantName
+from schemas.ids import AudienceName, JobId, Partition, TenantName, Version
 from schemas.layout import checkpoint_prefix, split_s3_uri
 from schemas.messages import DeadLetter, EventRecord, ProfileRecord
 from schemas.metrics import RECOVERY
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import (
     ArchiveWritten,
+    AudienceActivated,
     CutRequested,
     MembershipChanges,
     OwnerStarted,
     RuleActivated,
     SegmentCut,
+    SegmentDeleted,
     SegmentPaused,
     SegmentStatus,
 )
@@ -45,8 +46,9 @@ from schemas.topics import (
 from segmentation.partitions.change_log import ChangeLog, emission_of
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
-from streams.segments.app import SegmentWorker
+from streams.background import Background
 from streams.segments.inputs import OVERHEAD_BYTES
+from streams.segments.owned_partitions import OwnedPartitions
 from streams.segments.tenants import Tenants
 from tests.fakes.fetches import fetched
 from tests.fakes.segment_world import BATCH, HERE, DiedError, LivingOwner, World, follow
@@ -57,8 +59,6 @@ NOW_US = 1_795_608_000_000_000
 SHOP, BUYERS = TenantName("default"), AudienceName("buyers")
 GHOST = TenantName("ghost")
 CUT = JobId("0" * 26)
-STORE = S3Access(endpoint="http://127.0.0.1:1", region="us-east-1", access_key="a", secret_key="b")
-NO_HISTORY: Any = None
 
 
 def purchase(user: str, ago_s: int = 0) -> EventRecord:
@@ -411,6 +411,76 @@ async def test_segment_paused_after_the_last_checkpoint_keeps_its_emitted_member
     assert world.received() == {"buyers": {"ann", "bob", "eve"}, "fans": {"ann", "bob", "eve"}}
 
 
+async def test_owner_replaced_while_it_recovers_ends_before_its_first_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(NOW_US)
+    append = world.append
+
+    def append_both(topic: str, value: bytes, key: bytes) -> int:
+        offset = append(topic, value, key)
+        append(topic, OwnerStarted(partition=HERE, worker="other", started_at_us=NOW_US))
+        return offset
+
+    living = world.owner()
+    monkeypatch.setattr(world, "append", append_both)
+    with pytest.raises(FatalError, match="another worker has taken over at offset 1") as caught:
+        await living.owner.start()
+    assert caught.value.code == "OWNER_REPLACED"
+
+
+async def test_records_archived_since_the_checkpoint_count_for_the_next_owner() -> None:
+    world = World(NOW_US, checkpoint_after_s=1.0)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers("count(purchase, 1d) >= 2"))
+    world.append(EVENTS, purchase("ann"), b"ann")
+    world.steady_s += 1.0
+    await step(living)
+    assert len(world.store.keys("checkpoints")) == 1
+    world.append(EVENTS, purchase("bob"), b"bob")
+    for _ in range(2):
+        await step(living)
+        world.archive()
+    await step(living)
+    assert world.committed[EVENTS] == 2
+    other = await started(world)
+    world.append(EVENTS, purchase("bob"), b"bob")
+    await step(other)
+    await step(other)
+    assert world.received() == {"buyers": {"bob"}}
+
+
+async def test_members_follow_the_version_of_an_audience_and_leave_a_deleted_segment() -> None:
+    world = World(NOW_US)
+    world.versions |= {("vip", 1): ["ann"], ("vip", 2): ["bob"]}
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers("in audience vip and ever(purchase)"))
+    for user in ("ann", "bob"):
+        world.append(EVENTS, purchase(user), user.encode())
+    for version, user in ((Version(1), "ann"), (Version(2), "bob")):
+        named = AudienceActivated(tenant=SHOP, audience=AudienceName("vip"), version=version)
+        world.append(SEGMENT_ACTIVATIONS, named)
+        await step(living)
+        assert world.received() == {"buyers": {user}}
+    world.append(SEGMENT_ACTIVATIONS, SegmentDeleted(tenant=SHOP, segment=BUYERS, rule_version=1))
+    await step(living)
+    assert world.received() == {}
+
+
+async def test_clock_that_steps_back_takes_no_position_back() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers("count(purchase, 1h) >= 1"))
+    world.append(EVENTS, purchase("ann"), b"ann")
+    world.now_us += 3_599_000_000
+    await step(living)
+    assert world.received() == {"buyers": {"ann"}}
+    reached = living.owner.segments.position
+    world.now_us -= 60_000_000
+    world.append(EVENTS, purchase("bob"), b"bob")
+    await step(living)
+    assert living.owner.segments.position.reached(reached)
+    assert world.received() == {"buyers": {"ann", "bob"}}
+
+
 async def test_replaced_owner_ends_before_writing_a_checkpoint() -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     frozen = await started(world)
@@ -734,39 +804,34 @@ async def test_records_accumulate_until_a_step_pays() -> None:
     assert living.owner.segments.position.profiles == 2
 
 
-async def test_partition_assigned_without_its_other_topic_ends_the_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(NOW_US, temp=tmp_path, bootstrap="127.0.0.1:1")
-    worker = SegmentWorker(
-        replace(world.config, store=STORE), NO_HISTORY, lambda: world.archived_logs, lambda: world.tenants
-    )
-    errors: list[FatalError] = []
-    monkeypatch.setattr(worker.faust, "fail", errors.append)
-    worker.on_rewound({TP(EVENTS, 0): 0}, 1)
+def owned_partitions(fail: Callable[[Exception], None] = lambda _: None) -> OwnedPartitions:
+    """The partitions of a worker that reaches nothing outside."""
+    world = World(NOW_US)
+    environment: Any = MagicMock(fail=fail, background=Background(1, fail))
+    return OwnedPartitions(world.config, environment)
+
+
+async def test_partition_assigned_without_its_other_topic_ends_the_worker() -> None:
+    errors: list[Any] = []
+    owned_partitions(errors.append).on_rewound({TP(EVENTS, 0): 0}, 1)
     (error,) = errors
     assert (error.code, error.detail["partition"]) == ("NOT_COPARTITIONED", 0)
 
 
-async def test_skipped_offset_ends_the_worker_unless_the_log_skips_it(
-    tmp_path: Path,
-) -> None:
-    world = World(NOW_US, temp=tmp_path, bootstrap="127.0.0.1:1")
-    worker = SegmentWorker(
-        replace(world.config, store=STORE), NO_HISTORY, lambda: world.archived_logs, lambda: world.tenants
-    )
-    worker.on_rewound({TP(EVENTS, 0): 0, TP(PROFILES, 0): 0}, 1)
+async def test_skipped_offset_ends_the_worker_unless_the_log_skips_it() -> None:
+    owned = owned_partitions()
+    owned.on_rewound({TP(EVENTS, 0): 0, TP(PROFILES, 0): 0}, 1)
     asked: list[tuple[int, int]] = []
 
     async def is_gap(due: int, got: int) -> bool:
         asked.append((due, got))
         return got < 7
 
-    worker._gaps[TP(EVENTS, 0)] = SimpleNamespace(is_gap=is_gap)  # type: ignore[assignment]
+    owned._gaps[TP(EVENTS, 0)] = SimpleNamespace(is_gap=is_gap)  # type: ignore[assignment]
 
     async def come(*offsets: int) -> None:
         message = fetched(TP(EVENTS, 0), [(offset, b"") for offset in offsets])
-        await worker._accept(SimpleNamespace(message=message))  # type: ignore[arg-type]
+        await owned.accept(SimpleNamespace(message=message))  # type: ignore[arg-type]
 
     await come(0)
     await come(1, 4)
