@@ -1,17 +1,21 @@
 """The mutants: bugs that the suites must catch, each with the promise it breaks and the suites that must see it.
 
-`promises` are the numbers of the promises in docs/evidence.md. `SCHEDULES` is the simulator; the rest are tests.
+`promises` are the numbers of the promises in docs/evidence.md. `SCHEDULES` and `SEGMENT_SCHEDULES` are the simulator;
+the rest are tests.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.mutation import job_bugs, reader_bugs, stream_bugs
+from tests.mutation import job_bugs, reader_bugs, segment_bugs, stream_bugs
 from tests.mutation.patches import Patches
 
 SCHEDULES: Final = "schedules"
+SEGMENT_SCHEDULES: Final = "schedules of segments"
 """The simulator with the seeds of `make test`, one by one, until an invariant does not hold."""
+
+SIMULATED: Final = frozenset({SCHEDULES, SEGMENT_SCHEDULES})
 
 FOLD: Final = "tests/unit/segmentation/test_progress.py"
 ATTEMPTS: Final = "tests/contract/test_catalog.py::test_attempt_starts_only_while_importing_after_the_known_one[sqlite]"
@@ -24,6 +28,9 @@ SLEPT_THROUGH_A_ROLLBACK: Final = (
 )
 NOT_TOO_OLD: Final = "tests/unit/orchestration/control/test_gc.py::test_job_does_not_expire_before_three_days"
 RACE_LOST: Final = "tests/integration/lake/test_iceberg_store.py::test_append_that_loses_a_race_is_refused"
+ARCHIVING: Final = "tests/unit/segmentation/test_archiving.py"
+OWNERS: Final = "tests/unit/streams/test_partition_task.py"
+EVALUATOR: Final = "tests/property/test_evaluator.py"
 PROTOCOL: Final = "tests/property/test_import_protocol.py"
 HOSTILE_CSV: Final = "tests/hostile/test_csv.py"
 HOSTILE_JSON: Final = "tests/hostile/test_jsonl.py"
@@ -162,6 +169,101 @@ MUTANTS: Final = (
         bug=job_bugs.past_taken_for_complete,
         promises=(5,),
         caught_by=("tests/unit/segmentation/evaluation/test_succession.py",),
+    ),
+    Mutant(
+        bug=segment_bugs.replaced_owner_counts,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.replaced_owner_continues,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.start_overlooked,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.difference_forgotten,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.target_ignored,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.pause_read_as_evaluated,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.clock_goes_back,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.acknowledged_before_archived,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.checkpoint_knows_too_much,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.archived_since_checkpoint_ignored,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.tail_ignored,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.any_range_archived,
+        promises=(3, 5),
+        caught_by=(ARCHIVING, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.snapshot_out_of_step,
+        promises=(3, 5),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.deadlines_forgotten,
+        promises=(5,),
+        caught_by=(EVALUATOR, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.future_events_count,
+        promises=(5,),
+        caught_by=(EVALUATOR, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.copies_count,
+        promises=(5,),
+        caught_by=(EVALUATOR, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.late_events_dropped,
+        promises=(5,),
+        caught_by=(EVALUATOR, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.new_version_unnoticed,
+        promises=(5,),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
+    ),
+    Mutant(
+        bug=segment_bugs.deleted_without_leaving,
+        promises=(5,),
+        caught_by=(OWNERS, SEGMENT_SCHEDULES),
     ),
     Mutant(bug=job_bugs.pins_ignored, promises=(6,), caught_by=("tests/contract/test_version_store.py",)),
     Mutant(bug=job_bugs.checks_bytes_only, promises=(7,), caught_by=("tests/integration/lake/test_exporting.py",)),

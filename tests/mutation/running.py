@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.examples import UNSHRUNK
-from tests.mutation.mutants import SCHEDULES, Mutant
+from tests.mutation.mutants import SCHEDULES, SEGMENT_SCHEDULES, Mutant
 from tests.mutation.patches import installed
-from tests.simulation.run import simulator
-from tests.simulation.seeds import PINNED, SEEDS
+from tests.simulation.run import IMPORTS, SEGMENTS, Scenario, simulator
+from tests.simulation.seeds import SEEDS
 
 ROOT: Final = Path(__file__).parents[2]
 TIMEOUT_S: Final = 600
@@ -30,16 +30,18 @@ class Sighting:
 
 def sight(mutant: Mutant, suite: str) -> Sighting:
     """Run a suite on the product with the bug. Raises RuntimeError if its tests cannot be run."""
-    return _schedules(mutant) if suite == SCHEDULES else _tests(mutant, suite)
+    scenario = {SCHEDULES: IMPORTS, SEGMENT_SCHEDULES: SEGMENTS}.get(suite)
+    return _tests(mutant, suite) if scenario is None else _schedules(mutant, suite, scenario)
 
 
-def _schedules(mutant: Mutant) -> Sighting:
+def _schedules(mutant: Mutant, suite: str, scenario: Scenario) -> Sighting:
     """Run the schedules of `make test`, starting with the ones pinned for this mutant."""
-    with simulator() as simulating, installed(mutant.bug):
-        for seed in sorted(SEEDS, key=lambda seed: mutant.name not in PINNED.get(seed, ())):
+    seeds = SEEDS[scenario.name]
+    with simulator(scenario) as simulating, installed(mutant.bug):
+        for seed in sorted(seeds.all, key=lambda seed: mutant.name not in seeds.pinned.get(seed, ())):
             if (found := simulating.run(seed).failure) is not None:
-                return Sighting(suite=SCHEDULES, how=f"seed {seed}: {' '.join(found.split())[:160]}")
-    return Sighting(suite=SCHEDULES, how=None)
+                return Sighting(suite=suite, how=f"seed {seed}: {' '.join(found.split())[:160]}")
+    return Sighting(suite=suite, how=None)
 
 
 def _tests(mutant: Mutant, suite: str) -> Sighting:

@@ -23,8 +23,9 @@ from segmentation.rules.nodes import Count, Group, Member, Rule
 from segmentation.rules.nodes import Events as BooleanFact
 from segmentation.rules.references import cycle, evaluation_order
 from tests.examples import examples
+from tests.naive_rules import Event, World, is_in
 from tests.property.rule_cases import NAMES, NEAR, rules
-from tests.property.test_rules import DATED, EVENT, USERS, Event, World, is_in
+from tests.property.test_rules import DATED, EVENT, USERS
 
 TYPES: Mapping[ColumnType, tuple[type, pa.DataType]] = {
     "double": (float, pa.float64()),

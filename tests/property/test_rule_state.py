@@ -9,8 +9,8 @@ from segmentation.rules.nodes import MAX_TIMES, Count, EventCondition, Events, E
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.state import Need, needs
 from tests.examples import examples
+from tests.naive_rules import Event, World, is_true
 from tests.property.rule_cases import NOW
-from tests.property.test_rules import Event, World, is_true
 
 SECOND = timedelta(seconds=1)
 BUY = Events(event="buy")

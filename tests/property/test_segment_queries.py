@@ -34,8 +34,9 @@ from segmentation.rules.parser import parse_rule
 from segmentation.rules.references import names
 from tests.examples import examples
 from tests.integration.lake.support import limits
+from tests.naive_rules import TYPES, World, is_in, is_true
 from tests.property.rule_cases import NAMES, NOW, rules
-from tests.property.test_rules import TYPES, USERS, World, is_in, is_true, worlds
+from tests.property.test_rules import USERS, worlds
 
 ACME = TenantName("acme")
 P = 2

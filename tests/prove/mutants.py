@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutation.mutants import MUTANTS, SCHEDULES, Mutant
+from tests.mutation.mutants import MUTANTS, SIMULATED, Mutant
 from tests.mutation.running import Sighting, sight
 from tests.prove.exhibits import Exhibit, Say, Scale, Section, Table
 from tests.prove.kept import Kept
@@ -69,12 +69,12 @@ def _described(suite: str, how: str | None) -> str:
     if how is None:
         return f"**not by** {_named(suite)}"
     return (
-        f"simulator: {how.replace('|', ' ')}" if suite == SCHEDULES else f"`{how.replace('|', ' ')}` of {_named(suite)}"
+        f"simulator: {how.replace('|', ' ')}" if suite in SIMULATED else f"`{how.replace('|', ' ')}` of {_named(suite)}"
     )
 
 
 def _named(suite: str) -> str:
-    return "`tests/simulation`" if suite == SCHEDULES else f"`{suite}`"
+    return "`tests/simulation`" if suite in SIMULATED else f"`{suite}`"
 
 
 def _promise(number: int, killed: list[Mutant]) -> tuple[str, str, str]:
@@ -103,7 +103,7 @@ COVERS: Final = (
     "streams",
     "tests/mutation",
     "tests/simulation",
-    *sorted({suite.partition("::")[0] for mutant in MUTANTS for suite in mutant.caught_by} - {SCHEDULES}),
+    *sorted({suite.partition("::")[0] for mutant in MUTANTS for suite in mutant.caught_by} - SIMULATED),
 )
 """Where the bugs are put, and the tests that must catch them."""
 EXHIBIT: Final = Exhibit(name="mutants", title="Mutants", covers=COVERS, run=run)

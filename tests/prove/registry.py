@@ -7,6 +7,7 @@ from tests.prove.exhibits import Exhibit
 
 EXHIBITS: Final[tuple[Exhibit, ...]] = (
     schedules.EXHIBIT,
+    schedules.SEGMENTS_EXHIBIT,
     mutants.EXHIBIT,
     faults.EXHIBIT,
     hostile.EXHIBIT,

@@ -16,6 +16,7 @@ STACKS: Final = ("tests/e2e/", "tests/integration/shared/", "tests/integration/w
 STACK_S: Final = 20.0
 """Seconds until the stack of such a folder is there; tests with a stack of their own include it."""
 SCHEDULES: Final = 400
+SEGMENT_SCHEDULES: Final = 100
 IMPORTS: Final = 6
 ROWS: Final = 1_500
 FIRST_SCHEDULE: Final = 1_000_000

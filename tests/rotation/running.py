@@ -14,11 +14,12 @@ from typing import IO, Final
 from tests.examples import ROTATING
 from tests.faults.sweep import Planned, sweep
 from tests.prove.exhibits import Say
-from tests.rotation.choice import SCHEDULES, Slice
-from tests.simulation.run import Result, replay_command, run_seeds
+from tests.rotation.choice import SCHEDULES, SEGMENT_SCHEDULES, Slice
+from tests.simulation.run import IMPORTS, SEGMENTS, Result, Scenario, run_seeds
 
 ROOT: Final = Path(__file__).parents[2]
-SCHEDULES_S: Final = 120.0
+SCHEDULES_S: Final = 80.0
+SEGMENT_SCHEDULES_S: Final = 60.0
 """No further schedule begins after this time."""
 IMPORTS_S: Final = 120.0
 NOTHING_TO_RUN: Final = 5
@@ -63,7 +64,9 @@ def run(chosen: Slice, say: Say) -> Outcome:
     drawn = [f"--hypothesis-profile={ROTATING}", f"--hypothesis-seed={chosen.seed}"]
     properties = [*drawn, "-m", f"not ({TIER})", chosen.properties]
     with _pytest(tests) as (testing, output), _pytest(properties) as (trying, examples):
-        schedules, failures = _schedules(chosen.first_schedule, say)
+        schedules, failures = _schedules(IMPORTS, chosen.first_schedule, SCHEDULES, SCHEDULES_S, say)
+        more, failed = _schedules(SEGMENTS, chosen.first_schedule, SEGMENT_SCHEDULES, SEGMENT_SCHEDULES_S, say)
+        schedules, failures = schedules + more, failures + failed
         swept = sweep(_until(chosen, time.monotonic() + IMPORTS_S), report=say)
         failures += swept.wrong
         for arguments, process, said in ((tests, testing, output), (properties, trying, examples)):
@@ -92,11 +95,12 @@ def _pytest(arguments: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], I
             testing.wait()
 
 
-def _schedules(first: int, say: Say) -> tuple[int, list[str]]:
+def _schedules(scenario: Scenario, first: int, count: int, seconds: float, say: Say) -> tuple[int, list[str]]:
     ran = list[Result]()
-    failed = run_seeds(first, SCHEDULES, SCHEDULES_S, report=ran.append)
-    say(f"schedules: {len(ran)} of {SCHEDULES} ran, seeds {first} to {first + len(ran) - 1}, {len(failed)} failed")
-    return len(ran), [f"{result.failure}; again: {replay_command(result.seed)}" for result in failed]
+    failed = run_seeds(scenario, first, count, seconds, report=ran.append)
+    seeds = f"seeds {first} to {first + len(ran) - 1}"
+    say(f"schedules of {scenario.name}: {len(ran)} of {count} ran, {seeds}, {len(failed)} failed")
+    return len(ran), [f"{result.failure}; again: {scenario.replay_command(result.seed)}" for result in failed]
 
 
 def _until(chosen: Slice, deadline: float) -> Iterator[Planned]:

@@ -7,7 +7,7 @@ or its kind without moving any other fault, so schedules can be shrunk.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -72,6 +72,7 @@ class Faults:
 
     seed: int
     without: Set[str] = frozenset()  # kinds, or numbers of single faults ("kind#12")
+    kinds: Mapping[str, float] = field(default_factory=lambda: KINDS)
     active: bool = True
     counts: Counter[str] = field(default_factory=Counter)
     struck: list[str] = field(default_factory=list)
@@ -82,7 +83,7 @@ class Faults:
         intensity = self.random.choice((0.1, 0.3, 0.5, 0.8))
         self._rates = {
             kind: rate * self.random.choice((0.5, 1.0, 2.0)) if self.random.random() < intensity else 0.0
-            for kind, rate in KINDS.items()
+            for kind, rate in self.kinds.items()
         }
         self._chances: Counter[str] = Counter()
         self._luck = {kind: random.Random(f"{kind} {self.seed}") for kind, rate in self._rates.items() if rate}

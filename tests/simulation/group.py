@@ -15,6 +15,8 @@ class Group:
 
     broker: Broker
     topics: tuple[str, ...]
+    name: str = WORKER_GROUP
+    together: bool = False  # a partition has the same owner in all topics
     generation: int = 1
     joined: set[str] = field(default_factory=set)
     known: dict[str, int] = field(default_factory=dict)  # time of the last heartbeat
@@ -59,10 +61,12 @@ class Group:
             if self._now_us - self.began_us > SESSION_S * 1e6:
                 self.known = {m: at for m, at in self.known.items() if m in self.joined}
             if self.joined >= self.known.keys():
-                members = sorted(self.joined)
-                places = [(topic, p) for topic in self.topics for p in range(self.broker.partitions)]
-                self.assigned = {m: places[i :: len(members)] for i, m in enumerate(members)}
+                self.assigned = self._assignments(sorted(self.joined))
         return self.assigned.get(member)
+
+    def committed(self, place: PartitionKey) -> int | None:
+        """The committed offset. None if there is none yet."""
+        return self.broker.committed.get((self.name, place))
 
     def commit(self, generation: int, place: PartitionKey, offset: int) -> bool:
         """Commit an offset. False if the generation is over."""
@@ -70,10 +74,15 @@ class Group:
         def act() -> bool:
             if generation != self.generation:
                 return False
-            self.broker.committed[WORKER_GROUP, place] = offset
+            self.broker.committed[self.name, place] = offset
             return True
 
         return self.broker.ports.call("log", f"commit {offset} of {place[0]}/{place[1]}", act, unavailable)
+
+    def _assignments(self, members: list[str]) -> dict[str, list[PartitionKey]]:
+        of_topics = [[(topic, p) for p in range(self.broker.partitions)] for topic in self.topics]
+        shared = of_topics if self.together else [[place for places in of_topics for place in places]]
+        return {m: [one for places in shared for one in places[i :: len(members)]] for i, m in enumerate(members)}
 
     def _evict(self) -> None:
         gone = {m for m, at in self.known.items() if self._now_us - at > SESSION_S * 1e6}

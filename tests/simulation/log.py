@@ -133,6 +133,9 @@ class Record:
     def value(self) -> bytes:
         return self.content
 
+    def key(self) -> None:
+        return None
+
     def offset(self) -> int:
         return self.at
 
@@ -142,6 +145,8 @@ class Record:
 
 class Consumer:
     """The control plane's consumer of one topic. After every restart it starts at the committed offset."""
+
+    slower = 10.0  # than in real time
 
     def __init__(self, broker: Broker, group: str, topic: str) -> None:
         self._broker = broker
@@ -157,7 +162,7 @@ class Consumer:
         ][:number]
         if not found:
             if timeout_s:
-                self._broker.ports.kernel.sleep(10 * timeout_s)
+                self._broker.ports.kernel.sleep(self.slower * timeout_s)
             return []
         for place, record in found:
             self._at[place] = record.offset() + 1

@@ -3,13 +3,12 @@
 All decisions stay the product's. This list names everything that is replaced, and why.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from unittest.mock import patch
 
 from connectors.publishing import importer
@@ -23,6 +22,7 @@ from tests.simulation.log import Backlog, Consumer, Producer
 from tests.simulation.parsing import SimulatedFile
 
 if TYPE_CHECKING:
+    from tests.simulation.deployment import Deployment
     from tests.simulation.world import World
 
 CHUNK_ROWS = 2
@@ -63,22 +63,24 @@ class Idle:
         pass
 
 
-class Holder:
+D = TypeVar("D", bound="Deployment")
+
+
+class Holder(Generic[D]):
     """Holds the world that the patches refer to."""
 
     def __init__(self) -> None:
-        self.world: World | None = None
+        self.world: D | None = None
 
     @property
-    def now(self) -> "World":
+    def now(self) -> D:
         assert self.world is not None
         return self.world
 
 
 @contextmanager
-def patched() -> Iterator[Holder]:
+def patched(holder: "Holder[World]") -> Iterator[None]:
     """Run the product on simulated servers until the end of the block. One history at a time."""
-    holder = Holder()
 
     def monotonic() -> float:
         return holder.now.kernel.now_us / 1e6
@@ -142,9 +144,6 @@ def patched() -> Iterator[Holder]:
         replaced[f"{control_plane.__name__}.{name}"] = Idle
     replaced[f"{worker_groups.__name__}.WorkerGroup"] = lambda *_, name, **__: holder.now.group_view(name)
     with ExitStack() as stack:
-        disabled = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)
-        stack.callback(logging.disable, disabled)
         for target, value in replaced.items():
             stack.enter_context(patch(target, value))
-        yield holder
+        yield

@@ -16,8 +16,9 @@ SLOWER = 50
 class Event:
     """`threading.Event` in virtual time. The one that stops the control plane is never set: its process is killed."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, slower: float = SLOWER) -> None:
         self._kernel = kernel
+        self._slower = slower
 
     def is_set(self) -> bool:
         return False
@@ -29,7 +30,7 @@ class Event:
         pass
 
     def wait(self, timeout_s: float) -> bool:
-        self._kernel.sleep(SLOWER * timeout_s * self._kernel.random.uniform(0.5, 2.0))
+        self._kernel.sleep(self._slower * timeout_s * self._kernel.random.uniform(0.5, 2.0))
         return False
 
 

@@ -1,27 +1,77 @@
 """Runs schedules, one seed or many, and shrinks a failing one."""
 
 import gc
+import logging
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Set
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, Final
 from unittest.mock import patch
 
 import pyarrow as pa
 
+from tests.simulation import patching
 from tests.simulation.catalog import Catalog
-from tests.simulation.faults import Faults
-from tests.simulation.patching import Holder, patched
+from tests.simulation.deployment import Deployment
+from tests.simulation.faults import KINDS, SEEN, Faults
+from tests.simulation.patching import Holder
+from tests.simulation.segments import world as segments
+from tests.simulation.segments.kinds import SEGMENT_KINDS, SEGMENT_SEEN
 from tests.simulation.world import World
 
-FAULTY_STEPS = 3_000
-"""Faults cease after this many steps."""
-CALM_STEPS = 60_000
-"""After that, every job ends within this many steps: the liveness bound."""
+MakeWorld = Callable[[int, Faults, Path, Holder[Any]], Deployment]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A kind of schedules. `worlds()` returns what makes the deployment of one.
+
+    Faults cease after `faulty_steps`. After that, everything comes to rest within `calm_steps`: the liveness bound.
+    """
+
+    name: str
+    kinds: Mapping[str, float]
+    seen: tuple[str, ...]
+    faulty_steps: int
+    calm_steps: int
+    patched: Callable[[Holder[Any]], AbstractContextManager[None]]
+    worlds: Callable[[], MakeWorld]
+
+    @property
+    def situations(self) -> tuple[str, ...]:
+        """Everything that can happen, which many schedules together must contain."""
+        return (*self.kinds, *self.seen)
+
+    def replay_command(self, seed: int) -> str:
+        """The command that prints a schedule step by step."""
+        return f"python -m tests.simulation {self.name} {seed}"
+
+
+IMPORTS: Final = Scenario(
+    name="imports",
+    kinds=KINDS,
+    seen=SEEN,
+    faulty_steps=3_000,
+    calm_steps=60_000,
+    patched=patching.patched,
+    worlds=lambda: partial(World, catalog=Catalog()),
+)
+SEGMENTS: Final = Scenario(
+    name="segments",
+    kinds=SEGMENT_KINDS,
+    seen=SEGMENT_SEEN,
+    faulty_steps=4_000,
+    calm_steps=60_000,
+    patched=segments.patched,
+    worlds=lambda: segments.SegmentWorld,
+)
+SCENARIOS: Final = {scenario.name: scenario for scenario in (IMPORTS, SEGMENTS)}
 
 
 @dataclass
@@ -34,26 +84,27 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     struck: list[str] = field(default_factory=list)
     steps: int = 0
-    versions: int = 0
+    published: int = 0  # versions of audiences, or changes of memberships
 
 
 class Simulator:
-    """Runs schedules one after the other, on one patched product and one database."""
+    """Runs schedules one after the other, on one patched product."""
 
-    def __init__(self, holder: Holder, temp: Path) -> None:
+    def __init__(self, scenario: Scenario, holder: Holder[Any], temp: Path) -> None:
+        self._scenario = scenario
         self._holder = holder
         self._temp = temp
-        self._catalog = Catalog()
+        self._world = scenario.worlds()
 
     def run(self, seed: int, *, without: Set[str] = frozenset(), verbose: bool = False) -> Result:
         """Run one schedule."""
-        faults = Faults(seed, without)
-        world = World(seed, self._catalog, faults, self._temp, self._holder)
+        faults = Faults(seed, without, self._scenario.kinds)
+        world = self._world(seed, faults, self._temp, self._holder)
         if verbose:
             faults.say = world.kernel.trace = world.say
         result = Result(seed=seed)
         try:
-            world.run(FAULTY_STEPS, CALM_STEPS)
+            world.run(self._scenario.faulty_steps, self._scenario.calm_steps)
         except Exception as exc:  # noqa: BLE001  # whatever it is, the schedule has found it
             result.failure = f"{type(exc).__name__}: {exc}"
             result.where = traceback.format_exc()
@@ -61,7 +112,7 @@ class Simulator:
             world.close()
         result.counts, result.struck = faults.counts, faults.struck
         result.steps = world.kernel.steps
-        result.versions = sum(map(len, world.oracle.made.values()))
+        result.published = world.published
         return result
 
     def shrink(self, seed: int) -> tuple[Result, frozenset[str]]:
@@ -76,25 +127,28 @@ class Simulator:
 
 
 @contextmanager
-def simulator() -> Iterator[Simulator]:
+def simulator(scenario: Scenario) -> Iterator[Simulator]:
     """A simulator for any number of schedules."""
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # thousands of small, short-lived files
     threads = pa.cpu_count()
     with (
         tempfile.TemporaryDirectory(prefix="muster-simulation-", dir=memory) as temp,
         patch("tempfile.tempdir", temp),
-        patched() as holder,
+        scenario.patched(holder := Holder[Any]()),
     ):
+        disabled = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
         pa.set_cpu_count(1)  # handing two rows to a pool takes longer than the work
         try:
-            yield Simulator(holder, Path(temp))
+            yield Simulator(scenario, holder, Path(temp))
         finally:
             pa.set_cpu_count(threads)
+            logging.disable(disabled)
 
 
-def run_many(seeds: Iterable[int]) -> Generator[Result, None, None]:
+def run_many(scenario: Scenario, seeds: Iterable[int]) -> Generator[Result, None, None]:
     """Run schedules in order."""
-    with simulator() as simulating:
+    with simulator(scenario) as simulating:
         for number, seed in enumerate(seeds):
             yield simulating.run(seed)
             if number % 100 == 99:
@@ -102,7 +156,12 @@ def run_many(seeds: Iterable[int]) -> Generator[Result, None, None]:
 
 
 def run_seeds(
-    first: int, count: int, deadline_s: float, *, report: Callable[[Result], object] = lambda _: None
+    scenario: Scenario,
+    first: int,
+    count: int,
+    deadline_s: float,
+    *,
+    report: Callable[[Result], object] = lambda _: None,
 ) -> list[Result]:
     """Run schedules from a seed on until `count` or the deadline is reached. Returns the failed ones.
 
@@ -110,15 +169,10 @@ def run_seeds(
     """
     ends = time.monotonic() + deadline_s
     failures = list[Result]()
-    results = run_many(range(first, first + count))
+    results = run_many(scenario, range(first, first + count))
     while time.monotonic() < ends and (result := next(results, None)) is not None:
         report(result)
         if result.failure is not None:
             failures.append(result)
     results.close()
     return failures
-
-
-def replay_command(seed: int) -> str:
-    """The command that prints a schedule step by step."""
-    return f"python -m tests.simulation {seed}"

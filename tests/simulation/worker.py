@@ -1,10 +1,11 @@
-"""A stream worker: the real `Materialiser` on our own event loop, with threads and timers of the kernel."""
+"""Stream workers: the product's code on our own event loop, with threads and timers of the kernel."""
 
 import asyncio
 import contextlib
 import random
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,6 @@ from faust.types import TP
 from connectors.kafka.log_offsets import PartitionKey
 from connectors.storage.access import S3Access
 from schemas.errors import FatalError, RetriableError
-from schemas.topics import WORKER_GROUP
 from streams.config import WorkerConfig
 from streams.guards import start_offset
 from streams.materialiser import Materialiser
@@ -24,16 +24,15 @@ from tests.simulation.kernel import Kernel, Process, Signal
 from tests.simulation.stores import ObjectStore
 
 POLL_S = 3.0
-COMMIT_S = 7.0
-HEARTBEAT_S = 10.0
 FETCHED = 3  # records at most
 
 
 class Loop(asyncio.BaseEventLoop):
-    """An event loop in virtual time. Kernel tasks take the place of threads."""
+    """An event loop in virtual time. Kernel tasks take the place of threads. A step of the kernel is some rounds."""
 
-    def __init__(self, kernel: Kernel, process: Process) -> None:
+    def __init__(self, kernel: Kernel, process: Process, rounds: int) -> None:
         super().__init__()
+        self._rounds = rounds
         self._kernel = kernel
         self._process = process
         self._wake = Signal()
@@ -51,15 +50,20 @@ class Loop(asyncio.BaseEventLoop):
             try:
                 result = func(*args)
             except Exception as exc:  # noqa: BLE001  # it is the caller's
-                if not future.done():
-                    future.set_exception(exc)
+                self.settle(future, error=exc)
             else:
-                if not future.done():
-                    future.set_result(result)
-            self._kernel.set(self._wake)
+                self.settle(future, result)
 
         self._kernel.spawn(self._process, "thread", body)
         return future
+
+    def settle(self, future: asyncio.Future[Any], result: Any = None, error: Exception | None = None) -> None:
+        """Set the outcome of a future, from a task of the kernel."""
+        if not future.done() and error is not None:
+            future.set_exception(error)
+        elif not future.done():
+            future.set_result(result)
+        self._kernel.set(self._wake)
 
     def turn(self, work: Any) -> None:
         """Run until the process dies. Called in a kernel task."""
@@ -68,7 +72,10 @@ class Loop(asyncio.BaseEventLoop):
             self._wake.is_set = False
             asyncio._set_running_loop(self)
             try:
-                self._run_once()  # type: ignore[attr-defined]
+                for _ in range(self._rounds):
+                    self._run_once()  # type: ignore[attr-defined]
+                    if not self._ready:  # type: ignore[attr-defined]
+                        break
             finally:
                 asyncio._set_running_loop(None)
             if self._ready:  # type: ignore[attr-defined]
@@ -96,20 +103,137 @@ class Loop(asyncio.BaseEventLoop):
 
 
 class Worker:
-    """One process, from its start to its death."""
+    """One process, from its start to its death: a member of a group that gives records to a consumer.
 
-    def __init__(
-        self, kernel: Kernel, process: Process, group: Group, store: ObjectStore, temp: Path, luck: random.Random
-    ) -> None:
+    `_consumer` has `on_revoked`, `on_rewound` and `accept`, as `streams.guards.Ownership` and an agent.
+    """
+
+    _consumer: Any
+    rounds = 1
+    heartbeat_s = 10.0
+    commit_s = 7.0
+
+    def __init__(self, kernel: Kernel, process: Process, group: Group) -> None:
         self.process = process
         self._kernel = kernel
         self._group = group
         self._broker = group.broker
-        self._loop = Loop(kernel, process)
+        self._loop = Loop(kernel, process, self.rounds)
         self._acked: dict[TP, int] = {}
         self._at: dict[TP, int] = {}
         self._generation = 0
         self._failed = Signal()
+
+    def run(self) -> None:
+        """Run the worker. Called in a task of the process."""
+        self._kernel.spawn(self.process, "fails", self._die_when_failed)
+        try:
+            self._loop.turn(self._live())
+        finally:
+            self._loop.discard()
+
+    def _duties(self) -> Sequence[Coroutine[Any, Any, object]]:
+        """What runs beside the consumer, for as long as the worker."""
+        raise NotImplementedError
+
+    def _fetched(self, tp: TP, at: int) -> tuple[Any, int] | None:
+        """Records from an offset on, as a fetch returns them, and the offset after them."""
+        raise NotImplementedError
+
+    def _foreseen(self, error: Exception) -> bool:
+        """True if faults may end the worker with this error."""
+        return isinstance(error, RetriableError)
+
+    def _die_when_failed(self) -> None:
+        self._kernel.wait(self._failed)
+        self._kernel.kill(self.process)
+
+    def _fail(self, error: Exception) -> None:
+        if self._kernel.trace is not None:
+            self._kernel.trace(f"{self.process.name} ends: {error}"[:160])
+        if not self._foreseen(error):
+            self._kernel.error = error
+        self._kernel.set(self._failed)
+
+    async def _live(self) -> None:
+        duties = [self._loop.create_task(duty) for duty in (*self._duties(), self._commit())]
+        try:
+            while True:
+                await self._join()
+                consuming = self._loop.create_task(self._consume())
+                while self._group.heartbeat(self.process.name, self._generation):
+                    if self._broker.ports.faults.strike("rebalance"):
+                        self._group.rebalance()
+                    await asyncio.sleep(self.heartbeat_s)
+                consuming.cancel()
+                self._consumer.on_revoked(set(self._at))
+                self._at, self._acked = {}, {}
+        except Exception as exc:  # noqa: BLE001  # as the app does: the process ends
+            self._fail(exc)
+        finally:
+            for duty in duties:
+                duty.cancel()
+
+    async def _join(self) -> None:
+        generation, places = self._group.join(self.process.name), None
+        while (places := self._group.assignment(self.process.name, generation)) is None:
+            await asyncio.sleep(POLL_S)
+            if self._group.assignment(self.process.name, generation) is None:
+                generation = self._group.join(self.process.name)
+        self._generation = generation
+        self._acked = {}
+        self._at = {TP(*place): self._start(place) for place in places}
+        self._consumer.on_rewound(dict(self._at), generation)
+
+    def _start(self, place: PartitionKey) -> int:
+        return start_offset(TP(*place), self._group.committed(place), 0, len(self._broker.log(*place)))
+
+    async def _consume(self) -> None:
+        try:
+            while True:
+                nothing = True
+                for tp, at in list(self._at.items()):
+                    if (found := self._fetched(tp, at)) is not None:
+                        nothing = False
+                        message, end = found
+                        self._at[tp] = end
+                        await self._consumer.accept(self._event(tp, message, end))
+                if nothing:
+                    await self._await_records()
+        except Exception as exc:  # noqa: BLE001  # as the agent does
+            self._fail(exc)
+
+    async def _await_records(self) -> None:
+        await asyncio.sleep(POLL_S)
+
+    def _event(self, tp: TP, message: Any, end: int) -> Any:
+        return SimpleNamespace(message=message, ack=partial(self._acknowledge, self._generation, tp, end))
+
+    def _acknowledge(self, generation: int, tp: TP, end: int) -> bool:
+        if generation == self._generation and tp in self._at:
+            self._acked[tp] = max(self._acked.get(tp, 0), end)
+        return True
+
+    async def _commit(self) -> None:
+        while True:
+            await asyncio.sleep(self.commit_s)
+            generation, acked = self._generation, dict(self._acked)
+            for tp, offset in acked.items():
+                if (self._group.committed((tp.topic, tp.partition)) or 0) >= offset:
+                    continue
+                with contextlib.suppress(Exception):  # it is tried again
+                    await self._loop.run_in_executor(
+                        None, self._group.commit, generation, (tp.topic, tp.partition), offset
+                    )
+
+
+class ImportWorker(Worker):
+    """The real `Materialiser`."""
+
+    def __init__(
+        self, kernel: Kernel, process: Process, group: Group, store: ObjectStore, temp: Path, luck: random.Random
+    ) -> None:
+        super().__init__(kernel, process, group)
         config = WorkerConfig(
             bootstrap="",
             store=S3Access(endpoint="", region=""),
@@ -124,104 +248,21 @@ class Worker:
             merge_threads=luck.choice((1, 2)),
             idle_group_s=60.0,
         )
-        self._materialiser = Materialiser(
+        self._consumer: Materialiser = Materialiser(
             config, store, publish=self._publish, fail=self._fail, now_us=lambda: kernel.now_us
         )
 
-    def run(self) -> None:
-        """Run the worker. Called in a task of the process."""
-        self._kernel.spawn(self.process, "fails", self._die_when_failed)
-        try:
-            self._loop.turn(self._live())
-        finally:
-            self._loop.discard()
+    def _duties(self) -> Sequence[Coroutine[Any, Any, object]]:
+        return (self._consumer.tick(),)
 
-    def _die_when_failed(self) -> None:
-        self._kernel.wait(self._failed)
-        self._kernel.kill(self.process)
+    def _fetched(self, tp: TP, at: int) -> tuple[Any, int] | None:
+        values = self._broker.log(tp.topic, tp.partition)[at : at + FETCHED]
+        return (fetched(tp, enumerate(values, at), self._generation), at + len(values)) if values else None
 
-    def _fail(self, error: Exception) -> None:
-        if self._kernel.trace is not None:
-            self._kernel.trace(f"{self.process.name} ends: {error}"[:160])
+    def _foreseen(self, error: Exception) -> bool:
         # A merge may miss a run when the job has ended meanwhile. If any other run went missing, the job would hang.
-        foreseen = isinstance(error, RetriableError) or (isinstance(error, FatalError) and error.code == "STAGING_LOST")
-        if not foreseen:
-            self._kernel.error = error
-        self._kernel.set(self._failed)
+        return super()._foreseen(error) or (isinstance(error, FatalError) and error.code == "STAGING_LOST")
 
     async def _publish(self, topic: str, key: bytes, value: bytes) -> None:
         del key
         await self._loop.run_in_executor(None, self._broker.send, topic, 0, value)
-
-    async def _live(self) -> None:
-        ticking = self._loop.create_task(self._materialiser.tick())
-        committing = self._loop.create_task(self._commit())
-        try:
-            while True:
-                await self._join()
-                consuming = self._loop.create_task(self._consume())
-                while self._group.heartbeat(self.process.name, self._generation):
-                    if self._broker.ports.faults.strike("rebalance"):
-                        self._group.rebalance()
-                    await asyncio.sleep(HEARTBEAT_S)
-                consuming.cancel()
-                self._materialiser.on_revoked(set(self._at))
-                self._at, self._acked = {}, {}
-        except Exception as exc:  # noqa: BLE001  # as the app does: the process ends
-            self._fail(exc)
-        finally:
-            ticking.cancel()
-            committing.cancel()
-
-    async def _join(self) -> None:
-        generation, places = self._group.join(self.process.name), None
-        while (places := self._group.assignment(self.process.name, generation)) is None:
-            await asyncio.sleep(POLL_S)
-            if self._group.assignment(self.process.name, generation) is None:
-                generation = self._group.join(self.process.name)
-        self._generation = generation
-        self._acked = {}
-        self._at = {TP(*place): self._start(place) for place in places}
-        self._materialiser.on_rewound(dict(self._at), generation)
-
-    def _start(self, place: PartitionKey) -> int:
-        committed = self._broker.committed.get((WORKER_GROUP, place))
-        return start_offset(TP(*place), committed, 0, len(self._broker.log(*place)))
-
-    async def _consume(self) -> None:
-        try:
-            while True:
-                nothing = True
-                for tp, at in list(self._at.items()):
-                    log = self._broker.log(tp.topic, tp.partition)
-                    if at < len(log):
-                        nothing = False
-                        values = log[at : at + FETCHED]
-                        self._at[tp] = at + len(values)
-                        await self._materialiser.accept(self._event(tp, at, values))
-                if nothing:
-                    await asyncio.sleep(POLL_S)
-        except Exception as exc:  # noqa: BLE001  # as the agent does
-            self._fail(exc)
-
-    def _event(self, tp: TP, first: int, values: Sequence[bytes]) -> Any:
-        generation, end = self._generation, first + len(values)
-
-        def ack() -> bool:
-            if generation == self._generation and tp in self._at:
-                self._acked[tp] = max(self._acked.get(tp, 0), end)
-            return True
-
-        return SimpleNamespace(message=fetched(tp, enumerate(values, first), generation), ack=ack)
-
-    async def _commit(self) -> None:
-        while True:
-            await asyncio.sleep(COMMIT_S)
-            generation, acked = self._generation, dict(self._acked)
-            for tp, offset in acked.items():
-                if self._broker.committed.get((WORKER_GROUP, (tp.topic, tp.partition)), 0) >= offset:
-                    continue
-                with contextlib.suppress(Exception):  # it is tried again
-                    await self._loop.run_in_executor(
-                        None, self._group.commit, generation, (tp.topic, tp.partition), offset
-                    )

@@ -1,10 +1,8 @@
 """One deployment in memory: the product's handlers, control plane and workers on simulated servers, and its users."""
 
 import json
-import random
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,41 +19,32 @@ from schemas.topics import IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 from segmentation.jobs import FINAL
 from segmentation.versions import AudienceRef
 from tests.simulation.catalog import Catalog, Lake, Versions
+from tests.simulation.deployment import Deployment
 from tests.simulation.engine import Client, Engine
 from tests.simulation.faults import Faults
 from tests.simulation.group import Group, GroupView
-from tests.simulation.kernel import Kernel, Process
+from tests.simulation.kernel import Process
 from tests.simulation.log import Broker
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import People
-from tests.simulation.ports import Ports
 from tests.simulation.relay import run_relay
-from tests.simulation.stores import ObjectStore, S3Client, StepObjects
-from tests.simulation.worker import Worker
+from tests.simulation.stores import S3Client, StepObjects
+from tests.simulation.worker import ImportWorker
 
 if TYPE_CHECKING:
     from tests.simulation.patching import Holder
 
-STARTED: Final = datetime(2026, 1, 1, tzinfo=UTC)
 PARTITIONS: Final = 2
 ACME: Final = TenantName("acme")
-RESTART_S: Final = (1.0, 20.0)
 
 
-class World:
+class World(Deployment):
     """Everything of one schedule. Schedules share `catalog`, which is emptied in between."""
 
-    def __init__(self, seed: int, catalog: Catalog, faults: Faults, temp: Path, holder: "Holder") -> None:
-        self.seed = seed
-        self._holder = holder
-        holder.world = self
-        self.faults = faults
+    def __init__(self, seed: int, faults: Faults, temp: Path, holder: "Holder[World]", *, catalog: Catalog) -> None:
+        super().__init__(seed, faults, temp, holder, skew_ms=600_000)
         self.catalog = catalog
-        self.temp = temp
-        self.kernel = Kernel(seed, int(STARTED.timestamp()) * 1_000_000)
-        self.ports = Ports(self.kernel, faults)
         self.oracle = Oracle(self)
-        self.store = ObjectStore(self.ports)
         self.s3 = S3Client(self.store, self.ports)
         self.broker = Broker(self.ports, PARTITIONS)
         self.group = Group(self.broker, (IMPORTS_SMALL, IMPORTS))
@@ -94,31 +83,8 @@ class World:
 
     # --- processes ---------------------------------------------------------------------------------------------------
 
-    def new_process(self, name: str, kind: str) -> Process:
-        """Create a process, whose clock may be wrong."""
-        process = Process(name=name, kind=kind)
-        if self.faults.strike("clock skew"):
-            process.skew_ms = int(self.faults.among(-600_000, 600_000))
-        return process
-
-    def _keep_running(self, name: str, kind: str, run: Any) -> None:
-        """A supervisor: restarts whatever dies a little later."""
-
-        def supervise() -> None:
-            number = 0
-            while True:
-                number += 1
-                process = self.new_process(f"{name} ({number})", kind)
-                task = self.kernel.spawn(process, kind, partial(run, process))
-                while not process.dead and not task.greenlet.dead:
-                    self.kernel.sleep(7.0)
-                self.kernel.sleep(self.faults.among(*RESTART_S))
-
-        self.kernel.spawn(self.kernel.outside, f"supervisor of {name}", supervise)
-
     def _worker(self, process: Process) -> None:
-        luck = random.Random(f"{process.name} {self.seed}")
-        Worker(self.kernel, process, self.group, self.store, self.temp, luck).run()
+        ImportWorker(self.kernel, process, self.group, self.store, self.temp, self.luck(process)).run()
 
     def _invoke(self, function: str, event: Mapping[str, Any]) -> Any:
         """Call a handler. Its event and result cross as JSON."""
@@ -147,10 +113,6 @@ class World:
     def fresh_id(self) -> JobId:
         """A new id, as clients make them."""
         return new_job_id(self.kernel.now_us // 1000, self.kernel.random.randbytes(10))
-
-    def say(self, text: str) -> None:
-        """Print a line of the history."""
-        print(f"{self.kernel.clock()}  {self.kernel.process.name:<28} {text}")  # noqa: T201
 
     # --- what the oracle asks ----------------------------------------------------------------------------------------
 
@@ -185,25 +147,19 @@ class World:
 
     # --- the schedule ------------------------------------------------------------------------------------------------
 
-    def run(self, faulty_steps: int, calm_steps: int) -> None:
-        """Run with faults for a while, then without; at the end the oracle judges. Raises any violation."""
-        used = self.kernel.steps + faulty_steps
-        self.kernel.run(lambda: self.kernel.steps >= used or self._look_at_rest(), max_steps=faulty_steps + 1)
-        self.faults.active = False
-        for process in self.kernel.processes():
-            process.frozen_until_us = 0
-            process.skew_ms = 0
-        self.kernel.run(self._look_at_rest, max_steps=calm_steps)
+    @property
+    def published(self) -> int:
+        """Versions."""
+        return sum(map(len, self.oracle.made.values()))
+
+    def finished(self) -> None:
+        """Every job has ended, rightly."""
         self.oracle.finished()
 
     def close(self) -> None:
         """Stop everything in this world."""
         self.catalog.begin_faults(None)
-        self.kernel.close()
-        self._holder.world = None
-
-    def _look_at_rest(self) -> bool:
-        return self.kernel.steps % 200 == 0 and self.at_rest()
+        super().close()
 
     def at_rest(self) -> bool:
         """True if nothing is left to do.

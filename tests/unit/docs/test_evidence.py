@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.mutation.mutants import MUTANTS, SCHEDULES
+from tests.mutation.mutants import MUTANTS, SCHEDULES, SEGMENT_SCHEDULES, SIMULATED
 from tests.mutation.patches import Patches
 from tests.prove import evidence
 from tests.prove.exhibits import Exhibit, Section, Table
@@ -15,8 +15,8 @@ from tests.prove.kept import Kept
 from tests.prove.mutants import PROMISES
 from tests.prove.pool import in_processes
 from tests.prove.registry import EXHIBITS
-from tests.simulation.faults import KINDS, SEEN
-from tests.simulation.seeds import PINNED
+from tests.simulation.run import IMPORTS, SEGMENTS, Scenario
+from tests.simulation.seeds import SEEDS
 from tests.trees import PRODUCT
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 
 def test_every_promise_has_a_mutant_that_breaks_it_and_every_suite_exists() -> None:
     assert {number for mutant in MUTANTS for number in mutant.promises} == PROMISES.keys()
-    suites = {suite for mutant in MUTANTS for suite in mutant.caught_by} - {SCHEDULES}
+    suites = {suite for mutant in MUTANTS for suite in mutant.caught_by} - SIMULATED
     assert [suite for suite in sorted(suites) if not (ROOT / suite.partition("::")[0]).is_file()] == []
     assert all(mutant.caught_by and mutant.what for mutant in MUTANTS)
 
@@ -42,16 +42,20 @@ def test_every_mutant_finds_its_target_and_is_reverted() -> None:
         assert all(vars(owner)[name] is original for owner, name, original in patches.replaced), mutant.name
 
 
-def test_simulator_mutants_and_pinned_schedules_correspond() -> None:
-    killed = {name for names in PINNED.values() for name in names}
-    judged = {mutant.name for mutant in MUTANTS if SCHEDULES in mutant.caught_by}
+@pytest.mark.parametrize(
+    ("suite", "scenario"), [(SCHEDULES, IMPORTS), (SEGMENT_SCHEDULES, SEGMENTS)], ids=["imports", "segments"]
+)
+def test_simulator_mutants_and_pinned_schedules_correspond(suite: str, scenario: Scenario) -> None:
+    pinned = SEEDS[scenario.name].pinned
+    killed = {name for names in pinned.values() for name in names}
+    judged = {mutant.name for mutant in MUTANTS if suite in mutant.caught_by}
     assert judged - killed == set()
-    assert killed - judged - set(KINDS) - set(SEEN) == set()
-    assert all(PINNED.values())
+    assert killed - judged - set(scenario.situations) == set()
+    assert all(pinned.values())
 
 
 def test_every_mutant_dies_outside_the_simulator() -> None:
-    assert [mutant.name for mutant in MUTANTS if mutant.caught_by == (SCHEDULES,)] == []
+    assert [mutant.name for mutant in MUTANTS if set(mutant.caught_by) <= SIMULATED] == []
 
 
 def test_exhibit_writes_only_its_own_section(tmp_path: Path) -> None:
@@ -85,7 +89,8 @@ def test_section_counts_commits_since_its_run(tmp_path: Path, monkeypatch: pytes
 
 
 RUN_BY = {
-    "schedules": ("tests/simulation",),
+    "schedules": tuple(f"tests/simulation/{path.name}" for path in (ROOT / "tests/simulation").glob("*.py")),
+    "segments": ("tests/simulation/segments", "tests/naive_rules.py"),
     "mutants": ("tests/mutation",),
     "faults": ("tests/faults/sweep.py", "tests/faults/imports.py"),
     "hostile": ("tests/hostile",),

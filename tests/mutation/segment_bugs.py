@@ -1,0 +1,244 @@
+"""Bugs in keeping segments and in the log of their changes: each is a function that puts the bug into the product."""
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tests.mutation.patches import Patches
+
+# --- owners ----------------------------------------------------------------------------------------------------------
+
+
+def replaced_owner_counts(patches: Patches) -> None:
+    """A new owner also counts changes that the previous one emitted after it was replaced."""
+
+    def make(_: Any) -> Any:
+        def counts(self: Any, offset: int, message: Any) -> bool:
+            if not hasattr(message, "rows"):
+                self.generation = offset
+                return False
+            return True
+
+        return counts
+
+    patches.replace("segmentation.partitions.change_log:ChangeLog.counts", make)
+
+
+def replaced_owner_continues(patches: Patches) -> None:
+    """An owner writes checkpoints and snapshots without checking whether another one has taken over."""
+
+    def make(_: Any) -> Any:
+        async def check_not_replaced(_self: Any) -> None:
+            pass
+
+        return check_not_replaced
+
+    patches.replace("streams.segments.partition_task:PartitionTask._check_not_replaced", make)
+
+
+def start_overlooked(patches: Patches) -> None:
+    """An owner does not see that another one starts while it recovers (found by the simulator, and fixed)."""
+
+    def make(original: Any) -> Any:
+        def check_not_replaced(*args: Any) -> None:
+            if sys._getframe(1).f_code.co_name != "_read_back":
+                original(*args)
+
+        return check_not_replaced
+
+    patches.replace("streams.segments.change_records:check_not_replaced", make)
+
+
+def difference_forgotten(patches: Patches) -> None:
+    """A new owner does not emit what has changed since the last change of the previous one."""
+
+    def make(original: Any) -> Any:
+        def difference(self: Any, segments: Any) -> Any:
+            original(self, segments)
+            return []
+
+        return difference
+
+    patches.replace("segmentation.partitions.recovery:Recovery.difference", make)
+
+
+def target_ignored(patches: Patches) -> None:
+    """A new owner emits the difference before it has reached the position of the last emitted change."""
+    patches.replace("segmentation.partitions.log_position:LogPosition.reached", lambda _: lambda _self, _other: True)
+
+
+def pause_read_as_evaluated(patches: Patches) -> None:
+    """A new owner gives a paused segment the members that its rule had when the owner read of the pause."""
+
+    def make(_: Any) -> Any:
+        return lambda _self, _tenant, _segment, _user_ids: []
+
+    patches.replace("segmentation.partitions.partition:PartitionSegments.adopt", make)
+
+
+def clock_goes_back(patches: Patches) -> None:
+    """The instant of an answer follows the clock of the worker, also backwards."""
+
+    def make(_: Any) -> Any:
+        def move(self: Any, at_us: int, **offsets: int) -> None:
+            self.position = replace(self.position, at_us=at_us, **offsets)
+
+        return move
+
+    patches.replace("segmentation.partitions.partition:PartitionSegments._move", make)
+
+
+# --- what an owner starts from ---------------------------------------------------------------------------------------
+
+
+def acknowledged_before_archived(patches: Patches) -> None:
+    """Records are acknowledged as soon as they are folded: those that no file has yet are lost with their owner."""
+
+    def make(original: Any) -> Any:
+        def processed(self: Any, drained: Any, rows: Any) -> None:
+            original(self, drained, rows)
+            self.lane.done_to(self.position - self.base)
+
+        return processed
+
+    patches.replace("streams.segments.inputs:Input.processed", make)
+
+
+def checkpoint_knows_too_much(patches: Patches) -> None:
+    """A checkpoint claims to know one change more than it does, and the next owner does not read that one back."""
+
+    def make(original: Any) -> Any:
+        return lambda store, bucket, checkpoint: original(
+            store, bucket, replace(checkpoint, changes=checkpoint.changes + 1)
+        )
+
+    patches.replace("streams.segments.checkpoints:save", make)
+
+
+def archived_since_checkpoint_ignored(patches: Patches) -> None:
+    """Records that were acknowledged after the checkpoint are not read from the archive."""
+
+    def make(_: Any) -> Any:
+        def catch_up(_self: Any, segments: Any, _recovery: Any, starts: Any) -> None:
+            events, profiles = starts.values()
+            segments.skip_to(events=events, profiles=profiles)
+
+        return catch_up
+
+    patches.replace("streams.segments.partition_recovery:PartitionRecovery._catch_up", make)
+
+
+def tail_ignored(patches: Patches) -> None:
+    """A new rule is evaluated over the archive, without the rows that are not there yet."""
+
+    def make(original: Any) -> Any:
+        return lambda self: replace(original(self), event_rows=(), profile_rows=())
+
+    patches.replace("streams.segments.partition_task:PartitionTask._history", make)
+
+
+def any_range_archived(patches: Patches) -> None:
+    """The committer appends every range that is announced, also one that the archive has."""
+
+    def make(_: Any) -> Any:
+        from segmentation.archiving import Verdict  # noqa: PLC0415
+
+        return lambda *_: Verdict.APPEND
+
+    patches.replace("segmentation.archiving:verdict", make)
+
+
+def snapshot_out_of_step(patches: Patches) -> None:
+    """A snapshot contains a change that a receiver is told to apply to it."""
+
+    def make(original: Any) -> Any:
+        return lambda self, snapshot, environment, emitted_to, generation: original(
+            self, snapshot, environment, emitted_to - 1, generation
+        )
+
+    patches.replace("streams.segments.reporting:Reporter.cut", make)
+
+
+# --- the answer ------------------------------------------------------------------------------------------------------
+
+
+def deadlines_forgotten(patches: Patches) -> None:
+    """A user leaves or enters only with an event: windows that end by themselves go unnoticed."""
+
+    def make(_: Any) -> Any:
+        def steps(self: Any, at_us: int, *_: Any) -> Any:
+            yield from ()
+            self.state.at_us = max(self.state.at_us, at_us)
+
+        return steps
+
+    patches.replace("segmentation.evaluation.evaluator:Evaluator.steps", make)
+
+
+def future_events_count(patches: Patches) -> None:
+    """An event counts when it arrives, also if it lies in the future."""
+
+    def make(_: Any) -> Any:
+        return lambda self, events: self._apply_events(events)
+
+    patches.replace("segmentation.evaluation.evaluator:Evaluator.insert", make)
+
+
+def copies_count(patches: Patches) -> None:
+    """An event that is sent again counts again."""
+
+    def make(original: Any) -> Any:
+        numbers = iter(range(1, 1 << 60))
+
+        def occurrences(self: Any, *args: Any) -> Any:
+            found = original(self, *args)
+            return found._replace(identities=np.array([next(numbers) for _ in found.users], np.int64))
+
+        return occurrences
+
+    patches.replace("segmentation.evaluation.kinds:Kinds.occurrences", make)
+
+
+def late_events_dropped(patches: Patches) -> None:
+    """An event older than half a minute is taken for too late."""
+
+    def make(original: Any) -> Any:
+        def insert(self: Any, events: Any) -> Any:
+            return original(self, events.take(events.occurred_at > self.state.at_us - 30_000_000))
+
+        return insert
+
+    patches.replace("segmentation.evaluation.evaluator:Evaluator.insert", make)
+
+
+def new_version_unnoticed(patches: Patches) -> None:
+    """The next version of an audience does not reach the rules that name it."""
+
+    def make(_: Any) -> Any:
+        def activate_audience(self: Any, message: Any, _history: Any, _at_us: int) -> Any:
+            self.audiences[message.audience] = message.version
+            return []
+
+        return activate_audience
+
+    patches.replace("segmentation.partitions.tenant:TenantSegments._activate_audience", make)
+
+
+def deleted_without_leaving(patches: Patches) -> None:
+    """Nobody leaves a segment that is deleted."""
+
+    def make(original: Any) -> Any:
+        def all_leave(self: Any, segment: str) -> Any:
+            changes = original(self, segment)
+            return replace(
+                changes,
+                user_ids=changes.user_ids[:0],
+                entered=changes.entered[:0],
+                effective_at=changes.effective_at[:0],
+            )
+
+        return all_leave
+
+    patches.replace("segmentation.evaluation.succession:Succession._all_leave", make)
