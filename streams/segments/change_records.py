@@ -35,9 +35,14 @@ def check_not_replaced(partition: Partition, generation: int, record: Any) -> No
     Every record after an owner's own start must pass here: changes that it emits after another start do not count.
     """
     if record.offset > generation and isinstance(change_of(record), OwnerStarted):
-        raise FatalError(
-            "OWNER_REPLACED",
-            f"{MEMBERSHIP_CHANGES}/{partition}: another worker has taken over at offset {record.offset}; "
-            "this one exits, to be restarted",
-            partition=partition,
-        )
+        raise owner_replaced(partition, record.offset)
+
+
+def owner_replaced(partition: Partition, offset: int) -> FatalError:
+    """The error for an owner after which another one started, at an offset."""
+    return FatalError(
+        "OWNER_REPLACED",
+        f"{MEMBERSHIP_CHANGES}/{partition}: another worker has taken over at offset {offset}; this one exits, to be "
+        "restarted",
+        partition=partition,
+    )

@@ -21,6 +21,23 @@ async def log_matches(changes: Log, found: Checkpoint, end: int) -> bool:
     return found.started_at_us is None or await _has_owner(changes, found.generation, found.started_at_us)
 
 
+async def started_later(changes: Log, found: Checkpoint, generation: int) -> bool:
+    """True if the owner that wrote a checkpoint started in this log, after the owner of a generation."""
+    if found.generation <= generation:
+        return False
+    try:
+        await changes.start(found.generation)
+        if await changes.end() <= found.generation:
+            return False
+        async for record in changes.read_to(found.generation + 1):
+            message = change_of(record)
+            is_owner = isinstance(message, OwnerStarted) and message.started_at_us == found.started_at_us
+            return is_owner and record.offset == found.generation
+        return False
+    finally:
+        await changes.stop()
+
+
 def foreign_log(found: Checkpoint) -> FatalError:
     """The error for a checkpoint that belongs to another log."""
     partition = found.segments.partition

@@ -23,11 +23,11 @@ from segmentation.partitions.partition import PartitionSegments
 from segmentation.partitions.recovery import Recovery
 from segmentation.partitions.tenant import PartitionHistory
 from streams.segments import checkpoints
-from streams.segments.change_records import change_of, check_not_replaced
+from streams.segments.change_records import change_of, check_not_replaced, owner_replaced
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.environment import Log, TaskEnvironment, send_all
 from streams.segments.inputs import Input
-from streams.segments.log_identity import foreign_log, log_matches
+from streams.segments.log_identity import foreign_log, log_matches, started_later
 
 _log = logging.getLogger(__name__)
 KEY: Final = b""
@@ -88,6 +88,9 @@ class PartitionRecovery:
             checkpoints.latest, self._environment.store, self._config.staging_bucket, self._partition
         )
         starts = {topic: one.position for topic, one in self._inputs.items()}
+        log = self._environment.log(MEMBERSHIP_CHANGES, self._partition)
+        if found is not None and await started_later(log, found, generation):
+            raise owner_replaced(self._partition, found.generation)
         if found is None:
             position = LogPosition(events=starts[EVENTS], profiles=starts[PROFILES])
             segments = PartitionSegments(self._partition, position)

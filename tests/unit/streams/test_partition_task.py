@@ -427,6 +427,30 @@ async def test_owner_replaced_while_it_recovers_ends_before_its_first_change(mon
     assert caught.value.code == "OWNER_REPLACED"
 
 
+async def test_owner_that_finds_the_checkpoint_of_a_later_one_is_replaced_and_not_in_another_log() -> None:
+    world = World(NOW_US, checkpoint_after_s=1.0)
+    living, may_continue = world.owner(), asyncio.Event()
+    in_thread = living.owner._environment.in_thread
+
+    async def later(*call: Any) -> Any:
+        await may_continue.wait()
+        return await in_thread(*call)
+
+    living.owner._environment = replace(living.owner._environment, in_thread=later)
+    starting = asyncio.create_task(living.owner.start())
+    await world.appended.wait()
+    other = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    world.append(EVENTS, purchase("ann"), b"ann")
+    world.steady_s += 1.0
+    await step(other)
+    assert len(world.store.keys("checkpoints")) == 1
+    may_continue.set()
+    with pytest.raises(FatalError, match="another worker has taken over at offset 1") as caught:
+        await starting
+    assert caught.value.code == "OWNER_REPLACED"
+
+
 async def test_records_archived_since_the_checkpoint_count_for_the_next_owner() -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     living = await started(world)
