@@ -82,6 +82,7 @@ SEEDS: Final[Mapping[str, Seeds]] = {
             165: ("activation refused",),
             192: ("start overlooked", "archive range refused"),
         },
+        regressions={283: "a frozen owner that found the checkpoint of its successor took it for that of another log"},
     ),
 }
 """By the name of the scenario."""

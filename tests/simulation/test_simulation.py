@@ -34,10 +34,10 @@ def test_no_schedule_loses_duplicates_or_mixes_members_and_every_job_ends() -> N
     assert published_by_all_seeds(IMPORTS) > len(SEEDS["imports"].all) // 2
 
 
-@pytest.mark.slow("60 schedules, one after the other, in one process")
+@pytest.mark.slow("52 schedules, one after the other, in one process")
 @pytest.mark.timeout(900)
 def test_changes_of_every_schedule_give_the_members_that_the_whole_log_says() -> None:
-    assert published_by_all_seeds(SEGMENTS) > 10 * len(SEEDS["segments"].all)
+    assert published_by_all_seeds(SEGMENTS) > 5 * len(SEEDS["segments"].all)
 
 
 @pytest.mark.parametrize(("scenario", "seed"), [(IMPORTS, 40), (SEGMENTS, 1)], ids=["imports", "segments"])
