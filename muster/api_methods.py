@@ -156,6 +156,7 @@ class ApiMethods(Methods):
         *,
         settings: Mapping[str, Any] | Unset = UNSET,
         retention: Mapping[str, Any] | Unset = UNSET,
+        folders: Literal["files", "sets"] | Unset | None = UNSET,
         recipients: Mapping[str, Any] | Unset = UNSET,
         etag: str,
     ) -> tuple[ConfiguredAudience, str]:
@@ -167,7 +168,7 @@ class ApiMethods(Methods):
                 "/tenants/{}/audiences/{}",
                 tenant,
                 audience,
-                body=changed(settings=settings, retention=retention, recipients=recipients),
+                body=changed(settings=settings, retention=retention, folders=folders, recipients=recipients),
                 etag=etag,
             ),
         )

@@ -155,6 +155,7 @@ class LakeTable(TypedDict):
 class Audience(TypedDict):
     """An audience: how its files are read, and which versions are kept.
 
+    `folders` sets: a folder in its part of the inbox is one import, once `_SUCCESS` is in it; files: each file is one.
     `current` (null without a version) and `table` are there if requested; `notified` is null in lists, and
     for those who do not manage audiences. The ETag covers all but `current` and `table`.
     """
@@ -164,6 +165,7 @@ class Audience(TypedDict):
     audience_id: str
     spec: dict[str, Any]
     retention: dict[str, int]
+    folders: Literal["files", "sets"]
     created_at: str
     notified: NotRequired[list[Recipient] | None]
     current: NotRequired[CurrentVersion | None]

@@ -8,6 +8,10 @@ from schemas.errors import UserError
 
 SourceForm = Literal["object", "prefix", "list"]
 """What the address of an import is: one object, a prefix below which all files are one import, or a list of files."""
+Folders = Literal["files", "sets"]
+"""How an audience reads folders of its inbox: each file is an import, or all of a folder once `SUCCESS` has come."""
+SUCCESS: Final = "_SUCCESS"
+"""Written by Spark, and others, once all files of a folder are there."""
 MAX_FILES: Final = 10_000
 """Files of one import."""
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024

@@ -24,6 +24,7 @@ from orchestration.catalog.tables import (
 from orchestration.catalog.upsert import upsert
 from schemas.columns import ImportKind
 from schemas.errors import UserError
+from schemas.file_lists import Folders
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.import_spec import ImportSpec
 from schemas.records import as_record, from_record
@@ -128,6 +129,7 @@ class AudienceStore:
                 "tenant": tenant,
                 "name": name,
                 "retention": as_record(Retention()),
+                "folders": "files",
                 **values,
             }
             connection.execute(audiences.insert().values(**row))
@@ -185,16 +187,20 @@ class AudienceStore:
         *,
         spec: ImportSpec,
         retention: Retention,
+        folders: Folders | None = None,
         with_columns: bool = True,
         recipients: Mapping[str, Sequence[str]] = MappingProxyType({}),
         check: Callable[[Audience], None] | None = None,
     ) -> None:
         """Replace the import spec and retention of an audience; running jobs keep those they were registered with.
 
-        Without `with_columns`, an audience whose columns were never stored remains in that state. `recipients` are
-        replaced by channel. `check` may refuse by the audience and its recipients as they are before.
+        `folders`: None keeps what it has. Without `with_columns`, an audience whose columns were never stored remains
+        in that state. `recipients` are replaced by channel. `check` may refuse by the audience and its recipients as
+        they are before.
         """
-        state = {"state": "standing"} if with_columns else {}
+        state: dict[str, str] = {"state": "standing"} if with_columns else {}
+        if folders is not None:
+            state["folders"] = folders
         mine = audiences.c.audience_id == audience_id
         with self._database.write() as connection:
             lock_tenant_of(connection, audience_id)

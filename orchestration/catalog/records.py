@@ -9,6 +9,7 @@ from orchestration.records import audiences as answers
 from orchestration.records.jobs import ExportJob, ImportJob, JobFault
 from schemas.columns import ImportKind, ImportMode
 from schemas.errors import MusterError, UserError
+from schemas.file_lists import Folders
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
 from schemas.import_spec import ImportSpec
 from schemas.job_kinds import ImportJobKind
@@ -37,7 +38,10 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audience:
-    """A named set of users of a tenant. `audience_id` survives a rename; `spec` says how its files are read."""
+    """A named set of users of a tenant. `audience_id` survives a rename; `spec` says how its files are read.
+
+    `folders`: those of its inbox.
+    """
 
     audience_id: JobId
     tenant: TenantName
@@ -46,6 +50,7 @@ class Audience:
     retention: Retention
     created_at_ms: int
     state: AudienceState = "standing"
+    folders: Folders = "files"
 
     @property
     def shown(self) -> answers.Audience:

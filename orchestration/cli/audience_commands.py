@@ -94,6 +94,7 @@ def _audience_pairs(audience: Record) -> list[tuple[str, object]]:
         *([("may drop", ", ".join(spec["drop_columns"]))] if "drop_columns" in spec else []),
         *([("may retype", ", ".join(spec["retype_columns"]))] if "retype_columns" in spec else []),
         *_reading_pairs(spec),
+        *([("folders", "each with _SUCCESS is an import")] if audience.get("folders") == "sets" else []),
         ("shrinking", shrink),
         ("kept", f"{retention['versions']} versions, and all younger than {retention['days']} days"),
         ("notified", shown),

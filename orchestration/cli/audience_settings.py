@@ -1,6 +1,6 @@
 """`muster audiences create` and `configure`."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast, get_args
 
 import typer
 
@@ -16,6 +16,7 @@ from orchestration.cli.audience_commands import (
 )
 from orchestration.cli.commands import Answer, command
 from orchestration.cli.options import with_import_settings
+from schemas.file_lists import Folders
 from schemas.import_targets import kind_of_target
 
 RETENTION: Final = {"keep-versions": "versions", "keep-days": "days"}
@@ -60,6 +61,7 @@ def create(
     "muster audiences configure vip --column age:long --column city",
     "muster audiences configure vip --drop-column city",
     "muster audiences configure vip --allow-missing-column plan",
+    "muster audiences configure vip --folders sets",
     "muster audiences configure vip --reset mode --reset keep-days",
     "muster audiences configure _profiles --column age:double",
     show=show_view,
@@ -72,6 +74,14 @@ def configure(
     changes: dict[str, Any],
     keep_versions: KeepVersions = None,
     keep_days: KeepDays = None,
+    folders: Annotated[
+        str | None,
+        typer.Option(
+            "--folders",
+            metavar="files|sets",
+            help="A folder in the inbox: each file is an import, or all together once _SUCCESS has come.",
+        ),
+    ] = None,
     reset: Annotated[
         list[str] | None,
         typer.Option("--reset", metavar="OPTION", help="Reset this option to its default."),
@@ -96,8 +106,12 @@ def configure(
         if addresses or notify_nobody
     }
     kind = kind_of_target(name)
-    if kind != "audience" and (retention or recipients):
-        raise typer.BadParameter(f"{name} has only import settings: it has no versions or recipients of its own")
+    if folders not in {None, *get_args(Folders)}:
+        raise typer.BadParameter(f"{folders} is not one of {', '.join(get_args(Folders))}", param_hint="--folders")
+    if kind != "audience" and (retention or recipients or folders):
+        raise typer.BadParameter(
+            f"{name} has only import settings: it has no versions, recipients or folders of its own"
+        )
     with remote.service() as found:
         meant = remote.resolve_tenant(found, tenant)
         if kind != "audience":
@@ -108,7 +122,13 @@ def configure(
             meant,
             name,
             lambda etag: found.configure_audience(
-                meant, name, settings=settings, retention=retention, recipients=recipients, etag=etag
+                meant,
+                name,
+                settings=settings,
+                retention=retention,
+                folders=cast("Folders | None", folders),
+                recipients=recipients,
+                etag=etag,
             ),
         )
     return Answer(value=AudienceView(audience=audience), notes=audience["warnings"])

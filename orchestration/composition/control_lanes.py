@@ -119,6 +119,7 @@ def other_lanes(
         ),
         lane(task("operations", 1, parts.lake_operations(context).tick, rest_s=REST_S, on_wake=True)),
         lane(task("recipient tests", 1, parts.recipient_tests(context).tick, rest_s=REST_S, on_wake=True)),
+        lane(task("inbox folders", HOUR_S, parts.inbox_folders(context).tick, first_s=MINUTE_S)),
         lane(task("served requests", HOUR_S, parts.served_requests(context).tick, first_s=MINUTE_S)),
         lane(task("export-cleaner", 5, parts.ended_exports(context, counters).tick)),
         lane(

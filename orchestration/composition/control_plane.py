@@ -20,6 +20,7 @@ from orchestration.control.gc.orphans import Orphans
 from orchestration.control.gc.served_requests import ServedRequests
 from orchestration.control.gc.versions import ExpiredVersions
 from orchestration.control.import_progress import ImportProgress
+from orchestration.control.inbox_folders import InboxFolders
 from orchestration.control.job_durations import JobDurations
 from orchestration.control.job_events import JobEvents
 from orchestration.control.lake_operations import LakeOperations
@@ -136,6 +137,13 @@ def lost_markers(context: Context, offsets: Offsets) -> LostMarkers:
 def delivery(context: Context) -> Delivery:
     """What delivers notifications again."""
     return Delivery(context.notices, context.jobs, context.exports)
+
+
+def inbox_folders(context: Context) -> InboxFolders:
+    """Notices folders of the inbox that are not imported."""
+    return InboxFolders(
+        audiences=context.audiences, objects=context.objects, notices=context.notices, settings=context.settings
+    )
 
 
 def orphans(context: Context) -> Orphans:

@@ -22,6 +22,7 @@ from orchestration.catalog.references import ref_of
 from orchestration.catalog.segments import SegmentStore
 from orchestration.kinds.events import ImportRequest, read_event
 from orchestration.kinds.file_sets import Address, check_formats, choose, same_source, store_units
+from orchestration.kinds.inbox import of_folders
 from orchestration.kinds.places import AllowedLocations
 from orchestration.kinds.records import NOT_OWNER, ImportRecords, View
 from orchestration.kinds.scheduled import resolve
@@ -65,6 +66,11 @@ def register_import(
     request = read_event(resolved, fresh_id(), records.settings.inbox_prefix)
     if not isinstance(request, ImportRequest | SnapshotRequest):
         return records.view(records.jobs.get(request), state=NOT_OWNER)
+    if isinstance(request, ImportRequest) and request.by_event:
+        asked = of_folders(request, records.settings.inbox_prefix, specs.audiences)
+        if asked is None:  # a part of a folder, which is imported later
+            return {"job_id": request.job_id, "state": NOT_OWNER}
+        request = asked
     new, first, refused = _new_job_or_refusal(
         request, execution, records=records, specs=specs, objects=objects, segments=segments, places=places
     )

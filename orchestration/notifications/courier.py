@@ -116,7 +116,8 @@ def send(row: Notification, settings: Settings) -> None:
     """Send a notification once. Raises `RetriableError` WEBHOOK_FAILED, MAIL_FAILED; `FatalError` if settings lack."""
     match row.channel:
         case "log":
-            level = logging.ERROR if row.outcome in {"system-error", "not-registered"} else logging.INFO
+            of_operators = row.outcome == "system-error" or (row.outcome == "not-registered" and not row.body["tenant"])
+            level = logging.ERROR if of_operators else logging.INFO
             _log.log(level, "%s", json.dumps(dict(row.body), sort_keys=True))
         case "email":
             server = mail.MailServer.from_settings(settings)

@@ -143,9 +143,15 @@ def wording(body: Mapping[str, Any]) -> tuple[str, list[str]]:
         "superseded": f"{name}: a newer import was published already",
         "user-error": f"{name}: the {'file' if kind == 'import' else kind} was refused ({cause.get('code')})",
         "system-error": f"{name}: {one} failed ({cause.get('code') or body.get('state')})",
-        "not-registered": f"{one} could not be registered",
+        "not-registered": f"{name}: a folder in the inbox is not imported ({cause.get('code')})"
+        if body.get("tenant")
+        else f"{one} could not be registered",
     }[str(body["outcome"])]
-    lines = [what, "", f"job       {body['job']}"]
+    lines = [
+        what,
+        "",
+        *([f"job       {body['job']}"] if body["outcome"] != "not-registered" or not body["tenant"] else []),
+    ]
     lines += [f"{label:<9} {body[label]}" for label in ("source", "to", "manifest") if body.get(label)]
     lines += [f"{label:<9} {value:,}" for label, value in (body.get("counts") or {}).items()]
     if cause:

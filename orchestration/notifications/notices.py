@@ -4,10 +4,12 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 from orchestration.catalog.operations import Operation
-from orchestration.catalog.records import Export, Job, JobError
+from orchestration.catalog.records import Audience, Export, Job, JobError
 from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.outbox import Notification, Outbox, Outcome
 from orchestration.notifications.recipients import Recipient, RecipientStore, operators
@@ -94,6 +96,29 @@ class Notices:
             "occurred_at": iso(now_ms),
         }
         return self.outbox.write(execution, "not-registered", [LOG, *self._operators()], body, now_ms=now_ms)
+
+    def write_for_folder(
+        self, audience: Audience, uri: str, last: datetime, fault: UserError, now_ms: int
+    ) -> list[Notification]:
+        """Notices of a folder in the inbox that is not imported, in its state after the file that came `last`."""
+        subject = f"folder {sha256(f'{uri} {fault.code} {last.isoformat()}'.encode()).hexdigest()[:24]}"
+        cause = {"kind": fault.kind, "code": fault.code, "message": fault.message}
+        body = {
+            "job": subject,
+            "kind": "import",
+            "outcome": "not-registered",
+            "tenant": audience.tenant,
+            "audience": audience.name,
+            "state": None,
+            "attempt": None,
+            "version": None,
+            "counts": {},
+            "cause": cause,
+            "source": uri,
+            "occurred_at": iso(now_ms),
+        }
+        recipients = self.recipients.notified(audience.tenant, audience.audience_id)
+        return self.outbox.write(subject, "not-registered", [LOG, *recipients], body, now_ms=now_ms)
 
     def _operators(self) -> list[Recipient]:
         try:

@@ -12,6 +12,7 @@ from orchestration.operations.submit import check_names, require_tenant
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.columns import ImportKind, RowSchema
 from schemas.errors import RetriableError, UserError
+from schemas.file_lists import Folders
 from schemas.ids import AudienceName, JobId, Version, audience_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, configured_spec
@@ -65,6 +66,7 @@ def configure(
     audiences: "AudienceStore",
     specs: "Specs",
     versions: "Callable[[], CurrentVersions]",
+    folders: Folders | None = None,
     recipients: Mapping[str, Sequence[str]] = MappingProxyType({}),
     check: Callable[[Audience], None] = lambda _: None,
 ) -> Audience:
@@ -87,6 +89,7 @@ def configure(
         audience.audience_id,
         spec=spec,
         retention=kept_versions,
+        folders=folders,
         with_columns=with_columns,
         recipients=recipients,
         check=check,

@@ -78,6 +78,7 @@ class LakeTable:
 class Audience(Sparse):
     """An audience: how its files are read, and which versions are kept.
 
+    `folders` sets: a folder in its part of the inbox is one import, once `_SUCCESS` is in it; files: each file is one.
     `current` (null without a version) and `table` are there if requested; `notified` is null in lists, and
     for those who do not manage audiences. The ETag covers all but `current` and `table`.
     """
@@ -87,17 +88,19 @@ class Audience(Sparse):
     audience_id: Id
     spec: Mapping[str, Any]
     retention: Mapping[str, int]
+    folders: Literal["files", "sets"]
     created_at: Time
     notified: Sequence[Recipient] | Absent | None = ABSENT
     current: CurrentVersion | Absent | None = ABSENT
     table: LakeTable | Absent | None = ABSENT
-    revision: ClassVar = ("audience", "audience_id", "spec", "retention", "notified")
+    revision: ClassVar = ("audience", "audience_id", "spec", "retention", "folders", "notified")
     example: ClassVar[Example] = {
         "tenant": "acme",
         "audience": "vip",
         "audience_id": EXAMPLE_ID,
         "spec": {"format": "csv", "id_column": "user_id"},
         "retention": {"versions": 10, "days": 30},
+        "folders": "files",
         "created_at": EXAMPLE_TIME,
     }
 

@@ -8,6 +8,7 @@ from orchestration.access.bodies.common import ResourceName, Shape
 from orchestration.access.bodies.imports import ImportSettings
 from orchestration.access.bodies.recipients import ChangedRecipients
 from orchestration.records.fields import Example
+from schemas.file_lists import Folders
 
 
 class Retention(Shape):
@@ -36,12 +37,16 @@ class NewAudience(Shape):
 class AudienceChange(Shape):
     """Changes to an audience. Omitted fields stay; `columns` of the settings replaces all.
 
+    `folders`: whether each file of a folder in its inbox is an import (files), or all of them together, once an object
+    `_SUCCESS` has come (sets).
+
     A null setting returns to its default, except that a null `max_shrink_percent` means no limit, and that
     `drop_columns` and `retype_columns` have none.
     """
 
     settings: ImportSettings = ImportSettings()
     retention: Retention = Retention()
+    folders: Folders | None = None
     recipients: ChangedRecipients = ChangedRecipients()
     example: ClassVar[Example] = {"settings": {"mode": "append", "max_shrink_percent": 20.0}}
 

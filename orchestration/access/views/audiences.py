@@ -89,7 +89,8 @@ class Audiences(TenantView):
     ) -> Tagged[ConfiguredAudience]:
         """Change how files are read, which versions are kept, who is notified. Running jobs keep their settings."""
         services, changes, retention = self._services, body.settings.edits(), body.retention.edits()
-        entry.object, entry.arguments = audience[:63], {"settings": changes, "retention": retention}
+        folders = {} if body.folders is None else {"folders": body.folders}
+        entry.object, entry.arguments = audience[:63], {"settings": changes, "retention": retention, **folders}
         wanted = notifying.checked_recipients(services.settings, body.recipients.email, body.recipients.webhook)
         check_seen = unchanged(Audience.revision, seen)
 
@@ -105,6 +106,7 @@ class Audiences(TenantView):
             audiences=services.audiences,
             specs=services.specs,
             versions=lambda: services.histories,
+            folders=body.folders,
             recipients=wanted,
             check=check,
         )

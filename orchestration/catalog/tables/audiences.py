@@ -24,6 +24,7 @@ audiences: Final = sa.Table(
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
     # See `records.AudienceState`.
     sa.Column("state", sa.String(8), nullable=False, server_default="before"),
+    sa.Column("folders", sa.String(8), nullable=False, server_default="files"),
     sa.UniqueConstraint("tenant", "name"),
 )
 
