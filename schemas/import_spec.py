@@ -8,6 +8,7 @@ from schemas.activity_columns import EVENT_COLUMNS, check_columns
 from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ImportKind, ImportMode, RowSchema
 from schemas.errors import UserError
 from schemas.import_formats import ImportFormat
+from schemas.text_form import Delimiter, TextEncoding, delimiter_of, encoding_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class ImportSpec:
     are added to `columns` when the file is verified.
     `known_columns`: columns of events and profiles with a known type, which applies if they are among a file's other
     columns; a file may lack them.
+    `delimiter` and `encoding` are those of CSV; other formats ignore them.
     `timezone` (IANA) applies to timestamps written without an offset; if None, such timestamps are rejects.
     `drop_columns` and `retype_columns` name the columns of the audience that may be dropped, or change their type.
     `allow_missing_columns` name those of `columns` that a file may lack; they are then null in all its rows.
@@ -41,6 +43,8 @@ class ImportSpec:
     drop_columns: tuple[str, ...] = ()
     retype_columns: tuple[str, ...] = ()
     allow_missing_columns: tuple[str, ...] = ()
+    delimiter: Delimiter = ","
+    encoding: TextEncoding = "utf-8"
 
     def __post_init__(self) -> None:
         if len(self.columns) > MAX_EXTRA_COLUMNS:
@@ -54,6 +58,8 @@ class ImportSpec:
             raise UserError("BAD_SPEC", f"format {self.format!r} is not one of {', '.join(get_args(ImportFormat))}")
         if self.mode not in get_args(ImportMode):
             raise UserError("BAD_SPEC", f"mode {self.mode!r} is not one of {', '.join(get_args(ImportMode))}")
+        delimiter_of(self.delimiter)
+        encoding_of(self.encoding)
         if self.kind != "audience":
             self._check_kind()
         elif self.other_columns or self.known_columns:
@@ -107,6 +113,8 @@ class ImportSpec:
             "drop_columns": list(self.drop_columns),
             "retype_columns": list(self.retype_columns),
             "allow_missing_columns": list(self.allow_missing_columns),
+            "delimiter": "" if self.delimiter == "," else self.delimiter,
+            "encoding": "" if self.encoding == "utf-8" else self.encoding,
         }
         return {
             **({} if self.kind == "audience" else {"kind": self.kind, "other_columns": self.other_columns}),
@@ -134,6 +142,9 @@ class ImportSpec:
         for name in ("null_values", "drop_columns", "retype_columns", "allow_missing_columns"):
             if name in values:
                 values[name] = tuple(cast("list[str]", values[name]))
+        for name, meant in (("delimiter", delimiter_of), ("encoding", encoding_of)):
+            if (given := values.pop(name, None)) is not None:  # None: the default again
+                values[name] = meant(str(given))
         return cls(**values)  # type: ignore[arg-type]  # checked field by field in __post_init__
 
 

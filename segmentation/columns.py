@@ -102,6 +102,8 @@ def first_spec(imported: ImportSpec) -> ImportSpec:
         mode=imported.mode,
         timezone=imported.timezone,
         null_values=imported.null_values,
+        delimiter=imported.delimiter,
+        encoding=imported.encoding,
     )
 
 

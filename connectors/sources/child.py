@@ -24,6 +24,7 @@ from connectors.sources.job import ParseJob
 from schemas.errors import MusterError, UserError
 from schemas.import_formats import BINARY_MAGIC_BYTES, IMPORT_FORMATS, binary_format
 from schemas.records import as_record, from_record
+from schemas.text_form import ENCODING_LABELS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -211,8 +212,19 @@ def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
             wanted_columns(names, present_spec(names, job.spec, alike=not traits.untyped))
         spec = completed(layout, job.spec)
     else:
-        spec = replace(suggest(layout), format=job.format, timezone=job.spec.timezone)
-    encoding = "" if traits.is_binary else "UTF-8 with a byte order mark" if layout.bom else "UTF-8"
+        given = job.spec
+        spec = replace(
+            suggest(layout),
+            format=job.format,
+            timezone=given.timezone,
+            delimiter=given.delimiter,
+            encoding=given.encoding,
+        )
+    encoding = "UTF-8 with a byte order mark" if layout.bom else "UTF-8"
+    if job.spec.encoding != "utf-8" and traits.untyped:
+        encoding = ENCODING_LABELS[job.spec.encoding]
+    if traits.is_binary:
+        encoding = ""
     record = {
         "names": [name for name, _ in layout.columns],
         "encoding": encoding,

@@ -28,6 +28,8 @@ from connectors.sources.rejects import (
 )
 from connectors.sources.second_file import BOM, SecondFile
 from connectors.sources.suggestion import Chooser, Layout
+from connectors.sources.transcoding import Swapped, Transcoded, swapped
+from connectors.sources.transcoding import shown as escaped
 from connectors.sources.typed_columns import convert_text, known_ids
 from schemas.arrow import arrow_schema
 from schemas.columns import Column, ColumnType
@@ -68,7 +70,11 @@ class CsvReader:
         record_limit: int = RECORD_MAX_BYTES,
         batch_rows: int = BATCH_ROWS,
     ) -> None:
-        self._source = source
+        self._table = None if spec.delimiter == "," else swapped(spec.delimiter)
+        """Exchanges the delimiter and the comma, in bytes of the buffer and in what becomes of them."""
+        self._transcoded = None if spec.encoding == "utf-8" else Transcoded(source, spec.encoding)
+        source = self._transcoded or source
+        self._source = source if self._table is None else Swapped(source, self._table)
         self._spec = spec
         self._choose = choose
         self._received_at_us = received_at_us
@@ -86,6 +92,7 @@ class CsvReader:
         self._names: list[str] = []
         self._skip: npt.NDArray[np.int64] | None = None
         self._skipped: dict[str, Any] = {}
+        self._skipped_quote = -1
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         try:
@@ -98,10 +105,11 @@ class CsvReader:
             slots, self._column_slots = slot_table(wanted_columns(self._names, self._spec))
         except UserError as exc:
             if self._names or exc.code in {"BAD_HEADER", "NOT_UTF8_HEADER"}:
-                yield unusable_header(bytes(self._data[: min(self._tail, RAW_MAX_BYTES)]).partition(b"\n")[0])
+                yield unusable_header(self._shown(0, min(self._tail, RAW_MAX_BYTES)).partition(b"\n")[0])
             raise
         n_slots = max(self._column_slots) + 1
-        self._second_file = SecondFile(self._header, self._names, self._spec.id_column)
+        as_scanned = [self._exchanged(name) for name in self._names]
+        self._second_file = SecondFile(self._header, as_scanned, self._exchanged(self._spec.id_column))
         capacity = max(1, min(self._batch_rows, MAX_SPANS // n_slots))
         self._starts = np.empty((n_slots, capacity), np.int32)
         self._ends = np.empty((n_slots, capacity), np.int32)
@@ -155,7 +163,7 @@ class CsvReader:
             pos = self._refill(pos)
         start = bytes(self._data[: min(self._tail, len(BOM))])
         if start[:2] in UTF16_BOMS:
-            raise UserError("NOT_UTF8_HEADER", "the file is UTF-16; save it as UTF-8")
+            raise UserError("NOT_UTF8_HEADER", "the file is UTF-16: say so with --encoding utf-16, or save it as UTF-8")
         self._bom = start == BOM
         pos = len(BOM) if self._bom else 0
         first = pos
@@ -176,7 +184,8 @@ class CsvReader:
                 raise UserError("BAD_HEADER", f"the header (first line) is unusable: {fault}", fault="row_too_large")
             pos = self._refill(pos)
         if self._state[kernel.QUOTE_POS] >= 0:
-            raise unclosed_quote(self._base + int(self._state[kernel.QUOTE_POS]), int(self._state[kernel.QUOTE_LINE]))
+            quote = self._place(int(self._state[kernel.QUOTE_POS]))[0]
+            raise unclosed_quote(quote, int(self._state[kernel.QUOTE_LINE]))
         if self._base + self._tail == first:
             raise UserError("EMPTY_FILE", "the file is empty: it has no header")
         if self._state[kernel.BAD]:
@@ -198,12 +207,13 @@ class CsvReader:
         for start, stop in zip(starts[:count].tolist(), ends[:count].tolist(), strict=True):
             content = bytes(self._data[start : stop if stop >= 0 else ~stop])
             try:
-                names.append(content.decode().replace('""', '"') if stop < 0 else content.decode())
+                name = content.decode().replace('""', '"') if stop < 0 else content.decode()
+                names.append(self._exchanged(name))
             except UnicodeDecodeError as exc:
-                offset = self._base + start + exc.start
+                offset, byte = self._place(start + exc.start)
                 raise UserError(
                     "NOT_UTF8_HEADER",
-                    f"the header is not UTF-8: byte {offset} of the file is {content[exc.start]:#04x}",
+                    f"the header is not {self._encoding}: byte {offset} of the file is {byte:#04x}",
                     byte_offset=offset,
                 ) from exc
         return names
@@ -226,7 +236,8 @@ class CsvReader:
         texts: dict[int, pa.Array] = {}
         for slot in self._column_slots:
             if slot not in texts:
-                texts[slot] = strings(self._data, self._starts[slot], self._ends[slot], n)
+                text = strings(self._data, self._starts[slot], self._ends[slot], n)
+                texts[slot] = text if self._table is None else _exchanged(text, self._table)
         ids, *others = (texts[slot] for slot in self._column_slots)
         spec = self._spec
 
@@ -241,7 +252,7 @@ class CsvReader:
             raw=lambda row: self._bytes(good[row]),
             shown=lambda column, row: str(others[column][row].as_py()),
             lines=good[:, kernel.AT_LINE],
-            byte_offsets=good[:, kernel.POS] + self._base,
+            byte_offsets=self._record_places(good[:, kernel.POS]),
             may_be_large=int(self._state[kernel.LONGEST]) + 8 * len(spec.columns) > ROW_MAX_BYTES,
         )
 
@@ -252,7 +263,8 @@ class CsvReader:
             return n
         for row in np.flatnonzero(positions >= 0).tolist():
             at = int(positions[row])
-            reason = f"byte {self._base + at} is {int(self._data[at]):#04x}, which is not valid UTF-8 there"
+            place, byte = self._place(at)
+            reason = f"byte {place} is {byte:#04x}, which is not valid {self._encoding} there"
             rejects.append(self._reject(self._good[row].tolist(), RejectCode.INVALID_UTF8, reason))
         return self._keep(np.flatnonzero(positions < 0))
 
@@ -284,7 +296,7 @@ class CsvReader:
         return Reject(
             ordinal=record[kernel.AT_ROW],
             line=record[kernel.AT_LINE],
-            byte_offset=self._base + record[kernel.POS],
+            byte_offset=self._record_place(record[kernel.POS]),
             column=column,
             code=code,
             reason=reason,
@@ -292,21 +304,53 @@ class CsvReader:
         )
 
     def _bytes(self, record: Any) -> bytes:
-        return self._data[record[kernel.POS] : min(record[kernel.END], record[kernel.POS] + RAW_MAX_BYTES)].tobytes()
+        return self._shown(record[kernel.POS], min(record[kernel.END], record[kernel.POS] + RAW_MAX_BYTES))
+
+    @property
+    def _encoding(self) -> str:
+        return "UTF-8" if self._transcoded is None else self._transcoded.label
+
+    def _shown(self, start: int, end: int) -> bytes:
+        """Bytes of the buffer as they are in the file, but for its encoding."""
+        found = self._data[start:end].tobytes()
+        found = found if self._transcoded is None else escaped(found)
+        return found if self._table is None else found.translate(self._table)
+
+    def _exchanged(self, text: str) -> str:
+        return text if self._table is None else text.encode().translate(self._table).decode()
+
+    def _record_places(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Places in the file of records at positions of the buffer."""
+        return positions + self._base if self._transcoded is None else self._transcoded.starts(positions + self._base)
+
+    def _record_place(self, position: int) -> int:
+        """The same of one record."""
+        if self._transcoded is None:
+            return self._base + position
+        return int(self._transcoded.starts(np.array([self._base + position]))[0])
+
+    def _place(self, position: int) -> tuple[int, int]:
+        """The place in the file of a position of the buffer, and the byte there."""
+        if self._transcoded is not None:
+            return self._transcoded.place(self._base + position)
+        return self._base + position, int(self._data[position])
 
     def _start_skipping(self, pos: int) -> None:
         """Skip the record at `pos`, which is over the limit: remember where it began and keep none of its bytes."""
         self._skipped = {
             "ordinal": int(self._state[kernel.ROW]),
             "line": int(self._state[kernel.LINE]),
-            "byte_offset": self._base + pos,
-            "raw": raw_text(self._data[pos : pos + RAW_MAX_BYTES].tobytes()),
+            "byte_offset": self._record_place(pos),
+            "raw": raw_text(self._shown(pos, pos + RAW_MAX_BYTES)),
         }
         self._skip = np.array([kernel.UNQUOTED, 1, self._state[kernel.LINE], -1, -1, 0], np.int64)
 
     def _continue_skipping(self, pos: int, skip: npt.NDArray[np.int64]) -> tuple[int, bool]:
         """(position after the skipped bytes, whether the record has ended)."""
+        quote = int(skip[kernel.SKIP_QUOTE_POS])
         pos = kernel.skip_record(self._data, pos, self._tail, self._base, skip)
+        if quote != skip[kernel.SKIP_QUOTE_POS]:  # its place is found only while it is in the buffer
+            self._skipped_quote = self._place(int(skip[kernel.SKIP_QUOTE_POS]) - self._base)[0]
         done = bool(skip[kernel.SKIP_DONE]) or (self._eof and skip[kernel.SKIP_MACHINE] != kernel.QUOTED)
         if done:
             self._state[kernel.LINE] = skip[kernel.SKIP_LINE]
@@ -320,8 +364,15 @@ class CsvReader:
     def _check_end(self, pos: int) -> Iterator[RejectBatch]:
         """Raise `UserError` UNCLOSED_QUOTE if bytes are left over: they belong to an unclosed quote."""
         if self._skip is not None:
-            raise unclosed_quote(int(self._skip[kernel.SKIP_QUOTE_POS]), int(self._skip[kernel.SKIP_QUOTE_LINE]))
+            raise unclosed_quote(self._skipped_quote, int(self._skip[kernel.SKIP_QUOTE_LINE]))
         if pos < self._tail:
-            quote = self._base + int(self._state[kernel.QUOTE_POS])
+            quote = self._place(int(self._state[kernel.QUOTE_POS]))[0]
             raise unclosed_quote(quote, int(self._state[kernel.QUOTE_LINE]))
         yield from ()
+
+
+def _exchanged(text: pa.Array, table: bytes) -> pa.Array:
+    """A string array with the delimiter and the comma exchanged."""
+    _, offsets, data = text.buffers()
+    exchanged = np.frombuffer(table, np.uint8)[np.frombuffer(data, np.uint8)]  # writable, as kernels expect it
+    return pa.Array.from_buffers(pa.string(), len(text), [None, offsets, pa.py_buffer(exchanged)])

@@ -25,9 +25,10 @@ from connectors.sources.compression import Compression
 from connectors.sources.findings import Finding, names_shown, reject_share
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, ProgressListener, open_parsed, source_file
+from connectors.sources.process import FileBytes
 from connectors.sources.rejects import Reject, RejectBatch
 from connectors.sources.suggestion import is_decimal
-from connectors.sources.text_findings import text_findings
+from connectors.sources.text_findings import read_findings, readable, text_findings
 from connectors.sources.unkept_columns import reasons, unkept_findings
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
@@ -157,26 +158,19 @@ def inspect(
 
     `called`: what the user calls the file, for suggested commands.
     """
-    file = source_file(source, store)
-    scan = Scan()
-    fault: UserError | None = None
-    parsed: ParsedFile | None = None
     limits = limits or ParseLimits()
-    try:
-        parsed = ParsedFile(file, ImportSpec(format=format, timezone="UTC"), limits, on_progress, choose=True)
-        with parsed:
-            for found in parsed:
-                if isinstance(found, RejectBatch):
-                    scan.add_rejects(found)
-                else:
-                    scan.add_rows(found, FALLBACK if parsed.layout is None else parsed.layout["format"])
-    except UserError as exc:
-        if exc.code in ("SOURCE_GONE", "SOURCE_CHANGED", "SOURCE_UNREADABLE", "ACCESS_DENIED", "NO_SUCH_BUCKET"):
-            raise
-        fault = exc
-    layout, form = (None, None) if parsed is None else (parsed.layout, parsed.form)
+    given = ImportSpec(format=format, timezone="UTC")
+    file, scan, parsed, fault = _scanned(source, store, given, limits, on_progress)
+    form = None if parsed is None else parsed.form
+    read_as = None if form is None else readable(form)
+    if read_as is not None:
+        given = replace(given, delimiter=read_as[0], encoding=read_as[1])
+        file, scan, parsed, fault = _scanned(source, store, given, limits, on_progress)
+    layout = None if parsed is None else parsed.layout
     known = layout or (as_record(form) if form is not None else {})
-    findings = [] if form is None else text_findings(form, called or file.name)
+    findings: list[Finding] = []
+    if form is not None:
+        findings = text_findings(form, called or file.name) if read_as is None else read_findings(form, *read_as)
     spec: ImportSpec | None = None
     local: tuple[str, ...] = ()
     decimals: tuple[str, ...] = ()
@@ -209,6 +203,31 @@ def inspect(
         decimals=decimals,
         spec=spec,
     )
+
+
+def _scanned(
+    source: SourceObject | Path,
+    store: ObjectStore | None,
+    spec: ImportSpec,
+    limits: ParseLimits,
+    on_progress: ProgressListener | None,
+) -> tuple[FileBytes, Scan, ParsedFile | None, UserError | None]:
+    """Read a whole file; the error is a fault of the file. Outages and missing files are raised."""
+    file, scan = source_file(source, store), Scan()
+    parsed: ParsedFile | None = None
+    try:
+        parsed = ParsedFile(file, spec, limits, on_progress, choose=True)
+        with parsed:
+            for found in parsed:
+                if isinstance(found, RejectBatch):
+                    scan.add_rejects(found)
+                else:
+                    scan.add_rows(found, FALLBACK if parsed.layout is None else parsed.layout["format"])
+    except UserError as exc:
+        if exc.code in ("SOURCE_GONE", "SOURCE_CHANGED", "SOURCE_UNREADABLE", "ACCESS_DENIED", "NO_SUCH_BUCKET"):
+            raise
+        return file, scan, parsed, exc
+    return file, scan, parsed, None
 
 
 def scanned_as(

@@ -6,7 +6,8 @@ from typing import Final
 from connectors.sources.compression import Compression
 from connectors.sources.findings import Finding, quoted
 from connectors.sources.text_form import ALIGNED, SPACES, TextForm
-from schemas.import_formats import COMPRESSED_SUFFIXES, ImportFormat
+from schemas.import_formats import COMPRESSED_SUFFIXES, IMPORT_FORMATS, ImportFormat
+from schemas.text_form import DELIMITER_NAMES, Delimiter, TextEncoding, delimiter_name, delimiter_of
 
 ENCODINGS: Final = {
     "CP932": "Shift_JIS (CP932)",
@@ -25,6 +26,54 @@ UNPACK: Final[dict[Compression, str]] = {"none": "", "gzip": "gzip -dc", "zstd":
 WRITER: Final = 'import csv; csv.writer(open(1, "w", encoding="utf-8", newline="")).writerows'
 
 
+READ_ENCODINGS: Final[dict[str, TextEncoding]] = {
+    "UTF-8": "utf-8",
+    "CP932": "cp932",
+    "EUC-JP": "euc-jp",
+    "UTF-16": "utf-16",
+    "UTF-16LE": "utf-16le",
+    "UTF-16BE": "utf-16be",
+    "CP1252": "cp1252",
+}
+"""By their names for iconv."""
+
+
+def readable(form: TextForm) -> tuple[Delimiter, TextEncoding] | None:
+    """How CSV that is not comma-separated UTF-8 is read; None if it is, or cannot be read."""
+    encoding = READ_ENCODINGS.get(form.encoding)
+    if encoding is None or form.separator not in DELIMITER_NAMES.values() or not IMPORT_FORMATS[form.format].untyped:
+        return None
+    found: tuple[Delimiter, TextEncoding] = (delimiter_of(form.separator), encoding)
+    return None if found == (",", "utf-8") else found
+
+
+def read_findings(form: TextForm, delimiter: Delimiter, encoding: TextEncoding) -> list[Finding]:
+    """Findings about encoding and delimiter of text that the suggested import reads."""
+    findings = []
+    if encoding != "utf-8":
+        name = ENCODINGS.get(form.encoding, form.encoding)
+        example = f", such as {form.example!r}" if form.example else ""
+        findings.append(
+            Finding(
+                code="encoding",
+                message=f"the text is {name}{example}. The suggested import reads it so",
+                suggestion=f"--encoding {encoding}",
+                detail={"encoding": name, "example": form.example, "reads": True},
+            )
+        )
+    if delimiter != ",":
+        word = SEPARATOR_WORDS[form.separator]
+        findings.append(
+            Finding(
+                code="separator",
+                message=f"{form.columns} columns are separated by {word}. The suggested import reads them so",
+                suggestion=f"--delimiter {delimiter_name(delimiter)}",
+                detail={"separator": form.separator, "columns": form.columns, "reads": True},
+            )
+        )
+    return findings
+
+
 def text_findings(form: TextForm, called: str) -> list[Finding]:
     """Findings about encoding and separator. `called`: what the user calls the file."""
     findings = []
@@ -36,7 +85,7 @@ def text_findings(form: TextForm, called: str) -> list[Finding]:
         findings.append(
             Finding(
                 code="encoding",
-                message=f"the text is {name}{example}; only UTF-8 is read. Convert the file and inspect the result",
+                message=f"the text is {name}{example}; it is not read. Convert the file and inspect the result",
                 suggestion=None if foreign else command,
                 blocking=True,
                 detail={"encoding": name, "example": form.example},
@@ -55,7 +104,7 @@ def text_findings(form: TextForm, called: str) -> list[Finding]:
         findings.append(
             Finding(
                 code="separator",
-                message=f"{form.columns} columns are separated by {word}; only commas are read. Convert the file and "
+                message=f"{form.columns} columns are separated by {word}; they are not read. Convert the file and "
                 f"inspect the result{one}",
                 suggestion=command,
                 blocking=True,

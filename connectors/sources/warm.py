@@ -12,6 +12,7 @@ from connectors.sources.compression import CountedSource
 from connectors.sources.csv_reader import CsvReader
 from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.rejects import RejectBatch
+from connectors.sources.transcoding import load_codecs
 from schemas.columns import Column
 from schemas.import_spec import ImportSpec
 from schemas.row_digest import PartitionDigests
@@ -55,6 +56,7 @@ def warm() -> None:
     """Call every kernel, in this thread alone. Takes half a minute if nothing is cached yet, 0.2 s otherwise."""
     digests = PartitionDigests(_SPEC.row_schema, partitions=1)
     csv, json_lines = CountedSource(io.BytesIO(_CSV)), CountedSource(io.BytesIO(_JSON))
+    load_codecs()
     for reader in (
         CsvReader(csv, _SPEC, block_bytes=_BLOCK_BYTES, record_limit=_RECORD_BYTES),
         JsonLinesReader(json_lines, _SPEC),

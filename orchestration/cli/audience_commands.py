@@ -14,6 +14,7 @@ from orchestration.cli.console import print_pairs, print_table
 from orchestration.cli.formatting import age, counted, number, time_ms
 from orchestration.platform.deferred import deferred
 from schemas.import_targets import kind_of_target
+from schemas.text_form import delimiter_name
 
 if TYPE_CHECKING:
     from muster.client import Client
@@ -116,6 +117,8 @@ def _reading_pairs(spec: Mapping[str, Any]) -> list[tuple[str, object]]:
     return [
         *([("may lack", ", ".join(spec["allow_missing_columns"]))] if "allow_missing_columns" in spec else []),
         ("format", spec["format"] or "from the file name"),
+        *([("delimiter", delimiter_name(spec["delimiter"]))] if "delimiter" in spec else []),
+        *([("encoding", spec["encoding"])] if "encoding" in spec else []),
         ("time zone", spec["timezone"] or "none: times need an offset"),
         ("rejects", f"at most {spec['max_reject_share'] * 100:g} % of the rows"),
         ("empty file", "accepted" if spec["allow_empty"] else "refused"),

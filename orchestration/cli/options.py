@@ -11,6 +11,7 @@ import typer
 
 from orchestration.platform.deferred import deferred
 from schemas.import_formats import ImportFormat
+from schemas.text_form import DELIMITER_NAMES
 
 with deferred(__name__):
     from orchestration.cli import spec_changes
@@ -75,6 +76,13 @@ NullValues = Annotated[
     list[str] | None,
     typer.Option("--null", metavar="TEXT", help='Text that means "no value" in extra columns (repeatable) [""].'),
 ]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option("--delimiter", metavar="|".join(DELIMITER_NAMES), help="Character between the fields of CSV [comma]."),
+]
+EncodingOption = Annotated[
+    str | None, typer.Option("--encoding", metavar="NAME", help="Encoding of CSV, such as cp932 [utf-8].")
+]
 DropColumns = Annotated[
     list[str] | None,
     typer.Option("--drop-column", metavar="NAME", help="Column that the audience may lose (repeatable)."),
@@ -123,6 +131,8 @@ SETTINGS: Final = {
     "max-reject-share": "max_reject_share",
     "allow-empty": "allow_empty",
     "null": "null_values",
+    "delimiter": "delimiter",
+    "encoding": "encoding",
     "drop-column": "drop_columns",
     "retype": "retype_columns",
     "allow-missing-column": "allow_missing_columns",
@@ -154,6 +164,8 @@ def import_settings(
     allow_shrink: AllowShrink = False,
     max_shrink: MaxShrink = None,
     null: NullValues = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
     drop_column: DropColumns = None,
     retype: Retyped = None,
     allow_missing_column: MissingColumns = None,
@@ -172,6 +184,8 @@ def import_settings(
         allow_shrink=allow_shrink,
         max_shrink=max_shrink,
         null_values=null or (),
+        delimiter=delimiter,
+        encoding=encoding,
         drop_columns=drop_column or (),
         retype_columns=retype or (),
         allow_missing_columns=allow_missing_column or (),

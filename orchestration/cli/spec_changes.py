@@ -5,6 +5,7 @@ from typing import Any
 
 from schemas.columns import Column
 from schemas.import_spec import ImportSpec
+from schemas.text_form import delimiter_of, encoding_of
 
 
 def spec_changes(
@@ -19,6 +20,8 @@ def spec_changes(
     allow_shrink: bool = False,
     max_shrink: float | None = None,
     null_values: Sequence[str] = (),
+    delimiter: str | None = None,
+    encoding: str | None = None,
     drop_columns: Sequence[str] = (),
     retype_columns: Sequence[str] = (),
     allow_missing_columns: Sequence[str] = (),
@@ -37,6 +40,8 @@ def spec_changes(
         "allow_empty": allow_empty,
         "max_shrink_percent": max_shrink,
         "null_values": list(null_values) or None,
+        "delimiter": None if delimiter is None else delimiter_of(delimiter),
+        "encoding": None if encoding is None else encoding_of(encoding),
         "drop_columns": sorted(set(drop_columns)) or None,
         "retype_columns": sorted(set(retype_columns)) or None,
         "allow_missing_columns": sorted(set(allow_missing_columns)) or None,

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from orchestration.access.bodies.imports import ImportSettings, NewColumn
 from schemas.columns import ROUNDED, ColumnType, ImportMode
 from schemas.errors import UserError
+from schemas.text_form import Delimiter, TextEncoding
 
 OTHERS: Final = "with"
 """Query parameter, repeated: uploads that are imported together with that of the path."""
@@ -48,6 +49,8 @@ def settings_of(form: Mapping[str, str]) -> ImportSettings:
         columns=columns,
         max_reject_share=share,
         timezone=form.get("timezone", "").strip() or None,
+        delimiter=cast(Delimiter, form["delimiter"]) if form.get("delimiter") else None,
+        encoding=cast(TextEncoding, form["encoding"]) if form.get("encoding") else None,
         null_values=null_values_of(form.get("null_values", "")),
         allow_missing_columns=lacking or None,
     )

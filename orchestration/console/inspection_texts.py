@@ -37,6 +37,8 @@ def _key(one: Mapping[str, Any]) -> str:
     match one["code"]:
         case "encoding" if not detail["encoding"]:
             return "encoding_unclear"
+        case "encoding" | "separator" as code if detail.get("reads"):
+            return f"{code}_read"
         case "mostly_typed" if not detail["rejects"]:
             return "sometimes_typed"
         case "null_like_id" if not detail["rejects"]:

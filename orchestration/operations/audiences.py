@@ -102,7 +102,8 @@ def _with_defaults(changes: Mapping[str, Any], default: ImportSpec) -> dict[str,
 
     None stays a value of `max_shrink_percent`.
     """
-    defaults = {"allow_missing_columns": [], **default.as_record(), "max_shrink_percent": None}
+    written = {"delimiter": default.delimiter, "encoding": default.encoding}  # not in the record of a default
+    defaults = {"allow_missing_columns": [], **written, **default.as_record(), "max_shrink_percent": None}
     given = {name: defaults.get(name) if value is None else value for name, value in changes.items()}
     return {name: value for name, value in given.items() if value is not None or name in defaults}
 

@@ -26,6 +26,7 @@ from schemas.errors import UserError
 from schemas.import_formats import IMPORT_FORMATS, ImportFormat
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec
+from schemas.text_form import delimiter_name
 
 if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
@@ -135,6 +136,10 @@ def _options(spec: ImportSpec, *, rows: int, rejected: int) -> list[str]:
     for column in spec.columns:
         if spec.kind == "audience" or column not in EVENT_COLUMNS:
             words += ["--column", column.notation]
+    if spec.delimiter != ",":
+        words += ["--delimiter", delimiter_name(spec.delimiter)]
+    if spec.encoding != "utf-8":
+        words += ["--encoding", spec.encoding]
     if spec.timezone is not None:
         words += ["--timezone", spec.timezone]
     for text in spec.null_values if spec.null_values != ("",) else ():
@@ -183,6 +188,8 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
         "columns": [c.as_record() for c in columns],
         "timezone": "UTC" if times & set(found.local_times) else None,
         "null_values": list(found.spec.null_values),
+        "delimiter": found.spec.delimiter,
+        "encoding": found.spec.encoding,
         "other_columns": not only,
     }
     findings = (

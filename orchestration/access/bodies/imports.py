@@ -8,6 +8,7 @@ from orchestration.access.bodies.common import Address, ColumnName, Id, Resource
 from orchestration.records.fields import EXAMPLE_ID, Example
 from schemas.columns import ColumnType, ImportKind, ImportMode
 from schemas.import_formats import ImportFormat
+from schemas.text_form import Delimiter, TextEncoding
 
 MAX_UPLOADS: Final = 1_000
 """Of one import; each is looked up while the request waits. More files lie below a prefix."""
@@ -32,8 +33,9 @@ class NewColumn(Shape):
 class ImportSettings(Shape):
     """How files are read, and which are refused. Omitted and null fields come from the audience.
 
-    `max_shrink_percent` null: publish regardless of how many members are lost. `allow_missing_columns`: kept columns
-    that the file may lack, besides those that the audience allows; [] for none.
+    `delimiter` and `encoding` are those of CSV files. `max_shrink_percent` null: publish regardless of how many members
+    are lost. `allow_missing_columns`: kept columns that the file may lack, besides those that the audience allows; []
+    for none.
     """
 
     mode: ImportMode | None = None
@@ -44,6 +46,8 @@ class ImportSettings(Shape):
     max_reject_share: Annotated[float, Field(ge=0, le=1)] | None = None
     allow_empty: bool | None = None
     max_shrink_percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    delimiter: Delimiter | None = None
+    encoding: TextEncoding | None = None
     null_values: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=100)] | None = None
     drop_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
     retype_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None

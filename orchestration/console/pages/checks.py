@@ -32,6 +32,7 @@ from schemas.errors import UserError
 from schemas.import_formats import IMPORT_FORMATS
 from schemas.import_spec import ImportSpec
 from schemas.records import as_record
+from schemas.text_form import DELIMITER_NAMES, ENCODING_LABELS, Delimiter, TextEncoding
 
 MODES: Final[tuple[ImportMode, ...]] = get_args(ImportMode)
 CHECKS: Final = frozenset({"inspection", "dry_run"})
@@ -76,6 +77,8 @@ class CheckPart:
     mode: str = "replace"
     modes: Sequence[str] = MODES
     max_reject_percent: str = "0"
+    delimiter: str = ","
+    encoding: str = "utf-8"
     timezone: str = ""
     null_values: str = ""
     try_path: str = ""
@@ -84,6 +87,21 @@ class CheckPart:
     sums: Sequence[Sum] = ()
     problems: Sequence[Fault] = ()
     tried: bool = False
+
+    @property
+    def delimiters(self) -> Mapping[str, Delimiter]:
+        """The delimiters that are read, by their names."""
+        return DELIMITER_NAMES
+
+    @property
+    def encodings(self) -> Mapping[TextEncoding, str]:
+        """The encodings that are read, with their labels."""
+        return ENCODING_LABELS
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether the file has a delimiter, and an encoding that is not fixed."""
+        return any(name == self.format and traits.untyped for name, traits in IMPORT_FORMATS.items())
 
     @property
     def may_round(self) -> bool:
@@ -211,6 +229,8 @@ def _inspected(context: PageContext, upload: str, result: Record, given: Given, 
         "audience": given.get("audience", ""),
         "mode": spec["mode"],
         "max_reject_percent": f"{max(100 * spec['max_reject_share'], percent):g}",
+        "delimiter": suggested.get("delimiter", ","),
+        "encoding": suggested.get("encoding", "utf-8"),
         "timezone": spec["timezone"] or suggested["timezone"] or "",
         "null_values": null_values_text(dict.fromkeys([*spec["null_values"], *suggested["null_values"]])),
         "try_path": in_tenant(context.tenant, "uploads", upload, "try", **{OTHERS: given[OTHERS]}),

@@ -3,10 +3,12 @@ import sys
 
 CHECK = """
 import importlib, io, pathlib, pkgutil, tempfile
+from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numba.core.dispatcher import Dispatcher
 import connectors.sources, schemas.kernels
+from connectors.sources.avro_reader import AvroReader
 from connectors.sources.compression import CountedSource
 from connectors.sources.csv_reader import CsvReader
 from connectors.sources.jsonl_reader import JsonLinesReader
@@ -14,6 +16,7 @@ from connectors.sources.parquet_reader import ParquetReader
 from connectors.sources.warm import _CSV, warm
 from schemas.columns import Column
 from schemas.import_spec import ImportSpec
+from tests.hostile.avro_bytes import avro, record
 
 modules = [importlib.import_module(m.name) for package in (connectors.sources, schemas.kernels)
            for m in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
@@ -38,6 +41,14 @@ for text in (_CSV, _CSV.replace(b"\\n", b"\\r\\n"), b"user_id,n,x,d,t,b,s\\n"):
     for spec_of_it in (spec, ImportSpec(columns=columns[:1], max_reject_share=1.0), ImportSpec(max_reject_share=1.0)):
         for sizes in ({}, {"block_bytes": 300, "record_limit": 100}):
             list(CsvReader(CountedSource(io.BytesIO(text)), spec_of_it, **sizes))
+for delimiter, encoding in ((";", "utf-8"), (",", "cp932"), ("\\t", "utf-16le")):
+    codec = encoding.replace("16le", "16-le")
+    other = _CSV.decode(errors="replace").replace(",", delimiter).encode(codec, "replace")
+    list(CsvReader(CountedSource(io.BytesIO(other)), replace(spec, delimiter=delimiter, encoding=encoding)))
+for type_ in ("string", "bytes", ["null", "string"]):
+    fields = [("user_id", type_), *((c.name, type_) for c in columns)]
+    row = {name: b"1" if type_ == "bytes" else "1" for name, _ in fields}
+    list(AvroReader(io.BytesIO(avro(record(*fields), [row])), spec, max_decoded_bytes=1 << 30, max_ratio=1.0))
 good = b'{"user_id":"a","n":1,"x":"1.5","d":"2026-01-01","t":"2026-01-01T00:00:00Z","b":true,"s":"x"}\\n'
 odd = good.replace(b'"1.5"', b"1.23456789012345678").replace(b'"x"', b'"\\\\u0061"')
 lines = good + odd + b'{"user_id":"b","s":"\\xff"}\\n'

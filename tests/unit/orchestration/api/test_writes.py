@@ -428,7 +428,11 @@ def test_omitted_settings_are_kept_and_null_resets(client: AsgiClient, world: Wo
 def test_null_event_setting_resets_to_the_event_default(client: AsgiClient, token: str) -> None:
     path = "activity/events"
     first = send(client, token, "PATCH", path, {"settings": {"timezone": "Asia/Tokyo"}}).json
-    again = send(client, token, "PATCH", path, {"settings": {"timezone": None, "mode": None, "columns": None}}).json
+    text = {"delimiter": ";", "encoding": "cp932"}
+    other = send(client, token, "PATCH", path, {"settings": text}).json
+    assert other == {**first, "spec": {**first["spec"], **text}}
+    reset = {"timezone": None, "mode": None, "columns": None, "delimiter": None, "encoding": None}
+    again = send(client, token, "PATCH", path, {"settings": reset}).json
     assert again == {**first, "spec": {**first["spec"], "timezone": None, "mode": "append"}}
 
 

@@ -21,6 +21,7 @@ from connectors.verification.policy import refuse
 from connectors.verification.verifier import verify_file
 from orchestration.cli.main import main
 from schemas.import_spec import ImportSpec
+from schemas.text_form import delimiter_of
 from tests.fakes.import_log import NoRejects
 from tests.unit.orchestration.cli.conftest import Requested
 
@@ -64,28 +65,17 @@ def inspected(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> 
 @pytest.mark.parametrize(
     ("name", "content", "rows", "codes", "step"),
     [
-        ("semicolon.csv", text(GERMAN, separator=";"), GERMAN, ["separator"], 'delimiter=";"'),
-        ("tab.tsv", text(GERMAN, separator="\t"), GERMAN, ["separator"], r'delimiter="\t"'),
-        ("pipe.csv", text(GERMAN, separator="|"), GERMAN, ["separator"], 'delimiter="|"'),
         ("space.csv", text(GERMAN, separator=" "), GERMAN, ["separator"], 'delimiter=" "'),
         ("aligned.txt", aligned(JAPANESE), JAPANESE, ["separator"], "map(str.split"),
-        ("cp932.csv", text(JAPANESE, encoding="cp932"), JAPANESE, ["encoding"], "iconv -f CP932 -t UTF-8"),
-        ("short cp932.csv", text(KATAKANA, encoding="cp932"), KATAKANA, ["encoding"], "iconv -f CP932"),
-        ("euc.csv", text(JAPANESE, encoding="euc-jp"), JAPANESE, ["encoding"], "iconv -f EUC-JP"),
-        ("marked.csv", text(JAPANESE, encoding="utf-16"), JAPANESE, ["encoding"], "iconv -f UTF-16 "),
-        ("le.csv", text(JAPANESE, encoding="utf-16-le"), JAPANESE, ["encoding"], "iconv -f UTF-16LE"),
-        ("be.csv", text(JAPANESE, encoding="utf-16-be"), JAPANESE, ["encoding"], "iconv -f UTF-16BE"),
-        ("latin.csv", text(GERMAN, encoding="latin-1"), GERMAN, ["encoding"], "iconv -f CP1252"),
         ("x.jsonl", json_lines(JAPANESE, "cp932"), JAPANESE, ["encoding"], "iconv -f CP932"),
         (
-            "german excel.csv",
-            text(GERMAN, separator=";", encoding="cp1252"),
+            "latin spaces.csv",
+            text(GERMAN, separator=" ", encoding="cp1252"),
             GERMAN,
             ["encoding", "separator"],
             "CP1252",
         ),
-        ("excel.csv", text(GERMAN, separator="\t", encoding="utf-16"), GERMAN, ["encoding", "separator"], "UTF-16"),
-        ("it's.csv.gz", gzip.compress(text(GERMAN, encoding="latin-1")), GERMAN, ["encoding"], "gzip -dc <"),
+        ("it's.jsonl.gz", gzip.compress(json_lines(GERMAN, "latin-1")), GERMAN, ["encoding"], "gzip -dc <"),
     ],
 )
 def test_unreadable_file_gets_a_conversion_command(
@@ -109,6 +99,57 @@ def test_unreadable_file_gets_a_conversion_command(
     assert [c.name for c in seen.columns] == list(rows[0])
     assert [c.type for c in seen.columns] == ["string", "long", "string"]
     assert seen.columns[2].examples == tuple(dict.fromkeys(str(row[2]) for row in rows[1:]))
+
+
+FOREIGN = [
+    ("semicolon.csv", text(GERMAN, separator=";"), GERMAN, "semicolon", "utf-8"),
+    ("tab.tsv", text(GERMAN, separator="\t"), GERMAN, "tab", "utf-8"),
+    ("pipe.csv", text(GERMAN, separator="|"), GERMAN, "bar", "utf-8"),
+    ("cp932.csv", text(JAPANESE, encoding="cp932"), JAPANESE, "comma", "cp932"),
+    ("short cp932.csv", text(KATAKANA, encoding="cp932"), KATAKANA, "comma", "cp932"),
+    ("euc.csv", text(JAPANESE, encoding="euc-jp"), JAPANESE, "comma", "euc-jp"),
+    ("marked.csv", text(JAPANESE, encoding="utf-16"), JAPANESE, "comma", "utf-16"),
+    ("le.csv", text(JAPANESE, encoding="utf-16-le"), JAPANESE, "comma", "utf-16le"),
+    ("be.csv", text(JAPANESE, encoding="utf-16-be"), JAPANESE, "comma", "utf-16be"),
+    ("latin.csv", text(GERMAN, encoding="latin-1"), GERMAN, "comma", "cp1252"),
+    ("german excel.csv", text(GERMAN, separator=";", encoding="cp1252"), GERMAN, "semicolon", "cp1252"),
+    ("excel.csv", text(GERMAN, separator="\t", encoding="utf-16"), GERMAN, "tab", "utf-16"),
+    ("it's.csv.gz", gzip.compress(text(GERMAN, encoding="latin-1")), GERMAN, "comma", "cp1252"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "rows", "delimiter", "encoding"), FOREIGN)
+def test_foreign_csv_gets_an_import_that_reads_it(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    requested: Requested,
+    name: str,
+    content: bytes,
+    rows: Sequence[Sequence[object]],
+    delimiter: str,
+    encoding: str,
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    code, found = inspected(tmp_path / name, capsys)
+    options = {
+        "encoding": [] if encoding == "utf-8" else ["--encoding", encoding],
+        "separator": [] if delimiter == "comma" else ["--delimiter", delimiter],
+    }
+    assert (code, found["rejected"], found["rows"]) == (0, 0, len(rows) - 1)
+    assert {one["code"]: one["suggestion"].split() for one in found["findings"]} == {
+        name: words for name, words in options.items() if words
+    }
+    assert [c["name"] for c in found["columns"]] == list(rows[0])
+    assert [c["type"] for c in found["columns"]] == ["string", "long", "string"]
+    assert found["columns"][2]["examples"] == list(dict.fromkeys(str(row[2]) for row in rows[1:]))
+    assert main([word.replace("NAME", "vip") for word in shlex.split(found["import"])[1:]]) == 0
+    [(_, _, changes)] = requested
+    spec = ImportSpec().with_changes(changes)
+    assert (spec.delimiter, spec.encoding) == (delimiter_of(delimiter), encoding)
+    seen = verify_file(
+        tmp_path / name, spec, partitions=2, limits=ParseLimits(), rejects=NoRejects(), on_progress=lambda _: None
+    )
+    assert (seen.rows, seen.rejected) == (len(rows) - 1, 0)
 
 
 @pytest.mark.parametrize(

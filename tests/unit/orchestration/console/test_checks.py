@@ -121,10 +121,29 @@ def test_file_to_convert_shows_the_command_without_an_import(client: AsgiClient,
     separator = {"separator": "\t", "columns": 3}
     finding = Finding(code="separator", message="-", suggestion="convert < a > b", blocking=True, detail=separator)
     text = checked(client, world, "inspection", {**INSPECTED, "findings": [finding.as_record()]})
-    assert r"The columns are separated by \t. Only commas are read" in text
+    assert r"The columns are separated by \t. This file cannot be read so" in text
     assert "<code>convert &lt; a &gt; b</code>" in text
     assert f'href="/console/tenants/acme/upload?audience={VIP}"' in text
     assert "<form" not in text
+
+
+def test_delimiter_and_encoding_of_the_file_are_chosen_in_the_form(client: AsgiClient, world: World) -> None:
+    encoding = {"encoding": "Shift_JIS (CP932)", "example": "東京", "reads": True}
+    separator = {"separator": "\t", "columns": 3, "reads": True}
+    findings = [
+        Finding(code="encoding", message="-", suggestion="--encoding cp932", detail=encoding).as_record(),
+        Finding(code="separator", message="-", suggestion="--delimiter tab", detail=separator).as_record(),
+    ]
+    spec = replace(SUGGESTED, delimiter="\t", encoding="cp932")
+    found = {**INSPECTED, "findings": findings, "spec": as_record(spec)}
+    text = checked(client, world, "inspection", found)
+    assert "The text of the file is Shift_JIS (CP932). It is read so" in text
+    assert r"The columns are separated by \t. The file is read so." in text
+    assert '<option value="\t" selected>tab</option>' in text
+    assert '<option value="cp932" selected>Shift_JIS (CP932)</option>' in text
+    assert 'name="encoding"' not in checked(client, world, "inspection", {**INSPECTED, "format": "parquet"})
+    settings = settings_of({"delimiter": "\t", "encoding": "cp932"}).changes()
+    assert (settings["delimiter"], settings["encoding"]) == ("\t", "cp932")
 
 
 def test_columns_of_an_existing_audience_keep_its_types_and_names(client: AsgiClient, world: World) -> None:

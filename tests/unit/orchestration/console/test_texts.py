@@ -28,6 +28,7 @@ from schemas.columns import ImportMode
 from schemas.dead_letters import DeadLetterState
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.job_kinds import JOB_KINDS
+from schemas.text_form import DELIMITER_NAMES
 from segmentation.scaling import Scaled
 from segmentation.versions import VersionMode
 
@@ -69,7 +70,12 @@ FAMILIES: Mapping[str, set[str]] = {
     "difference": {"earlier", "later"},
     "difference.kind": set(KINDS_OF_CHANGES),
     "audience.kept": {"versions", "days"},
-    "finding": {*get_args(FindingCode), "encoding_unclear", "sometimes_typed", "null_like_user"} - {"not_of_this_kind"},
+    "finding": {
+        *get_args(FindingCode),
+        *("encoding_unclear", "encoding_read", "separator_read", "sometimes_typed", "null_like_user"),
+    }
+    - {"not_of_this_kind"},
+    "delimiter": set(DELIMITER_NAMES),
     "workers.rests": set(Scaled),
     "workers.starts": {Scaled.WORKER, Scaled.SEGMENT_WORKER},
     "theme": {"system", *THEMES},
