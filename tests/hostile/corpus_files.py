@@ -8,16 +8,17 @@ from typing import Final
 from schemas.columns import Column
 from schemas.import_spec import ImportSpec
 from tests.hostile import naive_csv, naive_json
+from tests.hostile.avro_cases import AVRO_SPEC
 from tests.hostile.json_cases import JSON_SPEC
 from tests.hostile.judging import Outcome, against_naive, naive_outcome
 from tests.hostile.parquet_cases import PARQUET_SPEC
-from tests.hostile.reading import read_csv, read_jsonl, read_parquet
+from tests.hostile.reading import read_avro, read_csv, read_jsonl, read_parquet
 from tests.hostile.twin import SPEC, WANTED
 
 FOLDER: Final = Path(__file__).parent / "corpus"
 OUTCOMES: Final = FOLDER / "outcomes.json"
 LARGEST: Final = 4096
-SUFFIXES: Final = (".csv", ".jsonl", ".parquet")
+SUFFIXES: Final = (".csv", ".jsonl", ".parquet", ".avro")
 Kept = tuple[ImportSpec, naive_csv.Wanted]
 """Columns that are kept of a file, for the product and for the naive reader."""
 
@@ -78,7 +79,12 @@ def parquet_outcome(content: bytes, folder: Path) -> str:
     return shown(read_parquet(content, PARQUET_SPEC, folder))
 
 
-def parquet_outcomes() -> dict[str, str]:
-    """Expected outcome of each Parquet file, by name."""
+def avro_outcome(content: bytes) -> str:
+    """The product's reading, as one line."""
+    return shown(read_avro(content, AVRO_SPEC))
+
+
+def binary_outcomes(suffix: str) -> dict[str, str]:
+    """Expected outcome of each file of a binary format, by name."""
     outcomes: dict[str, str] = json.loads(OUTCOMES.read_text(encoding="utf-8"))
-    return outcomes
+    return {name: outcome for name, outcome in outcomes.items() if name.endswith(suffix)}

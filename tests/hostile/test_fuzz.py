@@ -24,6 +24,11 @@ def test_files_of_the_corpus_are_small_and_named_by_their_content() -> None:
         assert len(content) < corpus_files.LARGEST
 
 
+def test_corpus_avro_matches_its_known_result() -> None:
+    found = {path.name: corpus_files.avro_outcome(path.read_bytes()) for path in corpus_files.files(".avro")}
+    assert found == corpus_files.binary_outcomes(".avro")
+
+
 @pytest.mark.parametrize("block_bytes", [64, 1 << 16])
 def test_corpus_csv_and_json_match_the_naive_readers(block_bytes: int) -> None:
     wrong = [corpus_files.csv_verdict(p.read_bytes(), block_bytes=block_bytes) for p in corpus_files.files(".csv")]
@@ -34,7 +39,7 @@ def test_corpus_csv_and_json_match_the_naive_readers(block_bytes: int) -> None:
 def test_corpus_parquet_matches_its_known_result(tmp_path: Path) -> None:
     paths = corpus_files.files(".parquet")
     outcomes = each(partial(corpus_files.parquet_outcome, folder=tmp_path), [p.read_bytes() for p in paths])
-    assert dict(zip([path.name for path in paths], outcomes, strict=True)) == corpus_files.parquet_outcomes()
+    assert dict(zip([path.name for path in paths], outcomes, strict=True)) == corpus_files.binary_outcomes(".parquet")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
