@@ -202,6 +202,12 @@ def test_file_that_is_written_otherwise_is_refused(content: bytes, settings: Any
         read(content, **settings)
 
 
+def test_repeated_header_is_found_with_names_that_hold_a_comma() -> None:
+    content = b'user_id;n;m;"a,b"\nx;1;2;3\n"user_id";"n";m;"a,b"\n'
+    rows, [reject] = read(content, delimiter=";")
+    assert ([row[1] for row in rows], reject.code, reject.line) == (["x"], "repeated_header", 3)
+
+
 def test_mark_in_a_second_file_is_a_reject() -> None:
     parts = encoded(("\ufeffuser_id,n,m\n", "a,1,2\n", "\ufeffb,1,2\n"), ",", "utf-16le")
     rows, [reject] = read(b"".join(parts), encoding="utf-16le")
