@@ -3,6 +3,8 @@
 staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<content hash>.arrow     runs
                  imports/<import>/<attempt>/<partition>/result.avro                                     the announcement
                  imports/<import>/units-<content hash>.json                              the files of a set, pinned
+                 imports/<import>/units/<plan|items>.json                what is read side by side, and for the workflow
+                 imports/<import>/units/<unit>.<json|rejects.parquet>    what verification saw in a unit
                  intents/<topic>/<partition>/<import>-<attempt>.avro                                    merges to do
                  uploads/<tenant>/<audience>/<job>/<file>                                               local files
                  segments/checkpoints/<partition>/[era-<log epoch>-]<generation>-<changes>-<time>.npz   worker states
@@ -113,6 +115,7 @@ _JOB: Final = rf"[0-9a-z]{{{JOB_ID_LENGTH}}}"
 _STAGED: Final = re.compile(
     rf"{IMPORTS_PREFIX}{_JOB}/\d{{6}}/\d{{5}}/(result\.avro|\d{{12}}-\d{{12}}-[0-9a-f]+\.arrow)"
     rf"|{IMPORTS_PREFIX}{_JOB}/units-[0-9a-f]+\.json"
+    rf"|{IMPORTS_PREFIX}{_JOB}/units/((plan|items|\d{{6}})\.json|\d{{6}}\.rejects\.parquet)"
     rf"|{INTENTS_PREFIX}[\w.-]+/\d{{5}}/{_JOB}-\d{{6}}\.avro"
     rf"|{UPLOADS_PREFIX}{NAME_PATTERN.pattern}/{NAME_PATTERN.pattern}/{_JOB}/.+"
     rf"|{CUTS_PREFIX}{_JOB}/\d{{5}}-[0-9a-f]+\.parquet"
@@ -162,6 +165,26 @@ def staged_import(key: str) -> JobId | None:
 def units_key(import_id: JobId, content_hash: str) -> str:
     """Key of the files that an import of several reads; a repeated registration cannot replace them."""
     return f"{staging_prefix(import_id)}units-{content_hash}.json"
+
+
+def unit_plan_key(import_id: JobId) -> str:
+    """Key of the units of an import that is read side by side; written once."""
+    return f"{staging_prefix(import_id)}units/plan.json"
+
+
+def unit_items_key(import_id: JobId) -> str:
+    """Key of the same for the workflow: a JSON array with an object per unit."""
+    return f"{staging_prefix(import_id)}units/items.json"
+
+
+def unit_key(import_id: JobId, unit: int) -> str:
+    """Key of what verification saw in a unit; written once."""
+    return f"{staging_prefix(import_id)}units/{unit:06d}.json"
+
+
+def unit_rejects_key(import_id: JobId, unit: int) -> str:
+    """Key of the rejects of a unit."""
+    return f"{staging_prefix(import_id)}units/{unit:06d}.rejects.parquet"
 
 
 def uploaded(key: str) -> JobId | None:

@@ -30,7 +30,7 @@ class ImportAttempt(ABC):
 
     @property
     def chunk_overhead_bytes(self) -> int:
-        """Size of a chunk's message beyond its rows and `cutting.ENVELOPE_BYTES`."""
+        """Size of a chunk's message beyond its rows and `chunk_rule.ENVELOPE_BYTES`."""
         return 0
 
     def of_file(self, number: int) -> Self | None:

@@ -7,15 +7,15 @@ memory is bounded by one batch and one piece per partition. Batch boundaries do 
 the same order are always cut in the same way.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.arrow import arrow_schema
+from schemas.chunk_rule import fixed_row_bytes, rows_budget
 from schemas.columns import USER_ID, RowSchema
 from schemas.digest import Digest
 from schemas.ids import Partition, Seq
@@ -23,12 +23,6 @@ from schemas.partitioning import partition_users
 from schemas.row_digest import digest_rows
 from schemas.rows import encode_rows
 from schemas.topics import CHUNK_MAX_BYTES, CHUNK_MAX_ROWS
-
-ENVELOPE_BYTES: Final = 256
-"""Upper bound of what the Avro form of a chunk adds to its rows: 10 of header, 27 of job id, 80 of digest, varints."""
-
-BUFFER_PADDING_BYTES: Final = 3 * 8 + 8
-"""Per column: Arrow IPC pads each of at most three buffers to 8 bytes; a string column has one closing offset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +39,8 @@ class RowCutter:
     """Turns batches of rows into `Piece`s; use `add` for every batch in order, then `finish`.
 
     `ordinal` says whether the rows have the column `_ordinal`; `max_rows` and `max_bytes` bound a piece (rows; bytes of
-    its encoded message). The sequences continue after `finish`.
+    its encoded message). `first_seqs`: where the sequence of each partition begins, by default at 0; sequences
+    continue after `finish`.
     """
 
     def __init__(
@@ -56,20 +51,22 @@ class RowCutter:
         partitions: int,
         max_rows: int = CHUNK_MAX_ROWS,
         max_bytes: int = CHUNK_MAX_BYTES,
+        first_seqs: Sequence[int] = (),
     ) -> None:
         self._schema = schema
         self._arrow = arrow_schema(schema, ordinal=ordinal)
         self._max_rows = max_rows
-        self._budget = max_bytes - ENVELOPE_BYTES - _empty_bytes(self._arrow)
-        self._fixed_row_bytes = sum(_fixed_bytes(field.type) for field in self._arrow)
+        self._budget = rows_budget(self._arrow, max_bytes)
+        self._fixed_row_bytes = fixed_row_bytes(self._arrow)
         self._carries = [_Carry() for _ in range(partitions)]
-        self._seqs = [0] * partitions
+        self._first_seqs = tuple(first_seqs) or (0,) * partitions
+        self._seqs = list(self._first_seqs)
         self._digests = [Digest(schema_id=schema.schema_id) for _ in range(partitions)]
 
     @property
     def pieces(self) -> tuple[int, ...]:
         """Pieces made so far, per partition."""
-        return tuple(self._seqs)
+        return tuple(seq - first for seq, first in zip(self._seqs, self._first_seqs, strict=True))
 
     @property
     def digests(self) -> tuple[Digest, ...]:
@@ -155,15 +152,3 @@ class _Carry:
         self.rows = self.bytes = 0
         # Copies even a single batch: an encoded slice would end in bits of the rows behind it and vary.
         return pa.concat_batches(batches)
-
-
-def _fixed_bytes(data_type: pa.DataType) -> int:
-    """Bytes of a value without those of its text; validity bits and booleans count as whole bytes."""
-    if pa.types.is_string(data_type):
-        return 4 + 1
-    return max(int(data_type.bit_width) // 8, 1) + 1
-
-
-def _empty_bytes(schema: pa.Schema) -> int:
-    empty = pa.RecordBatch.from_pylist([], schema=schema)
-    return len(encode_rows(empty)) + BUFFER_PADDING_BYTES * len(schema)

@@ -166,7 +166,8 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
     _send_form(job, sample, frames_fd)
     if digester is not None:
         digests = [str(digest) for digest in digester.digests()]
-        write_record(frames_fd, FrameKind.DIGESTS, {"partitions": digests})
+        counts = {} if digester.chunks is None else {"chunks": as_record(digester.chunks)}
+        write_record(frames_fd, FrameKind.DIGESTS, {"partitions": digests, **counts})
     summary = {
         **tally.summary(),
         **_bytes_read(job, source, decoded, reader),
@@ -183,7 +184,12 @@ def _digester(job: ParseJob) -> "Digester | None":
         return None
     from connectors.sources.digester import Digester
 
-    return Digester(job.spec.row_schema, job.partitions)
+    counter = None
+    if job.chunks is not None:
+        from schemas.chunk_rule import ChunkCounter
+
+        counter = ChunkCounter(job.spec.row_schema, job.chunks)
+    return Digester(job.spec.row_schema, job.partitions, counter)
 
 
 def _sample(job: ParseJob, decoded: "Decompressed") -> "TextSample | None":

@@ -17,6 +17,7 @@ from connectors.sources.rejects import RejectBatch
 from connectors.sources.typed_columns import check_timezone
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
+from schemas.chunk_rule import ChunkCounts
 from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.import_spec import ImportSpec
@@ -34,10 +35,19 @@ class DigestedFile(ParsedFile):
         *,
         one_of_several: bool = False,
         partitions: int,
+        chunks: ChunkCounts | None = None,
     ) -> None:
         self._schema_id = spec.row_schema.schema_id
         self._partitions = partitions
-        super().__init__(source, spec, limits, on_progress, one_of_several=one_of_several, partitions=partitions)
+        super().__init__(
+            source,
+            spec,
+            limits,
+            on_progress,
+            one_of_several=one_of_several,
+            partitions=partitions,
+            chunks=chunks,
+        )
 
     @property
     def digests(self) -> tuple[Digest, ...]:
@@ -49,6 +59,14 @@ class DigestedFile(ParsedFile):
         if [digest.schema_id for digest in self._digests] != [self._schema_id] * self._partitions:
             raise FatalError("BAD_FRAME", f"the parser sent no digests of {self._partitions} partitions")
         return self._digests
+
+    @property
+    def chunks(self) -> ChunkCounts:
+        """Chunks of its rows and those before. Raises as `digests`; only if the job has the chunks before the file."""
+        _ = self.summary
+        if self._chunks is None or self._chunks.partitions != self._partitions:
+            raise FatalError("BAD_FRAME", f"the parser counted no chunks of {self._partitions} partitions")
+        return self._chunks
 
     def __iter__(self) -> Iterator[RejectBatch]:
         for found in super().__iter__():

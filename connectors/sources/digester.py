@@ -6,6 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from schemas.chunk_rule import ChunkCounter, ChunkCounts
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.row_digest import PartitionDigests
@@ -19,9 +20,11 @@ class Digester:
     """Computes the count and digest of every partition of the added rows, in a separate thread.
 
     When that thread is behind, the calling thread digests rows itself, so that neither waits for the other.
+    `counter`: also counts the chunks of the rows.
     """
 
-    def __init__(self, schema: RowSchema, partitions: int) -> None:
+    def __init__(self, schema: RowSchema, partitions: int, counter: ChunkCounter | None = None) -> None:
+        self._counter = counter
         self._waiting: queue.Queue[pa.RecordBatch | None] = queue.Queue(WAITING_BATCHES)
         self._inline = PartitionDigests(schema, partitions)
         self._in_thread = PartitionDigests(schema, partitions)
@@ -36,6 +39,8 @@ class Digester:
         """Count these rows too, now or later. Raises the error of an earlier batch, if any."""
         if self._failure is not None:
             raise self._failure
+        if self._counter is not None:
+            self._counter.add(rows)  # here, where the rows are in order
         if rows.nbytes > WAITING_BATCH_BYTES:
             self._inline.add(rows)
             return
@@ -43,6 +48,11 @@ class Digester:
             self._waiting.put_nowait(rows)
         except queue.Full:
             self._inline.add(rows)
+
+    @property
+    def chunks(self) -> ChunkCounts | None:
+        """Chunks of the added rows and those before, if there is a counter."""
+        return None if self._counter is None else self._counter.counts
 
     def digests(self) -> tuple[Digest, ...]:
         """Digest of each partition, in order, once all rows have been added. Raises the error of any batch."""

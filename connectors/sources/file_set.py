@@ -5,7 +5,7 @@ by the set: an empty file is no fault if another one has rows, and so is a colum
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +23,11 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, ProgressListener, open_parsed, source_file
 from connectors.sources.rejects import RejectBatch
 from connectors.sources.typed_columns import check_timezone
+from connectors.sources.units import Unit
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import Source, SourceFiles, SourceObject
 from schemas.activity_columns import columns_of
+from schemas.chunk_rule import ChunkCounts
 from schemas.columns import ORDINAL, Column
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, UserError
@@ -48,6 +50,9 @@ class FileSet:
     Yields batches as `ParsedFile` does. Ordinals of members count over the set, so that of a user's rows the last one
     of the last file wins; those of events and profiles count in their file, by which they are identified. Those of
     rejects count in their file, too, which the batch names. The error of a file names it.
+
+    With a `unit`, only its files are read; `rows_before`: rows of the set before them. What is judged by the set is
+    then left to the caller.
     """
 
     def __init__(
@@ -57,18 +62,24 @@ class FileSet:
         limits: ParseLimits,
         store: ObjectStore | None,
         on_progress: ProgressListener | None,
+        *,
+        unit: Unit | None = None,
+        rows_before: int = 0,
     ) -> None:
-        self._files = files
+        self._part = Unit(first=0, files=len(files)) if unit is None else unit
+        self._files = self._part.of(files)
+        self._of = len(files)
         self._spec = spec
         self._limits = limits
         self._store = store
         self._on_progress = on_progress
-        self._size = sum(file.size for file in files)
+        self._size = sum(file.size for file in self._files)
+        self._rows_before = rows_before
         self._format: ImportFormat | None = None
         self._rows = 0
         self._bytes = 0
         self._current: ParsedFile | None = None
-        self.file = 0
+        self.file = self._part.first
         """Place in the list of the file whose rows the last batch has."""
         self.read: list[FileRead] = []
         """The files that were read to their end, in order."""
@@ -107,9 +118,9 @@ class FileSet:
         )
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
-        for number, source in enumerate(self._files):
+        for number, source in enumerate(self._files, self._part.first):
             self.file = number
-            with named(source, number, len(self._files)), self._open(source) as parsed:
+            with named(source, number, self._of), self._open(source) as parsed:
                 self._current = parsed
                 self._check_format(parsed.format)
                 for found in parsed:
@@ -118,7 +129,8 @@ class FileSet:
                     else:
                         yield self._placed(found)
                 self._end(source, parsed)
-        self._check_columns()
+        if len(self._files) == self._of:
+            check_columns([one.summary for one in self.read])
 
     def _open(self, source: SourceObject) -> ParsedFile:
         file = source_file(source, self._store)
@@ -129,10 +141,11 @@ class FileSet:
         return None
 
     def _placed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if self._spec.kind != "audience" or not self._rows:
+        before = self._rows_before + self._rows
+        if self._spec.kind != "audience" or not before:
             return batch
         at = batch.schema.get_field_index(ORDINAL)
-        ordinals = pc.add(batch.column(at), pa.scalar(self._rows, pa.int64()))
+        ordinals = pc.add(batch.column(at), pa.scalar(before, pa.int64()))
         columns = [*batch.columns]
         columns[at] = ordinals
         return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
@@ -156,18 +169,8 @@ class FileSet:
     def _check_format(self, found: ImportFormat) -> None:
         self._format = self._format or found
         if found != self._format:
-            raise mixed_formats(self._files[0].uri, self._format, self._files[self.file].uri, found)
-
-    def _check_columns(self) -> None:
-        """Raises `UserError` MISSING_COLUMN for a column that no row of JSON Lines has in any file."""
-        lacking = [set(one.summary.lacking) for one in self.read if one.summary.lacking is not None]
-        if lacking and (missing := sorted(set.intersection(*lacking))):
-            raise UserError(
-                "MISSING_COLUMN",
-                f"no row of the {len(self._files)} files has {shown(missing)}. Map the columns with --id-column and "
-                f"--column, or let one be null that the files may lack with --allow-missing-column, {SETTINGS}.",
-                missing=missing,
-            )
+            here = self._files[self.file - self._part.first].uri
+            raise mixed_formats(self._files[0].uri, self._format, here, found)
 
 
 class DigestedSet(FileSet):
@@ -182,8 +185,12 @@ class DigestedSet(FileSet):
         on_progress: ProgressListener | None,
         *,
         partitions: int,
+        unit: Unit | None = None,
+        chunks: ChunkCounts | None = None,
     ) -> None:
-        super().__init__(files, spec, limits, store, on_progress)
+        super().__init__(files, spec, limits, store, on_progress, unit=unit)
+        self.chunks = chunks
+        """Chunks of the rows so far, if those before the first row are given."""
         self._partitions = partitions
         self._digests = [Digest(schema_id=spec.row_schema.schema_id) for _ in range(partitions)]
 
@@ -207,10 +214,13 @@ class DigestedSet(FileSet):
             self._progress,
             one_of_several=True,
             partitions=self._partitions,
+            chunks=self.chunks,
         )
 
     def _digest(self, parsed: ParsedFile) -> Digest | None:
         assert isinstance(parsed, DigestedFile)  # noqa: S101  # opened above
+        if self.chunks is not None:  # chunks of events and profiles have rows of one file
+            self.chunks = parsed.chunks if self._spec.kind == "audience" else parsed.chunks.closed()
         digests = parsed.digests
         self._digests = [total + own for total, own in zip(self._digests, digests, strict=True)]
         return Digest.total(self._spec.row_schema.schema_id, digests)
@@ -244,6 +254,18 @@ def open_digests(
         return open_digested(source, spec, limits, store, on_progress, partitions=partitions)
     check_timezone(spec.timezone)
     return DigestedSet(source, spec, limits, store, on_progress, partitions=partitions)
+
+
+def check_columns(read: Sequence[ParseSummary]) -> None:
+    """Of all files of a set: raises `UserError` MISSING_COLUMN for a column that no row of JSON Lines has in any."""
+    lacking = [set(one.lacking) for one in read if one.lacking is not None]
+    if lacking and (missing := sorted(set.intersection(*lacking))):
+        raise UserError(
+            "MISSING_COLUMN",
+            f"no row of the {len(read)} files has {shown(missing)}. Map the columns with --id-column and --column, or "
+            f"let one be null that the files may lack with --allow-missing-column, {SETTINGS}.",
+            missing=missing,
+        )
 
 
 def complete_spec(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from connectors.sources.compression import Compression
 from connectors.sources.limits import ParseLimits
+from schemas.chunk_rule import ChunkCounts
 from schemas.import_formats import ImportFormat
 from schemas.import_spec import ImportSpec
 
@@ -52,3 +53,5 @@ class ParseJob:
     """True if the file is one of a set, of which other files may have the rows and members that it lacks."""
     partitions: int | None = None
     """Number of partitions the child digests the rows into, to send only digests; None to send the rows."""
+    chunks: ChunkCounts | None = None
+    """Chunks of the rows before the file, if the child also counts those that its rows will be cut into."""

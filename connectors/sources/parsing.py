@@ -32,6 +32,7 @@ from connectors.sources.typed_columns import check_timezone
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
 from schemas.arrow import arrow_schema
+from schemas.chunk_rule import ChunkCounts
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.import_formats import ImportFormat
@@ -77,6 +78,7 @@ class ParsedFile:
         choose: bool = False,
         one_of_several: bool = False,
         partitions: int | None = None,
+        chunks: ChunkCounts | None = None,
     ) -> None:
         self.layout: dict[str, Any] | None = None
         """With `choose`, once the iteration has begun: names, encoding, format, compression, and the chosen spec."""
@@ -90,9 +92,16 @@ class ParsedFile:
         self._accepted = 0
         self._rejected = 0
         self._digests: tuple[Digest, ...] = ()
+        self._chunks: ChunkCounts | None = None
         self._summary: ParseSummary | None = None
         self._process = ParserProcess(
-            source, spec, limits, choose=choose, one_of_several=one_of_several, partitions=partitions
+            source,
+            spec,
+            limits,
+            choose=choose,
+            one_of_several=one_of_several,
+            partitions=partitions,
+            chunks=chunks,
         )
         try:
             self._process.start()
@@ -174,7 +183,10 @@ class ParsedFile:
                         self.form = from_record(TextForm, json.loads(payload))
                 case FrameKind.DIGESTS:
                     with _frame_faults():
-                        self._digests = tuple(Digest.parse(text) for text in json.loads(payload)["partitions"])
+                        record = json.loads(payload)
+                        self._digests = tuple(Digest.parse(text) for text in record["partitions"])
+                        if "chunks" in record:
+                            self._chunks = from_record(ChunkCounts, record["chunks"])
                     self._accepted += sum(digest.count for digest in self._digests)
                 case FrameKind.ERROR:
                     self._process.finish()

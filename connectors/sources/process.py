@@ -20,6 +20,7 @@ from connectors.sources.detection import detect
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.job import ParseJob
 from connectors.sources.limits import ParseLimits
+from schemas.chunk_rule import ChunkCounts
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.import_formats import IMPORT_FORMATS, FormatTraits, ImportFormat
 from schemas.import_spec import ImportSpec
@@ -57,12 +58,14 @@ class ParserProcess:
         choose: bool = False,
         one_of_several: bool = False,
         partitions: int | None = None,
+        chunks: ChunkCounts | None = None,
     ) -> None:
         self.format: ImportFormat | None = None
         """Known once the child has the file."""
         self._choose = choose
         self._one_of_several = one_of_several
         self._partitions = partitions
+        self._chunks = chunks
         self._source = source
         self._spec = spec
         self._limits = limits
@@ -217,6 +220,7 @@ class ParserProcess:
             choose=self._choose,
             one_of_several=self._one_of_several,
             partitions=self._partitions,
+            chunks=self._chunks,
         )
         self._child = PARSERS.fork()
         missing = sandbox.Layer(self._child.about)

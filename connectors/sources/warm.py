@@ -13,6 +13,7 @@ from connectors.sources.csv_reader import CsvReader
 from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.rejects import RejectBatch
 from connectors.sources.transcoding import load_codecs
+from schemas.chunk_rule import ChunkCounter, ChunkCounts
 from schemas.columns import Column
 from schemas.import_spec import ImportSpec
 from schemas.row_digest import PartitionDigests
@@ -55,6 +56,7 @@ _JSON: Final = b"""
 def warm() -> None:
     """Call every kernel, in this thread alone. Takes half a minute if nothing is cached yet, 0.2 s otherwise."""
     digests = PartitionDigests(_SPEC.row_schema, partitions=1)
+    chunks = ChunkCounter(_SPEC.row_schema, ChunkCounts.none(1))
     csv, json_lines = CountedSource(io.BytesIO(_CSV)), CountedSource(io.BytesIO(_JSON))
     load_codecs()
     for reader in (
@@ -65,6 +67,7 @@ def warm() -> None:
         for found in reader:
             if not isinstance(found, RejectBatch) and not isinstance(reader, AvroReader):
                 digests.add(found)
+                chunks.add(found)
 
 
 def _avro() -> bytes:

@@ -1,6 +1,6 @@
 """The rejects of a file as Parquet: written as they come, bounded, then uploaded for the customer to read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -30,6 +30,13 @@ def upload_to(store: ObjectStore, bucket: str, key: str) -> Upload:
         return s3_uri(bucket, key)
 
     return upload
+
+
+def read_rejects(path: Path) -> Iterator[RejectBatch]:
+    """The rejects of a file that `ParquetRejects` has written, in order."""
+    with pq.ParquetFile(path) as kept:
+        for batch in kept.iter_batches(GROUP_ROWS):
+            yield RejectBatch(batch)
 
 
 class RejectsSink(Protocol):

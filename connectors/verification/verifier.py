@@ -72,15 +72,9 @@ def verify_digested(digested: Digested, spec: ImportSpec, *, rejects: RejectsSin
     location of the rest), EMPTY_FILE, and everything that the parser raises; rejects found until then are kept, and the
     detail names their file as `rejects`.
     """
-    by_code: Counter[str] = Counter()
     first: dict[str, Reject] = {}
     with published_rejects(rejects):
-        for item in digested:
-            rejects.write(item)
-            codes = item.batch.column("code").to_pylist()
-            by_code.update(codes)
-            for code in by_code.keys() - first.keys():
-                first[code] = RejectBatch(item.batch.slice(codes.index(code), 1)).rejects()[0]
+        by_code = count_rejects(digested, rejects, first=first)
     rejects_uri = rejects.finish()
     summary = digested.summary
     evidence = Evidence(
@@ -95,3 +89,18 @@ def verify_digested(digested: Digested, spec: ImportSpec, *, rejects: RejectsSin
     )
     refuse(evidence, spec, first, rejects_uri)
     return evidence
+
+
+def count_rejects(digested: Digested, rejects: RejectsSink, *, first: dict[str, Reject]) -> Counter[str]:
+    """Read a parsed file to its end; rejects go to the sink, and the first of each code into `first`.
+
+    Raises what the parser raises.
+    """
+    by_code: Counter[str] = Counter()
+    for item in digested:
+        rejects.write(item)
+        codes = item.batch.column("code").to_pylist()
+        by_code.update(codes)
+        for code in by_code.keys() - first.keys():
+            first[code] = RejectBatch(item.batch.slice(codes.index(code), 1)).rejects()[0]
+    return by_code

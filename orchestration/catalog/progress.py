@@ -1,6 +1,7 @@
 """Progress that the stream and the tasks report for running jobs."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -13,6 +14,8 @@ from orchestration.catalog.tables import partition_progress, stage_progress
 from orchestration.catalog.upsert import upsert
 from schemas.ids import JobId
 
+_UNIT: Final = "#"
+"""Between the name of a stage and the number of a unit."""
 _PARTITIONS: Final = (
     sa.select(partition_progress)
     .where(partition_progress.c.job_id == JOB_ID)
@@ -54,14 +57,55 @@ class ProgressStore:
                     found[job_id] = (*found.get(job_id, ()), table.name, count, at_ms)
         return found
 
-    def put_stage(self, job_id: JobId, stage: str, record: Mapping[str, Any], *, now_ms: int) -> None:
-        """Replace the progress of a stage."""
-        key = {"job_id": job_id, "stage": stage}
+    def put_stage(
+        self, job_id: JobId, stage: str, record: Mapping[str, Any], *, now_ms: int, unit: int | None = None
+    ) -> None:
+        """Replace the progress of a stage, or of one of the units that it takes side by side."""
+        key = {"job_id": job_id, "stage": stage if unit is None else f"{stage}{_UNIT}{unit}"}
         with self._database.write() as connection:
             upsert(connection, stage_progress, key, {"record": dict(record), "at_ms": now_ms})
 
+    def end_unit(self, job_id: JobId, stage: str, unit: int, record: Mapping[str, Any] | None, *, now_ms: int) -> None:
+        """Add what a unit has done to its stage, and drop its own progress; None adds nothing."""
+        table = stage_progress
+        mine = (table.c.job_id == job_id) & (table.c.stage == f"{stage}{_UNIT}{unit}")
+        whole = (table.c.job_id == job_id) & (table.c.stage == stage)
+        with self._database.write() as connection:
+            found = connection.execute(sa.select(table.c.record).where(whole).with_for_update()).scalar_one_or_none()
+            if found is not None and record is not None:
+                added = _added(found, record)
+                connection.execute(table.update().where(whole).values(record=added, at_ms=now_ms))
+            connection.execute(table.delete().where(mine))
+
     def stages(self, job_id: JobId) -> dict[str, StageProgress]:
-        """The progress of each stage of a job."""
-        query = sa.select(stage_progress).where(stage_progress.c.job_id == job_id)
+        """The progress of each stage of a job; that of units is in the stage's."""
+        query = sa.select(stage_progress).where(stage_progress.c.job_id == job_id).order_by(stage_progress.c.stage)
+        found: dict[str, StageProgress] = {}
         with self._database.read() as connection:
-            return {row["stage"]: from_row(StageProgress, row) for row in connection.execute(query).mappings()}
+            for row in connection.execute(query).mappings():
+                name = row["stage"].partition(_UNIT)[0]
+                if (known := found.get(name)) is None:
+                    found[name] = from_row(StageProgress, row, stage=name)
+                else:
+                    record, at_ms = _added(known.record, row["record"]), max(known.at_ms, row["at_ms"])
+                    found[name] = replace(known, record=record, at_ms=at_ms)
+        return found
+
+
+def _added(whole: Mapping[str, Any], unit: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a stage with that of a unit, which a repeated unit may exceed."""
+    if whole.get("finished") or whole.get("attempt") != unit.get("attempt"):
+        return dict(whole)
+    counts = {"done": min(whole["done"] + unit["done"], whole["total"]), "rows": whole["rows"] + unit["rows"]}
+    pairs = zip(whole["partitions"], unit["partitions"], strict=True)
+    partitions = [a + b for a, b in pairs] if whole["partitions"] else unit["partitions"]
+    more = {"offsets": _spans(whole["offsets"], unit["offsets"])} if "offsets" in whole and "offsets" in unit else {}
+    return {**whole, **counts, "partitions": partitions, **more}
+
+
+def _spans(some: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Per partition, the first and last offset of both; -1 if none."""
+    return [
+        [min((at for at in (a, b) if at >= 0), default=-1), max(last, end)]
+        for (a, last), (b, end) in zip(some, others, strict=True)
+    ]

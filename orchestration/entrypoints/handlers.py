@@ -144,7 +144,7 @@ def _kind(event: Event) -> "tuple[Stages, Job]":
     return context.kind_of(job), job
 
 
-def _owned(handler: Handler) -> Handler:
+def owned(handler: Handler) -> Handler:
     """Run the handler only for the execution that owns the job; send any other execution to its end."""
 
     @functools.wraps(handler)
@@ -161,7 +161,7 @@ def register_import(event: Event, _: object) -> View:
 
 
 @errors_by_name
-@_owned
+@owned
 def verify_file(event: Event, _: object) -> View:
     """{job_id} -> view."""
     PARSERS.prepare()  # it loads while the job is read; a warm function has it already
@@ -170,7 +170,7 @@ def verify_file(event: Event, _: object) -> View:
 
 
 @errors_by_name
-@_owned
+@owned
 def import_to_kafka(event: Event, _: object) -> View:
     """{job_id} -> view."""
     PARSERS.prepare()
@@ -179,7 +179,7 @@ def import_to_kafka(event: Event, _: object) -> View:
 
 
 @errors_by_name
-@_owned
+@owned
 def read_outcome(event: Event, _: object) -> View:
     """{job_id} -> view; raises the error that a task has recorded."""
     from orchestration.kinds.failures import read_outcome as step
@@ -197,7 +197,7 @@ def begin_await(event: Event, _: object) -> View:
 
 
 @errors_by_name
-@_owned
+@owned
 def retry_import(event: Event, _: object) -> View:
     """{job_id, failure} -> view."""
     from orchestration.kinds.failures import retry_import as step
@@ -206,7 +206,7 @@ def retry_import(event: Event, _: object) -> View:
 
 
 @errors_by_name
-@_owned
+@owned
 def build_version(event: Event, _: object) -> View:
     """{job_id} -> view."""
     kind, job = _kind(event)
@@ -214,7 +214,7 @@ def build_version(event: Event, _: object) -> View:
 
 
 @errors_by_name
-@_owned
+@owned
 def publish_version(event: Event, _: object) -> View:
     """{job_id} -> view."""
     kind, job = _kind(event)
@@ -242,7 +242,7 @@ def extract_cause(event: Event, _: object) -> View:
 
 
 @errors_by_name
-@_owned
+@owned
 def mark_failed(event: Event, _: object) -> View:
     """{job_id, error | failure} -> view."""
     from orchestration.kinds.failures import error_in

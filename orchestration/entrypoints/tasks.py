@@ -1,7 +1,7 @@
 """Entry point of a container task.
 
-`verify|import|build|publish JOB EXECUTION`, or `export EXPORT EXECUTION GROUP`, after the word `task`, which the image
-consumes (`orchestration.entrypoints.container`).
+`verify|import|build|publish JOB EXECUTION`, `verify-unit JOB EXECUTION UNIT`, or `export EXPORT EXECUTION GROUP`, after
+the word `task`, which the image consumes (`orchestration.entrypoints.container`).
 
 Exit code 0: the step is done, or its user or fatal error is recorded, for ReadOutcome or FinishExport. 1: a retry may
 help. 64: unknown command. A task returns only its exit code to Step Functions, so errors that must not be retried go
@@ -36,10 +36,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PARSING: Final = ("verify", "import")
+PARSING: Final = ("verify", "verify-unit", "import")
 """The commands that read the file."""
-WORDS: Final = {"verify": 3, "import": 3, "build": 3, "publish": 3, "export": 4}
-USAGE: Final = "task takes: verify|import|build|publish JOB EXECUTION, or export EXPORT EXECUTION GROUP"
+WORDS: Final = {"verify": 3, "import": 3, "build": 3, "publish": 3, "verify-unit": 4, "export": 4}
+USAGE: Final = (
+    "task takes: verify|import|build|publish JOB EXECUTION, verify-unit JOB EXECUTION UNIT, or export EXPORT EXECUTION "
+    "GROUP"
+)
 
 
 def run(context: "Context", command: str, job: JobId, execution: str) -> None:
@@ -55,6 +58,18 @@ def run(context: "Context", command: str, job: JobId, execution: str) -> None:
     except (UserError, FatalError) as exc:
         _log.error("%s of %s: %s", command, job, exc)  # a traceback of an expected error is of no use
         context.jobs.put(job, task_error=exc.as_record())
+
+
+def run_unit(context: "Context", command: str, job: JobId, number: int, execution: str) -> None:
+    """Run one step of a unit of a job. Ignores a job that does not belong to the execution. Raises `RetriableError`."""
+    from orchestration.kinds.units.verify import verify_one
+
+    found = context.jobs.get(job)
+    bind(**found.log_ids)
+    if found.execution != execution:
+        _log.warning("%s %d of %s: the job does not belong to %s", command, number, job, execution)
+        return
+    verify_one(found, number, records=context.import_records, objects=context.objects, limits=context.parse_limits)
 
 
 def export_group(context: "Context", export: JobId, number: int, execution: str) -> None:
@@ -99,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != WORDS.get(arguments[0] if arguments else ""):
         sys.stderr.write(f"{USAGE}, not: {' '.join(arguments) or 'nothing'}\n")
         return USAGE_EXIT_CODE
-    command, job, execution, *group = arguments
+    command, job, execution, *part = arguments
     if command in PARSING:
         PARSERS.prepare()  # it loads while the settings, the catalog and the job are read
     hide_pandas()
@@ -112,7 +127,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with tracing.span(f"task {command}"):
             if command == "export":
-                outlast(lambda: export_group(context, job_id(job), int(group[0]), execution))
+                outlast(lambda: export_group(context, job_id(job), int(part[0]), execution))
+            elif part:
+                outlast(lambda: run_unit(context, command, job_id(job), int(part[0]), execution))
             else:
                 outlast(lambda: run(context, command, job_id(job), execution))
     except RetriableError as exc:

@@ -106,12 +106,16 @@ class ImportRecords(JobRecords[Job]):
             "mode": job.mode,
             "place": target,
             "timeouts": timeouts(size, members, target),
+            "spread": self._spread(job, shown),
             "user_error": job.error is not None and job.error.kind == "user",
         }
 
-    def report(self, job_id: JobId, stage: str, *, total: int = 0, unit: str = "rows") -> StageReport:
-        """Start reporting the progress of a stage."""
-        return StageReport(self.progress, job_id, stage, total=total, unit=unit, target=self.settings.place)
+    def report(
+        self, job_id: JobId, stage: str, *, total: int = 0, unit: str = "rows", number: int | None = None
+    ) -> StageReport:
+        """Start reporting the progress of a stage, or of the unit of that number."""
+        place = self.settings.place
+        return StageReport(self.progress, job_id, stage, total=total, unit=unit, target=place, number=number)
 
     def begin_attempt(self, job: Job, **values: Any) -> Attempt | None:
         """Begin the attempt after `job.attempt` and return its number. `values`: columns set with it.
@@ -132,6 +136,10 @@ class ImportRecords(JobRecords[Job]):
 
     def _notices(self, notices: "Notices", job: Job, outcome: "Outcome", now: int) -> "list[Notification]":
         return notices.write_for_job(job, outcome, now)
+
+    def _spread(self, job: Job, shown: str) -> bool:
+        """Whether several functions or tasks may take the stage side by side, each a unit of the files."""
+        return shown == "VERIFYING" and job.files > 1 and int(job.source["size"]) > self.settings.unit_bytes
 
     def _members(self, job: Job, shown: str) -> int:
         """Members that a stage processes besides the file. Only a hint for where to run and how long.

@@ -6,7 +6,6 @@ from typing import Any
 
 from connectors.kafka.log_offsets import log_ends
 from connectors.lake.archive import ActivityArchive
-from connectors.publishing.attempts import ActivityAttempt, AudienceAttempt
 from connectors.publishing.backlog import KafkaBacklog
 from connectors.publishing.importer import publish_import
 from connectors.publishing.ports import Cancelled, StopPublishing, Superseded
@@ -20,14 +19,14 @@ from connectors.verification.evidence import Evidence
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
 from orchestration.kinds.archived_logs import archived_log
+from orchestration.kinds.attempts import attempt_of
 from orchestration.kinds.builds import LogStart
 from orchestration.kinds.file_sets import same_source, source_of
 from orchestration.kinds.records import ImportRecords, View
-from orchestration.kinds.topics import activity_source, activity_sources, import_topic
+from orchestration.kinds.topics import import_topic
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
-from schemas.layout import data_prefix
 from schemas.log_ids import headers
 from schemas.records import as_record, from_record
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
@@ -41,7 +40,7 @@ def send_members(job: Job, *, records: ImportRecords, objects: ObjectStore, limi
     """IMPORTING -> AWAITING. Returns early, with no change, if another attempt or a cancel has overtaken it."""
 
     def publish(parsed: Any, source: Source, attempt: Attempt, **shared: Any) -> PublishReport:
-        return publish_import(parsed, _audience_attempt(job, source, attempt, records.settings.lake_bucket), **shared)
+        return publish_import(parsed, attempt_of(job, source, attempt, records.settings.lake_bucket), **shared)
 
     return _send(job, publish, records=records, objects=objects, limits=limits, group=WORKER_GROUP)
 
@@ -54,7 +53,9 @@ def send_activity(
 
     def publish(parsed: Any, source: Source, attempt: Attempt, **shared: Any) -> PublishReport:
         log = archived_log(archive, bootstrap, topic)
-        return at_positions(publish_import(parsed, _activity_attempt(job, source, attempt), **shared), log)
+        return at_positions(
+            publish_import(parsed, attempt_of(job, source, attempt, records.settings.lake_bucket), **shared), log
+        )
 
     def initial_positions() -> Mapping[str, Any]:
         """Before the first message: the ends of the topic (`kinds.builds.LogStart`).
@@ -149,34 +150,3 @@ class CatalogFence:
             raise Cancelled(f"job {self._job_id} was cancelled")
         if job.state != "IMPORTING" or job.attempt != self._attempt:
             raise Superseded(f"job {self._job_id} is {job.state} in attempt {job.attempt}, not in {self._attempt}")
-
-
-def _audience_attempt(job: Job, source: Source, attempt: Attempt, lake_bucket: str) -> AudienceAttempt:
-    if job.audience_id is None:
-        raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no audience", job=job.job_id)
-    return AudienceAttempt(
-        tenant=job.tenant,
-        audience=job.audience,
-        import_id=job.job_id,
-        attempt=attempt,
-        partitions=job.partitions,
-        mode=job.mode,
-        source=job.origin if isinstance(source, tuple) else source.uri,
-        columns=job.spec.row_schema,
-        data_prefix=data_prefix(lake_bucket, job.tenant, job.audience_id),
-    )
-
-
-def _activity_attempt(job: Job, source: Source, attempt: Attempt) -> ActivityAttempt:
-    kind = job.kind
-    assert kind != "audience"  # noqa: S101  # only events and profiles come here
-    return ActivityAttempt(
-        kind=kind,
-        tenant=job.tenant,
-        import_id=job.job_id,
-        attempt=attempt,
-        partitions=job.partitions,
-        source=job.origin if isinstance(source, tuple) else activity_source(source),
-        sources=activity_sources(source) if isinstance(source, tuple) else (),
-        columns=job.spec.row_schema,
-    )

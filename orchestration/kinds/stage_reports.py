@@ -4,7 +4,8 @@ A report that cannot be written is dropped, since progress must not fail a job.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from orchestration.catalog.progress import ProgressStore
@@ -19,12 +20,22 @@ _log = logging.getLogger(__name__)
 class StageReport:
     """Progress of one stage of a job. `unit`: of `done` and `total`. `target`: where it runs.
 
-    A stage of unknown progress has a `total` of 0.
+    A stage of unknown progress has a `total` of 0. `number`: of the unit that is reported, of those that the stage
+    takes side by side.
     """
 
     def __init__(
-        self, progress: ProgressStore, job_id: JobId, stage: str, *, total: int, unit: str, target: str
+        self,
+        progress: ProgressStore,
+        job_id: JobId,
+        stage: str,
+        *,
+        total: int,
+        unit: str,
+        target: str,
+        number: int | None = None,
     ) -> None:
+        self._number = number
         self._progress = progress
         self._job_id = job_id
         self._stage = stage
@@ -44,9 +55,23 @@ class StageReport:
         self._record |= {"done": self._record["total"], "rows": rows, "finished": True}
         self._write()
 
+    def end_unit(self, *, rows: int, counted: bool) -> None:
+        """Report the end of a unit; `counted`: it has ended before, and another run of it was counted."""
+        assert self._number is not None  # noqa: S101  # only units end so
+        record = None if counted else self._record | {"done": self._record["total"], "rows": rows}
+        with self._dropped():
+            self._progress.end_unit(self._job_id, self._stage, self._number, record, now_ms=now_ms())
+
     def _write(self) -> None:
         self._written_ms = now_ms()
+        with self._dropped():
+            self._progress.put_stage(
+                self._job_id, self._stage, self._record, now_ms=self._written_ms, unit=self._number
+            )
+
+    @contextmanager
+    def _dropped(self) -> Iterator[None]:
         try:
-            self._progress.put_stage(self._job_id, self._stage, self._record, now_ms=self._written_ms)
+            yield
         except RetriableError as exc:
             _log.warning("cannot record the progress of %s: %s", self._job_id, exc)

@@ -1,11 +1,15 @@
 """VerifyFile: the strict scan, before any record is sent."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from connectors.sources.file_set import complete_spec
+from connectors.sources.file_set import FileRead, complete_spec
 from connectors.sources.limits import ParseLimits
 from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import SourceFiles
+from connectors.verification.evidence import Evidence
 from connectors.verification.file_table import upload_files
 from connectors.verification.rejects_file import ParquetRejects, upload_to
 from connectors.verification.verifier import published_rejects, verify_file
@@ -13,6 +17,7 @@ from orchestration.catalog.records import Job
 from orchestration.kinds.file_sets import source_of
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.platform.clock import now_ms
+from schemas.import_spec import ImportSpec
 from schemas.layout import files_key, rejects_key
 from schemas.records import as_record
 
@@ -29,13 +34,8 @@ def verify(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: Pa
         records.jobs.put(job.job_id, task_token=None)
     report = records.report(job.job_id, "verify", total=int(job.source["size"]), unit="bytes")
     settings = records.settings
-    upload = upload_to(objects, settings.lake_bucket, rejects_key(job.tenant, job.job_id))
-    upload_table = upload_to(objects, settings.lake_bucket, files_key(job.tenant, job.job_id))
     source, spec = source_of(job, objects=objects, bucket=settings.staging_bucket), job.spec
-    with (
-        TemporaryDirectory(prefix="muster-verify-") as folder,
-        ParquetRejects(Path(folder) / "rejects.parquet", upload) as rejects,
-    ):
+    with kept_rejects(job, objects=objects, bucket=settings.lake_bucket) as rejects:
         if spec.other_columns:
             with published_rejects(rejects):
                 spec = complete_spec(source, spec, limits, objects, keep=rejects.write)
@@ -48,12 +48,37 @@ def verify(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: Pa
             on_progress=lambda p: report.update(done=p.source_bytes, rows=p.rows),
             store=objects,
             on_files=lambda read: (
-                upload_files(source, read, Path(folder) / "files.parquet", upload_table)
+                upload_file_table(job, source, read, objects=objects, bucket=settings.lake_bucket)
                 if isinstance(source, tuple)
                 else None
             ),
         )
     report.finish(rows=evidence.rows)
+    return verified(job, evidence, spec, records=records)
+
+
+@contextmanager
+def kept_rejects(job: Job, *, objects: ObjectStore, bucket: str) -> Iterator[ParquetRejects]:
+    """The rejects of a job; `bucket`: the lake's."""
+    upload = upload_to(objects, bucket, rejects_key(job.tenant, job.job_id))
+    with (
+        TemporaryDirectory(prefix="muster-verify-") as folder,
+        ParquetRejects(Path(folder) / "rejects.parquet", upload) as rejects,
+    ):
+        yield rejects
+
+
+def upload_file_table(
+    job: Job, files: SourceFiles, read: Sequence[FileRead], *, objects: ObjectStore, bucket: str
+) -> None:
+    """Write the table of the files of a job; `read` are the first of them. `bucket`: the lake's."""
+    with TemporaryDirectory(prefix="muster-verify-") as folder:
+        upload = upload_to(objects, bucket, files_key(job.tenant, job.job_id))
+        upload_files(files, read, Path(folder) / "files.parquet", upload)
+
+
+def verified(job: Job, evidence: Evidence, spec: ImportSpec, *, records: ImportRecords) -> View:
+    """VERIFYING -> IMPORTING, with the evidence and the complete spec."""
     _, job = records.jobs.move(
         job.job_id,
         "IMPORTING",

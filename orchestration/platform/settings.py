@@ -37,6 +37,8 @@ LEAST: Final = {
     "idle_minutes": 0,
     "min_segment_workers": 0,
     "min_workers": 0,
+    "unit_bytes": 1,
+    "units_at_once": 0,
 }
 """The lowest value of numbers."""
 TASK_RUNNERS: Final = ("process", "docker")
@@ -139,6 +141,8 @@ class Settings:
     # Fargate gives a task 16 vCPU, 120 GB and 200 GiB of disk, without a time limit. Building needs the disk: the data
     # to merge lies there up to three times, unpacked, while it is sorted. 3 x 64 GiB = 192 GiB.
     fargate_file_bytes: int = 64 * 1024 * MIB
+    unit_bytes: int = 256 * MIB  # of the files of an import that one unit verifies and sends
+    units_at_once: int = 0  # of one import; 0: half of `function_calls`
     place: str = "function"  # where this process runs; the state machine tells tasks (`kinds.compute_target`)
     task_runner: str = "process"
     task_image: str = "muster:local"
@@ -185,6 +189,11 @@ class Settings:
     notify_first_retry_s: int = 30
     variables: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """No setting: all variables of the process, to which profiles of destinations refer. Children read their own."""
+
+    @property
+    def units_side_by_side(self) -> int:
+        """Units of one import at once: as set, else half of the functions, so that other jobs go on."""
+        return self.units_at_once or max(1, self.function_calls // 2)
 
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None) -> Self:

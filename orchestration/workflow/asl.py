@@ -20,6 +20,7 @@ from orchestration.workflow.stages import (
     Machine,
     Map,
     Retry,
+    SpreadMap,
     Stage,
     Step,
     Succeed,
@@ -58,6 +59,8 @@ def _states(name: str, stage: Stage) -> Iterator[tuple[str, State]]:
             yield name, _choice(stage)
         case Map():
             yield name, _map(stage)
+        case SpreadMap():
+            yield name, _spread_map(stage)
         case Wait():
             yield name, {"Comment": stage.comment, "Type": "Wait", "Seconds": stage.seconds, "Next": stage.next}
         case Succeed():
@@ -156,6 +159,28 @@ def _map(stage: Map) -> State:
         "MaxConcurrency": stage.max_concurrency,
         "ItemSelector": _values(stage.item),
         "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, **_body(stage.stages)},
+        **DISCARDED,
+        **_on_error((), stage.catch),
+        **_then(stage.next),
+    }
+
+
+def _spread_map(stage: SpreadMap) -> State:
+    return {
+        "Comment": stage.comment,
+        "Type": "Map",
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSON"},
+            "Parameters": {"Bucket.$": stage.bucket, "Key.$": stage.key},
+        },
+        "MaxConcurrencyPath": stage.max_concurrency,
+        "ToleratedFailureCount": 0,
+        "ItemSelector": _values(stage.item),
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            **_body(stage.stages),
+        },
         **DISCARDED,
         **_on_error((), stage.catch),
         **_then(stage.next),

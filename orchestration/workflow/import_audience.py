@@ -15,6 +15,7 @@ from orchestration.workflow.stages import (
     Choice,
     Fail,
     Machine,
+    SpreadMap,
     Step,
     Succeed,
     Wait,
@@ -24,6 +25,11 @@ from schemas.topics import MAX_JOB_AGE_S
 
 JOB: Final = {"job_id": "$.job_id"}
 TOKEN: Final = {"task_token": "$$.Task.Token"}
+
+
+UNIT: Final = JOB | {"execution": "$.execution", "number": "$.number"}
+UNIT_GIVEN_UP: Final = (Catch(error="States.ALL", next="FailUnit"),)
+UNITS: Final = {"bucket": "$.units.bucket", "key": "$.units.key", "max_concurrency": "$.units.at_once"}
 
 
 def _notify(outcome: str, comment: str, *, then: str) -> Call:
@@ -45,20 +51,23 @@ IMPORT_AUDIENCE: Final = Machine(
             catch=UNREGISTERED,
         ),
         "Route": Choice(
-            rules=choose_by(
-                "state",
-                {
-                    "DUPLICATE": "Duplicate",
-                    "REGISTERED": "AwaitTurn",
-                    "VERIFYING": "VerifyWhere",
-                    "IMPORTING": "ImportWhere",
-                    "AWAITING": "AwaitMaterialisation",
-                    "BUILDING": "BuildWhere",
-                    "PUBLISHING": "PublishWhere",
-                    "READY": "NotifySuccess",
-                    "SUPERSEDED": "NotifySuperseded",
-                    "CANCELLED": "Stopping",
-                },
+            rules=(
+                ({"state": "VERIFYING", "spread": True}, "PlanUnits"),
+                *choose_by(
+                    "state",
+                    {
+                        "DUPLICATE": "Duplicate",
+                        "REGISTERED": "AwaitTurn",
+                        "VERIFYING": "VerifyWhere",
+                        "IMPORTING": "ImportWhere",
+                        "AWAITING": "AwaitMaterialisation",
+                        "BUILDING": "BuildWhere",
+                        "PUBLISHING": "PublishWhere",
+                        "READY": "NotifySuccess",
+                        "SUPERSEDED": "NotifySuperseded",
+                        "CANCELLED": "Stopping",
+                    },
+                ),
             ),
             default="AlreadyFailed",
         ),
@@ -78,6 +87,47 @@ IMPORT_AUDIENCE: Final = Machine(
             command="verify",
             large="file",
             timeout="$.timeouts.verify_s",
+        ),
+        "PlanUnits": Call(
+            "Cut the files into units, once. With one unit, the file is verified as any other.",
+            JOB | EXECUTION,
+            catch=FAILURE,
+            next="UnitsPlanned",
+        ),
+        "UnitsPlanned": Choice(
+            rules=(({"spread": True}, "VerifyUnits"), ({"state": "VERIFYING"}, "VerifyWhere")), default="Route"
+        ),
+        "VerifyUnits": SpreadMap(
+            "Verify the units side by side. Each writes what it has seen, or its fault, to staging.",
+            **UNITS,
+            item=JOB | EXECUTION | {name: f"$$.Map.Item.Value.{name}" for name in ("number", "place", "verify_s")},
+            stages={
+                "VerifyUnit": Step(
+                    "Strict scan of one unit, as of a file; an error that a repeat would not change is its result.",
+                    UNIT,
+                    where="VerifyUnitWhere",
+                    command="verify-unit",
+                    large="unit",
+                    timeout="$.verify_s",
+                    catch=UNIT_GIVEN_UP,
+                    next=None,
+                    task_next=None,
+                ),
+                "FailUnit": Call(
+                    "Record why the unit was given up; GatherEvidence raises it.",
+                    UNIT | FAILED,
+                    retry=PATIENT,
+                    next=None,
+                ),
+            },
+            catch=(SYSTEM_FAILURE,),
+            next="GatherEvidence",
+        ),
+        "GatherEvidence": Call(
+            "Add up what the units have seen, or fail with the first fault in the order of the files.",
+            JOB | EXECUTION,
+            retry=PATIENT,
+            catch=FAILURE,
         ),
         "ImportToKafka": Step(
             "A new attempt: start markers, chunks, end markers. Only chunks for events and profiles, a request to "

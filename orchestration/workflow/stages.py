@@ -162,6 +162,24 @@ class Map:
 
 
 @dataclass(frozen=True, slots=True)
+class SpreadMap:
+    """Runs `stages` for each item of a JSON array in S3, each in an execution of its own (a Distributed Map).
+
+    `bucket`, `key` and `max_concurrency` are paths. The items catch their errors: one that fails fails the Map.
+    """
+
+    comment: str
+    _: KW_ONLY
+    bucket: str
+    key: str
+    max_concurrency: str
+    item: Values
+    stages: "Mapping[str, Stage]"
+    catch: tuple[Catch, ...]
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Waits for a fixed time."""
 
@@ -184,7 +202,7 @@ class Fail:
     cause: str
 
 
-Stage: TypeAlias = Call | Await | Step | Choice | Map | Wait | Succeed | Fail
+Stage: TypeAlias = Call | Await | Step | Choice | Map | SpreadMap | Wait | Succeed | Fail
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from orchestration.catalog.records import Job
 from orchestration.catalog.tables import partition_progress
 from orchestration.composition import control_plane
 from orchestration.composition.context import Context
-from orchestration.entrypoints import handlers
+from orchestration.entrypoints import handlers, unit_handlers
 from orchestration.kinds.events import ImportRequest
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
@@ -140,7 +140,7 @@ class Deployment:
     def call(self, handler: str, **event: Any) -> dict[str, Any]:
         """Invoke a Lambda function once."""
         self.calls[handler] += 1
-        function: Any = getattr(handlers, handler)
+        function: Any = getattr(handlers if hasattr(handlers, handler) else unit_handlers, handler)
         return dict(function(event, None))
 
     def step(self, job: Job, handler: str, **more: Any) -> dict[str, Any]:
@@ -156,12 +156,20 @@ class Deployment:
                 return job
             if job.state == "REGISTERED":
                 self.context.jobs.admit(self.context.lanes, now_ms=now_ms())
+            elif job.state == "VERIFYING" and (view := self.step(job, "plan_units"))["spread"]:
+                self.each_unit(job, view, "verify_unit")
+                self.step(job, "gather_evidence")
             elif job.state == "AWAITING":
                 self.materialise(job)
                 self.step(job, "publish_version" if job.mode == "replace" else "build_version")
             else:
                 self.step(job, HANDLER_OF[job.state])
         raise AssertionError(f"job {job.job_id} is still {job.state}")
+
+    def each_unit(self, job: Job, view: dict[str, Any], handler: str) -> None:
+        """Call a handler for each unit, as the state machine does."""
+        for item in json.loads(self.objects.get(view["units"]["bucket"], view["units"]["key"])):
+            assert self.step(job, handler, number=item["number"]) == {}
 
     def at(self, state: str) -> Job:
         """A new job in a given state; an append for BUILDING, a state that a replace never has."""
@@ -261,7 +269,8 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
     deployment = Deployment(context, workflow, objects)
     archive = InMemoryArchive(deployment.logs)
     vars(context).update(archive=archive, activity_receipts=archive)
-    monkeypatch.setattr(handlers, "process_context", lambda: context)
+    for module in (handlers, unit_handlers):
+        monkeypatch.setattr(module, "process_context", lambda: context)
     monkeypatch.setattr("orchestration.kinds.verify.verify_file", deployment.verify_file)
     monkeypatch.setattr("orchestration.kinds.verify.upload_to", lambda *_: lambda _path: None)
     monkeypatch.setattr("orchestration.kinds.send.open_rows", deployment.open_rows)
@@ -270,12 +279,12 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
         lambda _bootstrap, topic, _partitions, **_: StepWorkers(deployment.log("", topic)),
     )
     monkeypatch.setattr("orchestration.kinds.send.archived_log", lambda _, __, topic: archive.log(topic))
-    for module in ("orchestration.kinds.send", "orchestration.control.archive_watch"):
+    for name in ("orchestration.kinds.send", "orchestration.control.archive_watch"):
         monkeypatch.setattr(
-            f"{module}.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))
+            f"{name}.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))
         )
-    for module in ("orchestration.kinds.send", "orchestration.control.gc.jobs"):
-        monkeypatch.setattr(f"{module}.KafkaTopicLog", deployment.log)
+    for name in ("orchestration.kinds.send", "orchestration.control.gc.jobs"):
+        monkeypatch.setattr(f"{name}.KafkaTopicLog", deployment.log)
     context.audiences.add_tenant(ACME, 1)
     return deployment
 

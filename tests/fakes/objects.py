@@ -23,6 +23,12 @@ class InMemoryObjects:
         self.contents[bucket, key] = content
         self.times[bucket, key] = self.now
 
+    def put_if_absent(self, bucket: str, key: str, content: bytes) -> bool:
+        if (bucket, key) in self.contents:
+            return False
+        self.put(bucket, key, content)
+        return True
+
     def get(self, bucket: str, key: str) -> bytes:
         if (bucket, key) not in self.contents:
             raise UserError("SOURCE_GONE", f"there is no s3://{bucket}/{key}")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from connectors.publishing.attempts import Chunk
 from connectors.publishing.chunking import Chunker
 from schemas.arrow import arrow_schema
+from schemas.chunk_rule import ChunkCounter, ChunkCounts
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
@@ -75,6 +76,20 @@ def test_chunks_contain_exactly_the_input_rows(
         assert ordinals == sorted(ordinals)
     total = Digest.total(SCHEMA.schema_id, (chunk.digest for chunk in chunks))
     assert total == Digest.total(SCHEMA.schema_id, (digest_rows(batch, SCHEMA) for batch in batches))
+
+
+@given(rows_lists, st.lists(st.integers(0, 80), max_size=6), st.integers(1, 5), st.integers(1, 30), st.integers(0, 99))
+def test_chunks_are_counted_as_they_are_cut(
+    rows: list[tuple[object, ...]], cuts: list[int], partitions: int, max_rows: int, overhead: int
+) -> None:
+    batches = batches_of(rows, cuts)
+    chunks = chunks_of(batches, partitions, max_rows, MAX_BYTES - overhead)
+    counts = ChunkCounts.none(partitions, overhead_bytes=overhead)
+    for batch in batches:  # one counter for each: a count goes on where another has ended
+        counter = ChunkCounter(SCHEMA, counts, max_rows=max_rows, max_bytes=MAX_BYTES)
+        counter.add(batch)
+        counts = counter.counts
+    assert counts.closed().full == tuple(sum(c.partition == p for c in chunks) for p in range(partitions))
 
 
 @given(rows_lists, st.lists(st.integers(0, 80), max_size=6))

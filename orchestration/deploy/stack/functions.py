@@ -54,7 +54,11 @@ GROUPS: Final = (
     ),
     Group(name="Await", functions=("BeginAwait",), secrets=(CATALOG,)),
     Group(name="Ensure", functions=("EnsureWorkers", "WatchWorkers"), secrets=(CATALOG, KAFKA)),
-    Group(name="Files", functions=("VerifyFile", "ImportToKafka"), secrets=(CATALOG, KAFKA)),
+    Group(
+        name="Files",
+        functions=("VerifyFile", "PlanUnits", "VerifyUnit", "FailUnit", "GatherEvidence", "ImportToKafka"),
+        secrets=(CATALOG, KAFKA),
+    ),
     Group(name="Versions", functions=("BuildVersion", "PublishVersion"), secrets=(CATALOG, KAFKA)),
     Group(
         name="Exports",

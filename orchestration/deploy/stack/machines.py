@@ -13,6 +13,7 @@ from orchestration.deploy.stack.queues import make_queue
 from orchestration.deploy.stack.site import Grant, Service, Site, acknowledge, create_after, role
 from orchestration.deploy.stack.tasks import Cluster
 from orchestration.workflow.resources import INBOX_MACHINE, SUBSTITUTION, MachineSpec, inbox_pattern, machine_specs
+from schemas.layout import IMPORTS_PREFIX
 
 SYNC_RULE: Final = "rule/StepFunctionsGetEventsForECSTaskRule"
 """Tells Step Functions that a task has ended (`ecs:runTask.sync`); Step Functions creates this rule itself."""
@@ -53,7 +54,11 @@ def _machine(
         Grant(actions=("lambda:InvokeFunction",), resources=tuple(invoked)),
         *_run_tasks(site, cluster, passed_roles),
     ]
-    policy += [_deliver_logs(), *grants.trace(site)]
+    policy += [
+        _deliver_logs(),
+        *grants.trace(site),
+        *(_spread(site, machine) if "DISTRIBUTED" in machine.definition else ()),
+    ]
     machine_role = role(
         site,
         f"{machine.name}Role",
@@ -120,6 +125,25 @@ def _run_tasks(site: Site, cluster: Cluster, roles: tuple[str, ...]) -> list[Gra
             resources=(settings.arn("events", SYNC_RULE),),
         ),
     ]
+
+
+def _spread(site: Site, machine: MachineSpec) -> tuple[Grant, ...]:
+    """What a Distributed Map needs: to read its items, and to run them as executions of its own machine."""
+    executions = (f"execution:{site.names.of(machine.name)}:*", f"execution:{site.names.of(machine.name)}/*")
+    return (
+        Grant(
+            actions=("s3:GetObject",),
+            resources=(site.settings.bucket_arn(site.settings.buckets.staging, f"{IMPORTS_PREFIX}*/units/items.json"),),
+            reason=grants.OBJECTS,
+        ),
+        Grant(actions=("states:StartExecution",), resources=(grants.machine_arn(site, machine.name),)),
+        Grant(
+            actions=("states:DescribeExecution", "states:StopExecution"),
+            resources=tuple(site.settings.arn("states", execution) for execution in executions),
+            reason="children get their names when they run",
+        ),
+        *grants.use_key(site),
+    )
 
 
 def _deliver_logs() -> Grant:

@@ -31,6 +31,10 @@ MACHINE = MACHINES["import_audience"]
 FUNCTIONS: dict[str, dict[str, Any]] = tomllib.loads(WORKFLOW.joinpath("functions.toml").read_text(encoding="utf-8"))
 PLACES = {"function": "", "task": "Task", "machine": "Machine"}
 """Compute target of a step, and the suffix of its state's name."""
+INPUT_TYPES = {
+    f'Field "InputType" not allowed in State Machine.States.{name}.ItemReader.ReaderConfig' for name in ("VerifyUnits",)
+}
+"""AWS wants this field, which the specification does not have."""
 FIRST = {"RegisterImport", "RegisterExport"}
 every_machine = pytest.mark.parametrize("name", ASL)
 
@@ -46,7 +50,8 @@ def tasks(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @every_machine
 def test_the_state_machine_passes_the_linter(name: str) -> None:
-    assert Linter.validate(ASL[name], Config()) == []
+    found = [one for one in Linter.validate(ASL[name], Config()) if one not in INPUT_TYPES]
+    assert found == []
 
 
 @every_machine
@@ -111,7 +116,7 @@ def test_route_knows_every_state_of_an_export() -> None:
 
 
 def test_route_knows_every_state_of_a_job() -> None:
-    routed = {choice["StringEquals"] for choice in MACHINE["States"]["Route"]["Choices"]}
+    routed = {choice["StringEquals"] for choice in MACHINE["States"]["Route"]["Choices"] if "And" not in choice}
     assert routed == {
         "DUPLICATE",
         "REGISTERED",

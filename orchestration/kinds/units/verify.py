@@ -1,0 +1,129 @@
+"""VerifyUnit and GatherEvidence: the strict scan of the units side by side, and the evidence of all.
+
+A unit writes what it has seen to staging, once: also its fault, which says nothing about the units before it. The first
+to do so is heard, and a run that comes later writes nothing.
+"""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from connectors.sources.limits import ParseLimits
+from connectors.sources.rejects import RejectBatch
+from connectors.storage.objects import ObjectStore
+from connectors.verification.rejects_file import ParquetRejects, read_rejects, upload_to
+from connectors.verification.units import UnitRead, evidence_of, failed_unit, files_read, verify_unit
+from orchestration.catalog.records import Job
+from orchestration.kinds.attempts import attempt_of
+from orchestration.kinds.failures import error_of
+from orchestration.kinds.records import ImportRecords, View
+from orchestration.kinds.units.plan import files_of, read_plan, unit_bytes
+from orchestration.kinds.verify import kept_rejects, upload_file_table, verified
+from schemas.errors import FatalError, UserError
+from schemas.layout import unit_key, unit_rejects_key
+from schemas.records import as_record, from_record
+
+READERS: Final = 16
+"""Results that are read at once."""
+
+
+def verify_one(job: Job, number: int, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits) -> None:
+    """Verify a unit while the job is VERIFYING. Its faults are stored; raises only `RetriableError`."""
+    settings = records.settings
+    staging, key = settings.staging_bucket, unit_key(job.job_id, number)
+    if job.state != "VERIFYING" or _is_there(objects, staging, key):
+        return
+    files, plan = files_of(job, objects=objects, bucket=staging), read_plan(job, objects=objects, bucket=staging)
+    unit = plan.units[number]
+    report = records.report(job.job_id, "verify", total=unit_bytes(unit, files), unit="bytes", number=number)
+    upload = upload_to(objects, staging, unit_rejects_key(job.job_id, number))
+    with (
+        TemporaryDirectory(prefix="muster-verify-") as folder,
+        ParquetRejects(Path(folder) / "rejects.parquet", upload) as rejects,
+    ):
+        read = verify_unit(
+            files,
+            unit,
+            plan.spec,
+            partitions=job.partitions,
+            chunk_overhead_bytes=attempt_of(job, files, job.attempt, settings.lake_bucket).chunk_overhead_bytes,
+            limits=limits,
+            rejects=rejects,
+            on_progress=lambda p: report.update(done=p.source_bytes, rows=p.rows),
+            store=objects,
+        )
+    stored = objects.put_if_absent(staging, key, json.dumps(as_record(read)).encode())
+    report.end_unit(rows=read.rows, counted=not stored)
+
+
+def give_up(job: Job, number: int, failure: dict[str, str], *, records: ImportRecords, objects: ObjectStore) -> None:
+    """Store why a unit was given up, unless it has ended after all."""
+    if job.state != "VERIFYING":
+        return
+    error = error_of(failure)
+    cause = UserError if error.kind == "user" else FatalError
+    read = failed_unit(cause(error.code, error.message, **error.detail))
+    objects.put_if_absent(
+        records.settings.staging_bucket, unit_key(job.job_id, number), json.dumps(as_record(read)).encode()
+    )
+
+
+def gather_evidence(job: Job, *, records: ImportRecords, objects: ObjectStore) -> View:
+    """VERIFYING -> IMPORTING, as `kinds.verify`, by what the units have seen. Raises the first fault in order."""
+    if job.state != "VERIFYING":
+        return records.view(job)
+    settings = records.settings
+    staging = settings.staging_bucket
+    files, plan = files_of(job, objects=objects, bucket=staging), read_plan(job, objects=objects, bucket=staging)
+    read = _outcomes(job, len(plan.units), objects, staging)
+    report = records.report(job.job_id, "verify", total=sum(file.size for file in files), unit="bytes")
+    with TemporaryDirectory(prefix="muster-verify-") as folder:
+        table = files_read(files, plan.units, read)
+        upload_file_table(job, files, table, objects=objects, bucket=settings.lake_bucket)
+        with kept_rejects(job, objects=objects, bucket=settings.lake_bucket) as rejects:
+            evidence = evidence_of(
+                files,
+                plan.units,
+                read,
+                plan.spec,
+                rejects=rejects,
+                rejects_of=(
+                    _rejects(job, number, Path(folder), objects, staging) if one.rejects else iter(())
+                    for number, one in enumerate(read)
+                ),
+            )
+    report.finish(rows=evidence.rows)
+    return verified(job, evidence, plan.spec, records=records)
+
+
+def _outcomes(job: Job, units: int, objects: ObjectStore, bucket: str) -> list[UnitRead]:
+    """What each unit has seen. Raises `FatalError` UNITS_LOST."""
+
+    def outcome(number: int) -> UnitRead:
+        try:
+            return from_record(UnitRead, json.loads(objects.get(bucket, unit_key(job.job_id, number))))
+        except UserError as exc:
+            if exc.code != "SOURCE_GONE":
+                raise
+            raise FatalError(
+                "UNITS_LOST", f"unit {number} of job {job.job_id} has left no result", job=job.job_id, unit=number
+            ) from exc
+
+    with ThreadPoolExecutor(READERS, thread_name_prefix="units") as pool:
+        return list(pool.map(outcome, range(units)))
+
+
+def _rejects(job: Job, number: int, folder: Path, objects: ObjectStore, bucket: str) -> Iterator[RejectBatch]:
+    path = folder / "unit.parquet"
+    source = objects.pin(bucket, unit_rejects_key(job.job_id, number))
+    with path.open("wb") as copy:
+        for block in objects.stream(source):
+            copy.write(block)
+    yield from read_rejects(path)
+
+
+def _is_there(objects: ObjectStore, bucket: str, key: str) -> bool:
+    return any(entry.key == key for entry in objects.list(bucket, key))

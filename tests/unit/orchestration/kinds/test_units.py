@@ -1,0 +1,212 @@
+"""Imports whose units are verified and sent side by side: the same as in one pass, whatever runs twice."""
+
+import gzip
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from orchestration.catalog.records import Job
+from orchestration.kinds.units import plan as planning
+from orchestration.platform.settings import Secret
+from schemas.layout import files_key, is_staging_key, rejects_key, staging_prefix, unit_key
+from tests.fakes.deployment import Deployment, make_deployment
+from tests.fakes.sweeping import sweep
+
+FOLDERS = ("acme/vip/units/", "acme/vip/whole/")
+UNIT_BYTES = 60
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    catalog = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    made = make_deployment(catalog, tmp_path, monkeypatch, unit_bytes=UNIT_BYTES)
+    made.parse_files(monkeypatch)
+    yield made
+    made.context.database.close()
+
+
+def csv(rows: list[tuple[str, str]]) -> bytes:
+    return b"user_id,n\n" + b"".join(f"{user},{n}\n".encode() for user, n in rows)
+
+
+def json_lines(rows: list[tuple[str, str]]) -> bytes:
+    return b"".join(f'{{"user_id": "{user}", "n": "{n}"}}\n'.encode() for user, n in rows)
+
+
+def parquet(rows: list[tuple[str, str]]) -> bytes:
+    out = io.BytesIO()
+    users, numbers = zip(*rows, strict=True)
+    pq.write_table(pa.table({"user_id": users, "n": numbers}), out)
+    return out.getvalue()
+
+
+def zipped(rows: list[tuple[str, str]]) -> bytes:
+    return gzip.compress(csv(rows))
+
+
+KINDS: dict[str, Callable[[list[tuple[str, str]]], bytes]] = {
+    "csv": csv,
+    "jsonl": json_lines,
+    "parquet": parquet,
+    "csv.gz": zipped,
+}
+
+
+def both(deployment: Deployment, contents: list[bytes], name: str = "csv", **overrides: Any) -> tuple[Job, Job]:
+    """The same files twice: to be verified in units, and in one pass."""
+    overrides = {"columns": [{"name": "n", "type": "long"}], "max_reject_share": 1.0, **overrides}
+    jobs = []
+    for folder in FOLDERS:
+        for number, content in enumerate(contents):
+            deployment.objects.put("inbox", f"{folder}part-{number:03d}.{name}", content)
+        request = replace(deployment.request(overrides=overrides), key=folder, form="prefix")
+        job = deployment.register(request)
+        assert job.state == "VERIFYING"
+        jobs.append(job)
+    return jobs[0], jobs[1]
+
+
+def units_of(deployment: Deployment, job: Job) -> list[dict[str, Any]]:
+    view = deployment.step(job, "plan_units")
+    assert view["spread"]
+    items: list[dict[str, Any]] = json.loads(deployment.objects.get("staging", view["units"]["key"]))
+    return items
+
+
+def verify_units(deployment: Deployment, job: Job) -> None:
+    items = units_of(deployment, job)
+    for item in reversed(items):
+        deployment.step(job, "verify_unit", number=item["number"])
+    deployment.step(job, "gather_evidence")
+
+
+def fault_of(job: Job, call: Callable[[], object]) -> dict[str, Any]:
+    """The error of a call, without what differs between the two jobs."""
+    with pytest.raises(Exception) as error:  # noqa: PT011  # of the class that Lambda names
+        call()
+    text = str(error.value).replace(FOLDERS[0], "F/").replace(FOLDERS[1], "F/").replace(job.job_id, "JOB")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def table(deployment: Deployment, key: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(deployment.objects.get("lake", key))).to_pylist()
+    for row in rows:
+        row["file"] = row["file"].rpartition("/")[2]
+    return rows
+
+
+def same_tables(deployment: Deployment, one: Job, other: Job) -> None:
+    for key in (files_key, rejects_key):
+        assert table(deployment, key(one.tenant, one.job_id)) == table(deployment, key(other.tenant, other.job_id))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_units_have_the_evidence_of_one_pass(deployment: Deployment, name: str) -> None:
+    rows = [("" if n % 5 == 0 else f"u{n}", str(n)) for n in range(60)]
+    contents = [KINDS[name](rows[at : at + 6]) for at in range(0, 60, 6)]
+    side_by_side, whole = both(deployment, contents, name, columns=[{"name": "n"}])
+    verify_units(deployment, side_by_side)
+    deployment.step(whole, "verify_file")
+    one, other = (deployment.context.jobs.get(job.job_id) for job in (side_by_side, whole))
+    assert one.state == other.state == "IMPORTING"
+    assert one.evidence is not None
+    assert (one.evidence["rows"], one.evidence["rejected"]) == (60, 12)
+    assert one.evidence == other.evidence
+    same_tables(deployment, one, other)
+    assert all(map(is_staging_key, deployment.objects.keys("staging")))
+
+
+def test_a_unit_that_runs_twice_counts_once(deployment: Deployment) -> None:
+    contents = [csv([(f"u{n}", str(n)), ("same", "x")]) for n in range(9)]
+    side_by_side, whole = both(deployment, contents)
+    items = units_of(deployment, side_by_side)
+    for item in items * 2:
+        deployment.step(side_by_side, "verify_unit", number=item["number"])
+        stages = deployment.context.progress.stages(side_by_side.job_id)
+        assert stages["verify"].record["done"] <= sum(map(len, contents))
+    assert units_of(deployment, side_by_side) == items
+    deployment.step(side_by_side, "gather_evidence")
+    deployment.step(whole, "verify_file")
+    one, other = (deployment.context.jobs.get(job.job_id) for job in (side_by_side, whole))
+    assert one.evidence == other.evidence
+    progress = deployment.context.progress.stages(one.job_id)
+    assert list(progress) == ["verify"]
+    assert (progress["verify"].record["rows"], progress["verify"].record["finished"]) == (18, True)
+
+
+def test_the_plan_outlasts_a_change_of_the_settings(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, _ = both(deployment, [csv([(f"u{n}", "1")] * 3) for n in range(9)])
+    items = units_of(deployment, job)
+    monkeypatch.setattr(planning, "cut", lambda *_: pytest.fail("the units are cut again"))
+    assert units_of(deployment, job) == items
+
+
+FAULTS: dict[str, tuple[str, dict[int, bytes], dict[str, Any]]] = {
+    "a column is missing in file 37": ("csv", {36: b"user_id,m\nu,1\n", 38: b'user_id,n\n"'}, {}),
+    "an unclosed quote behind a bad row": ("csv", {20: b'user_id,n\nu,x\nv,"'}, {}),
+    "another format": ("csv", {20: b'{"user_id": "u", "n": "1"}\n'}, {"columns": []}),
+    "too many rejects": ("csv", {3: b"user_id,n\nu,x\n", 39: b"user_id,n\nu,y\n"}, {"max_reject_share": 0.001}),
+    "damaged gzip": ("csv.gz", {12: gzip.compress(b"user_id,n\n")[:-3]}, {}),
+    "no rows": ("csv", dict.fromkeys(range(40), b"user_id,n\n"), {}),
+    "a column that no row has": ("jsonl", dict.fromkeys(range(40), b'{"user_id": "u"}\n'), {}),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_the_first_fault_in_order_fails_the_job_as_in_one_pass(deployment: Deployment, case: str) -> None:
+    name, faults, overrides = FAULTS[case]
+    good = KINDS[name]([("u", "1"), ("v", "2")])
+    side_by_side, whole = both(deployment, [faults.get(n, good) for n in range(40)], name, **overrides)
+    fault = fault_of(side_by_side, lambda: verify_units(deployment, side_by_side))
+    expected = fault_of(whole, lambda: deployment.step(whole, "verify_file"))
+    assert fault == expected
+    keys = [rejects_key(job.tenant, job.job_id) for job in (side_by_side, whole)]
+    kept = [table(deployment, key) for key in keys if ("lake", key) in deployment.objects.contents]
+    assert len(kept) in {0, 2}
+    assert kept[:1] == kept[1:]
+    tables = [table(deployment, files_key(job.tenant, job.job_id)) for job in (side_by_side, whole)]
+    assert tables[0] == tables[1]
+
+
+def test_a_unit_that_was_given_up_fails_the_job(deployment: Deployment) -> None:
+    job, _ = both(deployment, [csv([("u", "1")] * 4) for _ in range(6)])
+    items = units_of(deployment, job)
+    failure = {"Error": "States.Timeout", "Cause": ""}
+    for item in items:
+        deployment.step(
+            job, "fail_unit" if item["number"] == "1" else "verify_unit", number=item["number"], failure=failure
+        )
+    deployment.step(job, "verify_unit", number="1")  # a late run says nothing any more
+    deployment.step(job, "fail_unit", number="0", failure=failure)  # what was verified stays so
+    assert fault_of(job, lambda: deployment.step(job, "gather_evidence"))["code"] == "States.Timeout"
+
+
+def test_a_lost_result_is_an_error_of_the_system(deployment: Deployment) -> None:
+    job, _ = both(deployment, [csv([("u", "1")] * 4) for _ in range(6)])
+    for item in units_of(deployment, job):
+        deployment.step(job, "verify_unit", number=item["number"])
+    deployment.objects.delete("staging", unit_key(job.job_id, 2))
+    assert fault_of(job, lambda: deployment.step(job, "gather_evidence"))["code"] == "UNITS_LOST"
+
+
+def test_another_execution_verifies_nothing(deployment: Deployment) -> None:
+    job, _ = both(deployment, [csv([("u", "1")] * 4) for _ in range(6)])
+    units_of(deployment, job)
+    view = deployment.call("verify_unit", job_id=job.job_id, execution="another", number="0")
+    assert view["state"] == "DUPLICATE"
+    assert ("staging", unit_key(job.job_id, 0)) not in deployment.objects.contents
+
+
+def test_what_units_have_stored_is_removed_after_the_job(deployment: Deployment) -> None:
+    job, _ = both(deployment, [csv([("u", "1")] * 4) for _ in range(6)])
+    assert deployment.run(job).state == "READY"
+    sweep(deployment.context, deployment.later(minutes=1))
+    assert deployment.objects.keys("staging", staging_prefix(job.job_id)) == []
