@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from connectors.sources.frames import BatchWriter, FrameKind, write_frame, write_record
 from connectors.sources.job import ParseJob
+from connectors.sources.ranges import RangeRead, UnknownRangeError
 from schemas.errors import MusterError, UserError
 from schemas.import_formats import BINARY_MAGIC_BYTES, IMPORT_FORMATS, binary_format
 from schemas.records import as_record, from_record
@@ -60,6 +61,8 @@ def run(control_fd: int) -> int:
     except MemoryError:  # pyarrow.ArrowMemoryError is one too
         write_record(frames_fd, FrameKind.ERROR, _memory_error(job).as_record())
         return EXIT_MEMORY
+    except UnknownRangeError:
+        write_record(frames_fd, FrameKind.BEGIN, {"begin": None})
     except MusterError as exc:
         write_record(frames_fd, FrameKind.ERROR, exc.as_record())
         return EXIT_FAULT
@@ -150,7 +153,14 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
         )
         choose = (lambda layout: _choose(job, layout, frames_fd)) if job.choose else None
         sample = _sample(job, decoded)
-        reader = _reader(job, sample or decoded, source_fd, choose, lambda: tally.report_progress(source.bytes_read))
+        reader = _reader(
+            job,
+            sample or decoded,
+            source_fd,
+            choose,
+            lambda: tally.report_progress(source.bytes_read),
+            lambda begin: write_record(frames_fd, FrameKind.BEGIN, {"begin": begin}) if job.part is not None else None,
+        )
         try:
             for found in reader:
                 if isinstance(found, RejectBatch):
@@ -174,6 +184,7 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
         "format": job.format,
         "compression": job.compression,
         "lacking": getattr(reader, "lacking", None),
+        "part": None if job.part is None else as_record(_range_read(reader)),
     }
     write_record(frames_fd, FrameKind.SUMMARY, summary)
 
@@ -254,23 +265,31 @@ def _reader(
     source_fd: int,
     choose: "Chooser | None",
     report_progress: Callable[[], None],
+    on_begin: Callable[[int], None],
 ) -> "Iterable[pa.RecordBatch | RejectBatch]":
     match job.format:
         case "csv":
             from connectors.sources.csv_reader import CsvReader
 
             return CsvReader(
-                _checked(decoded, report_progress), job.spec, choose=choose, received_at_us=job.received_at_us
+                _text(job, decoded, report_progress),
+                job.spec,
+                choose=choose,
+                received_at_us=job.received_at_us,
+                part=job.part,
+                on_begin=on_begin,
             )
         case "jsonl":
             from connectors.sources.jsonl_reader import JsonLinesReader
 
             return JsonLinesReader(
-                _checked(decoded, report_progress),
+                _text(job, decoded, report_progress),
                 job.spec,
                 choose=choose,
                 one_of_several=job.one_of_several,
                 received_at_us=job.received_at_us,
+                part=job.part,
+                on_begin=on_begin,
             )
         case "parquet":
             from connectors.sources.parquet_reader import ParquetReader
@@ -300,6 +319,13 @@ def _reader(
             assert_never(job.format)
 
 
+def _text(job: ParseJob, decoded: "ByteSource", report_progress: Callable[[], None]) -> "ByteSource":
+    """The bytes of a text file. A range may begin like any other file, so only its parent looks at the file's start."""
+    if job.part is not None and job.part.begin:
+        return _ReportingSource(decoded, report_progress)
+    return _checked(decoded, report_progress)
+
+
 def _checked(decoded: "ByteSource", report_progress: Callable[[], None]) -> "ByteSource":
     """The decompressed bytes. Raises `UserError` UNKNOWN_FORMAT for a binary file inside gzip or Zstandard."""
     from connectors.sources.compression import CountedSource
@@ -318,6 +344,14 @@ def _checked(decoded: "ByteSource", report_progress: Callable[[], None]) -> "Byt
 def _bytes_read(
     job: ParseJob, source: "CountedSource", decoded: "Decompressed", reader: "Iterable[object]"
 ) -> dict[str, int]:
+    if job.part is not None:  # so that those of all ranges are those of the file
+        size = getattr(reader, "end", 0) - getattr(reader, "begin", 0)
+        return {"source_bytes": size, "decoded_bytes": size}
     if IMPORT_FORMATS[job.format].is_binary:
         return {"source_bytes": job.source_size, "decoded_bytes": getattr(reader, "bytes_decoded", 0)}
     return {"source_bytes": source.bytes_read, "decoded_bytes": decoded.bytes_decoded}
+
+
+def _range_read(reader: "Iterable[object]") -> RangeRead:
+    begin, end, lines = (int(getattr(reader, name)) for name in ("begin", "end", "lines"))
+    return RangeRead(begin=begin, end=end, lines=lines, fields=getattr(reader, "fields", None))

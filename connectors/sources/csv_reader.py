@@ -5,7 +5,8 @@ beyond the limit the state machine continues without keeping bytes. So neither a
 needs more memory than two blocks.
 """
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,9 @@ from connectors.sources import csv_kernel as kernel
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import ByteSource
 from connectors.sources.csv_faults import CODES, fault_reason, unclosed_quote
+from connectors.sources.csv_ranges import PROBE_BYTES, guess_begin
 from connectors.sources.header import MAX_COLUMNS, check_count, present_spec, slot_table, wanted_columns
+from connectors.sources.ranges import NEAR_BYTES, NO_END, FileRange, RangeSource, UnknownRangeError, read_exactly
 from connectors.sources.rejects import (
     MEANINGS,
     RAW_MAX_BYTES,
@@ -57,6 +60,10 @@ class CsvReader:
     Raises `UserError`: EMPTY_FILE, BAD_HEADER, NOT_UTF8_HEADER, TOO_MANY_COLUMNS, MISSING_COLUMN, DUPLICATE_COLUMN
     before the first batch; SECOND_HEADER between batches; UNCLOSED_QUOTE after the last batch, or before the first for
     a quote in the header.
+
+    With `part`, only records of that range are read. The source then has the file's first `part.head` bytes and those
+    from `part.first` on. Lines and ordinals count from the range's begin, which `on_begin` gets before the first batch;
+    byte offsets are the file's. Raises `UnknownRangeError`.
     """
 
     def __init__(
@@ -66,15 +73,24 @@ class CsvReader:
         *,
         choose: Chooser | None = None,
         received_at_us: int = MAX_US,
+        part: FileRange | None = None,
+        on_begin: Callable[[int], None] = lambda _: None,
         block_bytes: int = BLOCK_BYTES,
         record_limit: int = RECORD_MAX_BYTES,
         batch_rows: int = BATCH_ROWS,
     ) -> None:
+        self._part = part
+        self._on_begin = on_begin
+        self._stop = NO_END if part is None else part.end
+        """Stream offset from which records are no longer read."""
         self._table = None if spec.delimiter == "," else swapped(spec.delimiter)
         """Exchanges the delimiter and the comma, in bytes of the buffer and in what becomes of them."""
         self._transcoded = None if spec.encoding == "utf-8" else Transcoded(source, spec.encoding)
         source = self._transcoded or source
-        self._source = source if self._table is None else Swapped(source, self._table)
+        self._whole: ByteSource = source if self._table is None else Swapped(source, self._table)
+        if part is not None and not part.begin:
+            self._whole = RangeSource(self._whole, part)
+        self._source: ByteSource = self._whole
         self._spec = spec
         self._choose = choose
         self._received_at_us = received_at_us
@@ -93,6 +109,9 @@ class CsvReader:
         self._skip: npt.NDArray[np.int64] | None = None
         self._skipped: dict[str, Any] = {}
         self._skipped_quote = -1
+        self.begin = 0
+        self.end = 0
+        """Where the records begin, and after the iteration where they end: of a range, offsets in the file."""
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         try:
@@ -111,29 +130,52 @@ class CsvReader:
         as_scanned = [self._exchanged(name) for name in self._names]
         self._second_file = SecondFile(self._header, as_scanned, self._exchanged(self._spec.id_column))
         capacity = max(1, min(self._batch_rows, MAX_SPANS // n_slots))
-        self._starts = np.empty((n_slots, capacity), np.int32)
-        self._ends = np.empty((n_slots, capacity), np.int32)
-        self._good = np.empty((capacity, 4), np.int64)
-        self._bad = np.empty((REJECTS_PER_SCAN, 6), np.int64)
+        self._of_many = _arrays(n_slots, capacity, REJECTS_PER_SCAN)
+        self._of_one = _arrays(n_slots, 1, 1)
+        if self._part is not None:
+            pos = self._enter(self._part, pos)
         while True:
             if self._skip is not None:
                 pos, done = self._continue_skipping(pos, self._skip)
                 if done:
                     self._skip = None
                     yield from reject_batches([self._skipped_reject()])
-            while self._skip is None and pos < self._tail:
-                self._scan(pos, slots)
+            while self._skip is None and pos < min(self._tail, self._stop - self._base):
+                more = self._scan(pos, slots)
                 first, pos = pos, int(self._state[kernel.NEXT])
                 yield from self._results(first, pos)
-                if self._state[kernel.GOOD] < capacity and self._state[kernel.BAD] < len(self._bad):
+                if not more:
                     break
-            if self._eof:
+            if self._eof or (self._skip is None and pos >= self._stop - self._base):
                 break
             if self._skip is None and self._tail - pos > self._limit + LINE_END_BYTES:
                 self._start_skipping(pos)
                 continue
             pos = self._refill(pos)
         yield from self._check_end(pos)
+        self.end = self._base + pos
+
+    @property
+    def lines(self) -> int:
+        """Line ends up to `end`, of a range from its begin on."""
+        return int(self._state[kernel.LINE]) - 1
+
+    def _enter(self, part: FileRange, pos: int) -> int:
+        """Begin with the first record of a range; that of the first range is the header, which has been read."""
+        if part.begin:
+            source = RangeSource(self._whole, part)
+            if not part.exact:
+                window = source.peek(part.beyond + PROBE_BYTES)
+                ends = part.first + len(window) == part.size
+                begin = guess_begin(window, fields=len(self._names), limit=self._limit, ends=ends)
+                if begin is None:
+                    raise UnknownRangeError
+                source.skip(begin)
+            self._source, self._base, self._tail, self._eof, pos = source, source.at, 0, False, 0
+            self._state[kernel.LINE] = 1
+            self.begin = self._base
+        self._on_begin(self.begin)
+        return pos
 
     def _refill(self, pos: int) -> int:
         """Move unused bytes to the front and read a block after them."""
@@ -142,6 +184,10 @@ class CsvReader:
         self._base += pos
         self._tail = carry
         end = carry + self._block_bytes
+        if self._part is not None:  # what is behind the range is read only as far as its last record goes
+            beyond = self._part.beyond
+            bounds = (self._part.end + min(NEAR_BYTES, beyond), self._part.end + beyond)
+            end = next((min(end, bound - self._base) for bound in bounds if bound - self._base > carry), end)
         view = self._data.data
         while self._tail < end:
             n = self._source.readinto(view[self._tail : end])
@@ -151,13 +197,40 @@ class CsvReader:
             self._tail += n
         return 0
 
-    def _scan(self, pos: int, slots: npt.NDArray[np.int32]) -> None:
+    def _scan(self, pos: int, slots: npt.NDArray[np.int32]) -> bool:
+        """Find the next records; returns whether the buffer may have more that the arrays had no room for."""
+        inner = min(self._tail, self._stop - self._base)
+        self._starts, self._ends, self._good, self._bad = self._of_many
+        self._scan_to(inner, pos, slots, eof=self._eof and inner == self._tail)
+        if inner == self._tail:
+            return bool(self._state[kernel.GOOD] == len(self._good) or self._state[kernel.BAD] == len(self._bad))
+        if self._state[kernel.NEXT] > pos:
+            return True
+        self._starts, self._ends, self._good, self._bad = self._of_one  # the record that goes beyond the range
+        self._scan_to(self._tail, pos, slots, eof=self._eof)
+        return False
+
+    def _scan_to(self, end: int, pos: int, slots: npt.NDArray[np.int32], *, eof: bool) -> None:
         kernel.scan(
-            self._data, pos, self._tail, self._eof, len(self._names), self._limit, slots,
+            self._data, pos, end, eof, len(self._names), self._limit, slots,
             self._starts, self._ends, self._good, self._bad, self._state,
         )  # fmt: skip
 
     def _read_header(self) -> int:
+        if self._part is None or not self._part.begin:
+            return self._header_at_start()
+        self._source = io.BytesIO(read_exactly(self._whole, self._part.head))
+        try:
+            pos = self._header_at_start()
+        except UserError as exc:
+            if not self._part.bounded:
+                raise
+            raise UnknownRangeError from exc  # the first range says what is wrong with the header
+        if bytes(self._data[pos - 1 : pos]) != b"\n":
+            raise UnknownRangeError
+        return pos
+
+    def _header_at_start(self) -> int:
         pos = 0
         while not self._eof and self._tail < len(BOM):
             pos = self._refill(pos)
@@ -365,10 +438,18 @@ class CsvReader:
         """Raise `UserError` UNCLOSED_QUOTE if bytes are left over: they belong to an unclosed quote."""
         if self._skip is not None:
             raise unclosed_quote(self._skipped_quote, int(self._skip[kernel.SKIP_QUOTE_LINE]))
-        if pos < self._tail:
+        if pos < min(self._tail, self._stop - self._base):
             quote = self._place(int(self._state[kernel.QUOTE_POS]))[0]
             raise unclosed_quote(quote, int(self._state[kernel.QUOTE_LINE]))
         yield from ()
+
+
+def _arrays(
+    slots: int, good: int, bad: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Output arrays of a scan: `starts`, `ends`, `good`, `bad`."""
+    starts, ends = np.empty((slots, good), np.int32), np.empty((slots, good), np.int32)
+    return starts, ends, np.empty((good, 4), np.int64), np.empty((bad, 6), np.int64)
 
 
 def _exchanged(text: pa.Array, table: bytes) -> pa.Array:

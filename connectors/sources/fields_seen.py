@@ -6,10 +6,12 @@ from typing import Final
 
 import numpy as np
 
-from connectors.sources.header import MAX_COLUMNS, missing_columns, nearest, shown
+from connectors.sources.header import MAX_COLUMNS, NAME_SHOWN_CHARACTERS, missing_columns, nearest, shown
+from connectors.sources.ranges import FieldsRecord
 from schemas.import_spec import ImportSpec
 from schemas.kernels.members import OBJECT, Found, Ints, Mask, Members
 
+NAMES_RECORDED: Final = 1000
 NAMES_KEPT: Final = MAX_COLUMNS
 """More names than this are not counted: a file may have other names in each row."""
 
@@ -50,6 +52,21 @@ class FieldsSeen:
     def lacking(self) -> tuple[str, ...] | None:
         """Needed columns that no row so far has. None without a single object."""
         return tuple(sorted(self._missing)) if self._rows else None
+
+    @property
+    def record(self) -> FieldsRecord:
+        """What was noted so far; of other names, only the most frequent ones."""
+        if not self._missing:
+            return FieldsRecord(rows=self._rows)
+        few = {n: count for n, count in self._others.most_common(NAMES_RECORDED) if len(n) <= NAME_SHOWN_CHARACTERS}
+        return FieldsRecord(rows=self._rows, missing=tuple(sorted(self._missing)), others=few)
+
+    def add_record(self, record: FieldsRecord) -> None:
+        """Note the rows of the next range of the file."""
+        self._missing = self._missing & set(record.missing) if record.rows else self._missing
+        self._rows += record.rows
+        for name, count in record.others.items():
+            self._count(name, count)
 
     def check(self) -> None:
         """At the end of the file. Raises `UserError` MISSING_COLUMN; not for a file without a single object."""

@@ -42,6 +42,9 @@ class FrameKind(IntEnum):
     """JSON object: `partitions`, the digest of each as text; sent before the summary instead of rows, if requested."""
     FORM = 8
     """JSON object: the `TextForm` of a file that is inspected; before the summary or the error."""
+    BEGIN = 9
+    """JSON object: `begin`, the offset in the file where the records of a range begin; before all rows. None, as the
+    last frame, if that is not known."""
 
 
 def write_frame(fd: int, kind: FrameKind, payload: bytes | memoryview) -> None:

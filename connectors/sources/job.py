@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from connectors.sources.compression import Compression
 from connectors.sources.limits import ParseLimits
+from connectors.sources.ranges import FileRange, RangeRead
 from schemas.chunk_rule import ChunkCounts
 from schemas.import_formats import ImportFormat
 from schemas.import_spec import ImportSpec
@@ -34,6 +35,8 @@ class ParseSummary:
     compression: Compression
     lacking: tuple[str, ...] | None = None
     """Needed columns that no row has, of a JSON Lines file with rows that is one of several."""
+    part: RangeRead | None = None
+    """What was read, of a range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,3 +58,5 @@ class ParseJob:
     """Number of partitions the child digests the rows into, to send only digests; None to send the rows."""
     chunks: ChunkCounts | None = None
     """Chunks of the rows before the file, if the child also counts those that its rows will be cut into."""
+    part: FileRange | None = None
+    """The range that is read, if it is not the whole file. `source_size` is then what may be read for it."""

@@ -1,7 +1,7 @@
 """Strict JSON Lines (RFC 8259 objects, one per line, LF or CRLF, UTF-8), in constant memory for any input."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ from connectors.sources.csv_reader import BLOCK_BYTES, RECORD_MAX_BYTES, UTF16_B
 from connectors.sources.fields_seen import FieldsSeen
 from connectors.sources.json_rows import LineRows, Lines, certain_rows, lines_of, without_cr
 from connectors.sources.json_values import Refused, Shape, no_constant, shape_of, unique, wider
+from connectors.sources.ranges import NO_END, FieldsRecord, FileRange, RangeSource, read_exactly
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.second_file import BOM
 from connectors.sources.suggestion import Chooser, Layout
@@ -35,6 +36,8 @@ class JsonLinesReader:
     An id is a string, or an integer, which becomes its decimal digits. An absent or null column is null; a value must
     have the JSON type of its column (string, date, timestamp: a string; long: an integer; double: a number). Raises
     `UserError` EMPTY_FILE, NOT_UTF8_HEADER; MISSING_COLUMN after the last batch, unless the file is one of several.
+
+    `part` and `on_begin` as of `CsvReader`; whether a range lacks a column, its caller decides by `fields`.
     """
 
     def __init__(
@@ -45,9 +48,14 @@ class JsonLinesReader:
         choose: Chooser | None = None,
         one_of_several: bool = False,
         received_at_us: int = MAX_US,
+        part: FileRange | None = None,
+        on_begin: Callable[[int], None] = lambda _: None,
         block_bytes: int = BLOCK_BYTES,
         record_limit: int = RECORD_MAX_BYTES,
     ) -> None:
+        self._part = part
+        self._on_begin = on_begin
+        self._stop = NO_END if part is None else part.end
         self._source = source
         self._spec = spec
         self._choose = choose
@@ -60,17 +68,20 @@ class JsonLinesReader:
         self._ordinal = 0
         self._offset = 0
         """Offset of the next line in the decompressed stream."""
+        self.begin = 0
+        self.end = 0
+        """Where the lines begin, and after the iteration where they end: of a range, offsets in the file."""
         self._decode = json.JSONDecoder(object_pairs_hook=unique, parse_constant=no_constant).decode
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
-        carry = self._first_bytes()
+        carry = self._first_bytes() if self._part is None else self._enter(self._part)
         if self._choose is not None:
             carry = self._sample(carry)
         self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
         self._seen = FieldsSeen(self._spec)
         head = b""
         skipped = 0  # bytes of a line over the limit that were dropped, all but its head
-        while True:
+        while self._offset < self._stop:
             block = self._read()
             data, size = joined([carry, block])
             starts, ends = lines_of(data, size)
@@ -78,26 +89,73 @@ class JsonLinesReader:
             if skipped and len(ends):
                 yield self._too_large(head, skipped + int(ends[0]), ended=True)
                 starts, ends, skipped = starts[1:], ends[1:], 0
+            starts, ends = self._within(starts, ends)
             for first in range(0, len(ends), BATCH_LINES):
                 lines = slice(first, first + BATCH_LINES)
                 yield from self._read_lines(data, size, starts[lines], ends[lines], ended=True)
+            if self._offset >= self._stop:
+                break
             if not block:
                 if skipped:
                     yield self._too_large(head, skipped + len(rest), ended=False)
                 elif rest:
                     start, end = np.array([size - len(rest)], np.int32), np.array([size], np.int32)
                     yield from self._read_lines(data, size, start, end, ended=False)
-                if self._one_of_several:
-                    self.lacking = self._seen.lacking
-                else:
-                    self._seen.check()
-                return
+                break
             carry = rest
             if skipped:
                 skipped += len(rest)
                 carry = b""
             elif len(rest) > self._limit + 1:  # a CR may still belong to the line end
                 head, skipped, carry = rest[:RAW_MAX_BYTES], len(rest), b""
+        self.end = self._offset
+        if self._one_of_several:
+            self.lacking = self._seen.lacking
+        elif self._part is None:
+            self._seen.check()
+
+    def _within(self, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
+        """Of consecutive lines, the first of which is the next one, those that begin in the range."""
+        if self._part is None or not len(starts):
+            return starts, ends
+        inside = int(np.searchsorted(starts, int(starts[0]) + self._stop - self._offset))
+        return starts[:inside], ends[:inside]
+
+    @property
+    def lines(self) -> int:
+        """Lines that were read."""
+        return self._ordinal
+
+    @property
+    def fields(self) -> FieldsRecord:
+        """The fields of the rows that were read."""
+        return self._seen.record
+
+    def _enter(self, part: FileRange) -> bytes:
+        """The first bytes from the begin of the first line that begins in a range."""
+        if part.begin:
+            read_exactly(self._source, part.head)
+        self._source = RangeSource(self._source, part)
+        start = b""
+        if not part.begin:
+            start = self._first_bytes()
+        else:
+            self._offset = part.begin
+            if not part.exact:
+                start = self._after_line_end(part)
+            self.begin = self._offset
+        self._on_begin(self.begin)
+        return start
+
+    def _after_line_end(self, part: FileRange) -> bytes:
+        self._offset = part.first
+        while block := self._read():
+            at = block.find(b"\n")
+            if at >= 0:
+                self._offset += at + 1
+                return block[at + 1 :]
+            self._offset += len(block)
+        return b""
 
     def _sample(self, start: bytes) -> bytes:
         """Let the spec be chosen from the members of the first `SAMPLE_LINES` lines that lie in `SAMPLE_BYTES`.

@@ -14,6 +14,7 @@ compression) may show up after its last row.
 import json
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from connectors.sources.frames import FrameKind, FrameReader, read_batch, read_c
 from connectors.sources.job import ParseProgress, ParseSummary
 from connectors.sources.limits import ParseLimits
 from connectors.sources.process import FileBytes, ParserProcess
+from connectors.sources.ranges import FileRange
 from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
 from connectors.sources.text_form import TextForm
 from connectors.sources.typed_columns import check_timezone
@@ -93,6 +95,11 @@ class ParsedFile:
         self._rejected = 0
         self._digests: tuple[Digest, ...] = ()
         self._chunks: ChunkCounts | None = None
+        self.begin: int | None = source.part.begin if source.part is not None and not source.part.bounded else None
+        """Of a range, where its records begin; None as long as that is not known."""
+        self.unknown = False
+        """Of a range, after the iteration: whether it did not end where it should have, and nothing of it counts."""
+        self._part = source.part
         self._summary: ParseSummary | None = None
         self._process = ParserProcess(
             source,
@@ -149,7 +156,7 @@ class ParsedFile:
         """Stop the child. May be called twice."""
         self._process.close()
 
-    def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
+    def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:  # noqa: PLR0912, PLR0915  # a case for each kind
         if self._iterated:
             raise RuntimeError("a parsed file is read once")
         self._iterated = True
@@ -188,6 +195,13 @@ class ParsedFile:
                         if "chunks" in record:
                             self._chunks = from_record(ChunkCounts, record["chunks"])
                     self._accepted += sum(digest.count for digest in self._digests)
+                case FrameKind.BEGIN:
+                    with _frame_faults():
+                        self.begin = self._begin(json.loads(payload)["begin"])
+                    if self.begin is None:
+                        self._process.finish()
+                        self.unknown = True
+                        return
                 case FrameKind.ERROR:
                     self._process.finish()
                     with _frame_faults():
@@ -233,7 +247,9 @@ class ParsedFile:
                 f"the parser sent {self._accepted} rows and {self._rejected} rejects, "
                 f"but reports {summary.accepted} and {summary.rejected}",
             )
-        if summary.source_bytes != self._source_size:
+        if self._part is not None:
+            self._check_range(self._part, summary)
+        elif summary.source_bytes != self._source_size:
             raise FatalError(
                 "BYTES_LOST", f"the parser read {summary.source_bytes} of the file's {self._source_size} bytes"
             )
@@ -246,6 +262,23 @@ class ParsedFile:
                 rejected=summary.rejected,
             )
         )
+
+    def _begin(self, begin: object) -> int | None:
+        """The begin of the range that the child reports; ValueError for one that cannot be."""
+        part = self._part
+        if part is not None and begin is None and part.bounded:
+            return None
+        last = -1 if part is None else part.begin if part.exact else part.size
+        if part is not None and isinstance(begin, int) and part.begin <= begin <= last:
+            return begin
+        raise ValueError(f"{begin!r} is no begin of {part}")
+
+    def _check_range(self, part: FileRange, summary: ParseSummary) -> None:
+        found = summary.part
+        if found is None or found.begin != self.begin or not found.begin <= found.end <= part.size:
+            raise FatalError("BYTES_LOST", f"the parser read {found} as {part}")
+        if found.end < part.end or summary.source_bytes != found.end - found.begin:
+            raise FatalError("BYTES_LOST", f"the parser read {summary.source_bytes} bytes of {found} as {part}")
 
 
 @contextmanager
@@ -274,16 +307,21 @@ def open_parsed(
     return ParsedFile(source_file(source, store), spec, limits or ParseLimits(), on_progress)
 
 
-def source_file(source: SourceObject | Path, store: ObjectStore | None) -> FileBytes:
-    """The bytes of a local file or a pinned object. A local file raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE."""
+def source_file(source: SourceObject | Path, store: ObjectStore | None, part: FileRange | None = None) -> FileBytes:
+    """The bytes of a local file or a pinned object, or of a range of it.
+
+    A local file raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE.
+    """
     if not isinstance(source, SourceObject):
-        return _LocalFile(source)
+        return _LocalFile(source) if part is None else _LocalRange(source, part)
     if store is None:
         raise ValueError("a SourceObject needs the store it is in")
-    return _PinnedObject(store, source)
+    return _PinnedObject(store, source) if part is None else _PinnedRange(store, source, part)
 
 
 class _LocalFile:
+    part = None
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self.name = path.name
@@ -301,11 +339,13 @@ class _LocalFile:
         while block := self._file.read(BLOCK_BYTES):
             yield block
 
-    def local_file(self) -> IO[bytes] | None:
+    def local_file(self) -> IO[bytes]:
         return self._file
 
 
 class _PinnedObject:
+    part = None
+
     def __init__(self, store: ObjectStore, source: SourceObject) -> None:
         self._store = store
         self._source = source
@@ -318,3 +358,54 @@ class _PinnedObject:
 
     def local_file(self) -> IO[bytes] | None:
         return None
+
+
+class _Range(ABC):
+    """A range of a text file: the file's beginning, the range, and what is behind it as far as that is asked for."""
+
+    def __init__(self, name: str, modified_us: int, part: FileRange) -> None:
+        self.name = name
+        self.modified_us = modified_us
+        self.part = part
+        self.size = part.head + (part.near_end if part.bounded else part.size) - part.first
+
+    def blocks(self) -> Iterator[bytes]:
+        part = self.part
+        yield from self._read(0, part.head)
+        yield from self._read(part.first, part.near_end)
+        if not part.bounded:
+            yield from self._read(part.near_end, part.size)
+
+    def local_file(self) -> IO[bytes] | None:
+        return None
+
+    @abstractmethod
+    def _read(self, start: int, end: int) -> Iterator[bytes]: ...
+
+
+class _LocalRange(_Range):
+    def __init__(self, path: Path, part: FileRange) -> None:
+        self._whole = _LocalFile(path)
+        super().__init__(self._whole.name, self._whole.modified_us, part)
+
+    def blocks(self) -> Iterator[bytes]:
+        with self._whole.local_file():
+            yield from super().blocks()
+
+    def _read(self, start: int, end: int) -> Iterator[bytes]:
+        file = self._whole.local_file()
+        file.seek(start)
+        while start < end and (block := file.read(min(BLOCK_BYTES, end - start))):
+            start += len(block)
+            yield block
+
+
+class _PinnedRange(_Range):
+    def __init__(self, store: ObjectStore, source: SourceObject, part: FileRange) -> None:
+        self._store = store
+        self._source = source
+        whole = _PinnedObject(store, source)
+        super().__init__(whole.name, whole.modified_us, part)
+
+    def _read(self, start: int, end: int) -> Iterator[bytes]:
+        return self._store.stream(self._source, start=start, end=end)

@@ -20,6 +20,7 @@ from connectors.sources.detection import detect
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.job import ParseJob
 from connectors.sources.limits import ParseLimits
+from connectors.sources.ranges import FileRange
 from schemas.chunk_rule import ChunkCounts
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.import_formats import IMPORT_FORMATS, FormatTraits, ImportFormat
@@ -44,6 +45,10 @@ class FileBytes(Protocol):
 
     def local_file(self) -> IO[bytes] | None:
         """The file itself if it is on local disk, else None."""
+
+    @property
+    def part(self) -> FileRange | None:
+        """The range of the file that the blocks have, behind the file's first `FileRange.head` bytes; None for all."""
 
 
 class ParserProcess:
@@ -221,7 +226,10 @@ class ParserProcess:
             one_of_several=self._one_of_several,
             partitions=self._partitions,
             chunks=self._chunks,
+            part=self._source.part,
         )
+        if job.part is not None and (compression != "none" or IMPORT_FORMATS[format_].is_binary):
+            raise FatalError("BAD_RANGE", f"a range of {self._source.name}, which cannot be cut")
         self._child = PARSERS.fork()
         missing = sandbox.Layer(self._child.about)
         if self._limits.sandbox_required:

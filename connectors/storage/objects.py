@@ -132,13 +132,19 @@ class ObjectStore:
                 ) from refused
             yield source
 
-    def stream(self, source: SourceObject, *, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+    def stream(
+        self, source: SourceObject, *, start: int = 0, end: int | None = None, block_bytes: int = BLOCK_BYTES
+    ) -> Iterator[bytes]:
         """The pinned object in blocks of `block_bytes`, read ahead by threads (`reading`). Empty objects have none.
 
-        Before the last block it checks that the object is still the pinned one. Raises as `read_range`.
+        Of a range, only the bytes `start` to `end`. Before the last block it checks that the object is still the pinned
+        one. Raises as `read_range`.
         """
-        with ReadAhead(self._client, source, block_bytes=block_bytes, resume_s=self._resume_s) as blocks:
-            left = source.size
+        end = source.size if end is None else end
+        with ReadAhead(
+            self._client, source, start=start, end=end, block_bytes=block_bytes, resume_s=self._resume_s
+        ) as blocks:
+            left = end - start
             for block in blocks:
                 left -= len(block)
                 if not left:

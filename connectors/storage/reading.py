@@ -104,19 +104,29 @@ class Pace:
 
 
 class ReadAhead:
-    """The blocks of an object in order, to iterate over once; a context manager, which ends the connections.
+    """The blocks of an object, or of its bytes `start` to `end`, in order, to iterate over once.
+
+    A context manager, which ends the connections.
 
     Raises as `read_block`. A fault is raised in place of its block, after all blocks before it.
     """
 
     def __init__(
-        self, client: "S3Client", source: SourceObject, *, block_bytes: int = BLOCK_BYTES, resume_s: float
+        self,
+        client: "S3Client",
+        source: SourceObject,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        block_bytes: int = BLOCK_BYTES,
+        resume_s: float,
     ) -> None:
         self._client = client
         self._source = source
         self._block_bytes = block_bytes
         self._resume_s = resume_s
-        self._starts = range(0, source.size, block_bytes)
+        self._end = source.size if end is None else end
+        self._starts = range(start, self._end, block_bytes)
         self._stop = threading.Event()
         self._change = threading.Condition()
         self._claimed = 0
@@ -184,12 +194,12 @@ class ReadAhead:
 
     def _work(self, connection: int) -> None:
         """What one connection does."""
-        body = PinnedBody(self._client, self._source)
+        body = PinnedBody(self._client, self._source, end=self._end)
         try:
             while (number := self._claim(connection)) is not None:
                 start = self._starts[number]
-                length = min(self._block_bytes, self._source.size - start)
-                end = start + length if self._connections > 1 else self._source.size
+                length = min(self._block_bytes, self._end - start)
+                end = start + length if self._connections > 1 else self._end
                 if end != body.end:
                     body.close()
                     body = PinnedBody(self._client, self._source, end=end)

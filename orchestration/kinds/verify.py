@@ -11,8 +11,9 @@ from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceFiles
 from connectors.verification.evidence import Evidence
 from connectors.verification.file_table import upload_files
+from connectors.verification.ranges import verify_side_by_side
 from connectors.verification.rejects_file import ParquetRejects, upload_to
-from connectors.verification.verifier import published_rejects, verify_file
+from connectors.verification.verifier import published_rejects
 from orchestration.catalog.records import Job
 from orchestration.kinds.file_sets import source_of
 from orchestration.kinds.records import ImportRecords, View
@@ -39,7 +40,7 @@ def verify(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: Pa
         if spec.other_columns:
             with published_rejects(rejects):
                 spec = complete_spec(source, spec, limits, objects, keep=rejects.write)
-        evidence = verify_file(
+        evidence = verify_side_by_side(
             source,
             spec,
             partitions=job.partitions,

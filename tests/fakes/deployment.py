@@ -99,7 +99,7 @@ class Deployment:
             self.scans += 1
             return verify_file(*given, **named)
 
-        monkeypatch.setattr("orchestration.kinds.verify.verify_file", verify)
+        monkeypatch.setattr("orchestration.kinds.verify.verify_side_by_side", verify)
         monkeypatch.setattr("orchestration.kinds.verify.upload_to", upload_to)
         monkeypatch.setattr("orchestration.kinds.send.open_rows", open_rows)
 
@@ -271,7 +271,7 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
     vars(context).update(archive=archive, activity_receipts=archive)
     for module in (handlers, unit_handlers):
         monkeypatch.setattr(module, "process_context", lambda: context)
-    monkeypatch.setattr("orchestration.kinds.verify.verify_file", deployment.verify_file)
+    monkeypatch.setattr("orchestration.kinds.verify.verify_side_by_side", deployment.verify_file)
     monkeypatch.setattr("orchestration.kinds.verify.upload_to", lambda *_: lambda _path: None)
     monkeypatch.setattr("orchestration.kinds.send.open_rows", deployment.open_rows)
     monkeypatch.setattr(

@@ -100,13 +100,13 @@ def outcome_of(read: Any) -> Outcome:
                 rejects += [(r.ordinal, r.line, r.byte_offset, r.code.value) for r in found.rejects()]
             else:
                 found.validate(full=True)
-                rows += zip(*(_comparable(column) for column in found.columns), strict=True)
+                rows += zip(*(comparable(column) for column in found.columns), strict=True)
     except UserError as exc:
         return Outcome(refusal=exc.code)
     return Outcome(rows=rows, rejects=sorted(rejects, key=lambda reject: reject[0]))
 
 
-def _comparable(column: pa.Array) -> list[Any]:
+def comparable(column: pa.Array) -> list[Any]:
     """Values in the form of `naive_values`, to be compared bit by bit."""
     if pa.types.is_timestamp(column.type):
         column = column.view(pa.int64())

@@ -11,7 +11,17 @@ from typing import Final, Literal
 from benchmarks.measure import KIB, spent_cpu_s
 from connectors.sources.csv_reader import BLOCK_BYTES
 from connectors.sources.limits import MIB
-from tests.hostile import avro_cases, csv_cases, csv_ends, csv_structure, frames, fuzzing, json_cases, parquet_cases
+from tests.hostile import (
+    avro_cases,
+    csv_cases,
+    csv_ends,
+    csv_structure,
+    frames,
+    fuzzing,
+    json_cases,
+    parquet_cases,
+    ranges,
+)
 from tests.hostile.bombs import BOMBS, QUICK, STREAM_PEAK
 from tests.hostile.fuzzing import Finding
 from tests.hostile.isolated import DIED, MEMORY_BYTES, RAISED, each
@@ -237,6 +247,17 @@ def _fuzz_parquet(scale: Scale, seed: int, folder: Path) -> Row:
     return replace(row, peak=max(counts.peak for counts, _ in runs), bound=MEMORY_BYTES)
 
 
+def _ranges(scale: Scale, seed: int, _: Path) -> Row:
+    runs = [ranges.wrong(scale.texts // 3, n) for n in _seeds(scale, seed)]
+    cut, again = (sum(counts[what] for _, counts in runs) for what in ("ranges", "again"))
+    return Row(
+        promise="text in ranges, cut anywhere, is what one pass and naive readers read",
+        files=scale.texts // 3 * scale.seeds,
+        wrong=tuple(wrong for found, _ in runs for wrong in found),
+        note=f"{_text(_seeds(scale, seed))}; {cut:,} ranges, and {again:,} that were read again",
+    )
+
+
 def _frames(scale: Scale, seed: int, _: Path) -> Row:
     runs = [frames.wrong(2 * scale.texts, n) for n in _seeds(scale, seed)]
     return Row(
@@ -269,5 +290,6 @@ PARTS: Final[dict[str, Part]] = {
     "fuzz-texts": _fuzz_texts,
     "fuzz-wrappers": _fuzz_wrappers,
     "fuzz-parquet": _fuzz_parquet,
+    "ranges": _ranges,
     "frames": _frames,
 }

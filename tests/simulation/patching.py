@@ -113,7 +113,7 @@ def patched(holder: "Holder[World]") -> Iterator[None]:
         # a process has its context from its world; child processes parse nothing
         "orchestration.entrypoints.handlers.process_context": lambda: holder.now.context,
         "orchestration.entrypoints.handlers.PARSERS": SimpleNamespace(prepare=lambda: None),
-        "orchestration.kinds.verify.verify_file": verify_file,
+        "orchestration.kinds.verify.verify_side_by_side": verify_file,
         "orchestration.kinds.verify.upload_to": lambda *_: lambda _path: None,
         "orchestration.kinds.send.open_rows": open_parsed,
         "orchestration.kinds.send.publish_import": partial(importer.publish_import, clock=monotonic),

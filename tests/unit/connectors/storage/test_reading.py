@@ -69,6 +69,16 @@ def test_one_connection_reads_with_one_request() -> None:
     assert server.ranges == [(0, len(CONTENT))]
 
 
+@pytest.mark.parametrize("connections", [1, CONNECTIONS])
+def test_range_is_read_alone(connections: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "connections", lambda *_: connections)
+    server = Server()
+    client: Any = server
+    with ReadAhead(client, SOURCE, start=100, end=240, block_bytes=BLOCK, resume_s=0) as blocks:
+        assert b"".join(blocks) == CONTENT[100:240]
+    assert (min(start for start, _ in server.ranges), max(end for _, end in server.ranges)) == (100, 240)
+
+
 @pytest.mark.usefixtures("wide")
 def test_blocks_are_in_order_whichever_comes_first() -> None:
     asked, all_asked = threading.Semaphore(CONNECTIONS - 1), threading.Event()

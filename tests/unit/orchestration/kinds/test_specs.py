@@ -150,7 +150,7 @@ def test_a_renamed_field_fails_the_whole_job(
         file.write_bytes(deployment.objects.get(source.bucket, source.key))
         return verify_file(file, *given, **named)
 
-    monkeypatch.setattr("orchestration.kinds.verify.verify_file", verify)
+    monkeypatch.setattr("orchestration.kinds.verify.verify_side_by_side", verify)
 
     def uploaded(number: int, field: str) -> Job:
         key = f"acme/vip/{number}.jsonl"
