@@ -22,7 +22,7 @@ class Point:
 
 POINTS: Final[Mapping[str, Point]] = {
     # The evidence exists, and the job is still VERIFYING.
-    "verifier": Point(module="orchestration.kinds.verify", call="verify_file", when="after"),
+    "verifier": Point(module="orchestration.kinds.verify", call="verify_side_by_side", when="after"),
     # The broker has acknowledged every chunk, and no end marker is sent; imports of events and profiles have none.
     "importer": Point(module="connectors.publishing.importer", call="compare", when="before"),
     # The part and its result are stored. Nothing is announced, and the end marker may not be acknowledged.
