@@ -1,3 +1,5 @@
+import gzip
+import io
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,13 +11,14 @@ import pytest
 
 from connectors.sources.chaining import first_ranges
 from connectors.sources.limits import ParseLimits
+from connectors.sources.ranges import FileRange, RangeSource
 from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.ranges import can_be_cut, verify_ranges, verify_side_by_side
 from connectors.verification.rejects_file import ParquetRejects
 from connectors.verification.verifier import verify_file
 from schemas.columns import Column
-from schemas.errors import UserError
+from schemas.errors import FatalError, UserError
 from schemas.import_spec import ImportSpec
 from tests.unit.connectors.verification.test_verifier import Bucket
 
@@ -185,3 +188,21 @@ def test_large_object_is_read_in_ranges_if_there_are_processors_and_as_one_other
     assert found[0] == found[1]
     assert asked[1] == [(0, size)]
     assert len(asked[2]) > 4
+
+
+def test_range_of_a_file_that_cannot_be_cut_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_bytes(gzip.compress(csv_file(100)))
+    with pytest.raises(FatalError) as error:
+        verified(path, SPEC, [100])
+    assert error.value.code == "BAD_RANGE"
+
+
+def test_object_that_ends_within_a_range_is_an_error() -> None:
+    content = csv_file(100)
+    part = FileRange(begin=50, end=900, size=len(content), exact=True, bounded=False)
+    source = RangeSource(io.BytesIO(content[50:1000]), part)
+    with pytest.raises(FatalError) as error:
+        while source.readinto(memoryview(bytearray(64))):
+            pass
+    assert error.value.code == "BYTES_LOST"
