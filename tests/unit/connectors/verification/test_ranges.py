@@ -11,7 +11,7 @@ import pytest
 
 from connectors.sources.chaining import first_ranges
 from connectors.sources.limits import ParseLimits
-from connectors.sources.ranges import FileRange, RangeSource
+from connectors.sources.ranges import FileRange, RangeSource, read_exactly
 from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.ranges import can_be_cut, verify_ranges, verify_side_by_side
@@ -203,6 +203,5 @@ def test_object_that_ends_within_a_range_is_an_error() -> None:
     part = FileRange(begin=50, end=900, size=len(content), exact=True, bounded=False)
     source = RangeSource(io.BytesIO(content[50:1000]), part)
     with pytest.raises(FatalError) as error:
-        while source.readinto(memoryview(bytearray(64))):
-            pass
+        read_exactly(source, len(content))
     assert error.value.code == "BYTES_LOST"
