@@ -23,7 +23,7 @@ def guess_begin(window: bytes, *, fields: int, limit: int, probe: int = PROBE_BY
     """
     if not window:
         return None
-    d = np.frombuffer(window, np.uint8)
+    d = np.frombuffer(bytearray(window), np.uint8)  # writable, as the compiled kernels expect it
     first = 1
     while first < len(d) and d[first - 1] == _QUOTE:
         first += 1  # not between the two of a doubled quote; no line end is passed

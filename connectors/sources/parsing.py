@@ -339,7 +339,7 @@ class _LocalFile:
         while block := self._file.read(BLOCK_BYTES):
             yield block
 
-    def local_file(self) -> IO[bytes]:
+    def local_file(self) -> IO[bytes] | None:
         return self._file
 
 
@@ -385,17 +385,16 @@ class _Range(ABC):
 
 class _LocalRange(_Range):
     def __init__(self, path: Path, part: FileRange) -> None:
-        self._whole = _LocalFile(path)
-        super().__init__(self._whole.name, self._whole.modified_us, part)
-
-    def blocks(self) -> Iterator[bytes]:
-        with self._whole.local_file():
-            yield from super().blocks()
+        self._path = path
+        super().__init__(path.name, path.stat().st_mtime_ns // 1000, part)
 
     def _read(self, start: int, end: int) -> Iterator[bytes]:
-        file = self._whole.local_file()
-        file.seek(start)
-        while start < end and (block := file.read(min(BLOCK_BYTES, end - start))):
+        while start < end:
+            with self._path.open("rb") as file:
+                file.seek(start)
+                block = file.read(min(BLOCK_BYTES, end - start))
+            if not block:
+                return
             start += len(block)
             yield block
 

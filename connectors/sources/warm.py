@@ -11,6 +11,7 @@ from connectors.sources.avro_reader import AvroReader
 from connectors.sources.compression import CountedSource
 from connectors.sources.csv_reader import CsvReader
 from connectors.sources.jsonl_reader import JsonLinesReader
+from connectors.sources.ranges import FileRange
 from connectors.sources.rejects import RejectBatch
 from connectors.sources.transcoding import load_codecs
 from schemas.chunk_rule import ChunkCounter, ChunkCounts
@@ -47,6 +48,7 @@ _CSV: Final = b"\n".join(
         b"",
     )
 )
+_PART: Final = FileRange(begin=_CSV.index(b"a,1"), end=len(_CSV), size=len(_CSV), exact=False, bounded=True)
 _JSON: Final = b"""
 {"user_id": "\\u0061", "n": 1, "x": 0.5, "d": "2026-01-01", "t": "2026-01-01T00:00:00Z", "b": true, "s": "x"}
 {"user_id": "b", "n": 2, "x": 0.12345678901234567}
@@ -61,6 +63,7 @@ def warm() -> None:
     load_codecs()
     for reader in (
         CsvReader(csv, _SPEC, block_bytes=_BLOCK_BYTES, record_limit=_RECORD_BYTES),
+        CsvReader(io.BytesIO(_CSV[: _PART.head] + _CSV[_PART.first :]), _SPEC, part=_PART),
         JsonLinesReader(json_lines, _SPEC),
         AvroReader(io.BytesIO(_avro()), _AVRO_SPEC, max_decoded_bytes=1 << 20, max_ratio=1.0),
     ):
