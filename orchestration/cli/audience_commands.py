@@ -48,7 +48,7 @@ class AudienceView:
         """Plain JSON data."""
         found = self.audience
         table = {} if found.get("table") is None else {"table": found["table"]}
-        kept = ("tenant", "audience", "audience_id", "spec", "retention", "created_at")
+        kept = ("tenant", "audience", "audience_id", "spec", "folders", "retention", "created_at")
         return {
             **{name: found[name] for name in kept},
             "current": found.get("current"),

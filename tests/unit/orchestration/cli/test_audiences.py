@@ -12,7 +12,7 @@ from schemas.ids import AudienceName, TenantName
 from tests.fakes.readers import ANSWERS
 from tests.unit.orchestration.cli.conftest import answer
 
-KEYS = ["tenant", "audience", "audience_id", "spec", "retention", "created_at", "current", "told"]
+KEYS = ["tenant", "audience", "audience_id", "spec", "folders", "retention", "created_at", "current", "told"]
 
 
 @pytest.mark.usefixtures("service")
