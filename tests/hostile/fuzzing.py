@@ -3,7 +3,7 @@
 import gzip
 import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,14 +12,17 @@ from typing import Final
 from connectors.sources.compression import Compression, CountedSource, Decompressed
 from connectors.sources.csv_reader import CsvReader
 from schemas.errors import UserError
-from tests.hostile import corpus_files
+from tests.hostile import corpus_files, naive_avro
+from tests.hostile.avro_bytes import SYNC, block, header, record, rows_of, varint
+from tests.hostile.avro_cases import AVRO_SPEC, TWIN
+from tests.hostile.avro_cases import twin as avro_rows
 from tests.hostile.csv_ends import zstd
 from tests.hostile.isolated import DIED, RAISED, each
-from tests.hostile.judging import SILENT, Outcome
+from tests.hostile.judging import SILENT, Outcome, against_naive, naive_outcome
 from tests.hostile.parquet_bytes import page_data
 from tests.hostile.parquet_cases import CLEAN, PARQUET_SPEC, WRITERS, clean
-from tests.hostile.reading import outcome_of, parse, read_parquet
-from tests.hostile.twin import SPEC, twin_of, values
+from tests.hostile.reading import outcome_of, parse, read_avro, read_parquet
+from tests.hostile.twin import SPEC, WANTED, twin_of, values
 
 TOKENS: Final = (
     b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"\0", b"\xef\xbb\xbf", b"\xff", b"\xc3", b"\xed\xa0\x80", b"user_id",
@@ -28,6 +31,7 @@ TOKENS: Final = (
 )  # fmt: skip
 
 
+NUMBERS: Final = tuple(varint(n) for n in (-(2**63), -(2**31) - 1, -1, 0, 1, 2, 63, 64, 2**31, 2**63 - 1, 2**63, 2**64))
 BLOCKS: Final = {".csv": (1, 16, 50, 4096), ".jsonl": (50, 300, 4096)}
 
 
@@ -40,7 +44,7 @@ class Finding:
     wrong: str
 
 
-def mutated(chance: random.Random, seed: bytes, other: bytes) -> bytes:
+def mutated(chance: random.Random, seed: bytes, other: bytes, tokens: Sequence[bytes] = TOKENS) -> bytes:
     """One to four mutations of a seed file."""
     content = bytearray(seed)
     for _ in range(chance.randint(1, 4)):
@@ -48,11 +52,11 @@ def mutated(chance: random.Random, seed: bytes, other: bytes) -> bytes:
         until = min(len(content), at + chance.choice((1, 1, 2, 8, 60)))
         match chance.randrange(7):
             case 0:
-                content[at:at] = chance.choice(TOKENS)
+                content[at:at] = chance.choice(tokens)
             case 1:
                 del content[at:until]
             case 2:
-                content[at:until] = chance.choice(TOKENS)
+                content[at:until] = chance.choice(tokens)
             case 3 if at < len(content):
                 content[at] ^= 1 << chance.randrange(8)
             case 4:
@@ -71,14 +75,41 @@ def texts(suffix: str, count: int, seed: int) -> Iterator[Finding]:
     seeds = [path.read_bytes() for path in corpus_files.files(suffix)]
     for _ in range(count):
         content = mutated(chance, chance.choice(seeds), chance.choice(seeds))
-        block = chance.choice(BLOCKS[suffix])
+        size = chance.choice(BLOCKS[suffix])
         if suffix == ".csv":
             verdict = partial(corpus_files.csv_verdict, kept=chance.choice(corpus_files.KEPT))
         else:
             verdict = partial(corpus_files.jsonl_verdict)
-        wrong = _verdict_or_error(partial(verdict, content, block_bytes=block))
+        wrong = _verdict_or_error(partial(verdict, content, block_bytes=size))
         if wrong:
             yield Finding(suffix=suffix, content=content, wrong=wrong)
+
+
+def avros(count: int, seed: int) -> Iterator[Finding]:
+    """Mutate sound Avro files after the header: a field of a row, the bytes of a row, or whole blocks."""
+    chance = random.Random(f"avro {seed}")
+    head, tokens = header(TWIN), (*TOKENS, *NUMBERS, SYNC)
+    rows = [[rows_of(record((f["name"], f["type"])), [row]) for f in TWIN["fields"]] for row in avro_rows()[:20]]
+    files = [b"".join(block(1, b"".join(row)) for row in rows)]
+    for _ in range(count):
+        first, other, last = ([*row] for row in chance.choices(rows, k=3))
+        match chance.randrange(4):
+            case 0:
+                blocks = mutated(chance, files[0], files[0], tokens)
+            case 1:
+                blocks = block(2, mutated(chance, b"".join(first), b"".join(other), tokens) + b"".join(last))
+            case _:
+                at = chance.randrange(len(first))
+                first[at] = chance.choice((*NUMBERS, chance.choice(NUMBERS) + first[at][1:], chance.choice(other)))
+                blocks = block(2, b"".join(first) + b"".join(last))
+        wrong = _verdict_or_error(partial(_avro_verdict, head, blocks))
+        if wrong:
+            yield Finding(suffix=".avro", content=head + blocks, wrong=wrong)
+
+
+def _avro_verdict(head: bytes, blocks: bytes) -> str:
+    expected = naive_outcome(lambda: naive_avro.read(blocks, TWIN, SYNC, WANTED))
+    return against_naive(expected, read_avro(head + blocks, AVRO_SPEC))
 
 
 def _verdict_or_error(verdict: Callable[[], str]) -> str:

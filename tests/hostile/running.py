@@ -220,6 +220,15 @@ def _fuzz_texts(scale: Scale, seed: int, _: Path) -> Row:
     )
 
 
+def _fuzz_avro(scale: Scale, seed: int, _: Path) -> Row:
+    return _found(
+        "mutated Avro is what a naive reader reads",
+        scale.texts * scale.seeds,
+        [finding for n in _seeds(scale, seed) for finding in fuzzing.avros(scale.texts, n)],
+        _text(_seeds(scale, seed)),
+    )
+
+
 def _fuzz_wrappers(scale: Scale, seed: int, _: Path) -> Row:
     return _found(
         "damaged gzip and Zstandard give what was packed, or an error",
@@ -288,6 +297,7 @@ PARTS: Final[dict[str, Part]] = {
     "avro": _avro,
     "bombs": _bombs,
     "fuzz-texts": _fuzz_texts,
+    "fuzz-avro": _fuzz_avro,
     "fuzz-wrappers": _fuzz_wrappers,
     "fuzz-parquet": _fuzz_parquet,
     "ranges": _ranges,

@@ -47,6 +47,10 @@ def test_mutated_files_match_the_naive_readers(suffix: str) -> None:
     assert list(fuzzing.texts(suffix, 300, SEED)) == []
 
 
+def test_mutated_avro_matches_the_naive_reader() -> None:
+    assert list(fuzzing.avros(300, SEED)) == []
+
+
 def test_damaged_wrappers_yield_their_content_or_an_error() -> None:
     assert list(fuzzing.wrappers(150, SEED)) == []
 
