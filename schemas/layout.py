@@ -5,6 +5,8 @@ staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<
                  imports/<import>/units-<content hash>.json                              the files of a set, pinned
                  imports/<import>/units/<plan|items>.json                what is read side by side, and for the workflow
                  imports/<import>/units/<unit>.<json|rejects.parquet>    what verification saw in a unit
+                 imports/<import>/units/bases-<chunk rule>.bin           rows and chunks before each unit
+                 imports/<import>/units/<attempt>/<unit>.json            what a unit has sent in an attempt
                  intents/<topic>/<partition>/<import>-<attempt>.avro                                    merges to do
                  uploads/<tenant>/<audience>/<job>/<file>                                               local files
                  segments/checkpoints/<partition>/[era-<log epoch>-]<generation>-<changes>-<time>.npz   worker states
@@ -115,7 +117,7 @@ _JOB: Final = rf"[0-9a-z]{{{JOB_ID_LENGTH}}}"
 _STAGED: Final = re.compile(
     rf"{IMPORTS_PREFIX}{_JOB}/\d{{6}}/\d{{5}}/(result\.avro|\d{{12}}-\d{{12}}-[0-9a-f]+\.arrow)"
     rf"|{IMPORTS_PREFIX}{_JOB}/units-[0-9a-f]+\.json"
-    rf"|{IMPORTS_PREFIX}{_JOB}/units/((plan|items|\d{{6}})\.json|\d{{6}}\.rejects\.parquet)"
+    rf"|{IMPORTS_PREFIX}{_JOB}/units/(plan\.json|items\.json|bases-\d+\.bin|(\d{{6}}/)?\d{{6}}\.json|\d{{6}}\.rejects\.parquet)"
     rf"|{INTENTS_PREFIX}[\w.-]+/\d{{5}}/{_JOB}-\d{{6}}\.avro"
     rf"|{UPLOADS_PREFIX}{NAME_PATTERN.pattern}/{NAME_PATTERN.pattern}/{_JOB}/.+"
     rf"|{CUTS_PREFIX}{_JOB}/\d{{5}}-[0-9a-f]+\.parquet"
@@ -180,6 +182,16 @@ def unit_items_key(import_id: JobId) -> str:
 def unit_key(import_id: JobId, unit: int) -> str:
     """Key of what verification saw in a unit; written once."""
     return f"{staging_prefix(import_id)}units/{unit:06d}.json"
+
+
+def unit_bases_key(import_id: JobId, chunk_rule: int) -> str:
+    """Key of the rows and chunks before each unit, as counted by that version of the rule."""
+    return f"{staging_prefix(import_id)}units/bases-{chunk_rule}.bin"
+
+
+def unit_sent_key(import_id: JobId, attempt: Attempt, unit: int) -> str:
+    """Key of what a unit has sent in an attempt; written once."""
+    return f"{staging_prefix(import_id)}units/{attempt:06d}/{unit:06d}.json"
 
 
 def unit_rejects_key(import_id: JobId, unit: int) -> str:

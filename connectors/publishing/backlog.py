@@ -2,8 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -25,6 +25,10 @@ class BacklogLimit:
 
     chunks: int = 1024
     bytes: int = 384 * 1024 * 1024
+
+    def share(self, of: int) -> Self:
+        """That of one sender of several, each of which counts its own messages."""
+        return replace(self, chunks=max(1, self.chunks // of), bytes=max(1, self.bytes // of))
 
 
 class Outstanding:

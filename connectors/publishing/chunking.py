@@ -1,6 +1,6 @@
 """Turns the rows of an attempt into chunk messages; `connectors.publishing.cutting` decides where a chunk ends."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -14,11 +14,16 @@ class Chunker:
     """Turns batches of accepted rows into chunks; use `add` for every batch in order, then `finish` once.
 
     Before the first batch of each file of a set, use `begin_file`.
-    `max_rows` and `max_bytes` bound a chunk (rows; bytes of its encoded message).
+    `max_rows` and `max_bytes` bound a chunk (rows; bytes of its encoded message). `first_seqs`: as of `RowCutter`.
     """
 
     def __init__(
-        self, attempt: ImportAttempt, *, max_rows: int = CHUNK_MAX_ROWS, max_bytes: int = CHUNK_MAX_BYTES
+        self,
+        attempt: ImportAttempt,
+        *,
+        max_rows: int = CHUNK_MAX_ROWS,
+        max_bytes: int = CHUNK_MAX_BYTES,
+        first_seqs: Sequence[int] = (),
     ) -> None:
         self._whole = attempt
         self._attempt = attempt
@@ -28,6 +33,7 @@ class Chunker:
             partitions=attempt.partitions,
             max_rows=max_rows,
             max_bytes=max_bytes - attempt.chunk_overhead_bytes,
+            first_seqs=first_seqs,
         )
 
     @property

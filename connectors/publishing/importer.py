@@ -14,7 +14,7 @@ and profiles have no markers, so 2 and 6 send nothing (`attempts.ActivityAttempt
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from connectors.publishing.attempts import ImportAttempt
 from connectors.publishing.backlog import BacklogLimit
@@ -27,6 +27,7 @@ from connectors.publishing.sending import PlainSender, Sender
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.stream import ParsedRows
+from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition
 from schemas.messages import ImportAborted
 from schemas.warm import warm
@@ -76,32 +77,12 @@ def _publish(
     parsed: ParsedRows, attempt: ImportAttempt, evidence: Evidence, sender: Sender, on_progress: OnProgress
 ) -> PublishReport:
     warm()  # while the parser's child starts: loading the kernels takes a fifth of a second
-    sender.check_fence()
-    for started in attempt.start_markers():  # 2
-        sender.send(started.partition, started)
+    send_start_markers(attempt, sender)  # 2
     chunker = Chunker(attempt)
     progress = ProgressTimer(sender, chunker, on_progress)
-    file = None
-    for item in parsed:  # 3
-        if isinstance(item, RejectBatch):
-            continue
-        if parsed.file != file:
-            file = parsed.file
-            for chunk in chunker.begin_file(file):
-                sender.send(chunk.partition, chunk)
-        for chunk in chunker.add(item):
-            sender.send(chunk.partition, chunk)
-        progress.report()
-    for chunk in chunker.finish():
-        sender.send(chunk.partition, chunk)
-    sender.await_acknowledgements()  # 4
-    progress.report(last=True)
+    send_chunks(parsed, chunker, sender, progress)  # 3, 4
     compare(chunker.digests, evidence, parsed.summary)  # 5
-    if ends := attempt.end_markers(chunker.chunks, chunker.digests):  # 6
-        sender.check_fence()
-        for ended in ends:
-            sender.send(ended.partition, ended)
-        sender.await_acknowledgements()
+    if send_end_markers(attempt, chunker.chunks, chunker.digests, sender):  # 6
         progress.report(last=True)  # with the offsets of the end markers
     return PublishReport(
         import_id=attempt.import_id,
@@ -120,3 +101,41 @@ def _publish(
             for number, (chunks, digest) in enumerate(zip(chunker.chunks, chunker.digests, strict=True))
         ),
     )
+
+
+def send_start_markers(attempt: ImportAttempt, sender: Sender) -> None:
+    """Step 2, without waiting for acknowledgements."""
+    sender.check_fence()
+    for started in attempt.start_markers():
+        sender.send(started.partition, started)
+
+
+def send_chunks(parsed: ParsedRows, chunker: Chunker, sender: Sender, progress: ProgressTimer) -> None:
+    """Steps 3 and 4."""
+    file = None
+    for item in parsed:
+        if isinstance(item, RejectBatch):
+            continue
+        if parsed.file != file:
+            file = parsed.file
+            for chunk in chunker.begin_file(file):
+                sender.send(chunk.partition, chunk)
+        for chunk in chunker.add(item):
+            sender.send(chunk.partition, chunk)
+        progress.report()
+    for chunk in chunker.finish():
+        sender.send(chunk.partition, chunk)
+    sender.await_acknowledgements()
+    progress.report(last=True)
+
+
+def send_end_markers(attempt: ImportAttempt, chunks: Sequence[int], digests: Sequence[Digest], sender: Sender) -> bool:
+    """Step 6. False, and nothing was done, if the attempt has no markers."""
+    ends = attempt.end_markers(chunks, digests)
+    if not ends:
+        return False
+    sender.check_fence()
+    for ended in ends:
+        sender.send(ended.partition, ended)
+    sender.await_acknowledgements()
+    return True

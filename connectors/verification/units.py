@@ -4,10 +4,11 @@ Digests add up, so the sums are the evidence of one pass. What is judged by the 
 of rejects, columns that no file has - is judged once all units have been read.
 """
 
+import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from connectors.sources.file_set import DigestedSet, FileRead, check_columns, named
 from connectors.sources.job import ParseSummary
@@ -45,12 +46,16 @@ class UnitRead:
     chunk_rule: int = 0
     first: tuple[Reject, ...] = ()
     rejects: bool = False
-    error: dict[str, Any] | None = field(default=None)
+    error: dict[str, Any] | None = None
 
     @property
     def rows(self) -> int:
         """Rows of the files, with rejected ones."""
         return sum(file.rows for file in self.files)
+
+    def evidence(self, schema_id: str) -> Evidence:
+        """What the unit's rows must be when they are sent."""
+        return _evidence(self.files, self.partitions, schema_id)
 
 
 def verify_unit(
@@ -101,11 +106,6 @@ def _files(read: Sequence[FileRead]) -> dict[str, Any]:
     }
 
 
-def failed_unit(error: MusterError) -> UnitRead:
-    """A unit that was given up."""
-    return UnitRead(error=error.as_record())
-
-
 def files_read(files: SourceFiles, units: Sequence[Unit], read: Sequence[UnitRead]) -> tuple[FileRead, ...]:
     """The files that were read to their ends, up to the first fault, in order."""
     found: list[FileRead] = []
@@ -131,7 +131,6 @@ def evidence_of(
     `rejects_of`: those of each unit.
     """
     first: dict[str, Reject] = {}
-    by_code: Counter[str] = Counter()
     with published_rejects(rejects):
         for unit, one, batches in zip(units, read, rejects_of, strict=True):
             _check_format(files, units, read, unit, one)
@@ -139,25 +138,13 @@ def evidence_of(
                 rejects.write(batch)
             for reject in one.first:
                 first.setdefault(reject.code, reject)
-            for summary in one.files:
-                by_code.update(summary.rejected_by_code)
             if one.error is not None:
                 raise MusterError.from_record(one.error)
         check_columns([summary for one in read for summary in one.files])
     rejects_uri = rejects.finish()
-    summaries = [summary for one in read for summary in one.files]
     of_units = zip(*(one.partitions for one in read), strict=True)
-    partitions = [Digest.total(spec.row_schema.schema_id, digests) for digests in of_units]
-    evidence = Evidence(
-        rows=sum(one.rows for one in summaries),
-        accepted=sum(one.accepted for one in summaries),
-        rejected=sum(one.rejected for one in summaries),
-        rejected_by_code=dict(sorted(by_code.items())),
-        partitions=tuple(partitions),
-        source_bytes=sum(one.source_bytes for one in summaries),
-        decoded_bytes=sum(one.decoded_bytes for one in summaries),
-        schema_id=spec.row_schema.schema_id,
-    )
+    partitions = tuple(Digest.total(spec.row_schema.schema_id, digests) for digests in of_units)
+    evidence = _evidence([file for one in read for file in one.files], partitions, spec.row_schema.schema_id)
     refuse(evidence, spec, first, rejects_uri)
     return evidence
 
@@ -171,3 +158,52 @@ def _check_format(
     source = files[unit.first]
     with named(source, unit.first, len(files)):
         raise mixed_formats(files[units[0].first].uri, read[0].files[0].format, source.uri, one.files[0].format)
+
+
+def _evidence(files: Sequence[ParseSummary], partitions: tuple[Digest, ...], schema_id: str) -> Evidence:
+    by_code: Counter[str] = Counter()
+    for file in files:
+        by_code.update(file.rejected_by_code)
+    return Evidence(
+        rows=sum(one.rows for one in files),
+        accepted=sum(one.accepted for one in files),
+        rejected=sum(one.rejected for one in files),
+        rejected_by_code=dict(sorted(by_code.items())),
+        partitions=partitions,
+        source_bytes=sum(one.source_bytes for one in files),
+        decoded_bytes=sum(one.decoded_bytes for one in files),
+        schema_id=schema_id,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitBase:
+    """What is sent before a unit: `rows` with rejected ones, which ordinals count, and `chunks` per partition."""
+
+    rows: int
+    chunks: tuple[int, ...]
+
+    @staticmethod
+    def size(partitions: int) -> int:
+        """Bytes of one in `bases_of`."""
+        return struct.calcsize(_base_format(partitions))
+
+    @classmethod
+    def read(cls, content: bytes, partitions: int) -> Self:
+        """One of `bases_of`, from its bytes."""
+        rows, *chunks = struct.unpack(_base_format(partitions), content)
+        return cls(rows=rows, chunks=tuple(chunks))
+
+
+def bases_of(read: Iterable[UnitRead], partitions: int) -> bytes:
+    """The base of each unit, in order, each in the same number of bytes: a unit reads its own alone."""
+    sums = [0] * (1 + partitions)
+    content = bytearray()
+    for one in read:
+        content += struct.pack(_base_format(partitions), *sums)
+        sums = [a + b for a, b in zip(sums, (one.rows, *one.chunks), strict=True)]
+    return bytes(content)
+
+
+def _base_format(partitions: int) -> str:
+    return f"<{1 + partitions}q"

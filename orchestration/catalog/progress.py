@@ -97,8 +97,10 @@ def _added(whole: Mapping[str, Any], unit: Mapping[str, Any]) -> dict[str, Any]:
     if whole.get("finished") or whole.get("attempt") != unit.get("attempt"):
         return dict(whole)
     counts = {"done": min(whole["done"] + unit["done"], whole["total"]), "rows": whole["rows"] + unit["rows"]}
-    pairs = zip(whole["partitions"], unit["partitions"], strict=True)
-    partitions = [a + b for a, b in pairs] if whole["partitions"] else unit["partitions"]
+    if whole["partitions"] and unit["partitions"]:
+        partitions = [a + b for a, b in zip(whole["partitions"], unit["partitions"], strict=True)]
+    else:
+        partitions = whole["partitions"] or unit["partitions"]
     more = {"offsets": _spans(whole["offsets"], unit["offsets"])} if "offsets" in whole and "offsets" in unit else {}
     return {**whole, **counts, "partitions": partitions, **more}
 

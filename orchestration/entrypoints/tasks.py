@@ -1,7 +1,8 @@
 """Entry point of a container task.
 
-`verify|import|build|publish JOB EXECUTION`, `verify-unit JOB EXECUTION UNIT`, or `export EXPORT EXECUTION GROUP`, after
-the word `task`, which the image consumes (`orchestration.entrypoints.container`).
+`verify|import|build|publish JOB EXECUTION`, `verify-unit JOB EXECUTION UNIT`,
+`import-unit JOB EXECUTION UNIT ATTEMPT`, or `export EXPORT EXECUTION GROUP`, after the word `task`, which the image
+consumes (`orchestration.entrypoints.container`).
 
 Exit code 0: the step is done, or its user or fatal error is recorded, for ReadOutcome or FinishExport. 1: a retry may
 help. 64: unknown command. A task returns only its exit code to Step Functions, so errors that must not be retried go
@@ -25,7 +26,7 @@ from orchestration.platform.tracing import start_tracing
 from orchestration.workflow.stages import UNAVAILABLE
 from schemas import tracing
 from schemas.errors import FatalError, RetriableError, UserError
-from schemas.ids import JobId, job_id
+from schemas.ids import Attempt, JobId, job_id
 from schemas.log_ids import bind, execution_name
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PARSING: Final = ("verify", "verify-unit", "import")
+PARSING: Final = ("verify", "verify-unit", "import", "import-unit")
 """The commands that read the file."""
-WORDS: Final = {"verify": 3, "import": 3, "build": 3, "publish": 3, "verify-unit": 4, "export": 4}
+WORDS: Final = {"verify": 3, "import": 3, "build": 3, "publish": 3, "verify-unit": 4, "import-unit": 5, "export": 4}
 USAGE: Final = (
-    "task takes: verify|import|build|publish JOB EXECUTION, verify-unit JOB EXECUTION UNIT, or export EXPORT EXECUTION "
-    "GROUP"
+    "task takes: verify|import|build|publish JOB EXECUTION, verify-unit JOB EXECUTION UNIT, "
+    "import-unit JOB EXECUTION UNIT ATTEMPT, or export EXPORT EXECUTION GROUP"
 )
 
 
@@ -60,16 +61,22 @@ def run(context: "Context", command: str, job: JobId, execution: str) -> None:
         context.jobs.put(job, task_error=exc.as_record())
 
 
-def run_unit(context: "Context", command: str, job: JobId, number: int, execution: str) -> None:
+def run_unit(context: "Context", command: str, job: JobId, number: int, execution: str, *attempt: str) -> None:
     """Run one step of a unit of a job. Ignores a job that does not belong to the execution. Raises `RetriableError`."""
-    from orchestration.kinds.units.verify import verify_one
-
     found = context.jobs.get(job)
     bind(**found.log_ids)
     if found.execution != execution:
         _log.warning("%s %d of %s: the job does not belong to %s", command, number, job, execution)
         return
-    verify_one(found, number, records=context.import_records, objects=context.objects, limits=context.parse_limits)
+    records, objects, limits = context.import_records, context.objects, context.parse_limits
+    if command == "verify-unit":
+        from orchestration.kinds.units.verify import verify_one
+
+        verify_one(found, number, records=records, objects=objects, limits=limits)
+    else:
+        from orchestration.kinds.units.send import send_one
+
+        send_one(found, number, Attempt(int(attempt[0])), records=records, objects=objects, limits=limits)
 
 
 def export_group(context: "Context", export: JobId, number: int, execution: str) -> None:
@@ -129,7 +136,7 @@ def main(arguments: Sequence[str]) -> int:
             if command == "export":
                 outlast(lambda: export_group(context, job_id(job), int(part[0]), execution))
             elif part:
-                outlast(lambda: run_unit(context, command, job_id(job), int(part[0]), execution))
+                outlast(lambda: run_unit(context, command, job_id(job), int(part[0]), execution, *part[1:]))
             else:
                 outlast(lambda: run(context, command, job_id(job), execution))
     except RetriableError as exc:

@@ -7,7 +7,7 @@ from typing import Any
 from orchestration.catalog.records import JobError
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.platform.clock import now_ms
-from schemas.errors import FatalError, MusterError
+from schemas.errors import FatalError, MusterError, UserError
 from schemas.ids import JobId
 from schemas.records import as_record, from_record
 
@@ -36,6 +36,13 @@ def error_of(failure: Mapping[str, Any]) -> JobError:
         except (ValueError, KeyError, TypeError):
             continue
     return JobError(kind="system", code=name, message=_message(cause)[:4000] or name, detail={})
+
+
+def error_record(failure: Mapping[str, Any]) -> dict[str, Any]:
+    """The same error as the record of a `MusterError`."""
+    error = error_of(failure)
+    made = (UserError if error.kind == "user" else FatalError)(error.code, error.message, **error.detail)
+    return made.as_record()
 
 
 def _message(cause: str) -> str:

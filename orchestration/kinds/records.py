@@ -111,11 +111,11 @@ class ImportRecords(JobRecords[Job]):
         }
 
     def report(
-        self, job_id: JobId, stage: str, *, total: int = 0, unit: str = "rows", number: int | None = None
+        self, job_id: JobId, stage: str, *, total: int = 0, unit: str = "rows", number: int | None = None, **more: Any
     ) -> StageReport:
-        """Start reporting the progress of a stage, or of the unit of that number."""
+        """Start reporting the progress of a stage, or of the unit of that number; `more` fields are reported, too."""
         place = self.settings.place
-        return StageReport(self.progress, job_id, stage, total=total, unit=unit, target=place, number=number)
+        return StageReport(self.progress, job_id, stage, total=total, unit=unit, target=place, number=number, more=more)
 
     def begin_attempt(self, job: Job, **values: Any) -> Attempt | None:
         """Begin the attempt after `job.attempt` and return its number. `values`: columns set with it.
@@ -139,7 +139,9 @@ class ImportRecords(JobRecords[Job]):
 
     def _spread(self, job: Job, shown: str) -> bool:
         """Whether several functions or tasks may take the stage side by side, each a unit of the files."""
-        return shown == "VERIFYING" and job.files > 1 and int(job.source["size"]) > self.settings.unit_bytes
+        if job.files == 1 or int(job.source["size"]) <= self.settings.unit_bytes:
+            return False
+        return shown == "VERIFYING" or (shown == "IMPORTING" and job.kind != "profiles")
 
     def _members(self, job: Job, shown: str) -> int:
         """Members that a stage processes besides the file. Only a hint for where to run and how long.

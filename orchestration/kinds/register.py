@@ -162,7 +162,7 @@ def _new_job(
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),
-        evidence=_reusable_evidence(jobs, request, source, spec, settings.partitions),
+        evidence=_reusable_evidence(jobs, request, source, spec, settings),
         uploads=uploads if len(files) > 1 else (),
     )
     return new, first
@@ -179,13 +179,18 @@ def _spec(
 
 
 def _reusable_evidence(
-    jobs: JobStore, request: ImportRequest, source: Mapping[str, Any], spec: ImportSpec, partitions: int
+    jobs: JobStore, request: ImportRequest, source: Mapping[str, Any], spec: ImportSpec, settings: Settings
 ) -> Mapping[str, Any] | None:
-    """The evidence of the job that is retried, if it read the same object with the same spec."""
+    """The evidence of the job that is retried, if it read the same object with the same spec.
+
+    None of units that were verified side by side: what they have counted is removed with the earlier job.
+    """
     earlier = None if request.retry_of is None else jobs.find(request.retry_of)
     if earlier is None or earlier.evidence is None:
         return None
-    same = same_source(earlier.source, source) and earlier.spec == spec and earlier.partitions == partitions
+    if source.get("files", 1) > 1 and int(source["size"]) > settings.unit_bytes:
+        return None
+    same = same_source(earlier.source, source) and earlier.spec == spec and earlier.partitions == settings.partitions
     return earlier.evidence if same else None
 
 

@@ -30,7 +30,6 @@ from schemas.ids import Attempt, JobId, Partition
 from schemas.log_ids import headers
 from schemas.records import as_record, from_record
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
-from segmentation.archived import ArchivedLog
 
 Publish = Callable[..., PublishReport]
 """(parsed rows, source, attempt, **what `publish_import` takes beside them) -> report."""
@@ -42,35 +41,17 @@ def send_members(job: Job, *, records: ImportRecords, objects: ObjectStore, limi
     def publish(parsed: Any, source: Source, attempt: Attempt, **shared: Any) -> PublishReport:
         return publish_import(parsed, attempt_of(job, source, attempt, records.settings.lake_bucket), **shared)
 
-    return _send(job, publish, records=records, objects=objects, limits=limits, group=WORKER_GROUP)
+    return _send(job, publish, records=records, objects=objects, limits=limits)
 
 
 def send_activity(
     job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits, archive: ActivityArchive
 ) -> View:
     """As `send_members`, for events or profiles. Raises `RetriableError` TOPIC_REPLACED."""
-    bootstrap, topic = records.settings.kafka_bootstrap, import_topic(job)
 
     def publish(parsed: Any, source: Source, attempt: Attempt, **shared: Any) -> PublishReport:
-        log = archived_log(archive, bootstrap, topic)
-        return at_positions(
-            publish_import(parsed, attempt_of(job, source, attempt, records.settings.lake_bucket), **shared), log
-        )
-
-    def initial_positions() -> Mapping[str, Any]:
-        """Before the first message: the ends of the topic (`kinds.builds.LogStart`).
-
-        Messages of an attempt are never removed, so a retried job starts where the original started.
-        """
-        if job.build is not None:
-            return {}
-        earlier = None if job.retry_of is None else records.jobs.find(job.retry_of)
-        if earlier is not None and earlier.build is not None and same_source(earlier.source, job.source):
-            return {"build": earlier.build}
-        log = archived_log(archive, bootstrap, topic)
-        ends = log_ends(bootstrap, topic, job.partitions)
-        since = tuple(log.position(Partition(number), end) for number, end in enumerate(ends))
-        return {"build": as_record(LogStart(since=since))}
+        sending = attempt_of(job, source, attempt, records.settings.lake_bucket)
+        return at_positions(publish_import(parsed, sending, **shared), job, records=records, archive=archive)
 
     return _send(
         job,
@@ -78,9 +59,44 @@ def send_activity(
         records=records,
         objects=objects,
         limits=limits,
-        group=SEGMENT_WORKER_GROUP,
-        initial_positions=initial_positions,
+        initial_positions=lambda: initial_positions(job, records=records, archive=archive),
     )
+
+
+def initial_positions(job: Job, *, records: ImportRecords, archive: ActivityArchive) -> Mapping[str, Any]:
+    """Of events and profiles, before the first message: the ends of the topic (`kinds.builds.LogStart`).
+
+    Messages of an attempt are never removed, so a retried job starts where the original started.
+    """
+    if job.build is not None:
+        return {}
+    earlier = None if job.retry_of is None else records.jobs.find(job.retry_of)
+    if earlier is not None and earlier.build is not None and same_source(earlier.source, job.source):
+        return {"build": earlier.build}
+    bootstrap, topic = records.settings.kafka_bootstrap, import_topic(job)
+    log = archived_log(archive, bootstrap, topic)
+    ends = log_ends(bootstrap, topic, job.partitions)
+    since = tuple(log.position(Partition(number), end) for number, end in enumerate(ends))
+    return {"build": as_record(LogStart(since=since))}
+
+
+def connections(job: Job, attempt: Attempt, *, records: ImportRecords) -> dict[str, Any]:
+    """What an attempt sends with: `log`, `backlog` and `fence`."""
+    topic, bootstrap = import_topic(job), records.settings.kafka_bootstrap
+    group = WORKER_GROUP if job.kind == "audience" else SEGMENT_WORKER_GROUP
+    return {
+        "log": KafkaTopicLog(bootstrap, topic, headers=headers()),
+        "backlog": KafkaBacklog(bootstrap, topic, job.partitions, group=group),
+        "fence": CatalogFence(records.jobs, job.job_id, attempt),
+    }
+
+
+def end_attempt(job: Job, attempt: Attempt, sent: PublishReport, *, records: ImportRecords) -> View:
+    """IMPORTING -> AWAITING, once the broker has acknowledged everything."""
+    records.jobs.end_attempt(job.job_id, attempt, as_record(sent), now_ms=now_ms())
+    cause = f"attempt {attempt}: {sent.rows} rows sent"
+    _, job = records.jobs.move(job.job_id, "AWAITING", now_ms=now_ms(), cause=cause, expecting={"attempt": attempt})
+    return records.view(job)
 
 
 def _send(
@@ -90,7 +106,6 @@ def _send(
     records: ImportRecords,
     objects: ObjectStore,
     limits: ParseLimits,
-    group: str,
     initial_positions: Callable[[], Mapping[str, Any]] = dict,
 ) -> View:
     jobs, job_id = records.jobs, job.job_id
@@ -104,12 +119,9 @@ def _send(
     if (attempt := records.begin_attempt(job, **initial_positions())) is None:
         return records.view(jobs.get(job_id))
     report = records.report(job_id, "import", total=int(job.evidence["accepted"]))
-    topic, bootstrap = import_topic(job), records.settings.kafka_bootstrap
     shared: dict[str, Any] = {
         "evidence": from_record(Evidence, job.evidence),
-        "log": KafkaTopicLog(bootstrap, topic, headers=headers()),
-        "backlog": KafkaBacklog(bootstrap, topic, job.partitions, group=group),
-        "fence": CatalogFence(jobs, job_id, attempt),
+        **connections(job, attempt, records=records),
         "on_progress": lambda p: report.update(
             done=p.rows, rows=p.rows, partitions=p.partitions, offsets=p.offsets, attempt=attempt
         ),
@@ -120,14 +132,12 @@ def _send(
     except StopPublishing:
         return records.view(jobs.get(job_id))
     report.finish(rows=sent.rows)
-    jobs.end_attempt(job_id, attempt, as_record(sent), now_ms=now_ms())
-    cause = f"attempt {attempt}: {sent.rows} rows sent"
-    _, job = jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, expecting={"attempt": attempt})
-    return records.view(job)
+    return end_attempt(job, attempt, sent, records=records)
 
 
-def at_positions(report: PublishReport, log: ArchivedLog) -> PublishReport:
-    """The report with archive positions instead of offsets."""
+def at_positions(report: PublishReport, job: Job, *, records: ImportRecords, archive: ActivityArchive) -> PublishReport:
+    """The report of an attempt of events or profiles with archive positions instead of offsets."""
+    log = archived_log(archive, records.settings.kafka_bootstrap, import_topic(job))
     partitions = [
         replace(sent, end_offset=log.position(sent.partition, sent.end_offset)) if sent.end_offset >= 0 else sent
         for sent in report.partitions

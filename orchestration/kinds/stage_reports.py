@@ -4,8 +4,9 @@ A report that cannot be written is dropped, since progress must not fail a job.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Final
 
 from orchestration.catalog.progress import ProgressStore
@@ -34,13 +35,14 @@ class StageReport:
         unit: str,
         target: str,
         number: int | None = None,
+        more: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self._number = number
         self._progress = progress
         self._job_id = job_id
         self._stage = stage
         self._record: dict[str, Any] = {"done": 0, "total": total, "unit": unit, "rows": 0, "partitions": []}
-        self._record |= {"place": target, "started_at_ms": now_ms()}
+        self._record |= {"place": target, "started_at_ms": now_ms(), **more}
         self._written_ms = 0
         self._write()
 

@@ -28,6 +28,7 @@ TOKEN: Final = {"task_token": "$$.Task.Token"}
 
 
 UNIT: Final = JOB | {"execution": "$.execution", "number": "$.number"}
+UNIT_OF_ATTEMPT: Final = UNIT | {"attempt": "$.attempt"}
 UNIT_GIVEN_UP: Final = (Catch(error="States.ALL", next="FailUnit"),)
 UNITS: Final = {"bucket": "$.units.bucket", "key": "$.units.key", "max_concurrency": "$.units.at_once"}
 
@@ -53,6 +54,7 @@ IMPORT_AUDIENCE: Final = Machine(
         "Route": Choice(
             rules=(
                 ({"state": "VERIFYING", "spread": True}, "PlanUnits"),
+                ({"state": "IMPORTING", "spread": True}, "BeginAttempt"),
                 *choose_by(
                     "state",
                     {
@@ -137,6 +139,50 @@ IMPORT_AUDIENCE: Final = Machine(
             command="import",
             large="file",
             timeout="$.timeouts.import_s",
+        ),
+        "BeginAttempt": Call(
+            "A new attempt whose units are sent side by side: start markers.",
+            JOB | EXECUTION,
+            catch=FAILURE,
+            next="AttemptBegun",
+        ),
+        "AttemptBegun": Choice(
+            rules=(({"spread": True}, "SendUnits"), ({"state": "IMPORTING"}, "ImportWhere")), default="Route"
+        ),
+        "SendUnits": SpreadMap(
+            "Send the chunks of the units side by side. Each writes what it has sent, or its fault, to staging.",
+            **UNITS,
+            item=JOB
+            | EXECUTION
+            | {"attempt": "$.attempt"}
+            | {name: f"$$.Map.Item.Value.{name}" for name in ("number", "place", "import_s")},
+            stages={
+                "SendUnit": Step(
+                    "The chunks of one unit, with the same numbers whenever it is repeated.",
+                    UNIT_OF_ATTEMPT,
+                    where="SendUnitWhere",
+                    command="import-unit",
+                    large="unit",
+                    timeout="$.import_s",
+                    catch=(Catch(error="States.ALL", next="FailSending"),),
+                    next=None,
+                    task_next=None,
+                ),
+                "FailSending": Call(
+                    "Record why the unit was given up; EndAttempt raises it.",
+                    UNIT_OF_ATTEMPT | FAILED,
+                    function="FailUnit",
+                    retry=PATIENT,
+                    next=None,
+                ),
+            },
+            catch=(SYSTEM_FAILURE,),
+            next="EndAttempt",
+        ),
+        "EndAttempt": Call(
+            "Compare what all units have sent with the evidence, then send the end markers.",
+            JOB | EXECUTION | {"attempt": "$.attempt"},
+            catch=FAILURE,
         ),
         "ReadOutcome": Call(
             "Read the result that a task left in the catalog and raise its user error; a task has only an exit code.",

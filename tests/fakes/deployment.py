@@ -159,6 +159,9 @@ class Deployment:
             elif job.state == "VERIFYING" and (view := self.step(job, "plan_units"))["spread"]:
                 self.each_unit(job, view, "verify_unit")
                 self.step(job, "gather_evidence")
+            elif job.state == "IMPORTING" and (view := self.step(job, "begin_attempt"))["spread"]:
+                self.each_unit(job, view, "send_unit", attempt=view["attempt"])
+                self.step(job, "end_attempt", attempt=view["attempt"])
             elif job.state == "AWAITING":
                 self.materialise(job)
                 self.step(job, "publish_version" if job.mode == "replace" else "build_version")
@@ -166,10 +169,10 @@ class Deployment:
                 self.step(job, HANDLER_OF[job.state])
         raise AssertionError(f"job {job.job_id} is still {job.state}")
 
-    def each_unit(self, job: Job, view: dict[str, Any], handler: str) -> None:
+    def each_unit(self, job: Job, view: dict[str, Any], handler: str, **more: Any) -> None:
         """Call a handler for each unit, as the state machine does."""
         for item in json.loads(self.objects.get(view["units"]["bucket"], view["units"]["key"])):
-            assert self.step(job, handler, number=item["number"]) == {}
+            assert self.step(job, handler, number=item["number"], **more) == {}
 
     def at(self, state: str) -> Job:
         """A new job in a given state; an append for BUILDING, a state that a replace never has."""

@@ -56,7 +56,17 @@ GROUPS: Final = (
     Group(name="Ensure", functions=("EnsureWorkers", "WatchWorkers"), secrets=(CATALOG, KAFKA)),
     Group(
         name="Files",
-        functions=("VerifyFile", "PlanUnits", "VerifyUnit", "FailUnit", "GatherEvidence", "ImportToKafka"),
+        functions=(
+            "VerifyFile",
+            "PlanUnits",
+            "VerifyUnit",
+            "FailUnit",
+            "GatherEvidence",
+            "ImportToKafka",
+            "BeginAttempt",
+            "SendUnit",
+            "EndAttempt",
+        ),
         secrets=(CATALOG, KAFKA),
     ),
     Group(name="Versions", functions=("BuildVersion", "PublishVersion"), secrets=(CATALOG, KAFKA)),

@@ -110,6 +110,7 @@ def _item(records: ImportRecords, number: int, unit: Unit, files: SourceFiles) -
         "number": str(number),
         "place": place,
         "verify_s": seconds["verify_s"],
+        "import_s": seconds["import_s"],
     }
 
 

@@ -4,37 +4,32 @@ A unit writes what it has seen to staging, once: also its fault, which says noth
 to do so is heard, and a run that comes later writes nothing.
 """
 
-import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any
 
 from connectors.sources.limits import ParseLimits
 from connectors.sources.rejects import RejectBatch
 from connectors.storage.objects import ObjectStore
 from connectors.verification.rejects_file import ParquetRejects, read_rejects, upload_to
-from connectors.verification.units import UnitRead, evidence_of, failed_unit, files_read, verify_unit
+from connectors.verification.units import UnitRead, bases_of, evidence_of, files_read, verify_unit
 from orchestration.catalog.records import Job
 from orchestration.kinds.attempts import attempt_of
-from orchestration.kinds.failures import error_of
+from orchestration.kinds.failures import error_record
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.units.plan import files_of, read_plan, unit_bytes
+from orchestration.kinds.units.results import has_result, read_results, store_result
 from orchestration.kinds.verify import kept_rejects, upload_file_table, verified
-from schemas.errors import FatalError, UserError
-from schemas.layout import unit_key, unit_rejects_key
-from schemas.records import as_record, from_record
-
-READERS: Final = 16
-"""Results that are read at once."""
+from schemas.chunk_rule import CHUNK_RULE
+from schemas.layout import unit_bases_key, unit_key, unit_rejects_key
 
 
 def verify_one(job: Job, number: int, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits) -> None:
     """Verify a unit while the job is VERIFYING. Its faults are stored; raises only `RetriableError`."""
     settings = records.settings
     staging, key = settings.staging_bucket, unit_key(job.job_id, number)
-    if job.state != "VERIFYING" or _is_there(objects, staging, key):
+    if job.state != "VERIFYING" or has_result(objects, staging, key):
         return
     files, plan = files_of(job, objects=objects, bucket=staging), read_plan(job, objects=objects, bucket=staging)
     unit = plan.units[number]
@@ -55,20 +50,15 @@ def verify_one(job: Job, number: int, *, records: ImportRecords, objects: Object
             on_progress=lambda p: report.update(done=p.source_bytes, rows=p.rows),
             store=objects,
         )
-    stored = objects.put_if_absent(staging, key, json.dumps(as_record(read)).encode())
+    stored = store_result(read, objects, staging, key)
     report.end_unit(rows=read.rows, counted=not stored)
 
 
-def give_up(job: Job, number: int, failure: dict[str, str], *, records: ImportRecords, objects: ObjectStore) -> None:
+def give_up(job: Job, number: int, failure: Mapping[str, Any], *, records: ImportRecords, objects: ObjectStore) -> None:
     """Store why a unit was given up, unless it has ended after all."""
-    if job.state != "VERIFYING":
-        return
-    error = error_of(failure)
-    cause = UserError if error.kind == "user" else FatalError
-    read = failed_unit(cause(error.code, error.message, **error.detail))
-    objects.put_if_absent(
-        records.settings.staging_bucket, unit_key(job.job_id, number), json.dumps(as_record(read)).encode()
-    )
+    if job.state == "VERIFYING":
+        result = UnitRead(error=error_record(failure))
+        store_result(result, objects, records.settings.staging_bucket, unit_key(job.job_id, number))
 
 
 def gather_evidence(job: Job, *, records: ImportRecords, objects: ObjectStore) -> View:
@@ -78,7 +68,7 @@ def gather_evidence(job: Job, *, records: ImportRecords, objects: ObjectStore) -
     settings = records.settings
     staging = settings.staging_bucket
     files, plan = files_of(job, objects=objects, bucket=staging), read_plan(job, objects=objects, bucket=staging)
-    read = _outcomes(job, len(plan.units), objects, staging)
+    read = read_results(UnitRead, job, len(plan.units), objects, staging, lambda number: unit_key(job.job_id, number))
     report = records.report(job.job_id, "verify", total=sum(file.size for file in files), unit="bytes")
     with TemporaryDirectory(prefix="muster-verify-") as folder:
         table = files_read(files, plan.units, read)
@@ -95,25 +85,10 @@ def gather_evidence(job: Job, *, records: ImportRecords, objects: ObjectStore) -
                     for number, one in enumerate(read)
                 ),
             )
+    if job.kind != "profiles":  # those are sent in order, by one task
+        objects.put(staging, unit_bases_key(job.job_id, CHUNK_RULE), bases_of(read, job.partitions))
     report.finish(rows=evidence.rows)
     return verified(job, evidence, plan.spec, records=records)
-
-
-def _outcomes(job: Job, units: int, objects: ObjectStore, bucket: str) -> list[UnitRead]:
-    """What each unit has seen. Raises `FatalError` UNITS_LOST."""
-
-    def outcome(number: int) -> UnitRead:
-        try:
-            return from_record(UnitRead, json.loads(objects.get(bucket, unit_key(job.job_id, number))))
-        except UserError as exc:
-            if exc.code != "SOURCE_GONE":
-                raise
-            raise FatalError(
-                "UNITS_LOST", f"unit {number} of job {job.job_id} has left no result", job=job.job_id, unit=number
-            ) from exc
-
-    with ThreadPoolExecutor(READERS, thread_name_prefix="units") as pool:
-        return list(pool.map(outcome, range(units)))
 
 
 def _rejects(job: Job, number: int, folder: Path, objects: ObjectStore, bucket: str) -> Iterator[RejectBatch]:
@@ -123,7 +98,3 @@ def _rejects(job: Job, number: int, folder: Path, objects: ObjectStore, bucket: 
         for block in objects.stream(source):
             copy.write(block)
     yield from read_rejects(path)
-
-
-def _is_there(objects: ObjectStore, bucket: str, key: str) -> bool:
-    return any(entry.key == key for entry in objects.list(bucket, key))

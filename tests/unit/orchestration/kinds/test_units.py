@@ -14,9 +14,14 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.kinds.units import plan as planning
+from orchestration.kinds.units import send as sending
 from orchestration.platform.settings import Secret
-from schemas.layout import files_key, is_staging_key, rejects_key, staging_prefix, unit_key
-from tests.fakes.deployment import Deployment, make_deployment
+from schemas.ids import Attempt
+from schemas.layout import files_key, is_staging_key, rejects_key, staging_prefix, unit_key, unit_sent_key
+from schemas.messages import EventChunk, UserChunk
+from schemas.rows import decode_rows
+from segmentation.progress import GroupKey, Progress, step
+from tests.fakes.deployment import PARTITIONS, Deployment, make_deployment
 from tests.fakes.sweeping import sweep
 
 FOLDERS = ("acme/vip/units/", "acme/vip/whole/")
@@ -59,14 +64,17 @@ KINDS: dict[str, Callable[[list[tuple[str, str]]], bytes]] = {
 }
 
 
-def both(deployment: Deployment, contents: list[bytes], name: str = "csv", **overrides: Any) -> tuple[Job, Job]:
+def both(
+    deployment: Deployment, contents: list[bytes], name: str = "csv", target: str = "vip", **overrides: Any
+) -> tuple[Job, Job]:
     """The same files twice: to be verified in units, and in one pass."""
-    overrides = {"columns": [{"name": "n", "type": "long"}], "max_reject_share": 1.0, **overrides}
+    columns = {"columns": [{"name": "n", "type": "long"}]} if target == "vip" else {}
+    overrides = {**columns, "max_reject_share": 1.0, **overrides}
     jobs = []
     for folder in FOLDERS:
         for number, content in enumerate(contents):
             deployment.objects.put("inbox", f"{folder}part-{number:03d}.{name}", content)
-        request = replace(deployment.request(overrides=overrides), key=folder, form="prefix")
+        request = replace(deployment.request(target, overrides=overrides), key=folder, form="prefix")
         job = deployment.register(request)
         assert job.state == "VERIFYING"
         jobs.append(job)
@@ -210,3 +218,175 @@ def test_what_units_have_stored_is_removed_after_the_job(deployment: Deployment)
     assert deployment.run(job).state == "READY"
     sweep(deployment.context, deployment.later(minutes=1))
     assert deployment.objects.keys("staging", staging_prefix(job.job_id)) == []
+
+
+# --- sending ---------------------------------------------------------------------------------------------------------
+
+
+def verified(deployment: Deployment, contents: list[bytes] | None = None, **overrides: Any) -> tuple[Job, Job]:
+    """The same files twice, both IMPORTING: one verified in units, one in one pass."""
+    contents = contents or [csv([(f"u{n}", str(n)), ("", "x"), ("same", str(n))]) for n in range(20)]
+    side_by_side, whole = both(deployment, contents, **overrides)
+    verify_units(deployment, side_by_side)
+    deployment.step(whole, "verify_file")
+    return side_by_side, whole
+
+
+def begin(deployment: Deployment, job: Job) -> tuple[str, list[str]]:
+    """Begin an attempt; its number, and the numbers of its units."""
+    view = deployment.step(job, "begin_attempt")
+    assert view["spread"]
+    items = json.loads(deployment.objects.get("staging", view["units"]["key"]))
+    return view["attempt"], [item["number"] for item in items]
+
+
+def messages(deployment: Deployment, job: Job, partition: int) -> list[Any]:
+    found: list[Any] = [m for log in deployment.logs.values() for m in log.decoded(partition)]
+    return [m for m in found if m.import_id == job.job_id]
+
+
+def rows_of(deployment: Deployment, job: Job) -> list[list[dict[str, Any]]]:
+    """The rows of an attempt by partition, each seq once, as workers keep them."""
+    found: list[list[dict[str, Any]]] = []
+    for partition in range(PARTITIONS):
+        chunks = {m.seq: decode_rows(m.rows).to_pylist() for m in messages(deployment, job, partition) if has_rows(m)}
+        assert sorted(chunks) == list(range(len(chunks)))
+        found.append([row for seq in sorted(chunks) for row in chunks[seq]])
+    return found
+
+
+def has_rows(message: Any) -> bool:
+    return isinstance(message, UserChunk | EventChunk)
+
+
+def reconciled(deployment: Deployment, job: Job) -> bool:
+    """Whether the fold of every partition ends with a merge."""
+    outcomes = []
+    for partition in range(PARTITIONS):
+        state: Progress | None = None
+        for message in messages(deployment, job, partition):
+            state = state or Progress(key=GroupKey.of(message))
+            state, _ = step(state, message)
+        outcomes.append(None if state is None else state.outcome)
+    return outcomes == ["reconciled"] * PARTITIONS
+
+
+def test_units_that_are_sent_side_by_side_are_the_rows_of_one_pass(deployment: Deployment) -> None:
+    side_by_side, whole = verified(deployment)
+    attempt, units = begin(deployment, side_by_side)
+    assert len(units) > 3
+    for number in (*reversed(units), *units):  # in any order, and each of them twice
+        deployment.step(side_by_side, "send_unit", number=number, attempt=attempt)
+        deployment.objects.delete("staging", unit_sent_key(side_by_side.job_id, Attempt(1), int(number)))
+        deployment.step(side_by_side, "send_unit", number=number, attempt=attempt)
+    progress = deployment.context.progress.stages(side_by_side.job_id)["import"].record
+    assert (progress["done"], progress["attempt"], len(progress["offsets"])) == (40, 1, PARTITIONS)
+    assert not deployment.markers(side_by_side)
+    view = deployment.step(side_by_side, "end_attempt", attempt=attempt)
+    assert view["state"] == "AWAITING"
+    deployment.step(whole, "import_to_kafka")
+    assert rows_of(deployment, side_by_side) == rows_of(deployment, whole)
+    assert reconciled(deployment, side_by_side)
+    assert [m.digest for m in deployment.markers(side_by_side)] == [m.digest for m in deployment.markers(whole)]
+    assert deployment.step(side_by_side, "end_attempt", attempt=attempt)["state"] == "AWAITING"
+    reports = deployment.context.jobs.attempt_reports(side_by_side.job_id)
+    assert reports[Attempt(1)] is not None
+    assert reports[Attempt(1)]["rows"] == 40  # type: ignore[index]
+    assert deployment.run(side_by_side).state == "READY"
+
+
+def test_units_of_events_keep_the_numbers_of_their_files(deployment: Deployment) -> None:
+    lines = [f"u{n},login,2026-01-01T00:00:0{n}Z\n,x,y\nv{n},login,2026-01-01T00:00:0{n}Z\n" for n in range(9)]
+    contents = [f"user_id,event,occurred_at\n{text}".encode() for text in lines]
+    side_by_side, whole = verified(deployment, contents, target="_events")
+    attempt, units = begin(deployment, side_by_side)
+    for number in reversed(units):
+        deployment.step(side_by_side, "send_unit", number=number, attempt=attempt)
+    deployment.step(side_by_side, "end_attempt", attempt=attempt)
+    deployment.step(whole, "import_to_kafka")
+
+    def chunks(job: Job, folder: str) -> list[tuple[int, str, list[Any]]]:
+        return [
+            (p, m.source.partition(folder)[2], decode_rows(m.rows).to_pylist())
+            for p in range(PARTITIONS)
+            for m in sorted(filter(has_rows, messages(deployment, job, p)), key=lambda m: int(m.seq))
+        ]
+
+    assert chunks(side_by_side, FOLDERS[0]) == chunks(whole, FOLDERS[1])
+    assert deployment.context.jobs.get(side_by_side.job_id).state == "AWAITING"
+
+
+def test_profiles_are_verified_side_by_side_and_sent_in_order(deployment: Deployment) -> None:
+    contents = [csv([(f"u{n}", str(n)), ("same", str(n))]) for n in range(20)]
+    job, _ = both(deployment, contents, target="_profiles")
+    verify_units(deployment, job)
+    view = deployment.step(job, "begin_attempt")
+    assert (view["state"], view["spread"]) == ("IMPORTING", False)
+
+
+def test_units_meet_the_fence_and_send_no_end_marker(deployment: Deployment) -> None:
+    job, _ = verified(deployment)
+    attempt, units = begin(deployment, job)
+    for number in units[1:]:
+        deployment.step(job, "send_unit", number=number, attempt=attempt)
+    deployment.context.import_jobs.cancel(job.job_id)
+    assert deployment.step(job, "send_unit", number=units[0], attempt=attempt) == {}
+    assert deployment.step(job, "end_attempt", attempt=attempt)["state"] == "CANCELLED"
+    assert not deployment.markers(job)
+
+
+def test_a_unit_of_an_older_attempt_sends_nothing(deployment: Deployment) -> None:
+    job, _ = verified(deployment)
+    old, units = begin(deployment, job)
+    new, _ = begin(deployment, job)
+    assert (old, new) == ("1", "2")
+    before = deployment.sent()
+    for number in units:
+        deployment.step(job, "send_unit", number=number, attempt=old)
+    deployment.step(job, "end_attempt", attempt=old)
+    assert deployment.sent() == before
+    for number in units:
+        deployment.step(job, "send_unit", number=number, attempt=new)
+    deployment.step(job, "end_attempt", attempt=new)
+    assert {m.attempt for m in deployment.markers(deployment.context.jobs.get(job.job_id))} == {2}
+
+
+def test_no_end_marker_is_sent_before_the_last_unit(deployment: Deployment) -> None:
+    job, _ = verified(deployment)
+    attempt, units = begin(deployment, job)
+    for number in units[:-1]:
+        deployment.step(job, "send_unit", number=number, attempt=attempt)
+    assert fault_of(job, lambda: deployment.step(job, "end_attempt", attempt=attempt))["code"] == "UNITS_LOST"
+    failure = {"Error": "States.Timeout", "Cause": ""}
+    deployment.step(job, "fail_unit", number=units[-1], attempt=attempt, failure=failure)
+    assert fault_of(job, lambda: deployment.step(job, "end_attempt", attempt=attempt))["code"] == "States.Timeout"
+    assert not deployment.markers(job)
+
+
+def test_a_file_that_changes_between_the_passes_fails_the_unit(deployment: Deployment) -> None:
+    job, _ = verified(deployment)
+    attempt, units = begin(deployment, job)
+    deployment.objects.put("inbox", f"{FOLDERS[0]}part-003.csv", b"user_id,n\nchanged,1\n")
+    for number in units:
+        deployment.step(job, "send_unit", number=number, attempt=attempt)
+    fault = fault_of(job, lambda: deployment.step(job, "end_attempt", attempt=attempt))
+    assert (fault["code"], fault["detail"]["file_number"]) == ("SOURCE_CHANGED", 4)
+    assert not deployment.markers(job)
+
+
+def test_chunks_that_were_counted_by_another_rule_are_sent_by_one_task(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = verified(deployment)
+    monkeypatch.setattr(sending, "CHUNK_RULE", 2)
+    view = deployment.step(job, "begin_attempt")
+    assert (view["state"], view["spread"]) == ("IMPORTING", False)
+    deployment.step(job, "import_to_kafka")
+    assert reconciled(deployment, job)
+
+
+def test_a_retry_of_units_is_verified_again(deployment: Deployment) -> None:
+    job, whole = verified(deployment)
+    for one in (job, whole):
+        deployment.context.import_jobs.cancel(one.job_id)
+        assert deployment.retry(one).evidence is None

@@ -32,7 +32,8 @@ FUNCTIONS: dict[str, dict[str, Any]] = tomllib.loads(WORKFLOW.joinpath("function
 PLACES = {"function": "", "task": "Task", "machine": "Machine"}
 """Compute target of a step, and the suffix of its state's name."""
 INPUT_TYPES = {
-    f'Field "InputType" not allowed in State Machine.States.{name}.ItemReader.ReaderConfig' for name in ("VerifyUnits",)
+    f'Field "InputType" not allowed in State Machine.States.{name}.ItemReader.ReaderConfig'
+    for name in ("VerifyUnits", "SendUnits")
 }
 """AWS wants this field, which the specification does not have."""
 FIRST = {"RegisterImport", "RegisterExport"}

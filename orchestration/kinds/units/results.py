@@ -1,0 +1,45 @@
+"""What units leave in staging for the steps after them: each writes its result once, and the first one counts."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from connectors.storage.objects import ObjectStore
+from orchestration.catalog.records import Job
+from schemas.errors import FatalError, UserError
+from schemas.records import WithFields, as_record, from_record
+
+READERS: Final = 16
+"""Results that are read at once."""
+ResultT = TypeVar("ResultT", bound=WithFields)
+
+
+def store_result(result: WithFields, objects: ObjectStore, bucket: str, key: str) -> bool:
+    """Store a result. False if there is one."""
+    return objects.put_if_absent(bucket, key, json.dumps(as_record(result)).encode())
+
+
+def has_result(objects: ObjectStore, bucket: str, key: str) -> bool:
+    """Whether there is a result."""
+    return any(entry.key == key for entry in objects.list(bucket, key))
+
+
+def read_result(of: type[ResultT], job: Job, number: int, objects: ObjectStore, bucket: str, key: str) -> ResultT:
+    """The result of a unit. Raises `FatalError` UNITS_LOST."""
+    try:
+        return from_record(of, json.loads(objects.get(bucket, key)))
+    except UserError as exc:
+        if exc.code != "SOURCE_GONE":
+            raise
+        raise FatalError(
+            "UNITS_LOST", f"unit {number} of job {job.job_id} has left no result", job=job.job_id, unit=number
+        ) from exc
+
+
+def read_results(
+    of: type[ResultT], job: Job, units: int, objects: ObjectStore, bucket: str, key: Callable[[int], str]
+) -> list[ResultT]:
+    """The results of all units, in order. Raises `FatalError` UNITS_LOST."""
+    with ThreadPoolExecutor(READERS, thread_name_prefix="units") as pool:
+        return list(pool.map(lambda number: read_result(of, job, number, objects, bucket, key(number)), range(units)))
