@@ -142,6 +142,12 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
     from connectors.sources.compression import CountedSource, Decompressed
     from connectors.sources.rejects import RejectBatch
 
+    if job.footer:
+        from connectors.sources.parquet_reader import row_groups
+
+        groups = [as_record(group) for group in row_groups(source_fd, max_ratio=job.limits.max_ratio)]
+        write_record(frames_fd, FrameKind.GROUPS, {"groups": groups})
+        return
     tally = _Tally(frames_fd)
     digester = _digester(job)
     add_rows = digester.add if digester is not None else BatchWriter(frames_fd).write
@@ -302,6 +308,7 @@ def _reader(
                 choose=choose,
                 received_at_us=job.received_at_us,
                 report_progress=report_progress,
+                groups=job.groups,
             )
         case "avro":
             from connectors.sources.avro_reader import AvroReader

@@ -21,7 +21,9 @@ from connectors.sources.header import SETTINGS, shown
 from connectors.sources.job import ParseProgress, ParseSummary
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, ProgressListener, open_parsed, source_file
+from connectors.sources.process import FileBytes
 from connectors.sources.rejects import RejectBatch
+from connectors.sources.row_groups import SparseCopy, row_groups_of
 from connectors.sources.typed_columns import check_timezone
 from connectors.sources.units import Unit
 from connectors.storage.objects import ObjectStore
@@ -43,6 +45,11 @@ class FileRead:
     summary: ParseSummary
     digest: Digest | None = None
 
+    def joined(self, more: Self) -> Self:
+        """With the next range of the file."""
+        digest = None if self.digest is None or more.digest is None else self.digest + more.digest
+        return replace(self, summary=total_of([self.summary, more.summary]), digest=digest)
+
 
 class FileSet:
     """`ParsedRows` of several files: a context manager and an iterator, for one thread.
@@ -51,8 +58,8 @@ class FileSet:
     of the last file wins; those of events and profiles count in their file, by which they are identified. Those of
     rejects count in their file, too, which the batch names. The error of a file names it.
 
-    With a `unit`, only its files are read; `rows_before`: rows of the set before them. What is judged by the set is
-    then left to the caller.
+    With a `unit`, only its files, or its row groups of a file, are read; `rows_before`: rows of the set before them.
+    What is judged by the set is then left to the caller.
     """
 
     def __init__(
@@ -73,8 +80,10 @@ class FileSet:
         self._limits = limits
         self._store = store
         self._on_progress = on_progress
-        self._size = sum(file.size for file in self._files)
+        self._size = self._part.bytes(files)
         self._rows_before = rows_before
+        self._before_range = 0
+        """Rows of the file before a range, which ordinals in the file count."""
         self._format: ImportFormat | None = None
         self._rows = 0
         self._bytes = 0
@@ -103,19 +112,7 @@ class FileSet:
         """Totals of the set, with the format of all and the compression of the first. RuntimeError before the end."""
         if not self.ended:
             raise RuntimeError("not all files have been read to their end")
-        found = [one.summary for one in self.read]
-        by_code: Counter[str] = Counter()
-        for summary in found:
-            by_code.update(summary.rejected_by_code)
-        return replace(
-            found[0],
-            rows=sum(one.rows for one in found),
-            accepted=sum(one.accepted for one in found),
-            rejected=sum(one.rejected for one in found),
-            rejected_by_code=dict(sorted(by_code.items())),
-            source_bytes=sum(one.source_bytes for one in found),
-            decoded_bytes=sum(one.decoded_bytes for one in found),
-        )
+        return total_of([one.summary for one in self.read])
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         for number, source in enumerate(self._files, self._part.first):
@@ -132,8 +129,20 @@ class FileSet:
         if len(self._files) == self._of:
             check_columns([one.summary for one in self.read])
 
+    def _bytes_of(self, source: SourceObject) -> FileBytes:
+        """The file, or the row groups of it that the unit has."""
+        unit = self._part
+        if not unit.is_range:
+            return source_file(source, self._store)
+        assert self._store is not None  # noqa: S101  # only objects of a store are cut
+        groups = row_groups_of(source, self._store, self._spec, self._limits)
+        if unit.end is None or len(groups) < unit.end:
+            raise FatalError("BAD_RANGE", f"{source.uri} has no row groups {unit.begin} to {unit.end}")
+        self._before_range = sum(group.rows for group in groups[: unit.begin])
+        return SparseCopy(source, self._store, groups, unit.begin, unit.end)
+
     def _open(self, source: SourceObject) -> ParsedFile:
-        file = source_file(source, self._store)
+        file = self._bytes_of(source)
         return ParsedFile(file, self._spec, self._limits, self._progress, one_of_several=True)
 
     def _digest(self, parsed: ParsedFile) -> Digest | None:
@@ -141,7 +150,7 @@ class FileSet:
         return None
 
     def _placed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        before = self._rows_before + self._rows
+        before = self._rows_before + self._rows - self._before_range
         if self._spec.kind != "audience" or not before:
             return batch
         at = batch.schema.get_field_index(ORDINAL)
@@ -153,7 +162,7 @@ class FileSet:
     def _end(self, source: SourceObject, parsed: ParsedFile) -> None:
         self.read.append(FileRead(source=source, summary=parsed.summary, digest=self._digest(parsed)))
         self._rows += parsed.summary.rows
-        self._bytes += source.size
+        self._bytes += parsed.summary.source_bytes
 
     def _progress(self, progress: ParseProgress) -> None:
         if self._on_progress is not None:
@@ -171,6 +180,22 @@ class FileSet:
         if found != self._format:
             here = self._files[self.file - self._part.first].uri
             raise mixed_formats(self._files[0].uri, self._format, here, found)
+
+
+def total_of(summaries: Sequence[ParseSummary]) -> ParseSummary:
+    """Totals, with the format and compression of the first."""
+    by_code: Counter[str] = Counter()
+    for summary in summaries:
+        by_code.update(summary.rejected_by_code)
+    return replace(
+        summaries[0],
+        rows=sum(one.rows for one in summaries),
+        accepted=sum(one.accepted for one in summaries),
+        rejected=sum(one.rejected for one in summaries),
+        rejected_by_code=dict(sorted(by_code.items())),
+        source_bytes=sum(one.source_bytes for one in summaries),
+        decoded_bytes=sum(one.decoded_bytes for one in summaries),
+    )
 
 
 class DigestedSet(FileSet):
@@ -208,7 +233,7 @@ class DigestedSet(FileSet):
 
     def _open(self, source: SourceObject) -> ParsedFile:
         return DigestedFile(
-            source_file(source, self._store),
+            self._bytes_of(source),
             self._spec,
             self._limits,
             self._progress,

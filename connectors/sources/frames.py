@@ -45,6 +45,8 @@ class FrameKind(IntEnum):
     BEGIN = 9
     """JSON object: `begin`, the offset in the file where the records of a range begin; before all rows. None, as the
     last frame, if that is not known."""
+    GROUPS = 10
+    """JSON object: `groups`, the `RowGroup`s of a Parquet file; the only frame, if requested."""
 
 
 def write_frame(fd: int, kind: FrameKind, payload: bytes | memoryview) -> None:

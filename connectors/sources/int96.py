@@ -26,11 +26,13 @@ def int96_columns(file: pq.ParquetFile, wanted: Sequence[str]) -> list[str]:
 
 
 class Nanoseconds:
-    """The INT96 columns of a file as nanoseconds, read in step with the microseconds."""
+    """The INT96 columns of some row groups as nanoseconds, read in step with the microseconds."""
 
-    def __init__(self, file: pq.ParquetFile, columns: list[str], batch_rows: int) -> None:
+    def __init__(self, file: pq.ParquetFile, columns: list[str], batch_rows: int, groups: Sequence[int]) -> None:
         self._columns = columns
-        self._batches: Iterator[pa.RecordBatch] = file.iter_batches(batch_rows, columns=columns, use_threads=False)
+        self._batches: Iterator[pa.RecordBatch] = file.iter_batches(
+            batch_rows, row_groups=list(groups), columns=columns, use_threads=False
+        )
         self._rest: list[pa.RecordBatch] = []
 
     def exact(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:

@@ -60,3 +60,7 @@ class ParseJob:
     """Chunks of the rows before the file, if the child also counts those that its rows will be cut into."""
     part: FileRange | None = None
     """The range that is read, if it is not the whole file. `source_size` is then what may be read for it."""
+    groups: tuple[int, int] | None = None
+    """Of Parquet, the row groups that are read, from the first to the second (exclusive); None for all."""
+    footer: bool = False
+    """True if the child is only to list the row groups of a Parquet file."""

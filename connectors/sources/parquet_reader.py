@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from connectors.sources import int96
 from connectors.sources.arrow_rows import BATCH_ROWS, ArrowRows, unusable_schema
 from connectors.sources.compression import RATIO_FREE_BYTES, ratio_exceeded
+from connectors.sources.ranges import RowGroup
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
 from connectors.sources.suggestion import Chooser
 from schemas.errors import UserError
@@ -21,7 +22,8 @@ class ParquetReader:
     """Iterate to get accepted batches and rejects, which have an ordinal but neither line nor offset.
 
     Raises `UserError` CORRUPT_FILE, FILE_TOO_LARGE, COMPRESSION_BOMB, and those of `ArrowRows`. `fd`: a descriptor of
-    the file, which stays open; a confined child cannot open a path.
+    the file, which stays open; a confined child cannot open a path. `groups`: only row groups from the first of these
+    numbers to the second (exclusive) are read; ordinals are those of the file, and so are limits.
     """
 
     def __init__(
@@ -34,7 +36,9 @@ class ParquetReader:
         choose: Chooser | None = None,
         received_at_us: int = MAX_US,
         report_progress: Callable[[], None] = lambda: None,
+        groups: tuple[int, int] | None = None,
     ) -> None:
+        self._groups = groups
         self._choose = choose
         self._received_at_us = received_at_us
         self._fd = fd
@@ -71,11 +75,16 @@ class ParquetReader:
                 raise
             wanted = rows.wanted
             _check_counts(file, set(wanted))
-            declared = file.metadata.num_rows
-            ordinal = 0
+            groups = range(*(self._groups or (0, file.metadata.num_row_groups)))
+            rows_of = [file.metadata.row_group(number).num_rows for number in range(groups.stop)]
+            ordinal, declared = sum(rows_of[: groups.start]), sum(rows_of)
+            if self._groups is None:
+                declared = file.metadata.num_rows
             int96_names = int96.int96_columns(file, wanted)
-            nanoseconds = int96.Nanoseconds(_opened(second), int96_names, BATCH_ROWS) if int96_names else None
-            for batch in file.iter_batches(BATCH_ROWS, columns=sorted(set(wanted)), use_threads=False):
+            nanoseconds = int96.Nanoseconds(_opened(second), int96_names, BATCH_ROWS, groups) if int96_names else None
+            for batch in file.iter_batches(
+                BATCH_ROWS, row_groups=list(groups), columns=sorted(set(wanted)), use_threads=False
+            ):
                 self._report_progress()
                 self.bytes_decoded += batch.nbytes
                 if self.bytes_decoded > self._max_decoded_bytes:
@@ -95,8 +104,34 @@ class ParquetReader:
                 raise UserError("CORRUPT_FILE", f"the Parquet file holds {ordinal} rows, but declares {declared}")
 
     def _check_ratio(self, unpacked: int, stored: int) -> None:
-        if unpacked > RATIO_FREE_BYTES and unpacked > self._max_ratio * stored:
-            raise ratio_exceeded(self._max_ratio, stored, unpacked)
+        _check_ratio(unpacked, stored, self._max_ratio)
+
+
+def _check_ratio(unpacked: int, stored: int, max_ratio: float) -> None:
+    if unpacked > RATIO_FREE_BYTES and unpacked > max_ratio * stored:
+        raise ratio_exceeded(max_ratio, stored, unpacked)
+
+
+def row_groups(fd: int, *, max_ratio: float) -> list[RowGroup]:
+    """The row groups that the footer of a file lists, of which nothing else is read. Raises as `ParquetReader` does."""
+    try:
+        with pa.PythonFile(_Opened(fd), "r") as raw, _opened(raw) as file:
+            metadata = file.metadata
+            found = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+            _check_ratio(sum(group.total_byte_size for group in found), raw.size(), max_ratio)
+            if metadata.num_rows != sum(group.num_rows for group in found):
+                raise UserError("CORRUPT_FILE", "the row groups of the Parquet file have another number of rows")
+            return [_row_group(group) for group in found]
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
+        why = type(exc).__name__
+        raise UserError("CORRUPT_FILE", f"the Parquet file is damaged and cannot be read ({why})") from exc
+
+
+def _row_group(group: pq.RowGroupMetaData) -> RowGroup:
+    columns = [group.column(k) for k in range(group.num_columns)]
+    begins = [min(c.data_page_offset, c.dictionary_page_offset or c.data_page_offset) for c in columns]
+    ends = [begin + c.total_compressed_size for begin, c in zip(begins, columns, strict=True)]
+    return RowGroup(rows=group.num_rows, begin=min(begins, default=0), end=max(ends, default=0))
 
 
 class _Opened(io.RawIOBase):

@@ -27,7 +27,7 @@ from connectors.sources.frames import FrameKind, FrameReader, read_batch, read_c
 from connectors.sources.job import ParseProgress, ParseSummary
 from connectors.sources.limits import ParseLimits
 from connectors.sources.process import FileBytes, ParserProcess
-from connectors.sources.ranges import FileRange
+from connectors.sources.ranges import FileRange, RowGroup
 from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
 from connectors.sources.text_form import TextForm
 from connectors.sources.typed_columns import check_timezone
@@ -81,7 +81,10 @@ class ParsedFile:
         one_of_several: bool = False,
         partitions: int | None = None,
         chunks: ChunkCounts | None = None,
+        footer: bool = False,
     ) -> None:
+        self.groups: tuple[RowGroup, ...] = ()
+        """With `footer`, after the iteration: the row groups of a Parquet file, of which nothing else is read."""
         self.layout: dict[str, Any] | None = None
         """With `choose`, once the iteration has begun: names, encoding, format, compression, and the chosen spec."""
         self.form: TextForm | None = None
@@ -109,6 +112,7 @@ class ParsedFile:
             one_of_several=one_of_several,
             partitions=partitions,
             chunks=chunks,
+            footer=footer,
         )
         try:
             self._process.start()
@@ -202,6 +206,11 @@ class ParsedFile:
                         self._process.finish()
                         self.unknown = True
                         return
+                case FrameKind.GROUPS:
+                    self._process.finish()
+                    with _frame_faults():
+                        self.groups = tuple(from_record(RowGroup, one) for one in json.loads(payload)["groups"])
+                    return
                 case FrameKind.ERROR:
                     self._process.finish()
                     with _frame_faults():
@@ -320,7 +329,7 @@ def source_file(source: SourceObject | Path, store: ObjectStore | None, part: Fi
 
 
 class _LocalFile:
-    part = None
+    part = groups = None
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -344,7 +353,7 @@ class _LocalFile:
 
 
 class _PinnedObject:
-    part = None
+    part = groups = None
 
     def __init__(self, store: ObjectStore, source: SourceObject) -> None:
         self._store = store
@@ -362,6 +371,8 @@ class _PinnedObject:
 
 class _Range(ABC):
     """A range of a text file: the file's beginning, the range, and what is behind it as far as that is asked for."""
+
+    groups = None
 
     def __init__(self, name: str, modified_us: int, part: FileRange) -> None:
         self.name = name

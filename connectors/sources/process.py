@@ -50,6 +50,10 @@ class FileBytes(Protocol):
     def part(self) -> FileRange | None:
         """The range of the file that the blocks have, behind the file's first `FileRange.head` bytes; None for all."""
 
+    @property
+    def groups(self) -> tuple[int, int] | None:
+        """The row groups of a Parquet file that the local file has; None for all."""
+
 
 class ParserProcess:
     """One child process. `frames_fd` is readable once `start` has returned."""
@@ -64,7 +68,9 @@ class ParserProcess:
         one_of_several: bool = False,
         partitions: int | None = None,
         chunks: ChunkCounts | None = None,
+        footer: bool = False,
     ) -> None:
+        self._footer = footer
         self.format: ImportFormat | None = None
         """Known once the child has the file."""
         self._choose = choose
@@ -227,6 +233,8 @@ class ParserProcess:
             partitions=self._partitions,
             chunks=self._chunks,
             part=self._source.part,
+            groups=self._source.groups,
+            footer=self._footer,
         )
         if job.part is not None and (compression != "none" or IMPORT_FORMATS[format_].is_binary):
             raise FatalError("BAD_RANGE", f"a range of {self._source.name}, which cannot be cut")

@@ -75,6 +75,15 @@ class RangeRead:
     fields: FieldsRecord | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowGroup:
+    """A row group of a Parquet file: how many rows it has, and between which bytes of the file it lies."""
+
+    rows: int
+    begin: int
+    end: int
+
+
 class UnknownRangeError(Exception):
     """A range did not end within `FileRange.beyond`: its begin is probably wrong."""
 

@@ -111,8 +111,13 @@ def files_read(files: SourceFiles, units: Sequence[Unit], read: Sequence[UnitRea
     found: list[FileRead] = []
     for unit, one in zip(units, read, strict=True):
         for source, summary, digest in zip(unit.of(files), one.files, one.digests, strict=False):
-            found.append(FileRead(source=source, summary=summary, digest=digest))
+            read_to_end = FileRead(source=source, summary=summary, digest=digest)
+            if unit.begin and found:
+                read_to_end = found.pop().joined(read_to_end)
+            found.append(read_to_end)
         if one.error is not None:
+            if unit.begin:
+                found.pop()  # ranges of this file before it
             break
     return tuple(found)
 

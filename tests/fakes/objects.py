@@ -58,11 +58,11 @@ class InMemoryObjects:
     def put_file(self, path: Path, bucket: str, key: str) -> None:
         self.put(bucket, key, path.read_bytes())
 
-    def stream(self, source: SourceObject) -> Iterator[bytes]:
+    def stream(self, source: SourceObject, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Raises SOURCE_CHANGED for an object that was replaced."""
         if self.pin(source.bucket, source.key).etag != source.etag:
             raise changed(source.bucket, source.key)
-        yield self.get(source.bucket, source.key)
+        yield self.get(source.bucket, source.key)[start:end]
 
     def read_range(self, source: SourceObject, start: int, length: int) -> bytes:
         return self.get(source.bucket, source.key)[start : start + length]

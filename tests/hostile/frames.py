@@ -58,7 +58,7 @@ class Sent:
 class Named:
     """A source that is never read."""
 
-    name, size, modified_us, part = "a.csv", 0, 0, None
+    name, size, modified_us, part, groups = "a.csv", 0, 0, None, None
 
 
 def sound_frames() -> list[Frame]:
@@ -84,6 +84,7 @@ def sound_frames() -> list[Frame]:
         (FrameKind.ERROR, UserError("BAD_HEADER", "the header is unusable", fault="nul_byte").as_record()),
         (FrameKind.DIGESTS, {"partitions": ["0" * 16 + ":0:0:0"]}),
         (FrameKind.BEGIN, {"begin": 17}),
+        (FrameKind.GROUPS, {"groups": [{"rows": 5, "begin": 4, "end": 90}]}),
     ):
         write_record(writing, kind, record)
         sent = os.read(reading, 1 << 16)

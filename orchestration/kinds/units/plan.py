@@ -9,6 +9,7 @@ from typing import Any
 
 from connectors.sources.file_set import complete_spec
 from connectors.sources.limits import ParseLimits
+from connectors.sources.row_groups import row_groups_of
 from connectors.sources.units import Unit, cut
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceFiles
@@ -58,7 +59,7 @@ def plan_units(job: Job, *, records: ImportRecords, objects: ObjectStore, limits
     files = files_of(job, objects=objects, bucket=settings.staging_bucket)
     plan = _stored(job.job_id, objects, settings.staging_bucket)
     if plan is None:
-        units = cut(files, settings.unit_bytes)
+        units = cut(files, settings.unit_bytes, lambda file: row_groups_of(file, objects, job.spec, limits))
         if len(units) == 1:
             return view | {"spread": False}
         spec = job.spec
@@ -103,7 +104,7 @@ def _stored(job_id: JobId, objects: ObjectStore, bucket: str) -> UnitPlan | None
 
 def _item(records: ImportRecords, number: int, unit: Unit, files: SourceFiles) -> dict[str, Any]:
     """What the workflow knows of a unit. Numbers are texts: arguments of containers are."""
-    size = unit_bytes(unit, files) + FILE_BYTES * (unit.files - 1)
+    size = unit.bytes(files) + FILE_BYTES * (unit.files - 1)
     place = compute_target(records.settings, size)
     seconds = timeouts(size, 0, place)
     return {
@@ -112,8 +113,3 @@ def _item(records: ImportRecords, number: int, unit: Unit, files: SourceFiles) -
         "verify_s": seconds["verify_s"],
         "import_s": seconds["import_s"],
     }
-
-
-def unit_bytes(unit: Unit, files: SourceFiles) -> int:
-    """Bytes that a unit reads."""
-    return sum(file.size for file in unit.of(files))

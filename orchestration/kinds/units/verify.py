@@ -18,7 +18,7 @@ from orchestration.catalog.records import Job
 from orchestration.kinds.attempts import attempt_of
 from orchestration.kinds.failures import error_record
 from orchestration.kinds.records import ImportRecords, View
-from orchestration.kinds.units.plan import files_of, read_plan, unit_bytes
+from orchestration.kinds.units.plan import files_of, read_plan
 from orchestration.kinds.units.results import has_result, read_results, store_result
 from orchestration.kinds.verify import kept_rejects, upload_file_table, verified
 from schemas.chunk_rule import CHUNK_RULE
@@ -33,7 +33,7 @@ def verify_one(job: Job, number: int, *, records: ImportRecords, objects: Object
         return
     files, plan = files_of(job, objects=objects, bucket=staging), read_plan(job, objects=objects, bucket=staging)
     unit = plan.units[number]
-    report = records.report(job.job_id, "verify", total=unit_bytes(unit, files), unit="bytes", number=number)
+    report = records.report(job.job_id, "verify", total=unit.bytes(files), unit="bytes", number=number)
     upload = upload_to(objects, staging, unit_rejects_key(job.job_id, number))
     with (
         TemporaryDirectory(prefix="muster-verify-") as folder,

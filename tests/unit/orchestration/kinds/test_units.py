@@ -52,6 +52,13 @@ def parquet(rows: list[tuple[str, str]]) -> bytes:
     return out.getvalue()
 
 
+def row_groups(rows: list[tuple[str, str]]) -> bytes:
+    out = io.BytesIO()
+    users, numbers = zip(*rows, strict=True)
+    pq.write_table(pa.table({"user_id": users, "n": numbers}), out, row_group_size=2)
+    return out.getvalue()
+
+
 def zipped(rows: list[tuple[str, str]]) -> bytes:
     return gzip.compress(csv(rows))
 
@@ -60,6 +67,7 @@ KINDS: dict[str, Callable[[list[tuple[str, str]]], bytes]] = {
     "csv": csv,
     "jsonl": json_lines,
     "parquet": parquet,
+    "groups.parquet": row_groups,
     "csv.gz": zipped,
 }
 
