@@ -7,19 +7,28 @@ that speak HTTP, a fifth of what serving them takes.
 import json
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from orchestration.local.answering import API_HEALTH_PATH, HEALTH_PATH, responds, storage_registered
+from orchestration.local.home import Home
 from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.local.status import PartState, read_status
 from orchestration.platform.settings import Settings
 from orchestration.platform.worker_identity import host_of
 from schemas.errors import MusterError
 from schemas.topics import RELAY_GROUP, SEGMENT_WORKER_GROUP, WORKER_GROUP
+from segmentation.scaling import Scaled
 
 TIMEOUT_S: Final = 5.0
 FAILED: Final = 1
+GROUPS: Final[Mapping[str, str]] = {
+    Scaled.WORKER: WORKER_GROUP,
+    Scaled.SEGMENT_WORKER: SEGMENT_WORKER_GROUP,
+    Scaled.RELAY: RELAY_GROUP,
+}
 
 
 def s3_works(settings: Settings) -> bool:
@@ -29,14 +38,22 @@ def s3_works(settings: Settings) -> bool:
 
 
 def engine_works(settings: Settings) -> bool:
-    """Whether the workflow is registered and requests are served."""
-    port = urlsplit(settings.engine_url).port  # None: the engine is AWS, not a part of the stack
-    return port is None or responds(f"http://{LOOPBACK}:{port}{HEALTH_PATH}", timeout_s=TIMEOUT_S)
+    """Whether the workflow is registered, requests are served, and every part that is wanted here works."""
+    port = urlsplit(settings.engine_url).port
+    if port is None:
+        return True  # the engine is AWS, not a part of the stack
+    status = read_status(Home(path=settings.home))
+    wanted = Counter(part.kind for part in status.parts if part.state is PartState.READY and part.kind in GROUPS)
+    return (
+        status.ready
+        and responds(f"http://{LOOPBACK}:{port}{HEALTH_PATH}", timeout_s=TIMEOUT_S)
+        and all(_members(settings, GROUPS[kind]) >= count for kind, count in wanted.items())
+    )
 
 
 def relay_works(settings: Settings) -> bool:
     """Whether the control plane of this container reads the progress topic."""
-    return _is_group_member(settings, RELAY_GROUP)
+    return _members(settings, RELAY_GROUP) > 0
 
 
 def api_works(settings: Settings) -> bool:
@@ -46,19 +63,20 @@ def api_works(settings: Settings) -> bool:
 
 def worker_works(settings: Settings) -> bool:
     """Whether the worker of this container is a member of its group: the broker has heard from it recently."""
-    return _is_group_member(settings, WORKER_GROUP)
+    return _members(settings, WORKER_GROUP) > 0
 
 
 def segment_worker_works(settings: Settings) -> bool:
     """As `worker_works`, for a segment worker."""
-    return _is_group_member(settings, SEGMENT_WORKER_GROUP)
+    return _members(settings, SEGMENT_WORKER_GROUP) > 0
 
 
-def _is_group_member(settings: Settings, group: str) -> bool:
+def _members(settings: Settings, group: str) -> int:
+    """Members of a group in this container."""
     from connectors.kafka.worker_group import member_ids  # noqa: PLC0415 - loads librdkafka
 
     # By the name that the member gave itself: behind NAT or PrivateLink the broker sees an address that is not ours.
-    return any(host_of(one) == socket.gethostname() for one in member_ids(settings.kafka_bootstrap, group))
+    return sum(host_of(one) == socket.gethostname() for one in member_ids(settings.kafka_bootstrap, group))
 
 
 CHECKS: Final[Mapping[str, Callable[[Settings], bool]]] = {

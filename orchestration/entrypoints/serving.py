@@ -1,7 +1,8 @@
 """Parts of the stack as containers: `serve PART` runs one in the foreground (`health PART` checks it).
 
-The container runtime is the supervisor here: it restarts parts, and orders them by their health. Addresses and
-credentials come from the settings, which name the other containers; `MUSTER_LISTEN_HOST` opens the ports to them.
+The container runtime is the supervisor here: it restarts parts, and orders them by their health. Only the engine brings
+the supervisor of the embedded stack, for the parts whose counts follow the work. Addresses and credentials come from
+the settings, which name the other containers; `MUSTER_LISTEN_HOST` opens the ports to them.
 
 `serve setup` deploys: catalog schema, topics, buckets, the default tenant. It runs to completion before the parts that
 need it, and changes nothing that already exists.
@@ -13,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
@@ -26,6 +28,7 @@ from orchestration.platform.settings import Settings
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import DEFAULT_TENANT
 from schemas.kafka_address import KafkaAddress
+from segmentation.scaling import Scaled
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,11 @@ FAILED: Final = 1
 START_WAIT_S: Final = 180.0
 """Servers listen before they do what they are asked: on a machine under load, a minute before."""
 RETRY_PAUSE_S: Final = 0.5
+OF_THE_ENGINE: Final = ("catalog", "engine", *Scaled)
+"""Parts in the container of the engine, which sets the counts of the scaled ones. `catalog` begins these counts."""
+READY_WITHIN_S: Final = 600.0
+"""For a part in the container of the engine. Nobody waits for its first failure here, as `muster up` does."""
+FUNCTIONS_AND_TASKS: Final = ("lambda", "tasks")
 
 Part = Callable[[Settings], int]
 
@@ -90,18 +98,23 @@ def s3(settings: Settings) -> int:
 
 
 def engine(settings: Settings) -> int:
-    """Run the workflow interpreter, with its Lambda functions and tasks as processes.
+    """Run the workflow interpreter, and control plane and workers as it wants them; all are processes.
 
     Raises `UserError` ENGINE_MISSING in the image of the product.
     """
+    from orchestration.local.parts import all_parts, select  # noqa: PLC0415
+    from orchestration.local.supervisor import supervise  # noqa: PLC0415
+
     if find_spec("moto") is None:
         raise UserError("ENGINE_MISSING", "moto is not installed; use the image of the stack, muster-stack")
     home = _home(settings)
-    for log in ("lambda", "tasks"):
-        path = home.log_file(log)
+    parts = [replace(part, ready_timeout_s=READY_WITHIN_S) for part in select(all_parts(settings), OF_THE_ENGINE)]
+    for name in (*FUNCTIONS_AND_TASKS, *(part.name for part in parts)):
+        path = home.log_file(name)
         if not path.is_symlink():
             path.symlink_to("/dev/stdout")  # their output belongs in the log of the container
-    return _module(settings, "orchestration.local.engine.server")
+    ports = Ports(engine=urlsplit(settings.engine_url).port or Ports().engine)
+    return supervise(home, settings, parts, ports)
 
 
 def relay(settings: Settings) -> int:

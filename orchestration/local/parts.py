@@ -91,7 +91,7 @@ def environment(context: Context, part: "Part") -> dict[str, str]:
         return {**plain_environment(), HOME_MARK: str(context.home.path)}
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)},
-        **context.settings.environment(),
+        **context.settings.with_(part=part.name).environment(),
         HOME_MARK: str(context.home.path),
         "PYTHONUNBUFFERED": "1",
         **FEW_HEAPS,

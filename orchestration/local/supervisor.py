@@ -247,8 +247,8 @@ class Roster:
         runner.start()
 
 
-def supervise(home: Home, settings: Settings, names: Sequence[str] | None) -> int:
-    """Run the stack until SIGTERM or SIGINT. Returns the exit code."""
+def supervise(home: Home, settings: Settings, parts: Sequence[Part], ports: Ports) -> int:
+    """Run the parts until SIGTERM or SIGINT. Returns the exit code."""
     lock = take_lock(home.lock_file)
     if lock is None:
         return ALREADY_RUNNING
@@ -258,10 +258,9 @@ def supervise(home: Home, settings: Settings, names: Sequence[str] | None) -> in
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    context = Context(home=home, settings=settings, ports=Ports.load(home.ports_file, settings))
+    context = Context(home=home, settings=settings, ports=ports)
     if left := processes.end_all(processes.marked(home.path), timeout_s=LEFTOVER_TIMEOUT_S):
         log.warning("stopped %d process(es) that an earlier supervisor left behind", left)
-    parts = select(all_parts(settings), names)
     table = StateTable(context, parts)
     roster = Roster(parts, context, table)
     roster.follow(read_counts(home))
@@ -298,7 +297,10 @@ def main() -> None:
     names = parser.parse_args().parts
     settings = Settings.load()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
-    sys.exit(supervise(Home(path=settings.home), settings, names.split(",") if names else None))
+    home = Home(path=settings.home)
+    ports = Ports.load(home.ports_file, settings)
+    parts = select(all_parts(settings), names.split(",") if names else None)
+    sys.exit(supervise(home, settings, parts, ports))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Log format of a process: one JSON object per line (`MUSTER_LOG=json`, the default), or text for people.
 
-Every line has `time` (UTC), `level`, `logger`, `message`, and the ids bound at that point (`job`, `attempt`,
-`partition`, `tenant`, `audience`, `execution`, `request_id`, `trace_id`); exceptions add `exception` with the
-traceback, and the control plane's summary adds `metrics`, numbers by name.
+Every line has `time` (UTC), `level`, `logger`, `message`, the name of the process (`part`) if it runs under a
+supervisor, and the ids bound at that point (`job`, `attempt`, `partition`, `tenant`, `audience`, `execution`,
+`request_id`, `trace_id`); exceptions add `exception` with the traceback, and the control plane's summary adds
+`metrics`, numbers by name.
 """
 
 import json
@@ -23,6 +24,10 @@ NOISY: Final = ("faust", "mode", "aiokafka", "kafka", "botocore", "boto3", "urll
 class JsonFormatter(logging.Formatter):
     """Formats any record as one JSON object on one line."""
 
+    def __init__(self, part: str = "") -> None:
+        super().__init__()
+        self._part = {"part": part} if part else {}
+
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         line = {
@@ -30,6 +35,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            **self._part,
             **_ids(),
         }
         if (metrics := getattr(record, "metrics", None)) is not None:
@@ -59,7 +65,7 @@ def configure(settings: Settings) -> None:
     if settings.log not in {"json", "text"}:
         raise UserError("BAD_SETTINGS", f"setting log: {settings.log!r} is neither json nor text", name="log")
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if settings.log == "json" else TextFormatter(TEXT))
+    handler.setFormatter(JsonFormatter(settings.part) if settings.log == "json" else TextFormatter(TEXT))
     # Forced, because the Lambda runtime has installed a handler of its own.
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     for noisy in NOISY:

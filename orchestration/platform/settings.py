@@ -143,6 +143,7 @@ class Settings:
     fargate_file_bytes: int = 64 * 1024 * MIB
     unit_bytes: int = 256 * MIB  # of the files of an import that one unit verifies and sends
     units_at_once: int = 0  # of one import; 0: half of `function_calls`
+    part: str = ""  # the name of this process in its logs; its supervisor sets it
     place: str = "function"  # where this process runs; the state machine tells tasks (`kinds.compute_target`)
     task_runner: str = "process"
     task_image: str = "muster:local"

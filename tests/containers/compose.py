@@ -18,13 +18,15 @@ from tests.servers.ports import free_ports
 ROOT: Final = Path(__file__).parents[2]
 START_TIMEOUT_S: Final = 600
 """Enough even for a machine under twenty times the load: it only ends a hang."""
-SERVICES: Final = ("kafka", "db", "s3", "engine", "relay", "api", "worker")
+WORKER_HEALTH: Final = ("python", "-m", "orchestration.entrypoints.container", "health", "worker")
+SERVICES: Final = ("kafka", "db", "s3", "engine", "api")
 
 
 class Compose:
     """One project. `muster(...)` runs the command line in the container of the service."""
 
     def __init__(self, env_file: Path) -> None:
+        self._env_file = env_file
         self.project = f"muster-test-{uuid.uuid4().hex[:8]}"
         lines = env_file.read_text(encoding="utf-8").splitlines()
         self.variables = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
@@ -51,14 +53,33 @@ class Compose:
         """Wait until every part is healthy."""
         subprocess.run([str(ROOT / "docker/healthy.sh"), str(timeout_s), *self.command], cwd=ROOT, check=True)
 
+    def change(self, **variables: object) -> None:
+        """Set variables of the project and recreate the containers that they concern."""
+        self.variables |= {name: str(value) for name, value in variables.items()}
+        self._env_file.write_text("".join(f"{name}={value}\n" for name, value in self.variables.items()))
+        self.run("up", "--detach")
+        self.await_healthy()
+
     def await_working(self, container: str, timeout_s: float = 300) -> None:
         """Wait until the container's own health check passes, run now: Docker's next run may be 15 s away."""
         test = inspect(container)["Config"]["Healthcheck"]["Test"]
-        command = test[1:] if test[0] == "CMD" else ["sh", "-c", *test[1:]]
-        deadline = time.monotonic() + timeout_s
-        while (asked := executed(container, *command)).returncode != 0:
-            assert time.monotonic() < deadline, f"{test} fails: {asked.stdout.decode()} {asked.stderr.decode()}"
-            time.sleep(0.1)
+        await_passing(container, *(test[1:] if test[0] == "CMD" else ["sh", "-c", *test[1:]]), timeout_s=timeout_s)
+
+    @contextmanager
+    def another_worker(self) -> Iterator[str]:
+        """A worker in a container of its own, beside those of the engine's container. Its id."""
+        container = self.run("run", "--detach", "--no-deps", "setup", "worker").split()[-1]
+        try:
+            await_passing(container, *WORKER_HEALTH)
+            yield container
+        finally:
+            docker("rm", "--force", container)
+
+    def processes(self, service: str, *modules: str) -> list[int]:
+        """Ids, on this host, of the processes of a service that run one of these modules."""
+        [container] = self.containers(service)
+        listed = [line.split() for line in docker("top", container, "-o", "pid,args").splitlines()[1:]]
+        return [int(pid) for pid, *words in listed if set(words) & set(modules)]
 
     def muster(self, *arguments: str) -> Any:
         """The JSON answer of a command."""
@@ -107,6 +128,14 @@ class Compose:
         while (now := inspect(container))["RestartCount"] == before["RestartCount"] or not now["State"]["Running"]:
             assert time.monotonic() < deadline, f"{service} was not started again"
             time.sleep(0.1)
+
+
+def await_passing(container: str, *command: str, timeout_s: float = 300) -> None:
+    """Wait until a command in a container succeeds."""
+    deadline = time.monotonic() + timeout_s
+    while (asked := executed(container, *command)).returncode != 0:
+        assert time.monotonic() < deadline, f"{command} fails: {asked.stdout.decode()} {asked.stderr.decode()}"
+        time.sleep(0.1)
 
 
 def executed(container: str, *command: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
