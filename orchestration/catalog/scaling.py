@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.job_queries import SHOWN_KIND
+from orchestration.catalog.schedules import next_due_ms
 from orchestration.catalog.tables import (
     activations,
     async_operations,
@@ -120,7 +121,7 @@ class ScalingStore:
         """When a schedule or a notification is due next. None if nothing will be without new work."""
         with self._database.read() as connection:
             due = [
-                connection.scalar(sa.select(sa.func.min(schedules.c.next_due_ms)).where(schedules.c.enabled.is_(True))),
+                next_due_ms(connection),
                 connection.scalar(sa.select(sa.func.min(notifications.c.next_attempt_at_ms))),
             ]
         return min((one for one in due if one is not None), default=None)

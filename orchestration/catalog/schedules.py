@@ -60,6 +60,14 @@ class Schedule:
         return timetable(self.expression, self.timezone, self.created_at_ms)
 
 
+def next_due_ms(connection: sa.Connection) -> int | None:
+    """As `ScheduleStore.next_due_ms`."""
+    due: int | None = connection.scalar(
+        sa.select(sa.func.min(schedules.c.next_due_ms)).where(schedules.c.enabled.is_(True))
+    )
+    return due
+
+
 class ScheduleStore:
     """Schedules. Every change is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
 
@@ -107,6 +115,11 @@ class ScheduleStore:
     def due(self, now_ms: int) -> list[Schedule]:
         """Schedules that are due and not paused."""
         return self._select(schedules.c.enabled.is_(True), schedules.c.next_due_ms <= now_ms)
+
+    def next_due_ms(self) -> int | None:
+        """When the next run is due, or was if it is overdue. None if none will be."""
+        with self._database.read() as connection:
+            return next_due_ms(connection)
 
     def without_outcome(self) -> list[Schedule]:
         """Schedules whose last run has started and has no known outcome yet."""

@@ -14,12 +14,12 @@ from confluent_kafka import KafkaException
 from connectors.kafka.log_offsets import LogOffsets, PartitionKey
 from connectors.kafka.worker_group import TIMEOUT_S, WorkerGroup, unacknowledged
 from orchestration.catalog.engine import Database
+from orchestration.catalog.schedules import next_due_ms
 from orchestration.catalog.tables import (
     activations,
     exports,
     jobs,
     notifications,
-    schedules,
     segment_partitions,
     segments,
     transitions,
@@ -109,9 +109,7 @@ class ControlPlaneMetrics:
             segments_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(segmented)}
             waiting, as_of_us = connection.scalar(unsent), connection.scalar(oldest_status)
             oldest = connection.scalar(sa.select(sa.func.min(jobs.c.created_at_ms)).where(jobs.c.state.not_in(FINAL)))
-            due = connection.scalar(
-                sa.select(sa.func.min(schedules.c.next_due_ms)).where(schedules.c.enabled.is_(True))
-            )
+            due = next_due_ms(connection)
             rows = connection.execute(
                 sa.select(n.attempts, n.next_attempt_at_ms).where(n.delivered_at_ms.is_(None))
             ).all()

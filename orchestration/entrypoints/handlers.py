@@ -260,8 +260,8 @@ def ensure_workers(event: Event, _: object) -> View:
         view = records().view_for_non_owner(_job(event), str(event["execution"]))
         return view or wait_again(records(), context.scaler, _job(event), now)
     if context.settings.deployment:
-        due = [schedule.next_due_ms for schedule in context.schedules.due(now) if schedule.next_due_ms is not None]
-        _write_metrics(context, {SCHEDULE_OVERDUE.name: (now - min(due, default=now)) / 1000})
+        due = context.schedules.next_due_ms()
+        _write_metrics(context, {SCHEDULE_OVERDUE.name: 0 if due is None else max(0, now - due) / 1000})
     context.scaler.renew(now, housekeeping=bool(event.get("housekeeping")))
     return {}
 
