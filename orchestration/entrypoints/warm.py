@@ -4,6 +4,7 @@ It creates nothing that belongs to a job: no context, no connection, no thread.
 """
 
 import importlib
+import os
 import pkgutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ import duckdb
 from connectors.loading import hide_pandas
 from connectors.storage.access import DEFAULT_OPTIONS, S3Access, new_client
 from orchestration import kinds as steps
+from orchestration.platform.tracing import tracing_modules
 from orchestration.workflow.resources import function_specs
 from schemas.warm import warm as warm_hashing
 from streams.memory import release_compiler
@@ -37,7 +39,7 @@ ON_DEMAND: Final = (
 def warm() -> None:
     """Import all of it, load the kernels, and read the S3 service description. Takes 1.5 s."""
     hide_pandas()
-    for name in (*_handlers(), *_steps(), *ON_DEMAND):
+    for name in (*_handlers(), *_steps(), *ON_DEMAND, *tracing_modules(os.environ)):
         with suppress(Exception):  # the function that needs it reports the error
             importlib.import_module(name)
     duckdb.default_connection().close()  # created by the import, with a thread; another is created on demand

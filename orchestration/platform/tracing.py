@@ -21,6 +21,13 @@ from schemas.tracing import Span, TraceContext, record_with
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
+MODULES: Final = (
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.sdk.resources",
+    "opentelemetry.sdk.trace",
+    "opentelemetry.sdk.trace.export",
+    "opentelemetry.sdk.util.instrumentation",
+)
 FLUSH_S: Final = 2.0
 """For a request to the collector. Functions wait for it at the end of each call: between calls they are frozen."""
 SERVER: Final = "http.request.method"
@@ -31,6 +38,11 @@ _processors: "Final[list[SpanProcessor]]" = []
 def endpoint_in(variables: Mapping[str, str]) -> str:
     """The endpoint in variables of a process. Empty without one."""
     return variables.get(f"{ENV_PREFIX}OTLP_ENDPOINT") or variables.get(OTLP_ENDPOINT, "")
+
+
+def tracing_modules(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Modules that `start_tracing` imports in a process with these variables, in 0.4 s of processor time."""
+    return MODULES if endpoint_in(variables) else ()
 
 
 def start_tracing(endpoint: str, part: str) -> None:

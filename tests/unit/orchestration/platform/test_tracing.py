@@ -134,3 +134,21 @@ def test_functions_and_workers_load_nothing_of_opentelemetry_without_an_endpoint
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, env=env, timeout=240
     )
     assert found.stdout.strip().splitlines()[-1:] == ["[]"], found.stderr
+
+
+FORKED = """
+import importlib, os, sys
+from orchestration.platform.tracing import start_tracing, tracing_modules
+for name in tracing_modules({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}):
+    importlib.import_module(name)
+threads, before = len(os.listdir("/proc/self/task")), set(sys.modules)
+start_tracing("http://127.0.0.1:9", "function")
+print(threads, [name for name in set(sys.modules) - before if name.partition(".")[0] == "opentelemetry"], flush=True)
+os._exit(0)
+"""
+
+
+def test_process_that_functions_are_forked_from_has_loaded_all_that_tracing_needs() -> None:
+    found = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False, timeout=240)
+    assert found.stdout == "1 []\n", found.stderr
+    assert platform.tracing_modules({}) == ()
