@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,11 @@ from connectors.kafka.groups import ConsumerGroup, GroupMember
 from orchestration.entrypoints import health, serving
 from orchestration.entrypoints.container import KERNELS, TERMINATED, USAGE_EXIT_CODE, main, writable_kernels
 from orchestration.local import seaweedfs
+from orchestration.local.home import Home
 from orchestration.local.ports import Ports
+from orchestration.local.status import PartState, PartStatus, take_lock, write_status
 from orchestration.platform.settings import Settings
-from orchestration.platform.worker_identity import claim_identity, client_id
+from orchestration.platform.worker_identity import WorkerIdentity, claim_identity, client_id
 from schemas.errors import UserError
 
 
@@ -78,6 +81,32 @@ def test_member_of_this_container_is_found_whatever_address_the_broker_sees(
     assert not health.CHECKS[part](Settings())
     members.append(GroupMember(client_id=own, host="203.0.113.9", partitions=()))  # of a NAT gateway
     assert health.CHECKS[part](Settings())
+
+
+def test_engine_works_only_with_all_workers_that_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def part(name: str, state: PartState) -> PartStatus:
+        return PartStatus(name=name, state=state, pid=1, ports=(), restarts=0, since="", log="")
+
+    home = Home(path=tmp_path)
+    here = [str(WorkerIdentity(host=socket.gethostname(), part="worker", number=n, pid=n)) for n in (1, 2)]
+    members = [GroupMember(client_id=one, host="10.0.0.7", partitions=()) for one in here]
+    group = ConsumerGroup(state="Stable", members=members)
+    monkeypatch.setattr(worker_group, "describe_group", lambda *_: group)
+    monkeypatch.setattr(health, "responds", lambda *_, **__: True)
+    settings = Settings(home=tmp_path)
+    ready = [part("engine", PartState.READY), part("worker-1", PartState.READY), part("worker-2", PartState.READY)]
+    assert not health.engine_works(settings), "there is no supervisor"
+    lock = take_lock(home.lock_file)
+    assert lock is not None
+    try:
+        for last, works in ((PartState.OFF, True), (PartState.STARTING, False)):
+            write_status(home, (*ready, part("segment-worker-1", last)))
+            assert health.engine_works(settings) is works
+        write_status(home, tuple(ready))
+        del members[0]
+        assert not health.engine_works(settings), "the broker does not know the other worker"
+    finally:
+        os.close(lock)
 
 
 def test_unknown_part_is_named() -> None:
