@@ -29,13 +29,14 @@ from orchestration.platform.clock import iso
 from orchestration.records.workers import ScaledPart
 from segmentation.export_jobs import ENDED
 from segmentation.jobs import FINAL
-from segmentation.scaling import LARGE_JOB, Demand, GroupDemand, Limits, Scaled, Wanted, desired
+from segmentation.scaling import LARGE_JOB, Demand, GroupDemand, Limits, Range, Scaled, Wanted, desired
 
 APPLIED_FRESH_MS: Final = 30_000
 """A count that was applied so recently is not applied again: a thousand files at once are not a thousand calls."""
 NOTED_MS: Final = 15_000
 """Times of the same count are written at this interval, or four times while a count outlasts the work: each commit
 wakes the tasks of the control plane."""
+NONE: Final = Range(least=0, most=0)
 _LOCK: Final = 0x77616E74  # "want": the advisory lock of decisions; SQLite has one writer anyway
 _MOVING: Final = ("IMPORTING", "AWAITING")
 _KEEPING: Final = ("REGISTERED", "VERIFYING", *_MOVING)
@@ -90,6 +91,8 @@ class ScalingStore:
             if self._database.dialect == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             before = _wanted(connection)
+            if _is_held(connection, now_ms):
+                limits = replace(limits, segment_workers=NONE)
             demand = _demand(connection, lag, activity_lag, now_ms)
             after = desired(replace(demand, other=demand.other + other), before, limits, now_ms)
             noted_ms = min(NOTED_MS, limits.idle_ms // 4)
@@ -102,6 +105,14 @@ class ScalingStore:
             fresh = wanted_counts.c.applied_ms > now_ms - APPLIED_FRESH_MS
             applied = frozenset(map(Scaled, connection.scalars(sa.select(wanted_counts.c.part).where(fresh))))
         return Decision(wanted=after, due=frozenset(after) - applied)
+
+    def hold_segment_workers(self, until_ms: int) -> None:
+        """Want no segment worker until then, whatever the work; 0 ends this."""
+        with self._database.write() as connection:
+            own = wanted_counts.c.part == Scaled.SEGMENT_WORKER
+            if not connection.execute(wanted_counts.update().where(own).values(held_until_ms=until_ms)).rowcount:
+                row = {"part": Scaled.SEGMENT_WORKER, **_values(Wanted()), "held_until_ms": until_ms}
+                connection.execute(wanted_counts.insert().values(**row))
 
     def applied(self, counts: Mapping[Scaled, int], *, now_ms: int) -> None:
         """Record counts that services were given. A count that was decided differently meanwhile stays due."""
@@ -133,6 +144,12 @@ def _wanted(connection: sa.Connection) -> dict[Scaled, Wanted]:
         Scaled(row.part): Wanted(count=row.count_, needed_ms=row.needed_ms, worked_ms=row.worked_ms)
         for row in connection.execute(sa.select(columns[0], columns[1].label("count_"), *columns[2:]))
     }
+
+
+def _is_held(connection: sa.Connection, now_ms: int) -> bool:
+    """Whether segment workers are held."""
+    held = (wanted_counts.c.part == Scaled.SEGMENT_WORKER) & (wanted_counts.c.held_until_ms > now_ms)
+    return connection.scalar(sa.select(wanted_counts.c.part).where(held)) is not None
 
 
 def _values(wanted: Wanted) -> dict[str, int]:

@@ -66,6 +66,7 @@ def rebase(context: "Context") -> "Rebase":
         activations=context.activations,
         archive=context.archive,
         audiences=context.audiences,
+        scaler=context.scaler,
         settings=context.settings,
         staging=context.staging,
     )

@@ -1,20 +1,22 @@
 """Recovery after Kafka, or some of its topics, was lost and recreated, while lake, catalog and checkpoints remain.
 
 1. Find topics of events and profiles that are not the archive's, and checkpoints that belong to another log of changes.
-2. Check that the group has no members, and move it to the start of the new topics.
+2. Stop the segment workers if their count follows the work, check that the group has no members, and move it to the
+   start of the new topics.
 3. Have the relay send all rules and audiences again: the log that held them may be lost, too. This completes before
    step 4: a worker that started without them would announce that all members leave.
 4. Continue both tables after their last position, in a new log epoch (`connectors.lake.archive_rebase`). Workers that
    start from here on evaluate all rules over the archive, and announce the difference from what their checkpoints say
-   was announced.
+   was announced. Workers that step 2 has stopped start again.
 It may die at any point and is then run again: only the last commit of step 4 clears what step 1 finds.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 EMPTY_WITHIN_S: Final = 40.0
 """A worker that was killed stays a member until its session ends."""
+STOPPED_WITHIN_S: Final = 150.0
+"""The same for workers that are asked to stop: a service gives them time, and a count may be set again after 30 s."""
 RESENT_WITHIN_S: Final = 60.0
 POLL_S: Final = 0.2
 
@@ -92,6 +96,23 @@ class Found:
         }
 
 
+class Counts(Protocol):
+    """`operations.scaling.Scaler`."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it does nothing."""
+        ...
+
+    def ensure(self, now_ms: int) -> None:
+        """Start what the committed work needs. Never raises."""
+        ...
+
+    def without_segment_workers(self, clock: Callable[[], int]) -> AbstractContextManager[None]:
+        """Stop segment workers for the block. Raises `RetriableError`, `FatalError` of the services."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebase:
     """Continues archive and segments on recreated topics; the steps are in the module's docstring."""
@@ -99,6 +120,7 @@ class Rebase:
     activations: "ActivationStore"
     archive: "ActivityArchive"
     audiences: "AudienceStore"
+    scaler: Counts
     settings: "Settings"
     staging: "StagingStore"
 
@@ -123,11 +145,13 @@ class Rebase:
         Raises `UserError` WORKERS_RUNNING, `RetriableError` NOT_TOLD, KAFKA_UNAVAILABLE, ARCHIVE_CONFLICT,
         LAKE_UNAVAILABLE.
         """
-        self._reset(found, sleep)  # 2
-        resent = self.activations.resend_all(now_ms())  # 3
-        self._wait_until_resent(sleep)
-        for one in found.topics:  # 4
-            self.archive.rebase(one.topic, topic_id=one.topic_id, starts=one.starts, log_epoch=found.log_epoch)
+        with self.scaler.without_segment_workers(now_ms):
+            self._reset(found, sleep)  # 2
+            resent = self.activations.resend_all(now_ms())  # 3
+            self.scaler.ensure(now_ms())  # the control plane may be off
+            self._wait_until_resent(sleep)
+            for one in found.topics:  # 4
+                self.archive.rebase(one.topic, topic_id=one.topic_id, starts=one.starts, log_epoch=found.log_epoch)
         return resent
 
     def _log_epoch(self) -> int:
@@ -185,7 +209,7 @@ class Rebase:
             topics=ACTIVITY_TOPICS,
         )
         starts = {(one.topic, int(p)): start for one in found.topics if one.replaced for p, start in one.starts.items()}
-        deadline = time.monotonic() + EMPTY_WITHIN_S
+        deadline = time.monotonic() + (EMPTY_WITHIN_S if self.scaler.fixed else STOPPED_WITHIN_S)
         members = 0
         while True:
             try:

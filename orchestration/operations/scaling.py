@@ -12,7 +12,8 @@ watcher of a minute (`watching`) for work that Kafka or Step Functions show.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from schemas.errors import MusterError, RetriableError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MINUTE_MS: Final = 60_000
 AGAIN_MS: Final = MINUTE_MS
 """After this time `EnsureWorkers` looks whether those who left should have stayed, and tries again what has failed."""
+HOLD_MS: Final = 10 * MINUTE_MS
+"""Longer than anything takes for which segment workers are stopped."""
 SOON_MS: Final = 10_000
 """No call is scheduled earlier than after this time: EventBridge Scheduler never makes one that lies in the past."""
 
@@ -60,6 +63,10 @@ class Decisions(Protocol):
 
     def applied(self, counts: Mapping[Scaled, int], *, now_ms: int) -> None:
         """Record counts that services were given."""
+        ...
+
+    def hold_segment_workers(self, until_ms: int) -> None:
+        """Want no segment worker until then."""
         ...
 
     def next_due_ms(self) -> int | None:
@@ -163,6 +170,24 @@ class Scaler:
             self._apply(due, now_ms)
             later = self._decisions.wanted()  # 4
             due = {part: later[part].count for part, given in due.items() if later[part].count != given}
+
+    @contextmanager
+    def without_segment_workers(self, clock: Callable[[], int]) -> Iterator[None]:
+        """Stop segment workers for the block, whatever the work, and start afterwards what it needs.
+
+        If this process dies, they stay away for `HOLD_MS`. Raises as `follow`. Fixed counts are not changed.
+        """
+        if self._limits.fixed:
+            yield
+            return
+        now_ms = clock()
+        self._decisions.hold_segment_workers(now_ms + HOLD_MS)
+        try:
+            self.follow(lag=None, activity_lag=None, now_ms=now_ms)
+            yield
+        finally:
+            self._decisions.hold_segment_workers(0)
+            self.ensure(clock())
 
     def _start(self, decision: "Decision", now_ms: int, again: Iterable[Scaled] = ()) -> None:
         """Steps 1 and 3 of those who stop nothing: a count of none that was decided before may be outdated by now.

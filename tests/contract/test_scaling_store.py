@@ -228,3 +228,20 @@ def test_counts_of_a_start_replace_those_of_before_and_stay_until_the_lag_is_kno
     assert store.wanted() == {Scaled.WORKER: Wanted(count=0), Scaled.RELAY: Wanted(count=1)}
     assert store.decide(LIMITS, now_ms=LONG_AFTER).wanted[Scaled.RELAY].count == 1
     assert store.decide(LIMITS, lag=0, activity_lag=0, now_ms=LONG_AFTER).wanted[Scaled.RELAY].count == 0
+
+
+def test_held_segment_workers_stay_away_whatever_the_work_until_the_hold_ends(store: ScalingStore) -> None:
+    assert decided(store, LONG_AFTER, activity_lag=5) == (0, 1, 1)
+    store.hold_segment_workers(LONG_AFTER + 1000)
+    assert decided(store, LONG_AFTER + 999, activity_lag=5) == (0, 0, 1)
+    store.decide(replace(LIMITS, segment_workers=Range(least=1, most=2)), now_ms=LONG_AFTER + 999)
+    assert counts(store) == (0, 0, 1), "without the lag and with a minimum, too"
+    assert decided(store, LONG_AFTER + 1000, activity_lag=5) == (0, 1, 1)
+    store.hold_segment_workers(LONG_AFTER + 9000)
+    store.hold_segment_workers(0)
+    assert decided(store, LONG_AFTER + 2000, activity_lag=5) == (0, 1, 1)
+
+
+def test_a_hold_without_a_decision_before_it_holds(store: ScalingStore) -> None:
+    store.hold_segment_workers(LONG_AFTER)
+    assert decided(store, 1, activity_lag=5) == (0, 0, 1)

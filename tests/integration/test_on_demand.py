@@ -18,6 +18,7 @@ from orchestration.composition.context import Context
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.status import PartState, PartStatus
+from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
 from tests.conftest import SOURCES, stop_and_check
 from tests.e2e.conftest import Answer, run, run_script
@@ -179,6 +180,10 @@ def test_segments_keep_a_segment_worker_until_they_are_paused(stack: OnDemand, t
 
     until(shown, stack.states, timeout_s=300)
     assert stack.part("segment-worker-1").state is PartState.READY
+    with stack.context.scaler.without_segment_workers(now_ms):
+        until(lambda: stack.part("segment-worker-1").state is PartState.OFF, stack.states)
+        assert stack.part("relay").state is PartState.READY
+    until(lambda: stack.part("segment-worker-1").state is PartState.READY, stack.states)
     stack.muster("segments", "pause", "young")
     stack.asleep()
 

@@ -17,6 +17,8 @@ wanted_counts: Final = sa.Table(
     sa.Column("worked_ms", sa.BigInteger, nullable=False),
     # None: the count was decided, and nobody has said yet that its service has it.
     sa.Column("applied_ms", sa.BigInteger, nullable=True),
+    # Until then no process is wanted, whatever the work. None: it is not held.
+    sa.Column("held_until_ms", sa.BigInteger, nullable=True),
 )
 
 # Lag and members of the groups of workers over time, every ten seconds for a day. What was not measured has no row.

@@ -37,7 +37,7 @@ def _show_begun(record: Mapping[str, Any]) -> None:
         print_line(
             f"log epoch {record['era']} has begun: {number(record['segments'])} segments were sent to workers again"
         )
-        print_note("Start the segment workers now.")
+        print_note("The segment workers start again." if record["on_demand"] else "Start the segment workers now.")
 
 
 @command(
@@ -56,11 +56,11 @@ def rebase(
     """Recover after Kafka or topics were lost and recreated.
 
     The lake stays as it is, and records of the new topics are added to it.
-    Refused while segment workers run.
+    Refused while segment workers run, unless their count follows the work: then they are stopped meanwhile.
     """
     context = stack_context()
     found = administration.rebase(context).inspect()
-    record: dict[str, Any] = {**found.as_record(), "begun": False}
+    record: dict[str, Any] = {**found.as_record(), "on_demand": not context.scaler.fixed, "begun": False}
     show_now(record, _show_found)
     if found.needed and not dry_run:
         if not yes:

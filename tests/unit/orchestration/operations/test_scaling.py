@@ -65,6 +65,9 @@ class World:
         self._step()
         self.due -= {part for part, count in counts.items() if self.rows[part].count == count}
 
+    def hold_segment_workers(self, until_ms: int) -> None:
+        raise AssertionError(until_ms)
+
     def next_due_ms(self) -> int | None:
         return self.next_due.pop(0) if len(self.next_due) > 1 else next(iter(self.next_due), None)
 
