@@ -6,7 +6,7 @@ by the set: an empty file is no fault if another one has rows, and so is a colum
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -117,17 +117,25 @@ class FileSet:
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         for number, source in enumerate(self._files, self._part.first):
             self.file = number
-            with named(source, number, self._of), self._open(source) as parsed:
+            with self._named(source), self._open(source) as parsed:
                 self._current = parsed
                 self._check_format(parsed.format)
                 for found in parsed:
                     if isinstance(found, RejectBatch):
-                        yield found.of_file(source.uri)
+                        yield found if self._alone else found.of_file(source.uri)
                     else:
                         yield self._placed(found)
                 self._end(source, parsed)
         if len(self._files) == self._of:
             check_columns([one.summary for one in self.read])
+
+    @property
+    def _alone(self) -> bool:
+        """Whether it is a range of the only file of an import, which nothing names."""
+        return self._of == 1 and self._part.is_range
+
+    def _named(self, source: SourceObject) -> AbstractContextManager[None]:
+        return nullcontext() if self._alone else named(source, self.file, self._of)
 
     def _bytes_of(self, source: SourceObject) -> FileBytes:
         """The file, or the row groups of it that the unit has."""

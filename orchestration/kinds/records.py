@@ -19,6 +19,7 @@ from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
+from schemas.import_formats import named_format
 from schemas.log_ids import bind
 
 if TYPE_CHECKING:
@@ -139,8 +140,10 @@ class ImportRecords(JobRecords[Job]):
 
     def _spread(self, job: Job, shown: str) -> bool:
         """Whether several functions or tasks may take the stage side by side, each a unit of the files."""
-        if job.files == 1 or int(job.source["size"]) <= self.settings.unit_bytes:
+        if int(job.source.get("size", 0)) <= self.settings.unit_bytes:
             return False
+        if job.files == 1 and "parquet" not in {job.spec.format, named_format(str(job.source.get("key", "")))}:
+            return False  # no other file is cut
         return shown == "VERIFYING" or (shown == "IMPORTING" and job.kind != "profiles")
 
     def _members(self, job: Job, shown: str) -> int:

@@ -77,7 +77,8 @@ class EndedJobs:
                 "SUPERSEDED",
             }:  # a job that ended otherwise may be retried from its upload
                 self._delete_uploads(job)
-            if job.files > 1 or (job.segment is None and job.attempt > 0 and job.kind == "audience"):
+            in_units = job.files > 1 or int(job.source.get("size", 0)) > self._settings.unit_bytes
+            if in_units or (job.segment is None and job.attempt > 0 and job.kind == "audience"):
                 self._objects.delete_prefix(self._settings.staging_bucket, staging_prefix(job.job_id))
             self._jobs.put(job.job_id, swept_at_ms=now_ms)
         except MusterError as exc:

@@ -71,8 +71,9 @@ def gather_evidence(job: Job, *, records: ImportRecords, objects: ObjectStore) -
     read = read_results(UnitRead, job, len(plan.units), objects, staging, lambda number: unit_key(job.job_id, number))
     report = records.report(job.job_id, "verify", total=sum(file.size for file in files), unit="bytes")
     with TemporaryDirectory(prefix="muster-verify-") as folder:
-        table = files_read(files, plan.units, read)
-        upload_file_table(job, files, table, objects=objects, bucket=settings.lake_bucket)
+        if len(files) > 1:
+            table = files_read(files, plan.units, read)
+            upload_file_table(job, files, table, objects=objects, bucket=settings.lake_bucket)
         with kept_rejects(job, objects=objects, bucket=settings.lake_bucket) as rejects:
             evidence = evidence_of(
                 files,

@@ -55,7 +55,7 @@ def parquet(rows: list[tuple[str, str]]) -> bytes:
 def row_groups(rows: list[tuple[str, str]]) -> bytes:
     out = io.BytesIO()
     users, numbers = zip(*rows, strict=True)
-    pq.write_table(pa.table({"user_id": users, "n": numbers}), out, row_group_size=2)
+    pq.write_table(pa.table({"user_id": users, "n": numbers}), out, row_group_size=4)
     return out.getvalue()
 
 
@@ -138,6 +138,27 @@ def test_units_have_the_evidence_of_one_pass(deployment: Deployment, name: str) 
     assert one.evidence == other.evidence
     same_tables(deployment, one, other)
     assert all(map(is_staging_key, deployment.objects.keys("staging")))
+
+
+def test_one_large_parquet_file_is_verified_by_row_groups_as_in_one_pass(deployment: Deployment) -> None:
+    content = row_groups([("" if n % 5 == 0 else f"u{n}", "x" if n % 7 == 0 else str(n)) for n in range(30)])
+    overrides = {"columns": [{"name": "n", "type": "long"}], "max_reject_share": 1.0}
+    jobs = []
+    for name in ("one", "other"):
+        key = f"acme/vip/{name}.parquet"
+        deployment.objects.put("inbox", key, content)
+        jobs.append(deployment.register(replace(deployment.request(overrides=overrides), key=key)))
+    side_by_side, whole = jobs
+    assert len(units_of(deployment, side_by_side)) == 8
+    verify_units(deployment, side_by_side)
+    deployment.step(whole, "verify_file")
+    one, other = (deployment.context.jobs.get(job.job_id) for job in jobs)
+    assert one.state == other.state == "IMPORTING"
+    assert one.evidence == other.evidence
+    rejects = [deployment.objects.get("lake", rejects_key(job.tenant, job.job_id)) for job in jobs]
+    tables = [pq.read_table(io.BytesIO(found)).to_pylist() for found in rejects]
+    assert len(tables[0]) == 10
+    assert tables[0] == tables[1]
 
 
 def test_a_unit_that_runs_twice_counts_once(deployment: Deployment) -> None:
