@@ -5,15 +5,14 @@ faults are only likely ones, and stay in a temporary file.
 """
 
 import os
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Self
 
 import pyarrow as pa
@@ -42,39 +41,48 @@ from schemas.import_formats import IMPORT_FORMATS
 from schemas.import_spec import ImportSpec
 
 TICK_S: Final = 0.25
+SPOOLED_MOST: Final = 2 * REJECTS_KEPT
+"""Rejects of all ranges that are kept until it is known which of them count: a GB or two."""
 UNIT_BYTES: Final = 256 * 1024 * 1024
 """Bytes of a range."""
 
 
+class TooManyLikelyRejectsError(Exception):
+    """Ranges have more rejects than are kept until it is known which of them count."""
+
+
 class SpooledRejects:
-    """The first rejects of a range in a temporary file, until it is known whether they count."""
+    """The rejects of each reading of a range, in a file of its own, until it is known whether they count."""
 
-    def __init__(self, keep: int = REJECTS_KEPT) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the owner
-        self._writer = pa.ipc.new_stream(self._file, REJECT_SCHEMA)
-        self._room = keep
+    def __init__(self, folder: Path, most: int = SPOOLED_MOST) -> None:
+        self._folder = folder
+        self._room = most
+        self._lock = threading.Lock()
 
-    def __enter__(self) -> Self:
-        return self
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Callable[[RejectBatch], None]]:
+        """Stores rejects, in order, under a name. Raises `TooManyLikelyRejectsError`. Thread-safe."""
+        with ExitStack() as stack:
+            writer: pa.ipc.RecordBatchStreamWriter | None = None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+            def write(rejects: RejectBatch) -> None:
+                nonlocal writer
+                with self._lock:
+                    self._room -= rejects.num_rows
+                    if self._room < 0:
+                        raise TooManyLikelyRejectsError
+                if writer is None:
+                    writer = stack.enter_context(pa.ipc.new_stream(self._folder / name, REJECT_SCHEMA))
+                writer.write_batch(rejects.batch)
 
-    def write(self, rejects: RejectBatch) -> None:
-        """Store rejects; those beyond the bound are dropped."""
-        if self._room:
-            batch = rejects.batch.slice(0, self._room)
-            self._room -= batch.num_rows
-            self._writer.write_batch(batch)
+            yield write
 
-    def read(self) -> Iterator[RejectBatch]:
-        """The stored rejects, in order. Called once, after all were written."""
-        self._writer.close()
-        self._file.seek(0)
-        for batch in pa.ipc.open_stream(self._file):
-            yield RejectBatch(batch)
+    def read(self, name: str) -> Iterator[RejectBatch]:
+        """The rejects under a name, in order."""
+        path = self._folder / name
+        if path.exists():
+            with path.open("rb") as file, pa.ipc.open_stream(file) as batches:
+                yield from map(RejectBatch, batches)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +192,8 @@ def verify_side_by_side(
         start = store.read_range(source, 0, MAGIC_BYTES)
         if can_be_cut(source.key, start, spec):
             ranges = first_ranges(range(unit_bytes, source.size, unit_bytes), source.size)
-            return verify_ranges(source, ranges, spec, store=store, at_once=at_once, **shared)
+            with suppress(TooManyLikelyRejectsError):  # one pass needs to keep none that do not count
+                return verify_ranges(source, ranges, spec, store=store, at_once=at_once, **shared)
     return verify_file(source, spec, store=store, on_files=on_files, **shared)
 
 
@@ -210,43 +219,48 @@ def verify_ranges(
     on_progress: ProgressListener,
     store: ObjectStore | None = None,
     at_once: int,
+    most_likely_rejects: int = SPOOLED_MOST,
 ) -> Evidence:
-    """As `verifier.verify_file`, of one file in these ranges (`chaining.first_ranges`), `at_once` of them at a time."""
+    """As `verifier.verify_file`, of one file in these ranges (`chaining.first_ranges`), `at_once` of them at a time.
+
+    Raises `TooManyLikelyRejectsError`, too, and has then written no rejects.
+    """
     check_timezone(spec.timezone)
     readings: list[list[RangeEvidence]] = [[] for _ in ranges]
-    spools: list[list[SpooledRejects]] = [[] for _ in ranges]
     wanted: Mapping[int, FileRange] = dict(enumerate(ranges))
     again = 0
-    with ExitStack() as stack, _SideBySide(on_progress, ranges[-1].size, at_once) as side_by_side:
-        while True:
-            of_round = {place: stack.enter_context(SpooledRejects()) for place in wanted}
+    with (
+        TemporaryDirectory(prefix="muster-ranges-") as folder,
+        _SideBySide(on_progress, ranges[-1].size, at_once) as side_by_side,
+    ):
+        spooled = SpooledRejects(Path(folder), most=most_likely_rejects)
 
-            def read(place: int, report: ProgressListener) -> RangeEvidence:
+        def read(place: int, report: ProgressListener) -> RangeEvidence:
+            with spooled.writing(f"{place}-{len(readings[place])}") as keep:
                 return read_range(
                     source,
-                    wanted[place],  # noqa: B023  # all are read before the next round
+                    wanted[place],
                     spec,
                     partitions=partitions,
                     limits=limits,
                     store=store,
-                    keep=of_round[place].write,  # noqa: B023
+                    keep=keep,
                     on_progress=report,
                 )
 
+        while True:
             for place, found in side_by_side.all(wanted, read).items():
                 readings[place].append(found)
-                spools[place].append(of_round[place])
             verdict = chain(ranges, [[one.outcome for one in of] for of in readings], again=again)
             if not isinstance(verdict, Again):
                 break
             wanted, again = verdict.ranges, again + 1
-        links = verdict.links
         with published_rejects(rejects):
-            for link in links:
-                for batch in spools[link.place][link.reading].read():
+            for link in verdict.links:
+                for batch in spooled.read(f"{link.place}-{link.reading}"):
                     rejects.write(rebased(batch, link))
-            chosen = [readings[link.place][link.reading] for link in links]
-            evidence, first = evidence_of(links, chosen, spec, ranges[-1].size)
+            chosen = [readings[link.place][link.reading] for link in verdict.links]
+            evidence, first = evidence_of(verdict.links, chosen, spec, ranges[-1].size)
     refuse(evidence, spec, first, rejects.finish())
     return evidence
 

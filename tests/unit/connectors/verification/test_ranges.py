@@ -14,7 +14,7 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.ranges import FileRange, RangeSource, read_exactly
 from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
-from connectors.verification.ranges import can_be_cut, verify_ranges, verify_side_by_side
+from connectors.verification.ranges import TooManyLikelyRejectsError, can_be_cut, verify_ranges, verify_side_by_side
 from connectors.verification.rejects_file import ParquetRejects
 from connectors.verification.verifier import verify_file
 from schemas.columns import Column
@@ -188,6 +188,29 @@ def test_large_object_is_read_in_ranges_if_there_are_processors_and_as_one_other
     assert found[0] == found[1]
     assert asked[1] == [(0, size)]
     assert len(asked[2]) > 4
+
+
+def test_more_likely_rejects_than_are_kept_end_the_ranges_without_a_reject(tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_bytes(csv_file(4_000))
+    ranges = first_ranges([60_000, 120_000], path.stat().st_size)
+    bucket = Bucket()
+    with (
+        ParquetRejects(tmp_path / "rejects.parquet", bucket.upload) as rejects,
+        pytest.raises(TooManyLikelyRejectsError),
+    ):
+        verify_ranges(
+            path,
+            ranges,
+            SPEC,
+            partitions=3,
+            limits=ParseLimits(),
+            rejects=rejects,
+            on_progress=lambda _: None,
+            at_once=2,
+            most_likely_rejects=79,
+        )
+    assert bucket.content == []
 
 
 def test_range_of_a_file_that_cannot_be_cut_is_refused(tmp_path: Path) -> None:
