@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib.resources import files
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.schema import fingerprint, to_parsing_canonical_form
@@ -51,9 +51,17 @@ class Codec:
         schemaless_writer(out, schema, record)
         return out.getvalue()
 
-    def header(self, message_type: type[Message]) -> bytes:
-        """The first bytes of every message of a type that `encode` writes."""
-        return self._writers[message_type.__name__][0]
+    def headers(self, message_type: type[Message]) -> tuple[bytes, ...]:
+        """The first bytes of messages of a type, by its current schema and by older ones with the same fields.
+
+        The type of a field may have become wider: a union has more types, after those that it had.
+        """
+        own = [field.name for field in fields(message_type)]
+        return tuple(
+            header
+            for header, (name, schema) in self._readers.items()
+            if name == message_type.__name__ and [f["name"] for f in cast(dict[str, Any], schema)["fields"]] == own
+        )
 
     def decode(self, data: bytes | None) -> Message:
         """Decode a message. Raises `UndecodableError`."""

@@ -9,6 +9,7 @@ Rules are evaluated over `EventMessage`s and `ProfileMessage`s: docs/events.md e
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Literal
 
 from schemas.columns import ImportMode, RowSchema
@@ -31,6 +32,8 @@ JobState = Literal[
 ]
 
 PropertyValue = float | str | bool
+AttributeValue = PropertyValue | date | datetime
+"""A `datetime` has a zone."""
 """A property of an event, or an attribute of a profile: a finite number, a text, or a boolean."""
 
 
@@ -230,7 +233,7 @@ class ProfileRecord:
     """
 
     user_id: str
-    attributes: Mapping[str, PropertyValue | None] = field(default_factory=dict)
+    attributes: Mapping[str, AttributeValue | None] = field(default_factory=dict)
     deleted: bool = False
     tenant: TenantName = DEFAULT_TENANT
 

@@ -46,7 +46,7 @@ _SHAPE: Final = Shape(
         EVENT_ID: OPTIONAL_STRING,
         TENANT: OPTIONAL_STRING,
     },
-    avro_header=CODEC.header(EventRecord),
+    avro_headers=CODEC.headers(EventRecord),
     avro_fields={
         USER_ID: avro.TEXT,
         EVENT: avro.TEXT,

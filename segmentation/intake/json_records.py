@@ -2,7 +2,7 @@
 
     {"user_id": "alice", "event": "order", "occurred_at": "2026-11-25T10:00:00Z",
      "properties": {"total": 12.5, "coupon": "X1", "gift": true, "note": null}, "event_id": "o-1", "tenant": "shop"}
-    {"user_id": "alice", "attributes": {"age": 30, "plan": null}}
+    {"user_id": "alice", "attributes": {"age": 30, "plan": null, "born": {"date": "1990-02-28"}}}
     {"user_id": "alice", "deleted": true}
 
 Only the user id, the event and its time are required. `occurred_at` is RFC 3339 with an offset, or an integer of
@@ -11,8 +11,9 @@ milliseconds since 1970 UTC.
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, NoReturn, TypeVar
 
 from schemas.activity import ATTRIBUTES, PROPERTIES, TENANT
 from schemas.activity_columns import DELETED, EVENT, EVENT_ID, OCCURRED_AT
@@ -20,7 +21,7 @@ from schemas.columns import USER_ID
 from schemas.ids import DEFAULT_TENANT, TenantName
 from schemas.json_keys import duplicate_key
 from schemas.json_types import json_type
-from schemas.messages import EventRecord, ProfileRecord, PropertyValue
+from schemas.messages import AttributeValue, EventRecord, ProfileRecord, PropertyValue
 from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.values import SHOWN_CHARACTERS
 
@@ -30,6 +31,8 @@ RFC_3339: Final = re.compile(
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_V = TypeVar("_V")
 
 
 def event_of_json(value: bytes) -> EventRecord:
@@ -42,7 +45,7 @@ def event_of_json(value: bytes) -> EventRecord:
         user_id=_text(members, USER_ID, RefusalCode.BAD_USER_ID),
         event=_text(members, EVENT, RefusalCode.BAD_EVENT),
         occurred_at_us=_time(members),
-        properties=_values(members, PROPERTIES),
+        properties=_values(members, PROPERTIES, _value),
         event_id=event_id,
         tenant=_tenant(members),
     )
@@ -56,7 +59,7 @@ def profile_of_json(value: bytes) -> ProfileRecord:
         raise Refused(RefusalCode.BAD_PROPERTY, f"deleted is {json_type(deleted)}, not a boolean")
     return ProfileRecord(
         user_id=_text(members, USER_ID, RefusalCode.BAD_USER_ID),
-        attributes=_values(members, ATTRIBUTES),
+        attributes=_values(members, ATTRIBUTES, _attribute),
         deleted=deleted,
         tenant=_tenant(members),
     )
@@ -119,43 +122,43 @@ def _time(members: dict[str, Any]) -> int:
                 raise Refused(RefusalCode.BAD_TIME, f"{OCCURRED_AT} is not a number of milliseconds since 1970")
             return number * 1000
         case str(text):
-            return _moment(text)
+            return _moment(text, RefusalCode.BAD_TIME)
         case other:
             raise Refused(RefusalCode.BAD_TIME, f"{OCCURRED_AT} is {json_type(other)}, not a string or a number")
 
 
-def _moment(text: str) -> int:
+def _moment(text: str, code: RefusalCode) -> int:
     """Microseconds since 1970 UTC of RFC 3339 with an offset. Nothing is rounded: digits after the sixth must be 0."""
     found = RFC_3339.fullmatch(text)
     shown = repr(text[:SHOWN_CHARACTERS])
     if found is None:
-        raise Refused(RefusalCode.BAD_TIME, f"{shown} is not YYYY-MM-DDTHH:MM:SS with an offset (RFC 3339)")
+        raise Refused(code, f"{shown} is not YYYY-MM-DDTHH:MM:SS with an offset (RFC 3339)")
     fraction, zone = found[7] or "", found[8]
     if zone is None:
-        raise Refused(RefusalCode.BAD_TIME, f"{shown} has no offset such as Z or +09:00, so its instant is ambiguous")
+        raise Refused(code, f"{shown} has no offset such as Z or +09:00, so its instant is ambiguous")
     if fraction[6:].strip("0"):
-        raise Refused(RefusalCode.BAD_TIME, f"{shown} is finer than a microsecond")
+        raise Refused(code, f"{shown} is finer than a microsecond")
     try:
         year, month, day, hour, minute, second = map(int, found.groups()[:6])
         wall = datetime(year, month, day, hour, minute, second, int(fraction[:6].ljust(6, "0")), UTC)
     except ValueError as exc:
-        raise Refused(RefusalCode.BAD_TIME, f"{shown}: {exc}") from exc
+        raise Refused(code, f"{shown}: {exc}") from exc
     us = (wall - _EPOCH) // _MICROSECOND
     if zone in ("Z", "z"):
         return us
     minutes = int(zone[1:3]) * 60 + int(zone[4:6])
     if int(zone[1:3]) > 23 or int(zone[4:6]) > 59:
-        raise Refused(RefusalCode.BAD_TIME, f"{shown}: offset {zone} does not exist")
+        raise Refused(code, f"{shown}: offset {zone} does not exist")
     return us + (minutes if zone[0] == "-" else -minutes) * 60_000_000
 
 
-def _values(members: dict[str, Any], member: str) -> dict[str, PropertyValue | None]:
+def _values(members: dict[str, Any], member: str, value_of: Callable[[str, object], _V]) -> dict[str, _V]:
     given = members.get(member)
     if given is None:
         return {}
     if not isinstance(given, dict):
         raise Refused(RefusalCode.BAD_PROPERTY, f"{member} is {json_type(given)}, not an object")
-    return {name: _value(name, value) for name, value in given.items()}
+    return {name: value_of(name, value) for name, value in given.items()}
 
 
 def _value(name: str, value: object) -> PropertyValue | None:
@@ -175,3 +178,38 @@ def _value(name: str, value: object) -> PropertyValue | None:
                 RefusalCode.BAD_PROPERTY,
                 f"the property {name[:SHOWN_CHARACTERS]!r} is {json_type(value)}, not a number, string or boolean",
             )
+
+
+def _attribute(name: str, value: object) -> AttributeValue | None:
+    """As `_value`, or a date or a timestamp: an object with one member that names the type."""
+    what = f"the attribute {name[:SHOWN_CHARACTERS]!r}"
+    match value:
+        case {"date": str(text), **others} if not others:
+            return _date(text, what)
+        case {"timestamp": str(text), **others} if not others:
+            return _timestamp(text)
+        case dict():
+            raise Refused(
+                RefusalCode.BAD_PROPERTY,
+                f'{what} is an object other than {{"date": "YYYY-MM-DD"}} and {{"timestamp": "YYYY-MM-DDTHH:MM:SSZ"}}',
+            )
+        case _:
+            return _value(name, value)
+
+
+def _timestamp(text: str) -> datetime:
+    us = _moment(text, RefusalCode.BAD_PROPERTY)
+    try:
+        return _EPOCH + timedelta(microseconds=us)
+    except OverflowError as exc:
+        where = "beyond the year 9999" if us > 0 else "before the year 1"
+        raise Refused(RefusalCode.BAD_PROPERTY, f"{text[:SHOWN_CHARACTERS]!r} is {where} in UTC") from exc
+
+
+def _date(text: str, what: str) -> date:
+    try:
+        if _DATE.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise Refused(RefusalCode.BAD_PROPERTY, f"{what} is {text[:SHOWN_CHARACTERS]!r}, not a date YYYY-MM-DD")

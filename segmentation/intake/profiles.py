@@ -43,7 +43,7 @@ _SHAPE: Final = Shape(
         DELETED: frozenset({TRUE, FALSE, ABSENT}),
         TENANT: OPTIONAL_STRING,
     },
-    avro_header=CODEC.header(ProfileRecord),
+    avro_headers=CODEC.headers(ProfileRecord),
     avro_fields={USER_ID: avro.TEXT, ATTRIBUTES: avro.VALUES, DELETED: avro.BOOLEAN, TENANT: avro.TEXT},
 )
 

@@ -58,12 +58,13 @@ OPTIONAL_STRING = frozenset({STRING, NULL, ABSENT})
 class Shape:
     """Single records of one topic.
 
-    `kinds`: the members of a JSON object, and the kinds that each may have. `avro_header`: the first bytes of a record
-    in Avro; `avro_fields`: the same members there, in order, and their types (`schemas.kernels.avro_records`).
+    `kinds`: the members of a JSON object, and the kinds that each may have. `avro_headers`: the first bytes of a
+    record in Avro, one for each schema; `avro_fields`: the same members there, in order, and their types
+    (`schemas.kernels.avro_records`).
     """
 
     kinds: Kinds
-    avro_header: bytes
+    avro_headers: tuple[bytes, ...]
     avro_fields: Mapping[str, int]
 
 
@@ -175,8 +176,9 @@ def valid_singles(
     """
     batches: list[pa.RecordBatch] = []
     taken = np.zeros(len(records), np.bool_)
-    for scan in (_json, _avro):
-        singles = scan(records, np.flatnonzero(~taken), shape)
+    for header in (None, *shape.avro_headers):
+        rest = np.flatnonzero(~taken)
+        singles = _json(records, rest, shape) if header is None else _avro(records, rest, shape, header)
         while len(singles):
             rows, doubtful = rows_of(singles)
             if not doubtful.any():
@@ -196,9 +198,9 @@ def _json(records: TopicRecords, rows: Longs, shape: Shape) -> Singles:
     return _singles(records, rows, list(shape.kinds), members, found, possible, millis=True)
 
 
-def _avro(records: TopicRecords, rows: Longs, shape: Shape) -> Singles:
+def _avro(records: TopicRecords, rows: Longs, shape: Shape, header: bytes) -> Singles:
     starts, ends = records.value_start[rows], records.value_end[rows]
-    members, found = scan_avro(records.data, starts, ends, shape.avro_header, list(shape.avro_fields.values()))
+    members, found = scan_avro(records.data, starts, ends, header, list(shape.avro_fields.values()))
     return _singles(records, rows, list(shape.avro_fields), members, found, members.taken, millis=False)
 
 

@@ -4,6 +4,7 @@ All functions work on whole arrays: a map array consists of flat arrays of keys 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -14,11 +15,17 @@ from schemas.buffers import read_only, string_buffers, validity
 from schemas.columns import ColumnType
 from schemas.kernels.compiling import kernel
 from schemas.kernels.members import DECIMAL, DOUBLE, FALSE, INTEGER, STRING, TRUE, Members, with_validity
-from schemas.messages import PropertyValue
+from schemas.messages import AttributeValue
 
 Indices = npt.NDArray[np.int32]
-_PYTHON_TYPES: Final[Mapping[str, type]] = {"double": float, "string": str, "boolean": bool}
-"""Types of the values of single records, which have no dates."""
+_PYTHON_TYPES: Final[Mapping[str, type]] = {
+    "double": float,
+    "string": str,
+    "boolean": bool,
+    "date": date,
+    "timestamp": datetime,
+}
+"""Types of the values of single records."""
 
 
 def maps_of_columns(
@@ -157,7 +164,7 @@ def maps_of_members(members: Members, offsets: Indices, entries: Indices, type_:
     return pa.MapArray.from_arrays(pa.array(offsets), members.keys(entries), items, type=type_)
 
 
-def maps_of_records(records: Sequence[Mapping[str, PropertyValue | None]], type_: pa.MapType) -> pa.MapArray:
+def maps_of_records(records: Sequence[Mapping[str, AttributeValue | None]], type_: pa.MapType) -> pa.MapArray:
     """A map for each record. None is an entry without a value."""
     flat = [value for record in records for value in record.values()]
     fields = list(type_.item_type)

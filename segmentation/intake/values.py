@@ -14,7 +14,7 @@ from schemas.activity import (
     PROPERTY_MAX_BYTES,
 )
 from schemas.ids import NAME_PATTERN, USER_ID_MAX_CHARACTERS
-from schemas.messages import EventRecord, ProfileRecord, PropertyValue
+from schemas.messages import AttributeValue, EventRecord, ProfileRecord
 from segmentation.intake.refusals import RefusalCode, Refused
 
 SHOWN_CHARACTERS: Final = 80
@@ -82,7 +82,7 @@ def check_time(occurred_at_us: int, received_at_us: int) -> None:
         raise Refused(RefusalCode.TOO_FAR_AHEAD, reason)
 
 
-def check_values(values: Mapping[str, PropertyValue | None]) -> None:
+def check_values(values: Mapping[str, AttributeValue | None]) -> None:
     """Raise `Refused` for too many properties, for names or values that are too large, and for non-finite numbers."""
     if len(values) > MAX_PROPERTIES:
         raise Refused(

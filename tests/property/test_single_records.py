@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -13,10 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.activity import MAX_PROPERTIES, PROPERTY_MAX_BYTES, RECORD_MAX_BYTES
-from schemas.codec import CODEC
+from schemas.codec import CODEC, HEADER_BYTES
 from schemas.errors import FatalError
 from schemas.ids import TenantName
-from schemas.messages import EventRecord, ProfileRecord
+from schemas.messages import AttributeValue, EventRecord, ProfileRecord
 from schemas.topics import EVENTS, PROFILES
 from segmentation.intake import events, profiles
 from segmentation.intake.events import ingest_events
@@ -110,6 +111,9 @@ TIMES = [
 ROUND_TRIPS = [json.dumps(text) for text in TEXTS] + [json.dumps(text, ensure_ascii=False) for text in TEXTS]
 
 
+DATES = ['{"date":"2026-11-25"}', '{"timestamp":"2026-11-25T11:59:00+09:00"}', '{"date":"2026-11-31"}', '{"date":1}']
+
+
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (events, profiles):
         monkeypatch.setattr(module, "valid_singles", lambda records, *_: ([], np.zeros(len(records), np.bool_)))
@@ -134,7 +138,7 @@ def same(found: Sequence[TopicRecord | RecordBatch], topic: str = EVENTS) -> Any
 def values() -> st.SearchStrategy[str]:
     """Texts of JSON values, and of what is none."""
     plain = st.sampled_from(
-        [*ROUND_TRIPS, *NUMBERS, *map(json.dumps, TIMES), "true", "false", "null", "tru", "[1]", "{}"]
+        [*ROUND_TRIPS, *NUMBERS, *map(json.dumps, TIMES), "true", "false", "null", "tru", "[1]", "{}", *DATES]
     )
     drawn = st.one_of(
         st.text(max_size=8).map(json.dumps),
@@ -245,7 +249,9 @@ def test_records_in_avro(given_: list[tuple[Any, ...]]) -> None:
         event = EventRecord(
             user_id=user, event="e", occurred_at_us=NOON_US, properties=values_, event_id=event_id, tenant=tenant
         )
-        profile = ProfileRecord(user_id=user, attributes={} if flag else values_, deleted=flag, tenant=tenant)
+        dates: dict[str, AttributeValue] = {"on": date(2026, 11, 25), "at": datetime(1969, 7, 20, 20, 17, tzinfo=UTC)}
+        attributes = values_ | dates if n % 2 else values_
+        profile = ProfileRecord(user_id=user, attributes={} if flag else attributes, deleted=flag, tenant=tenant)
         for topic, message in ((EVENTS, event), (PROFILES, profile)):
             try:
                 value = CODEC.encode(message)
@@ -301,6 +307,17 @@ def test_ordinary_records_are_batched() -> None:
     assert taken.all(), [ordinary[row].value for row in np.flatnonzero(~taken)]
     rows, moves, refusals = same(ordinary)[1:4]
     assert (len(rows), moves, refusals) == (len(ordinary), (), ())
+
+
+def test_profiles_of_older_schemas_are_batched() -> None:
+    body = CODEC.encode(ProfileRecord(user_id=USER, attributes={"a": 1.0, "b": None}))[HEADER_BYTES:]
+    found = [record(header + body, topic=PROFILES) for header in CODEC.headers(ProfileRecord)]
+    assert len(found) == 2
+    taken = valid_singles(
+        records_of(found), profiles._SHAPE, lambda one: profiles._rows_of_singles(one, P, lambda *_: True)
+    )[1]
+    assert taken.all()
+    same(found, PROFILES)
 
 
 @pytest.mark.parametrize("properties", [MAX_PROPERTIES, MAX_PROPERTIES + 1])

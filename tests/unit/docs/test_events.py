@@ -20,9 +20,9 @@ NOON_US = 1_795_608_000_000_000
 HERE = Partition(partition_of("alice", 4))
 
 
-def record(value: str, topic: str) -> TopicRecord:
+def record(value: str, topic: str, offset: int = 0) -> TopicRecord:
     return TopicRecord(
-        topic=topic, partition=HERE, offset=0, key=b"alice", value=value.encode(), received_at_us=NOON_US
+        topic=topic, partition=HERE, offset=offset, key=b"alice", value=value.encode(), received_at_us=NOON_US
     )
 
 
@@ -49,7 +49,7 @@ def test_documented_events_are_accepted() -> None:
     assert [(row["user_id"], row["event"], row["event_id"], row["tenant"]) for row in rows] == [
         ("alice", "order", "o-1", "default")
     ]
-    changes = [record(line, "muster.profiles") for line in profiles.splitlines()]
+    changes = [record(line, "muster.profiles", offset) for offset, line in enumerate(profiles.splitlines())]
     assert ingest_profiles(changes, 4).rows.column("deleted").to_pylist() == [False, True]
 
 

@@ -3,6 +3,7 @@ import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import fields
+from datetime import UTC
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition, Seq, Version
 from schemas.manifest import Change
 from schemas.messages import (
+    AttributeValue,
     EventRecord,
     ImportAborted,
     JobState,
@@ -125,6 +127,9 @@ BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
     Mapping[str, PropertyValue | None]: st.dictionaries(
         texts, st.none() | st.floats(allow_nan=False) | texts | st.booleans(), max_size=4
     ),
+    Mapping[str, AttributeValue | None]: st.dictionaries(
+        texts, st.none() | st.booleans() | st.dates() | st.datetimes(timezones=st.just(UTC)), max_size=4
+    ),
 }
 
 
@@ -195,10 +200,13 @@ def test_producer_record_has_fixed_bytes() -> None:
         + b"\x02\x08paid\x06\x01\x00" + b"\x02\x06o-1" + b"\x0edefault"
     )  # fmt: skip
     profile = ProfileRecord(user_id="alice", attributes={"age": 30.0, "plan": None})
-    assert CODEC.encode(profile) == (
-        b"\xc3\x01" + bytes.fromhex("08e6122d3deb3c7f") + b"\x0aalice"
-        + b"\x04\x06age\x02" + bytes.fromhex("0000000000003e40") + b"\x08plan\x00\x00" + b"\x00" + b"\x0edefault"
+    body = (
+        b"\x0aalice" + b"\x04\x06age\x02" + bytes.fromhex("0000000000003e40") + b"\x08plan\x00\x00" + b"\x00"
+        + b"\x0edefault"
     )  # fmt: skip
+    without_dates = bytes.fromhex("08e6122d3deb3c7f")
+    assert CODEC.encode(profile) == b"\xc3\x01" + bytes.fromhex("165e53a3766f24c5") + body
+    assert CODEC.decode(b"\xc3\x01" + without_dates + body) == profile
 
 
 RECORD = {

@@ -233,6 +233,21 @@ def test_an_event_cannot_be_a_tombstone() -> None:
         ),
         (b'{"user_id": "alice", "properties": {}}', "unknown_member: unknown member 'properties'"),
         (b'{"user_id": "alice", "attributes": {"a": [1]}}', "bad_property: the property 'a' is an array"),
+        *(
+            (b'{"user_id": "alice", "attributes": {"a": %b}}' % value, f"bad_property: {why}")
+            for value, why in {
+                b"{}": "the attribute 'a' is an object other than",
+                b'{"date": "2026-11-25", "timestamp": "2026-11-25T10:00:00Z"}': "the attribute 'a' is an object other",
+                b'{"date": null}': "the attribute 'a' is an object other than",
+                b'{"time": "10:00"}': "the attribute 'a' is an object other than",
+                b'{"date": "2026-02-29"}': "the attribute 'a' is '2026-02-29', not a date YYYY-MM-DD",
+                b'{"date": "20261125"}': "the attribute 'a' is '20261125', not a date YYYY-MM-DD",
+                b'{"timestamp": "2026-11-25"}': "'2026-11-25' is not YYYY-MM-DDTHH:MM:SS with an offset",
+                b'{"timestamp": "2026-11-25T10:00:00"}': "'2026-11-25T10:00:00' has no offset",
+                b'{"timestamp": "9999-12-31T23:59:59-01:00"}': "'9999-12-31T23:59:59-01:00' is beyond the year 9999",
+                b'{"timestamp": "0001-01-01T00:00:00+01:00"}': "'0001-01-01T00:00:00+01:00' is before the year 1",
+            }.items()
+        ),
     ],
 )
 def test_invalid_profile_change_is_refused_with_the_reason(value: bytes, why: str) -> None:
