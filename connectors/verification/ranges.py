@@ -188,7 +188,8 @@ def verify_side_by_side(
     By default one for two processors: a child parses on one, and digests on another.
     """
     at_once = len(os.sched_getaffinity(0)) // 2 if at_once is None else at_once
-    if isinstance(source, SourceObject) and source.size >= 2 * unit_bytes and at_once > 1:
+    largest = shared["limits"].max_decoded_bytes  # one pass says that a larger file is refused
+    if isinstance(source, SourceObject) and 2 * unit_bytes <= source.size <= largest and at_once > 1:
         start = store.read_range(source, 0, MAGIC_BYTES)
         if can_be_cut(source.key, start, spec):
             ranges = first_ranges(range(unit_bytes, source.size, unit_bytes), source.size)

@@ -34,6 +34,8 @@ EVALUATOR: Final = "tests/property/test_evaluator.py"
 PROTOCOL: Final = "tests/property/test_import_protocol.py"
 HOSTILE_CSV: Final = "tests/hostile/test_csv.py"
 HOSTILE_JSON: Final = "tests/hostile/test_jsonl.py"
+HOSTILE_RANGES: Final = "tests/hostile/test_ranges.py"
+CHAINING: Final = "tests/unit/connectors/sources/test_chaining.py"
 HOSTILE_FUZZ: Final = "tests/hostile/test_fuzz.py"
 
 
@@ -163,6 +165,9 @@ MUTANTS: Final = (
         caught_by=(HOSTILE_JSON, HOSTILE_FUZZ, "tests/unit/connectors/sources/test_jsonl_reader.py"),
     ),
     Mutant(bug=reader_bugs.ids_unjudged, promises=(4,), caught_by=(HOSTILE_CSV, HOSTILE_JSON)),
+    Mutant(bug=reader_bugs.range_bases_off_by_one, promises=(4,), caught_by=(HOSTILE_RANGES,)),
+    Mutant(bug=reader_bugs.ranges_unchained, promises=(4,), caught_by=(HOSTILE_RANGES, CHAINING)),
+    Mutant(bug=reader_bugs.fault_of_a_guess, promises=(4,), caught_by=(HOSTILE_RANGES, CHAINING)),
     Mutant(bug=reader_bugs.pages_unchecked, promises=(4,), caught_by=("tests/hostile/test_parquet.py",)),
     Mutant(bug=job_bugs.one_event_too_many, promises=(5,), caught_by=("tests/property/test_evaluator.py",)),
     Mutant(

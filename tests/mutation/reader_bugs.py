@@ -6,11 +6,14 @@ without the bug: suites that catch it read in their own process.
 
 import inspect
 import sys
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numba
 import pyarrow.parquet as pq
 
+from connectors.sources import chaining
 from tests.mutation.patches import Patches
 
 
@@ -111,3 +114,52 @@ def pages_unchecked(patches: Patches) -> None:
         return lambda file, **settings: pq.ParquetFile(file, pre_buffer=False, **settings)
 
     patches.replace("connectors.sources.parquet_reader:_opened", make)
+
+
+def range_bases_off_by_one(patches: Patches) -> None:
+    """Ordinals of a range that is not the first count one row too many before it."""
+
+    def make(original: Any) -> Any:
+        def rebased(rejects: Any, link: Any) -> Any:
+            return original(rejects, replace(link, rows=link.rows + bool(link.place)))
+
+        return rebased
+
+    patches.replace("connectors.sources.chaining:rebased", make)
+
+
+def ranges_unchained(patches: Patches) -> None:
+    """A range counts wherever it begins."""
+
+    def make(original: Any) -> Any:
+        def chain(ranges: Any, readings: Any, *, again: int) -> Any:
+            found = original(ranges, readings, again=again)
+            known = [(place, of[0]) for place, of in enumerate(readings) if of[0].begin is not None]
+            if isinstance(found, chaining.Chained) or any(one.end is None for _, one in known):
+                return found
+            ends = [0, *accumulate(one.rows for _, one in known)], [0, *accumulate(one.lines for _, one in known)]
+            return chaining.Chained(
+                links=tuple(
+                    chaining.Link(place=place, reading=0, rows=rows, lines=lines)
+                    for (place, _), rows, lines in zip(known, *ends, strict=False)
+                )
+            )
+
+        return chain
+
+    patches.replace("connectors.sources.chaining:chain", make)
+
+
+def fault_of_a_guess(patches: Patches) -> None:
+    """A fault that a range found counts before its begin is confirmed."""
+
+    def make(original: Any) -> Any:
+        def chain(ranges: Any, readings: Any, *, again: int) -> Any:
+            for place, of in enumerate(readings):
+                if of and of[0].fault is not None:
+                    return chaining.Chained(links=(chaining.Link(place=place, reading=0, rows=0, lines=0),))
+            return original(ranges, readings, again=again)
+
+        return chain
+
+    patches.replace("connectors.sources.chaining:chain", make)

@@ -154,40 +154,41 @@ class Store:
         return self.content[start : start + length]
 
 
+def pinned(size: int) -> SourceObject:
+    written = datetime(2026, 1, 1, tzinfo=UTC)
+    return SourceObject(bucket="b", key="users.csv", version_id=None, etag="e", size=size, last_modified=written)
+
+
 def test_large_object_is_read_in_ranges_if_there_are_processors_and_as_one_otherwise(tmp_path: Path) -> None:
     content = csv_file(30_000)
     size = len(content)
-    source = SourceObject(
-        bucket="b",
-        key="users.csv",
-        version_id=None,
-        etag="e",
-        size=size,
-        last_modified=datetime(2026, 1, 1, tzinfo=UTC),
-    )
-    found = []
-    asked = {}
-    for at_once in (1, 2):
+    found: list[object] = []
+    asked: list[list[tuple[int, int]]] = []
+    for at_once, limits in ((1, ParseLimits()), (2, ParseLimits()), (2, ParseLimits(max_decoded_bytes=size - 1))):
         store: Any = Store(content)
         with ParquetRejects(tmp_path / "rejects.parquet", Bucket().upload) as rejects:
-            found.append(
-                verify_side_by_side(
-                    source,
+            try:
+                evidence = verify_side_by_side(
+                    pinned(size),
                     SPEC,
                     store=store,
                     unit_bytes=size // 3,
                     at_once=at_once,
                     on_files=lambda _: None,
                     partitions=3,
-                    limits=ParseLimits(),
+                    limits=limits,
                     rejects=rejects,
                     on_progress=lambda _: None,
                 )
-            )
-        asked[at_once] = store.asked
+            except UserError as exc:
+                found.append(exc.code)
+            else:
+                found.append(evidence)
+        asked.append(store.asked)
     assert found[0] == found[1]
-    assert asked[1] == [(0, size)]
-    assert len(asked[2]) > 4
+    assert found[2] == "FILE_TOO_LARGE"
+    assert asked[0] == asked[2] == [(0, size)]
+    assert len(asked[1]) > 4
 
 
 def test_more_likely_rejects_than_are_kept_end_the_ranges_without_a_reject(tmp_path: Path) -> None:
