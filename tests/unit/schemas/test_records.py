@@ -94,6 +94,7 @@ SUMMARY: Final = {
     "format": "csv",
     "compression": "none",
     "lacking": None,
+    "part": None,
 }
 STORED: Final[tuple[tuple[type[Any], Mapping[str, Any]], ...]] = (
     (Evidence, EVIDENCE),
