@@ -1,19 +1,27 @@
 """Verification of objects in the real store."""
 
+import io
 import uuid
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from connectors.sources.file_set import DigestedSet
 from connectors.sources.limits import ParseLimits
+from connectors.sources.row_groups import row_groups_of
+from connectors.sources.units import cut
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
+from connectors.verification.ranges import verify_side_by_side
 from connectors.verification.rejects_file import ParquetRejects, upload_to
 from connectors.verification.verifier import verify_file
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
+from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
 from schemas.import_spec import ImportSpec
@@ -82,7 +90,41 @@ def test_object_and_local_file_give_equal_evidence(
             path, ImportSpec(), partitions=4, limits=ParseLimits(), rejects=rejects, on_progress=lambda _: None
         )
     assert verify(source, store, stack, tenant, ImportSpec(), tmp_path) == local
+    with ParquetRejects(tmp_path / "r.parquet", str) as rejects:
+        in_ranges = verify_side_by_side(
+            source,
+            ImportSpec(),
+            store=store,
+            unit_bytes=len(content) // 5,
+            at_once=2,
+            on_files=lambda _: None,
+            partitions=4,
+            limits=ParseLimits(),
+            rejects=rejects,
+            on_progress=lambda _: None,
+        )
+    assert in_ranges == local
     assert local.accepted == 100_000
+
+
+def test_row_groups_of_an_object_have_the_digests_of_the_file(
+    stack: Settings, store: ObjectStore, tenant: TenantName
+) -> None:
+    out = io.BytesIO()
+    users = [f"user-{n}" for n in range(50_000)]
+    pq.write_table(pa.table({"user_id": users}), out, row_group_size=9_000)
+    key = f"{tenant}/vip/users.parquet"
+    store.put(stack.inbox_bucket, key, out.getvalue())
+    source, spec, limits = store.pin(stack.inbox_bucket, key), ImportSpec(), ParseLimits()
+    units = cut([source], 1000, lambda file: row_groups_of(file, store, spec, limits))
+    assert len(units) == 6
+    found = []
+    for unit in (None, *units):
+        with DigestedSet((source,), spec, limits, store, None, partitions=1, unit=unit) as digested:
+            assert list(digested) == []
+            found.append(digested.digests[0])
+    assert Digest.total(spec.row_schema.schema_id, found[1:]) == found[0]
+    assert found[0].count == 50_000
 
 
 def test_object_overwritten_after_pinning_is_refused(
