@@ -24,6 +24,7 @@ def main(arguments: list[str]) -> int:
         "exhibits", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all but soak when none is named"
     )
     parser.add_argument("--schedules", type=int, default=Scale().schedules, help="seeds of the simulator")
+    parser.add_argument("--files", type=int, default=Scale().burst_files, help="files of the burst")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=60.0, help="the longest time for each exhibit")
     parser.add_argument("--behind", action="store_true", help="say how old each exhibit is; runs nothing")
@@ -33,7 +34,12 @@ def main(arguments: list[str]) -> int:
         return 0
     if unknown := set(given.exhibits) - set(names):
         parser.error(f"there is no exhibit {', '.join(sorted(unknown))}")
-    scale = Scale(schedules=given.schedules, processes=given.processes, deadline_s=60 * given.minutes)
+    scale = Scale(
+        schedules=given.schedules,
+        burst_files=given.files,
+        processes=given.processes,
+        deadline_s=60 * given.minutes,
+    )
     commit = evidence.commit()
     if commit.endswith(evidence.CHANGES):
         print("there are changes without a commit: the page will say so, and `make test` refuses it", file=sys.stderr)

@@ -18,6 +18,7 @@ class Scale:
 
     schedules: int = 50_000
     soak_turns: int = 200
+    burst_files: int = 1_000
     processes: int = 2
     deadline_s: float = 3_600.0
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.prove import faults, hostile, mutants, rotation, schedules, soak
+from tests.prove import burst, faults, hostile, mutants, rotation, schedules, soak
 from tests.prove.exhibits import Exhibit
 
 EXHIBITS: Final[tuple[Exhibit, ...]] = (
@@ -10,6 +10,7 @@ EXHIBITS: Final[tuple[Exhibit, ...]] = (
     schedules.SEGMENTS_EXHIBIT,
     mutants.EXHIBIT,
     faults.EXHIBIT,
+    burst.EXHIBIT,
     hostile.EXHIBIT,
     rotation.EXHIBIT,
     soak.EXHIBIT,
