@@ -1,5 +1,6 @@
 """Workers wherever they run: the members of their consumer groups, as Kafka knows them."""
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaException
@@ -10,14 +11,16 @@ from orchestration.operations.availability import require_services
 from orchestration.operations.follow import without_worker_s
 from orchestration.platform.settings import Settings
 from orchestration.platform.worker_identity import WorkerIdentity
-from orchestration.records.workers import WaitingJobs, Worker
+from orchestration.records.workers import ScaledPart, WaitingJobs, Worker
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
+from segmentation.scaling import Scaled
 
 if TYPE_CHECKING:
     from orchestration.catalog.jobs import JobStore
     from orchestration.catalog.progress import ProgressStore
 
 TIMEOUT_S: Final = 5.0
+GROUPS: Final[Mapping[str, str]] = {Scaled.WORKER: WORKER_GROUP, Scaled.SEGMENT_WORKER: SEGMENT_WORKER_GROUP}
 
 
 def running_workers(settings: Settings) -> list[Worker]:
@@ -29,6 +32,12 @@ def running_workers(settings: Settings) -> list[Worker]:
         raise kafka_error(exc, "listing the workers") from exc
     found = [_worker(group, member) for group, description in described.items() for member in description.members]
     return sorted(found, key=lambda one: (one.group != WORKER_GROUP, one.worker, one.host))
+
+
+def starting(running: Iterable[Worker], scaled: Iterable[ScaledPart]) -> list[ScaledPart]:
+    """Kinds of workers that are wanted and of which none runs."""
+    groups = {worker.group for worker in running}
+    return [one for one in scaled if one.wanted and one.part in GROUPS and GROUPS[one.part] not in groups]
 
 
 def waiting_jobs(now_ms: int, *, jobs: "JobStore", progress: "ProgressStore") -> WaitingJobs | None:

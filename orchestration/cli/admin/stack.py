@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orchestration.local.status import PartStatus, StackStatus
     from orchestration.operations.doctor import Diagnosis
     from orchestration.platform.settings import Settings
-    from orchestration.records.workers import WaitingJobs, Worker
+    from orchestration.records.workers import ScaledPart, WaitingJobs, Worker
 
 with deferred(__name__):
     from muster import access, client
@@ -115,19 +115,29 @@ def _show_part(part: "PartStatus") -> None:
 class DeploymentStatus:
     """Parts of the stack and all workers. `workers`, `waiting`: None if Kafka or the catalog cannot be asked.
 
-    `on_demand`: whether workers may be absent while there is no work.
+    `on_demand`: whether workers may be absent while there is no work; `scaled`: the counts that the work needs then.
     """
 
     stack: "StackStatus"
     workers: "Sequence[Worker] | None"
     waiting: "WaitingJobs | None"
     on_demand: bool
+    scaled: "Sequence[ScaledPart]" = ()
+
+    @property
+    def starting(self) -> "list[tuple[str, str | None]]":
+        """Workers that will run soon, each with the time since when: of the parts here, or as the catalog says."""
+        if self.stack.running:
+            return [(part.name, part.since) for part in self.stack.starting_workers]
+        return [(one.part, one.given_at) for one in workers.starting(self.workers or (), self.scaled)]
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
         shown = None if self.workers is None else [as_record(one) for one in self.workers]
         waiting = None if self.waiting is None else as_record(self.waiting)
-        return {**self.stack.as_record(), "workers": shown, "waiting": waiting, "on_demand": self.on_demand}
+        scaled = [as_record(one) for one in self.scaled]
+        more = {"workers": shown, "waiting": waiting, "on_demand": self.on_demand, "scaled": scaled}
+        return {**self.stack.as_record(), **more}
 
 
 def _show_status(found: DeploymentStatus) -> None:
@@ -157,10 +167,10 @@ def _show_workers(found: DeploymentStatus) -> None:
     if running is None:
         return
     print_line("")
-    for part in found.stack.starting_workers:
-        print_line(f"{part.name}: starting for {duration((now_ms() - time_ms(part.since)) / 1000)}")
+    for name, since in found.starting:
+        print_line(f"{name}: starting" + (f" for {duration((now_ms() - time_ms(since)) / 1000)}" if since else ""))
     if not running:
-        if not found.stack.starting_workers:
+        if not found.starting:
             print_line("no worker runs; starts with the next job" if found.on_demand else "no workers are running")
         return
     print_table(
@@ -190,7 +200,13 @@ def status() -> Answer[DeploymentStatus]:
     loaded = settings()
     now = stack.status(loaded)
     on_demand = not scaling.limits_of(loaded).fixed
-    found = DeploymentStatus(stack=now, workers=_workers(loaded), waiting=_waiting(), on_demand=on_demand)
+    found = DeploymentStatus(
+        stack=now,
+        workers=_workers(loaded),
+        waiting=_waiting(),
+        on_demand=on_demand,
+        scaled=_scaled() if on_demand else (),
+    )
     return Answer(value=found, code=ExitCode.OK if now.ready else ExitCode.CHECK_FAILED)
 
 
@@ -209,6 +225,14 @@ def _waiting() -> "WaitingJobs | None":
         return workers.waiting_jobs(now_ms(), jobs=context.jobs, progress=context.progress)
     except MusterError:
         return None
+
+
+def _scaled() -> "list[ScaledPart]":
+    """Empty also if the catalog cannot be read; the parts say why."""
+    try:
+        return catalog_context().wanted_counts.parts()
+    except MusterError:
+        return []
 
 
 def _show_diagnoses(found: "Sequence[Diagnosis]") -> None:
