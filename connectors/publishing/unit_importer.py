@@ -6,10 +6,10 @@ chunks are before its own. So the same ordinals and sequence numbers come whoeve
 the topic see repeated chunks, as after any redelivery.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from connectors.publishing.attempts import ImportAttempt
@@ -143,11 +143,10 @@ def _sender(
     backlog: Backlog,
     fence: Fence,
     limit: BacklogLimit,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Sender]:
     require_partition_count(log, attempt.partitions)
     try:
-        yield Sender(log=log, backlog=backlog, fence=fence, partitions=attempt.partitions, limit=limit, clock=clock)
+        yield Sender(log=log, backlog=backlog, fence=fence, partitions=attempt.partitions, limit=limit, clock=monotonic)
     except BaseException:
         log.abandon()  # queued messages would only burden the workers
         raise

@@ -64,12 +64,14 @@ class Engine:
         invoke: Callable[[str, Mapping[str, Any]], Any],
         run_task: Callable[[list[str]], int],
         new_process: Callable[[str, str], Process],
+        read_object: Callable[[str, str], bytes],
     ) -> None:
         self._ports = ports
         self._kernel: Kernel = ports.kernel
         self._invoke = invoke
         self._run_task = run_task
         self._new_process = new_process
+        self._read_object = read_object
         self._random = random.Random(ports.kernel.random.random())
         self._numbers = 0
         self.executions: dict[str, Execution] = {}
@@ -103,22 +105,30 @@ class Engine:
     # --- the states --------------------------------------------------------------------------------------------------
 
     def _run(self, execution: Execution) -> None:
-        data: Any = json.loads(execution.input)
-        name = DEFINITION["StartAt"]
+        self._walk(execution, DEFINITION, json.loads(execution.input))
+
+    def _walk(self, execution: Execution, machine: Mapping[str, Any], data: Any) -> None:
+        """Run the states of a machine, or of a child of a Map."""
+        name = machine["StartAt"]
         while True:
             execution.state = name
-            if self._ports.faults.strike("execution lost"):
+            if machine is DEFINITION and self._ports.faults.strike("execution lost"):
                 self.executions.pop(execution.arn, None)
                 return
-            state = DEFINITION["States"][name]
+            state = machine["States"][name]
             match state["Type"]:
+                case "Map":
+                    name, data = self._map(execution, state, data)
                 case "Choice":
                     name = _choose(state, data)
                 case "Wait":
                     self._kernel.sleep(state["Seconds"])
                     name = state["Next"]
                 case "Task":
-                    name, data = self._task(execution, state, data)
+                    following, data = self._task(execution, state, data)
+                    if following is None:
+                        return
+                    name = following
                 case "Succeed":
                     execution.status = "SUCCEEDED"
                     return
@@ -128,7 +138,37 @@ class Engine:
                 case other:
                     raise KeyError(other)
 
-    def _task(self, execution: Execution, state: Mapping[str, Any], data: Any) -> tuple[str, Any]:
+    def _map(self, execution: Execution, state: Mapping[str, Any], data: Any) -> tuple[str, Any]:
+        """A Distributed Map: children catch their errors, so none may fail."""
+        place = {name: _get(data, path) for name, path in state["ItemReader"]["Parameters"].items()}
+        items = list(json.loads(self._read_object(place["Bucket.$"], place["Key.$"])))
+        ended, failed, left = Signal(), list[StateError](), list(enumerate(items))
+        running = min(len(items), _get(data, state["MaxConcurrencyPath"]))
+        alive = [running]
+
+        def children() -> None:
+            try:
+                while left and not failed:
+                    number, item = left.pop(0)
+                    known = {"Execution": {"Id": execution.arn}, "Map": {"Item": {"Index": number, "Value": item}}}
+                    self._walk(execution, state["ItemProcessor"], _filled(state["ItemSelector"], data, known))
+            except StateError as exc:
+                failed.append(exc)
+            finally:
+                alive[0] -= 1
+                if not alive[0]:
+                    self._kernel.set(ended)
+
+        for number in range(running):
+            self._kernel.spawn(execution.process, f"children {number}", children)
+        self._kernel.wait(ended)
+        if failed:
+            [catch] = state["Catch"]
+            failure = {"Error": "States.ExceedToleratedFailureThreshold", "Cause": ""}
+            return catch["Next"], _put(data, catch["ResultPath"], failure)
+        return state["Next"], data
+
+    def _task(self, execution: Execution, state: Mapping[str, Any], data: Any) -> tuple[str | None, Any]:
         tried = [0] * len(state.get("Retry", ()))
         while True:
             try:
@@ -146,7 +186,7 @@ class Engine:
                 execution.status, execution.cause = "FAILED", exc.error
                 raise Killed from exc
         if state.get("ResultPath", "$") is None:
-            return state["Next"], data
+            return state.get("Next"), data
         # The answer of a function is wrapped, and the path unwraps it. The answer to a token is the output itself.
         return state["Next"], _get({"Payload": result}, state["OutputPath"]) if "OutputPath" in state else result
 

@@ -31,7 +31,7 @@ CHUNK_ROWS = 2
 class InlinePool:
     """A thread pool that runs tasks inline: the kernel cannot schedule threads of the system."""
 
-    def __init__(self, _threads: int) -> None:
+    def __init__(self, _threads: int, **_: object) -> None:
         pass
 
     def __enter__(self) -> "InlinePool":
@@ -54,6 +54,9 @@ class Idle:
         pass
 
     def finish(self, **_: object) -> None:
+        pass
+
+    def end_unit(self, **_: object) -> None:
         pass
 
     def tick(self, *_: object) -> None:

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import pyarrow as pa
 
-from tests.simulation import patching
+from tests.simulation import patching, units
 from tests.simulation.catalog import Catalog
 from tests.simulation.deployment import Deployment
 from tests.simulation.faults import KINDS, SEEN, Faults
@@ -71,7 +71,16 @@ SEGMENTS: Final = Scenario(
     patched=segments.patched,
     worlds=lambda: segments.SegmentWorld,
 )
-SCENARIOS: Final = {scenario.name: scenario for scenario in (IMPORTS, SEGMENTS)}
+UNITS: Final = Scenario(
+    name="units",
+    kinds=KINDS,
+    seen=(),
+    faulty_steps=6_000,
+    calm_steps=60_000,
+    patched=units.patched,
+    worlds=lambda: partial(units.UnitWorld, catalog=Catalog()),
+)
+SCENARIOS: Final = {scenario.name: scenario for scenario in (IMPORTS, SEGMENTS, UNITS)}
 
 
 @dataclass

@@ -108,6 +108,24 @@ class StepObjects:
     def __init__(self, store: ObjectStore, ports: Ports) -> None:
         self._store = store
         self._ports = ports
+        self.lists: dict[str, bytes] = {}
+        """Lists of the files of sets, by their hash, also those that were deleted."""
+
+    def put(self, bucket: str, key: str, content: bytes) -> None:
+        name = key.rpartition("/")[2]
+        if name.startswith("units-"):
+            self.lists[name.removeprefix("units-").removesuffix(".json")] = content
+        self._call("put", bucket, key, lambda: self._store.put(bucket, key, content))
+
+    def put_if_absent(self, bucket: str, key: str, content: bytes) -> bool:
+        return self._store.put_new(bucket, key, content)
+
+    def read_range(self, source: SourceObject, start: int, length: int) -> bytes:
+        return self.get(source.bucket, source.key)[start : start + length]
+
+    def pin_below(self, bucket: str, prefix: str) -> Iterator[SourceObject]:
+        for entry in self.list(bucket, prefix):
+            yield self.pin(bucket, entry.key)
 
     def pin(self, bucket: str, key: str, version_id: str | None = None) -> SourceObject:
         def act() -> SourceObject:

@@ -41,6 +41,9 @@ ACME: Final = TenantName("acme")
 class World(Deployment):
     """Everything of one schedule. Schedules share `catalog`, which is emptied in between."""
 
+    people_are: type[People] = People
+    unit_bytes = 10**9
+
     def __init__(self, seed: int, faults: Faults, temp: Path, holder: "Holder[World]", *, catalog: Catalog) -> None:
         super().__init__(seed, faults, temp, holder, skew_ms=600_000)
         self.catalog = catalog
@@ -49,7 +52,13 @@ class World(Deployment):
         self.broker = Broker(self.ports, PARTITIONS)
         self.group = Group(self.broker, (IMPORTS_SMALL, IMPORTS))
         self.lake = Lake(self.ports)
-        self.engine = Engine(self.ports, invoke=self._invoke, run_task=self._run_task, new_process=self.new_process)
+        self.engine = Engine(
+            self.ports,
+            invoke=self._invoke,
+            run_task=self._run_task,
+            new_process=self.new_process,
+            read_object=self._read_object,
+        )
         self.uploads: dict[tuple[str, str, int], tuple[str, ...]] = {}
         self.asked_to_end: set[str] = set()
         self.store.deleted = self.oracle.deleted
@@ -64,17 +73,20 @@ class World(Deployment):
             small_file_bytes=24,
             lambda_file_bytes=40,
             fargate_file_bytes=200,
+            unit_bytes=self.unit_bytes,
+            units_at_once=2,
         )
         self.context = Context(settings)
+        self.objects = StepObjects(self.store, self.ports)
         vars(self.context).update(
             database=catalog,
             workflow=Client(self.engine, self.ports),
-            objects=StepObjects(self.store, self.ports),
+            objects=self.objects,
             versions=Versions(self.lake, self.kernel.sleep),
         )
         self.context.audiences.add_tenant(ACME, 1)
         catalog.begin_faults(self.ports)
-        self.people = People(self)
+        self.people = self.people_are(self)
         for number in (1, 2):
             self._keep_running(f"worker {number}", "worker", self._worker)
         for number in range(1, 2 + (self.kernel.random.random() < 0.3)):
@@ -98,6 +110,11 @@ class World(Deployment):
         except RetriableError:
             return 1
         return 0
+
+    def _read_object(self, bucket: str, key: str) -> bytes:
+        found = self.store.find(bucket, key)
+        assert found is not None
+        return found.body
 
     def group_view(self, name: str) -> GroupView:
         """The group as the control plane sees it. Under any name it has the members of the import workers."""
