@@ -8,14 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.mutation import job_bugs, reader_bugs, segment_bugs, stream_bugs
+from tests.mutation import job_bugs, reader_bugs, segment_bugs, stream_bugs, unit_bugs
 from tests.mutation.patches import Patches
 
 SCHEDULES: Final = "schedules"
 SEGMENT_SCHEDULES: Final = "schedules of segments"
+UNIT_SCHEDULES: Final = "schedules of units"
 """The simulator with the seeds of `make test`, one by one, until an invariant does not hold."""
 
-SIMULATED: Final = frozenset({SCHEDULES, SEGMENT_SCHEDULES})
+SIMULATED: Final = frozenset({SCHEDULES, SEGMENT_SCHEDULES, UNIT_SCHEDULES})
 
 FOLD: Final = "tests/unit/segmentation/test_progress.py"
 ATTEMPTS: Final = "tests/contract/test_catalog.py::test_attempt_starts_only_while_importing_after_the_known_one[sqlite]"
@@ -32,6 +33,7 @@ ARCHIVING: Final = "tests/unit/segmentation/test_archiving.py"
 OWNERS: Final = "tests/unit/streams/test_partition_task.py"
 EVALUATOR: Final = "tests/property/test_evaluator.py"
 PROTOCOL: Final = "tests/property/test_import_protocol.py"
+UNITS: Final = "tests/unit/orchestration/kinds/test_units.py"
 HOSTILE_CSV: Final = "tests/hostile/test_csv.py"
 HOSTILE_JSON: Final = "tests/hostile/test_jsonl.py"
 HOSTILE_RANGES: Final = "tests/hostile/test_ranges.py"
@@ -270,6 +272,12 @@ MUTANTS: Final = (
         promises=(5,),
         caught_by=(OWNERS, SEGMENT_SCHEDULES),
     ),
+    Mutant(bug=unit_bugs.base_seq_off_by_one, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),
+    Mutant(bug=unit_bugs.evidence_counted_twice, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),
+    Mutant(bug=unit_bugs.lost_units_overlooked, promises=(1,), caught_by=(UNITS,)),
+    Mutant(bug=unit_bugs.accepted_rows_as_ordinals, promises=(1,), caught_by=(UNITS,)),
+    Mutant(bug=unit_bugs.profiles_side_by_side, promises=(1,), caught_by=(UNITS,)),
+    Mutant(bug=unit_bugs.event_ordinals_over_the_set, promises=(1,), caught_by=(UNITS,)),
     Mutant(bug=job_bugs.pins_ignored, promises=(6,), caught_by=("tests/contract/test_version_store.py",)),
     Mutant(bug=job_bugs.checks_bytes_only, promises=(7,), caught_by=("tests/integration/lake/test_exporting.py",)),
 )

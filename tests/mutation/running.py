@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.examples import UNSHRUNK
-from tests.mutation.mutants import SCHEDULES, SEGMENT_SCHEDULES, Mutant
+from tests.mutation.mutants import SCHEDULES, SEGMENT_SCHEDULES, UNIT_SCHEDULES, Mutant
 from tests.mutation.patches import installed
-from tests.simulation.run import IMPORTS, SEGMENTS, Scenario, simulator
+from tests.simulation.run import IMPORTS, SEGMENTS, UNITS, Scenario, simulator
 from tests.simulation.seeds import SEEDS
 
 ROOT: Final = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ class Sighting:
 
 def sight(mutant: Mutant, suite: str) -> Sighting:
     """Run a suite on the product with the bug. Raises RuntimeError if its tests cannot be run."""
-    scenario = {SCHEDULES: IMPORTS, SEGMENT_SCHEDULES: SEGMENTS}.get(suite)
+    scenario = {SCHEDULES: IMPORTS, SEGMENT_SCHEDULES: SEGMENTS, UNIT_SCHEDULES: UNITS}.get(suite)
     return _tests(mutant, suite) if scenario is None else _schedules(mutant, suite, scenario)
 
 

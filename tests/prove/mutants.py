@@ -93,6 +93,7 @@ COVERS: Final = (
     "connectors/sinks",
     "connectors/sources",
     "connectors/storage",
+    "connectors/verification",
     "orchestration/catalog",
     "orchestration/composition",
     "orchestration/control",

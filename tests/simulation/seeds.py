@@ -84,5 +84,9 @@ SEEDS: Final[Mapping[str, Seeds]] = {
         },
         regressions={283: "a frozen owner that found the checkpoint of its successor took it for that of another log"},
     ),
+    "units": Seeds(
+        first=range(24),
+        pinned={0: ("base seq off by one", "evidence counted twice")},
+    ),
 }
 """By the name of the scenario."""

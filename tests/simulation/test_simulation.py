@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation.run import IMPORTS, SEGMENTS, Scenario, run_many, run_seeds, simulator
+from tests.simulation.run import IMPORTS, SEGMENTS, UNITS, Scenario, run_many, run_seeds, simulator
 from tests.simulation.seeds import SEEDS
 
 LEAST = 3
@@ -38,6 +38,20 @@ def test_no_schedule_loses_duplicates_or_mixes_members_and_every_job_ends() -> N
 @pytest.mark.timeout(900)
 def test_changes_of_every_schedule_give_the_members_that_the_whole_log_says() -> None:
     assert published_by_all_seeds(SEGMENTS) > 5 * len(SEEDS["segments"].all)
+
+
+@pytest.mark.slow("24 schedules, one after the other, in one process")
+@pytest.mark.timeout(900)
+def test_sets_whose_units_die_freeze_and_repeat_are_published_whole_or_not_at_all() -> None:
+    counts: Counter[str] = Counter()
+    published = 0
+    for result in run_many(UNITS, SEEDS["units"].all):
+        assert result.failure is None, f"{result.failure}\nReplay it: {UNITS.replay_command(result.seed)}"
+        counts += result.counts
+        published += result.published
+    assert published > len(SEEDS["units"].all)
+    of_units = ("invocation killed", "invocation frozen", "invocation answer lost", "worker killed")
+    assert [kind for kind in of_units if counts[kind] < LEAST] == []
 
 
 @pytest.mark.parametrize(("scenario", "seed"), [(IMPORTS, 40), (SEGMENTS, 1)], ids=["imports", "segments"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.mutation.mutants import MUTANTS, SCHEDULES, SEGMENT_SCHEDULES, SIMULATED
+from tests.mutation.mutants import MUTANTS, SCHEDULES, SEGMENT_SCHEDULES, SIMULATED, UNIT_SCHEDULES
 from tests.mutation.patches import Patches
 from tests.prove import evidence
 from tests.prove.exhibits import Exhibit, Section, Table
@@ -15,7 +15,7 @@ from tests.prove.kept import Kept
 from tests.prove.mutants import PROMISES
 from tests.prove.pool import in_processes
 from tests.prove.registry import EXHIBITS
-from tests.simulation.run import IMPORTS, SEGMENTS, Scenario
+from tests.simulation.run import IMPORTS, SEGMENTS, UNITS, Scenario
 from tests.simulation.seeds import SEEDS
 from tests.trees import PRODUCT
 
@@ -43,7 +43,9 @@ def test_every_mutant_finds_its_target_and_is_reverted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("suite", "scenario"), [(SCHEDULES, IMPORTS), (SEGMENT_SCHEDULES, SEGMENTS)], ids=["imports", "segments"]
+    ("suite", "scenario"),
+    [(SCHEDULES, IMPORTS), (SEGMENT_SCHEDULES, SEGMENTS), (UNIT_SCHEDULES, UNITS)],
+    ids=["imports", "segments", "units"],
 )
 def test_simulator_mutants_and_pinned_schedules_correspond(suite: str, scenario: Scenario) -> None:
     pinned = SEEDS[scenario.name].pinned
