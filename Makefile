@@ -114,7 +114,7 @@ images: $(STAMP)  ## build the container images; base images are built locally i
 
 compose-up: images  ## start the stack in containers and wait until it is healthy
 	docker/env.sh .env
-	$(COMPOSE) up --detach
+	$(COMPOSE) up --detach --remove-orphans
 	docker/healthy.sh 180 $(COMPOSE)
 
 compose-demo: $(STAMP)  ## run the demo in the containers of compose-up
