@@ -88,7 +88,8 @@ test-rotation: $(STAMP)  ## run a five-minute slice of test-faults, a different 
 	$(BIN)/python -m tests.rotation
 
 test-containers: $(STAMP) images  ## run tests that need Docker, PostgreSQL or Spark, and a slice of test-container-faults
-	$(BIN)/uv sync --frozen --all-extras --inexact --group spark --group collector --python $(BIN)/python
+	$(BIN)/uv sync --frozen --all-extras --inexact --group collector --python $(BIN)/python
+	UV_PROJECT_ENVIRONMENT=.venv-spark $(BIN)/uv sync --frozen --only-group spark-server --no-install-workspace --python $(BIN)/python
 	$(BIN)/python -m tests.servers.collector
 	$(BIN)/pytest -m "containers and not faults" -n $(TEST_PROCESSES) --dist loadfile
 	$(BIN)/python -m tests.rotation --containers

@@ -329,11 +329,24 @@ class ApiMethods(Methods):
             ),
         )
 
-    def begin_segment_check(self, tenant: str, segment: str, *, timeout_s: float | None = None) -> Operation:
+    def begin_segment_check(
+        self,
+        tenant: str,
+        segment: str,
+        *,
+        timeout_s: float | None = None,
+        engine: Literal["duckdb", "spark"] | None = None,
+    ) -> Operation:
         """Compare the members that workers have with the rule over the archive, at the same offsets and instant."""
         return cast(
             "Operation",
-            self._send("POST", "/tenants/{}/segments/{}/checks", tenant, segment, body=given(timeout_s=timeout_s)),
+            self._send(
+                "POST",
+                "/tenants/{}/segments/{}/checks",
+                tenant,
+                segment,
+                body=given(timeout_s=timeout_s, engine=engine),
+            ),
         )
 
     def segments(self, tenant: str, *, limit: int | None = None) -> Iterator[Segment]:

@@ -21,6 +21,7 @@ class Questions(Methods):
         exact: bool = False,
         users: int = 0,
         notes: bool = False,
+        engine: str | None = None,
         editor: str | None = None,
         revision: int = 0,
     ) -> Record:
@@ -34,6 +35,8 @@ class Questions(Methods):
             "editor": editor,
             "revision": revision,
         }
+        if engine is not None:  # unknown to a service of 0.2.0
+            body["engine"] = engine
         return self._send("POST", "/tenants/{}/counts", tenant, body=body)
 
     @contextmanager

@@ -110,6 +110,15 @@ class ActivityArchive:
                 return files
             return with_user_lists(self._s3, self._tables.bucket, topic, files, tenant=tenant, partition=partition)
 
+    def snapshot(self, topic: str) -> int | None:
+        """The snapshot that is the archive now. None before the first commit.
+
+        Upkeep expires it once others follow: who reads it by number must begin soon.
+        """
+        with lake_faults(f"reading the snapshot of {topic}"):
+            table = self._tables.find(topic)
+            return None if table is None else table.metadata.current_snapshot_id
+
     def compact(self, topic: str, *, temp_directory: Path) -> Compacted:
         """Merge small neighbouring files; readers find the same rows in the same order.
 

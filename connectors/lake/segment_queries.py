@@ -1,30 +1,36 @@
 """Evaluates rules on the archive: who is in a segment, how many users are, and why a user is."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import duckdb
+import pyarrow as pa
 
 from connectors.lake.activity_names import events_with
 from connectors.lake.activity_relations import Activity
 from connectors.lake.faults import lake_faults
+from connectors.lake.rule_answers import (
+    Ask,
+    Breakdown,
+    Mistyped,
+    UnknownNames,
+    breakdown_of,
+    mistyped_of,
+    unknown_names_of,
+)
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
-from schemas.activity import PROPERTIES
-from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
-from schemas.columns import USER_ID, ColumnType
+from schemas.columns import USER_ID
 from schemas.errors import UserError
-from schemas.records import as_record
 from schemas.sql_text import identifier, literal
-from segmentation.expressions.sql import PARAMETERS
-from segmentation.rules.nodes import EventCondition, Group, Kind, Rule
-from segmentation.rules.references import Operand, evaluation_order, names, operands
-from segmentation.rules.sql import breakdown_sql, count_sql, events_sql, explain_sql, members_sql
-from segmentation.rules.suggestions import RuleSuggestion, suggestions
-from segmentation.rules.truths import true_without_facts
+from segmentation.expressions.dialects import DUCKDB
+from segmentation.rules.nodes import EventCondition, Kind, Rule
+from segmentation.rules.references import evaluation_order, names
+from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
 
 Connected = AbstractContextManager[duckdb.DuckDBPyConnection]
 TOGETHER_ROWS: Final = 1_000_000
@@ -70,49 +76,6 @@ class Explained:
     values: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mistyped:
-    """An operand of a rule whose type no value has; `found` counts its values by their types."""
-
-    operand: Operand
-    found: Mapping[ColumnType, int]
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        o = self.operand
-        return {"event": o.event, "name": o.name, "compared_as": o.type, "values": dict(self.found)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownNames:
-    """Names in a rule that the archive has never had, and what to write instead of some of its conditions."""
-
-    events: tuple[str, ...] = ()
-    attributes: tuple[str, ...] = ()
-    suggestions: tuple[RuleSuggestion, ...] = ()
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data, as part of an answer."""
-        return {
-            "unseen_events": list(self.events),
-            "unseen_attributes": list(self.attributes),
-            "suggestions": [as_record(one) for one in self.suggestions],
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breakdown:
-    """How many known users a rule matches, each of its groups, and each of its conditions, which never negate.
-
-    `users`: the first of the members by id, as many as were asked for.
-    """
-
-    members: int
-    groups: Sequence[int]
-    conditions: Sequence[int]
-    users: Sequence[str]
-
-
 class SegmentQueries:
     """Every query opens its own connection, or one from `connections`.
 
@@ -149,47 +112,19 @@ class SegmentQueries:
         )
 
     def _breakdown(self, question: Question, at: datetime, users: int) -> Breakdown:
-        rule = question.rule
         with self._prepared_connection(question, at) as (connection, activity):
-            relations = activity.relations(rule, include_all=any(map(true_without_facts, _parts(rule))))
-            sql = breakdown_sql(rule, relations, at, users)
-            found = connection.execute(sql.text, sql.parameters).fetchall()[0]
-        ends = 1, 1 + len(rule.groups), 1 + len(rule.groups) + len(rule.conditions)
-        return Breakdown(
-            members=found[0],
-            groups=found[ends[0] : ends[1]],
-            conditions=found[ends[1] : ends[2]],
-            users=found[ends[2]] or (),
-        )
+            return breakdown_of(_asking(connection), activity, question.rule, at, users)
 
     def unknown_names(self, question: Question) -> UnknownNames:
-        """Events and attributes that the rule names but the archive has never had, and what to write instead."""
-        named = names(question.rule)
-        text = PARAMETERS["string"]
+        """See `unknown_names_of`."""
         with self._prepared_connection(replace(question, segments={}, audiences={}), None) as (connection, activity):
-            # A name is searched until it is found; most exist, and those are in the first rows.
-            event = f"SELECT EXISTS (FROM ({activity.event_rows()}) WHERE event = {text})"
-            attribute = f"SELECT EXISTS (FROM ({activity.profile_rows()}) WHERE map_contains(attributes, {text}))"
-
-            def missing(sql: str, wanted: Sequence[str]) -> list[str]:
-                return [name for name in wanted if not connection.execute(sql, (name,)).fetchall()[0][0]]
-
-            events, attributes = missing(event, named.events), missing(attribute, named.attributes)
-            properties = events_with(connection, activity, attributes) if attributes else {}
-            instead = tuple(suggestions(question.rule, attributes, properties))
-        return UnknownNames(events=tuple(events), attributes=tuple(attributes), suggestions=instead)
+            with_ = partial(events_with, connection, activity)
+            return unknown_names_of(_asking(connection), activity, question.rule, with_)
 
     def mistyped(self, question: Question) -> Sequence[Mistyped]:
-        """Operands that the rule compares with a type that no value has; for attributes, no current value of a user."""
-        compared, found = operands(question.rule), list[Mistyped]()
+        """See `mistyped_of`."""
         with self._prepared_connection(replace(question, segments={}, audiences={}), None) as (connection, activity):
-            values = _types_of_attributes(connection, activity, compared)
-            for operand in compared:
-                if operand.event is not None:
-                    values[operand] = _types_of_property(connection, activity, operand)
-                if values[operand] and not values[operand].keys() & set(operand.fitting):
-                    found.append(Mistyped(operand=operand, found=values[operand]))
-        return found
+            return mistyped_of(_asking(connection), activity, question.rule)
 
     def unknown_members(self, question: Question) -> dict[str, int]:
         """For each audience, the number of members who are not known, so that rules do not consider them."""
@@ -247,12 +182,32 @@ class SegmentQueries:
         self, questions: Sequence[tuple[Question, datetime]], parts: Sequence[str], sample: int
     ) -> "Comparison":
         """Compare members by the rule, over all questions together, with those in Parquet files of user_id."""
-        with self._connected() as connection:
-            connection.execute("CREATE TEMP TABLE expected (user_id VARCHAR)")
+
+        def fill(connection: duckdb.DuckDBPyConnection) -> None:
             for question, at in questions:
                 activity = self._prepared(connection, question, at)
                 sql = members_sql(question.rule, activity.relations(question.rule), at)
                 connection.execute(f"INSERT INTO expected {sql.text}", sql.parameters)
+
+        return self._compare(fill, parts, sample)
+
+    def compare_members(self, members: Iterable["pa.Table"], parts: Sequence[str], sample: int) -> "Comparison":
+        """As `compare`, with members by the rule from another engine: tables of user_id, read one by one."""
+
+        def fill(connection: duckdb.DuckDBPyConnection) -> None:
+            for table in members:
+                connection.register("arrived", table)
+                connection.execute("INSERT INTO expected SELECT user_id FROM arrived")
+                connection.unregister("arrived")
+
+        return self._compare(fill, parts, sample)
+
+    def _compare(
+        self, fill: Callable[[duckdb.DuckDBPyConnection], None], parts: Sequence[str], sample: int
+    ) -> "Comparison":
+        with self._connected() as connection:
+            connection.execute("CREATE TEMP TABLE expected (user_id VARCHAR)")
+            fill(connection)
             connection.execute(f"CREATE TEMP TABLE given AS {_users_of(parts)}")
             sides = []
             for left, right in (("expected", "given"), ("given", "expected")):
@@ -325,10 +280,8 @@ class Comparison:
         return self.missing == self.extra == 0 and self.by_rule == self.by_stream
 
 
-def _parts(rule: Rule) -> Iterator[Rule]:
-    """Each group and each condition as a rule of its own."""
-    groups = [*rule.groups, *(Group(conditions=(condition,)) for condition in rule.conditions)]
-    return (replace(rule, groups=(group,)) for group in groups)
+def _asking(connection: duckdb.DuckDBPyConnection) -> Ask:
+    return lambda sql: connection.execute(sql.text, sql.parameters).fetchall()
 
 
 def _users_of(uris: Sequence[str]) -> str:
@@ -354,40 +307,9 @@ def _values(connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rul
         return {}
     profiles = activity.latest_profiles(attributes)
     columns = ", ".join(f"a{number}" for number in range(len(attributes)))
-    sql = f"SELECT {columns} FROM ({profiles.text}) WHERE user_id = {PARAMETERS['string']}"  # noqa: S608  # ours
+    sql = f"SELECT {columns} FROM ({profiles.text}) WHERE user_id = {DUCKDB.parameter('string')}"  # noqa: S608  # ours
     found = connection.execute(sql, (*profiles.parameters, user_id)).fetchone() or (None,) * len(attributes)
     return {name: _set_value(value) for name, value in zip(attributes, found, strict=True)}
-
-
-def _types_of_attributes(
-    connection: duckdb.DuckDBPyConnection, activity: Activity, compared: Sequence[Operand]
-) -> dict[Operand, Mapping[ColumnType, int]]:
-    """For each compared attribute, the number of users who have it in each type, in one pass over their profiles."""
-    attributes = [operand for operand in compared if operand.event is None]
-    if not attributes:
-        return {}
-    profiles = activity.latest_profiles([operand.name for operand in attributes])
-    counts = [f"count(a{n}.{identifier(type_)})" for n in range(len(attributes)) for type_ in ATTRIBUTE_TYPES]
-    sql = f"SELECT {', '.join(counts)} FROM ({profiles.text})"  # noqa: S608  # ours
-    found = iter(connection.execute(sql, profiles.parameters).fetchone() or ())
-    return {o: {type_: n for type_, n in zip(ATTRIBUTE_TYPES, found, strict=False) if n} for o in attributes}
-
-
-def _types_of_property(
-    connection: duckdb.DuckDBPyConnection, activity: Activity, operand: Operand
-) -> Mapping[ColumnType, int]:
-    """The number of values of a property in each type; stops at the first value of a type that fits."""
-    text = PARAMETERS["string"]
-    rows = f"FROM ({activity.event_rows()}) WHERE event = {text}"
-    value = f"{PROPERTIES}[{text}]"
-    fits = " OR ".join(f"{value}.{identifier(type_)} IS NOT NULL" for type_ in operand.fitting)
-    given = (operand.event, *(operand.name for _ in operand.fitting))
-    if connection.execute(f"SELECT EXISTS ({rows} AND ({fits}))", given).fetchall()[0][0]:
-        return {operand.type: 1}
-    counts = ", ".join(f"count({value}.{identifier(type_)})" for type_ in PROPERTY_TYPES)
-    sql = f"SELECT {counts} {rows}"
-    [found] = connection.execute(sql, (*(operand.name for _ in PROPERTY_TYPES), operand.event)).fetchall()
-    return {type_: n for type_, n in zip(PROPERTY_TYPES, found, strict=True) if n}
 
 
 def _set_value(value: Mapping[str, object] | None) -> object:

@@ -4,12 +4,16 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from connectors.lake.activity_relations import Activity
-from connectors.lake.segment_queries import Breakdown, UnknownNames
+from connectors.lake.rule_answers import Breakdown, RuleQueries, UnknownNames
+from connectors.lake.segment_queries import Question
+from connectors.lake.spark_queries import PinnedQuestion
 from orchestration.answers.reading import Reading
+from orchestration.kinds.segment_meaning import Meaning
 from orchestration.operations.segments import rule_of
+from orchestration.platform.settings import SPARK
 from orchestration.readers.questions import CountUsers
 from orchestration.readers.sampling import Estimate, exactly, scaled
 from schemas.ids import Partition, TenantName
@@ -21,6 +25,7 @@ from segmentation.rules.truths import true_without_facts
 
 SMALL_ROWS: Final = 500_000
 """Up to this many events and profile changes of a tenant, all are counted: an estimate would be hardly faster."""
+QuestionT = TypeVar("QuestionT", Question, PinnedQuestion)
 DRAFT: Final = "draft "
 """Not a valid name of a segment."""
 
@@ -34,24 +39,41 @@ def count_users(reading: Reading, asked: CountUsers) -> dict[str, Any]:
     new, at = rule_of(asked.rule, asked.timezone), datetime.now(UTC)
     audiences = {audience.name for audience in context.audiences.all(asked.tenant)}
     check_members(DRAFT, {**context.segments.rules(asked.tenant), DRAFT: new.rule}, audiences, new.written)
-    meaning, everything = meanings.resolve(asked.tenant, new.rule), meanings.activity(asked.tenant)
-    exact = asked.exact or everything.rows <= SMALL_ROWS
-    partitions = 1 if exact else context.settings.partitions
-    activity = everything if exact else _sample(everything, asked.tenant, partitions)
-    found = meanings.queries.breakdown(meaning.question(activity), at, asked.users)
+    meaning = meanings.resolve(asked.tenant, new.rule)
+    if asked.exact and (asked.engine or context.settings.engine) == SPARK:
+        pinned = meanings.pinned_question(asked.tenant, meaning, meanings.pinned_activity(asked.tenant))
+        return _counted(meanings.spark, asked, meaning, pinned, pinned, at)
+    everything = meanings.activity(asked.tenant)
+    partitions = 1 if asked.exact or everything.rows <= SMALL_ROWS else context.settings.partitions
+    activity = everything if partitions == 1 else _sample(everything, asked.tenant, partitions)
     question = meaning.question(everything)
-    unmet = _unmet(new.rule, found.conditions)
-    unknown = UnknownNames() if unmet is None else meanings.queries.unknown_names(replace(question, rule=unmet))
+    return _counted(meanings.queries, asked, meaning, question, replace(question, activity=activity), at, partitions)
+
+
+def _counted(
+    queries: RuleQueries[QuestionT],
+    asked: CountUsers,
+    meaning: Meaning,
+    question: QuestionT,
+    sampled: QuestionT,
+    at: datetime,
+    partitions: int = 1,
+) -> dict[str, Any]:
+    """`sampled`: the question over one of the partitions, or the question itself."""
+    found = queries.breakdown(sampled, at, asked.users)
+    unmet = _unmet(meaning.rule, found.conditions)
+    unknown = UnknownNames() if unmet is None else queries.unknown_names(replace(question, rule=unmet))
+    outside = meaning.outside(queries.unknown_members(question)) if asked.notes and meaning.versions else ()
     return {
-        "precision": "exact" if exact else "estimate",
+        "precision": "exact" if partitions == 1 else "estimate",
         **_estimate(found.members, partitions),
-        "groups": _groups(new.rule, found, partitions),
+        "groups": _groups(meaning.rule, found, partitions),
         "users": list(found.users) if asked.users else None,
         "as_of": at.isoformat(),
         **as_record(unknown),
         "paused": list(meaning.paused),
-        "mistyped": [as_record(one) for one in meanings.queries.mistyped(question)] if asked.notes else None,
-        "outside": [as_record(o) for o in meanings.outside(asked.tenant, meaning, everything)] if asked.notes else None,
+        "mistyped": [as_record(one) for one in queries.mistyped(question)] if asked.notes else None,
+        "outside": [as_record(one) for one in outside] if asked.notes else None,
     }
 
 

@@ -54,4 +54,4 @@ class Reading:
         """The resolver of rules, whose queries can be interrupted."""
         context = self.context
         queries = SegmentQueries(context.s3, context.duck_limits, self.session)
-        return replace(context.meanings, queries=queries)
+        return replace(context.meanings, queries=queries, cluster=context.cluster(self.interruption.stopping))

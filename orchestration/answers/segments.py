@@ -25,7 +25,9 @@ KAFKA_TIMEOUT_S: Final = 3.0
 
 def check_segment(reading: Reading, asked: CheckSegment) -> dict[str, Any]:
     """As `muster segments check --json`. Raises as `SegmentCheck.run`."""
-    found = reading.context.segment_check.run(asked.tenant, asked.segment, asked.timeout_s)
+    found = reading.context.segment_check.run(
+        asked.tenant, asked.segment, asked.timeout_s, engine=asked.engine or reading.context.settings.engine
+    )
     compared = found.comparison
     return {
         "segment": asked.segment,

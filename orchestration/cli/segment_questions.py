@@ -1,7 +1,7 @@
 """Questions about segments: `muster segments preview`, `muster segments check`, `muster explain`."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -20,6 +20,10 @@ with deferred(__name__):
     from muster import following
 
 TOP = Group("")
+Engine = Annotated[
+    Literal["duckdb", "spark"] | None,
+    typer.Option("--engine", help="What evaluates the rule, instead of the deployment's setting."),
+]
 
 
 _PREVIEW: Final = (
@@ -56,6 +60,7 @@ def _show_preview(found: Record) -> None:
     "preview",
     'muster segments preview "count(purchase, 30d) >= 2 and age >= 25"',
     "muster segments preview @lapsed.rule --timezone Asia/Tokyo",
+    "muster segments preview @lapsed.rule --engine spark --json",
     show=_show_preview,
     record=_preview_record,
 )
@@ -63,6 +68,7 @@ def preview(
     *,
     rule: Annotated[str, typer.Argument(metavar="RULE|@FILE", help="The rule, or a file with it.")],
     timezone: Zone = None,
+    engine: Engine = None,
     tenant: options.MeantTenant = None,
 ) -> Record:
     """Count the users that a rule matches now.
@@ -70,13 +76,17 @@ def preview(
     The number is exact with the right to read users (analyst, engineer,
     admin); without it, it is rounded to ten and limited to some a day.
 
+    Spark counts over the tables of the archive, DuckDB over their files: the
+    same numbers, and without --engine as the deployment has set.
+
     Counts over the archive, some seconds behind the topics. Members of
     audiences without an event or a profile are in no segment; their number is
     shown.
     """
     text = rule_text(rule)
     with remote.service() as found:
-        return found.count(remote.resolve_tenant(found, tenant), text, timezone=timezone, exact=True, notes=True)
+        meant = remote.resolve_tenant(found, tenant)
+        return found.count(meant, text, timezone=timezone, exact=True, notes=True, engine=engine)
 
 
 def _show_checked(found: Record) -> None:
@@ -105,6 +115,7 @@ def _sample(count: int, examples: Sequence[str]) -> str:
     "check",
     "muster segments check buyers",
     "muster segments check buyers --timeout 600 --json",
+    "muster segments check buyers --engine spark",
     show=_show_checked,
 )
 def check(
@@ -114,6 +125,7 @@ def check(
         float,
         typer.Option("--timeout", metavar="SECONDS", min=1, max=3000, help="How long to wait for workers and archive."),
     ] = 120,
+    engine: Engine = None,
     tenant: options.MeantTenant = None,
 ) -> Answer[Record]:
     """Compare the workers' members with the rule over the archive.
@@ -122,7 +134,9 @@ def check(
     """
     with remote.service() as found:
         meant = remote.resolve_tenant(found, tenant)
-        checked = following.result(found, meant, found.begin_segment_check(meant, name, timeout_s=timeout))
+        checked = following.result(
+            found, meant, found.begin_segment_check(meant, name, timeout_s=timeout, engine=engine)
+        )
     return Answer(
         value=checked, notes=unseen_notes(checked), code=ExitCode.OK if checked["equal"] else ExitCode.CHECK_FAILED
     )

@@ -20,6 +20,7 @@ from segmentation.admission import Lanes, lanes_for
 if TYPE_CHECKING:
     from connectors.lake.activity_receipts import ActivityReceipts
     from connectors.lake.archive import ActivityArchive
+    from connectors.lake.spark_queries import SparkQueries, Stopping
     from orchestration.catalog.records import Job
     from orchestration.kinds.kind import Stages
     from orchestration.kinds.records import View
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from streams.staging import StagingStore
 
 with deferred(__name__):
-    from connectors.lake import activity_history, activity_receipts, archive, segment_queries
+    from connectors.lake import activity_history, activity_receipts, archive, segment_queries, spark_queries
     from connectors.lake import store as lake
     from connectors.publishing import activations
     from orchestration.catalog import references
@@ -135,7 +136,15 @@ class Context(Process):
             versions=self.versions,
             archive=self.archive,
             queries=segment_queries.SegmentQueries(self.s3, self.duck_limits),
+            cluster=self.cluster(),
         )
+
+    def cluster(self, stopping: "Stopping | None" = None) -> "SparkQueries | None":
+        """The queries of the cluster, if one is set. `stopping`: as `SparkQueries` takes it."""
+        remote, catalog = self.settings.spark_remote.reveal(), self.settings.spark_catalog
+        if not remote:
+            return None
+        return spark_queries.SparkQueries(remote, catalog, *(() if stopping is None else (stopping,)))
 
     @Part
     def import_records(self) -> ImportRecords:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from connectors.lake.activity_relations import Activity
+from connectors.lake.activity_relations import Activity, PinnedActivity
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.segment_queries import Question, SegmentQueries
+from connectors.lake.spark_queries import PinnedQuestion, PinnedTable, SparkQueries
 from orchestration.catalog.activations import ActivationStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.references import ref_of
@@ -13,7 +14,7 @@ from orchestration.catalog.segments import SegmentStore
 from orchestration.records.questions import Outside
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Partition, TenantName, Version
-from schemas.topics import EVENTS, PROFILES
+from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
 from segmentation.rules.nodes import Rule
 from segmentation.rules.references import names
 from segmentation.versions import VersionStore
@@ -34,6 +35,10 @@ class Meaning:
         audiences = {name: files for name, (_, files) in self.versions.items()}
         return Question(rule=self.rule, activity=activity, segments=self.segments, audiences=audiences)
 
+    def outside(self, counted: Mapping[str, int]) -> tuple[Outside, ...]:
+        """Members whom no rule covers, counted by audience."""
+        return tuple(Outside(audience=name, version=self.versions[name][0], users=n) for name, n in counted.items())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meanings:
@@ -45,6 +50,7 @@ class Meanings:
     versions: VersionStore
     archive: ActivityArchive
     queries: SegmentQueries
+    cluster: SparkQueries | None = None
 
     def activity(self, tenant: TenantName, partition: Partition | None = None) -> Activity:
         """Archived events and profiles of a tenant, or of one partition of it."""
@@ -53,6 +59,36 @@ class Meanings:
             for topic in (EVENTS, PROFILES)
         )
         return Activity(events=events, profiles=profiles)
+
+    @property
+    def spark(self) -> SparkQueries:
+        """The queries of the cluster. Raises `UserError` NO_SPARK."""
+        if self.cluster is None:
+            raise UserError("NO_SPARK", "no cluster is set: give the setting spark_remote, such as sc://host:15002")
+        return self.cluster
+
+    def pinned_activity(self, tenant: TenantName) -> PinnedActivity:
+        """As `activity`, for Spark: the archive's tables as they are now."""
+        snapshots = {topic: self.archive.snapshot(topic) for topic in ACTIVITY_TOPICS}
+        return PinnedActivity(tenant=tenant, snapshots=snapshots)
+
+    def pinned_question(self, tenant: TenantName, meaning: Meaning, activity: PinnedActivity) -> PinnedQuestion:
+        """As `Meaning.question`, for Spark."""
+        return PinnedQuestion(
+            rule=meaning.rule,
+            activity=activity,
+            segments=meaning.segments,
+            audiences={
+                name: self._pinned_table(tenant, name, number) for name, (number, _) in meaning.versions.items()
+            },
+        )
+
+    def _pinned_table(self, tenant: TenantName, name: str, number: Version) -> PinnedTable | None:
+        ref = ref_of(self.audiences.get(tenant, AudienceName(name)))
+        address = self.versions.address(ref) if number else None
+        if address is None:
+            return None
+        return PinnedTable(name=address.name, snapshot=self.versions.version(ref, number).snapshot_id)
 
     def resolve(self, tenant: TenantName, rule: Rule) -> Meaning:
         """The meaning that workers have: by the audience version that was published to them, else the current one.
@@ -87,7 +123,4 @@ class Meanings:
         """
         if not meaning.versions:
             return ()
-        found = self.queries.unknown_members(meaning.question(activity or self.activity(tenant)))
-        return tuple(
-            Outside(audience=name, version=meaning.versions[name][0], users=users) for name, users in found.items()
-        )
+        return meaning.outside(self.queries.unknown_members(meaning.question(activity or self.activity(tenant))))

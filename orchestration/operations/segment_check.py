@@ -11,22 +11,25 @@ These steps begin once workers know everything in the catalog (before that, a ru
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from connectors.kafka.errors import kafka_error
 from connectors.kafka.logon import librdkafka_config, raise_refusals
-from connectors.lake.activity_relations import Activity, EndOffsets
-from connectors.lake.segment_queries import Comparison, UnknownNames
+from connectors.lake.activity_relations import Activity, EndOffsets, PinnedActivity
+from connectors.lake.rule_answers import UnknownNames
+from connectors.lake.segment_queries import Comparison
+from connectors.lake.spark_queries import Members
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.segment_records import Segment
 from orchestration.kinds.segment_meaning import Meaning
 from orchestration.operations.segments import find
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import DUCKDB, SPARK
 from orchestration.records.questions import Outside
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import MusterError, RetriableError, UserError
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from orchestration.kinds.segment_meaning import Meanings
     from orchestration.platform.settings import Settings
 
+ActivityT = TypeVar("ActivityT", Activity, PinnedActivity)
 AHEAD_S: Final = 2
 """A cut is requested for an instant in the future, so that no partition has passed it."""
 POLL_S: Final = 0.2
@@ -86,14 +90,19 @@ class SegmentCheck:
         timeout_s: float,
         sleep: Callable[[float], None] = time.sleep,
         only: Partition | None = None,
+        engine: str = DUCKDB,
     ) -> Checked:
         """Compare the stream's members of a segment with its rule; the steps are in the module's docstring.
 
-        `only`: check one partition and its users.
+        `only`: check one partition and its users. `engine`: that evaluates the rule.
 
         Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError` SEGMENT_NOT_READY, SEGMENT_CHANGED,
-        CUT_TIMEOUT, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE; `FatalError` TOPIC_PARTITIONS_CHANGED.
+        CUT_TIMEOUT, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE; `FatalError` TOPIC_PARTITIONS_CHANGED; and with Spark as
+        `SparkQueries`, `UserError` NO_SPARK.
         """
+        on_spark = engine == SPARK
+        if on_spark:
+            _ = self.meanings.spark  # refused before workers are asked
         deadline = time.monotonic() + timeout_s
         segment, meaning = self._known_to_workers(tenant, name, deadline, sleep)
         request = CutRequested(
@@ -104,9 +113,15 @@ class SegmentCheck:
         )
         try:
             cuts = self._cuts(request, deadline, only)  # 1, 2
-            found = self._compare(segment, meaning, cuts, deadline, sleep)
+            found = self._compare(segment, meaning, cuts, deadline, sleep, on_spark=on_spark)
             if only is not None:
                 return found
+            if on_spark:
+                pinned = _below(self.meanings.pinned_activity(segment.tenant), cuts)
+                asked = self.meanings.pinned_question(segment.tenant, meaning, pinned)
+                counted = self.meanings.spark.unknown_members(asked) if meaning.versions else {}
+                names_ = self.meanings.spark.unknown_names(asked)
+                return replace(found, outside=meaning.outside(counted), unknown=names_)
             everything = _below(self.meanings.activity(segment.tenant), cuts)
             unknown = self.meanings.queries.unknown_names(meaning.question(everything))
             return replace(found, outside=self.meanings.outside(segment.tenant, meaning, everything), unknown=unknown)
@@ -138,6 +153,8 @@ class SegmentCheck:
         cuts: list[SegmentCut],
         deadline: float,
         sleep: Callable[[float], None],
+        *,
+        on_spark: bool,
     ) -> Checked:
         """Steps 3 and 4."""
         name = segment.name
@@ -151,16 +168,18 @@ class SegmentCheck:
                     partition=cut.partition,
                 )
         self._wait_for_archive(cuts, deadline, sleep)  # 3
-        activity = self.meanings.activity(segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
         by_instant: dict[int, list[SegmentCut]] = defaultdict(list)
         for cut in cuts:
             by_instant[cut.at_us].append(cut)
-        questions = [
-            (meaning.question(_below(activity, group)), EPOCH + timedelta(microseconds=at_us))
-            for at_us, group in by_instant.items()
-        ]
         parts = [cut.part for cut in cuts if cut.part is not None]
-        comparison = self.meanings.queries.compare(questions, parts, SAMPLE)
+        groups = [(group, EPOCH + timedelta(microseconds=at_us)) for at_us, group in by_instant.items()]
+        if on_spark:
+            tables = self._members_on_spark(segment, meaning, groups)
+            comparison = self.meanings.queries.compare_members(tables, parts, SAMPLE)
+        else:
+            activity = self.meanings.activity(segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
+            questions = [(meaning.question(_below(activity, group)), at) for group, at in groups]
+            comparison = self.meanings.queries.compare(questions, parts, SAMPLE)
         present = find(self.segments, segment.tenant, name).segment
         if present != segment or self._active_meaning(segment) != meaning:  # 4
             raise RetriableError(
@@ -174,6 +193,14 @@ class SegmentCheck:
             at=EPOCH + timedelta(microseconds=max(by_instant)),
             comparison=comparison,
         )
+
+    def _members_on_spark(
+        self, segment: Segment, meaning: Meaning, groups: Sequence[tuple[list[SegmentCut], datetime]]
+    ) -> Iterator[Members]:
+        activity = self.meanings.pinned_activity(segment.tenant)
+        for group, at in groups:
+            asked = self.meanings.pinned_question(segment.tenant, meaning, _below(activity, group))
+            yield from self.meanings.spark.members(asked, at)
 
     def _active_meaning(self, segment: Segment) -> Meaning:
         """Raises `UserError` SEGMENT_PAUSED: the members of a paused segment date from when it was paused."""
@@ -242,7 +269,7 @@ class SegmentCheck:
             sleep(POLL_S)
 
 
-def _below(activity: Activity, cuts: Sequence[SegmentCut]) -> Activity:
+def _below(activity: ActivityT, cuts: Sequence[SegmentCut]) -> ActivityT:
     """The activity that the partitions of these cuts had read."""
     return replace(
         activity,

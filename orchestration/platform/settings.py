@@ -45,6 +45,9 @@ TASK_RUNNERS: Final = ("process", "docker")
 SANDBOX_REQUIRED: Final = "required"
 THROTTLE: Final = "throttle"
 OVERLOADS: Final = ("queue", THROTTLE)
+DUCKDB: Final = "duckdb"
+SPARK: Final = "spark"
+ENGINES: Final = (DUCKDB, SPARK)
 SANDBOXES: Final = ("auto", SANDBOX_REQUIRED)
 PLACES: Final = ("function", "task", "machine")
 IMAGE_NAME: Final = re.compile(r"[a-zA-Z0-9][\w.:/@-]*", re.ASCII)
@@ -158,6 +161,9 @@ class Settings:
     duckdb_memory_bytes: int = 512 * MIB
     duckdb_threads: int = 2
     duckdb_temp_bytes: int = 64 * 1024 * MIB
+    engine: str = DUCKDB  # that counts rules exactly
+    spark_remote: Secret = Secret("")  # sc://host:port, of Spark Connect; it may carry a token
+    spark_catalog: str = "muster"  # the catalog with the lake's tables, as the cluster calls it
     upload_keep_hours: int = 72
     prices_file: Path = Path()  # none: the list prices shipped with the product
     destinations_file: Path = Path()
@@ -287,6 +293,15 @@ def _check(settings: Settings) -> None:
         known = " or ".join(OVERLOADS)
         given = settings.engine_overload
         raise UserError("BAD_SETTINGS", f"setting engine_overload: {given!r} is not {known}", name="engine_overload")
+    if settings.engine not in ENGINES:
+        raise UserError(
+            "BAD_SETTINGS", f"setting engine: {settings.engine!r} is not {' or '.join(ENGINES)}", name="engine"
+        )
+    remote = settings.spark_remote.reveal()
+    if remote and not remote.startswith("sc://"):
+        raise UserError("BAD_SETTINGS", "setting spark_remote: not like sc://host:15002", name="spark_remote")
+    if settings.engine == SPARK and not remote:
+        raise UserError("BAD_SETTINGS", "setting engine: spark needs the setting spark_remote", name="engine")
     for name, least in LEAST.items():
         value = getattr(settings, name)
         as_many = name in AS_MANY_FIELDS and value == AS_MANY

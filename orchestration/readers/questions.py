@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
+from orchestration.records.questions import RuleEngine
 from schemas.columns import ImportKind
 from schemas.dead_letters import DeadLetterState
 from schemas.file_lists import SourceForm
@@ -25,7 +26,8 @@ class Question:
 class CountUsers(Question):
     """How many users of a tenant a rule matches now, exactly or by a sample; `users`: how many to name.
 
-    `notes`: also operands of a type that no value has, and members of audiences whom no rule covers.
+    `notes`: also operands of a type that no value has, and members of audiences whom no rule covers. `engine`: that
+    counts exactly; None for that of the settings.
     """
 
     tenant: TenantName
@@ -34,6 +36,7 @@ class CountUsers(Question):
     exact: bool
     users: int
     notes: bool
+    engine: RuleEngine | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +143,16 @@ class WriteFile(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSegment(Question):
-    """Members that the workers have, and members by the rule. `timeout_s`: for workers and archive."""
+    """Members that the workers have, and members by the rule. `timeout_s`: for workers and archive.
+
+    `engine`: that evaluates the rule; None for that of the settings.
+    """
 
     limit_s: ClassVar[float] = OPERATION_S
     tenant: TenantName
     segment: AudienceName
     timeout_s: float
+    engine: RuleEngine | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

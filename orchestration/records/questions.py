@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from orchestration.records.fields import EXAMPLE_TIME, About, Example, Time
 
 Interval = Annotated[Sequence[int], About("95 % confidence; equal if exact.", min_length=2, max_length=2)]
+RuleEngine = Literal["duckdb", "spark"]
+"""What evaluates rules over the archive (setting `engine`)."""
 CONDITION: Final[Example] = {
     "condition": "count(purchase, 30d) >= 2",
     "members": 108_700,

@@ -1,4 +1,4 @@
-"""Filters -> the text of an SQL condition (DuckDB's dialect) and the values of its parameters.
+"""Filters -> the text of an SQL condition, in a dialect, and the values of its parameters.
 
 The text holds quoted names of columns and `?`, never a value. A condition is true or false in SQL too: comparisons
 begin with `IS NOT NULL AND`, which, unlike `coalesce`, lets DuckDB compare while it scans.
@@ -6,21 +6,11 @@ begin with `IS NOT NULL AND`, which, unlike `coalesce`, lets DuckDB compare whil
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, assert_never
+from typing import NamedTuple, assert_never
 
-from schemas.columns import ColumnType
-from schemas.sql_text import identifier
+from segmentation.expressions.dialects import DUCKDB, Dialect
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.nodes import And, Comparison, Condition, Filter, Not, OneOf, Or, Presence, Value
-
-PARAMETERS: Final[dict[ColumnType, str]] = {
-    "string": "CAST(? AS VARCHAR)",
-    "long": "CAST(? AS BIGINT)",
-    "double": "CAST(? AS DOUBLE)",
-    "boolean": "CAST(? AS BOOLEAN)",
-    "date": "CAST(? AS DATE)",
-    "timestamp": "make_timestamptz(CAST(? AS BIGINT))",  # not a text, which a session's zone could change
-}
 
 
 class BoundSql(NamedTuple):
@@ -30,32 +20,32 @@ class BoundSql(NamedTuple):
     parameters: tuple[object, ...]
 
 
-def to_sql(tree: Filter, relation: str) -> BoundSql:
+def to_sql(tree: Filter, relation: str, dialect: Dialect = DUCKDB) -> BoundSql:
     """The condition on the columns of a relation with this name in the query: true or false, never null."""
     match tree:
         case Not(operand):
-            inner = to_sql(operand, relation)
+            inner = to_sql(operand, relation, dialect)
             return BoundSql(f"(NOT {inner.text})", inner.parameters)
         case And(operands):
-            return joined(" AND ", (to_sql(operand, relation) for operand in operands))
+            return joined(" AND ", (to_sql(operand, relation, dialect) for operand in operands))
         case Or(operands):
-            return joined(" OR ", (to_sql(operand, relation) for operand in operands))
+            return joined(" OR ", (to_sql(operand, relation, dialect) for operand in operands))
         case _:
-            return condition_sql(tree, relation)
+            return condition_sql(tree, relation, dialect)
 
 
-def condition_sql(condition: Condition, relation: str) -> BoundSql:
+def condition_sql(condition: Condition, relation: str, dialect: Dialect) -> BoundSql:
     """One condition."""
-    name = f"{identifier(relation)}.{identifier(condition.column)}"
+    name = f"{dialect.identifier(relation)}.{dialect.identifier(condition.column)}"
     match condition:
         case Presence():
             return BoundSql(f"({name} IS {'NOT ' if condition.present else ''}NULL)", ())
         case Comparison():
             values: tuple[Value, ...] = (condition.value,)
-            relation_sql = f"{condition.operator} {PARAMETERS[condition.type]}"
+            relation_sql = f"{condition.operator} {dialect.parameter(condition.type)}"
         case OneOf():
             values = both_zeros(condition.values)
-            relation_sql = f"IN ({', '.join([PARAMETERS[condition.type]] * len(values))})"
+            relation_sql = f"IN ({', '.join([dialect.parameter(condition.type)] * len(values))})"
         case _:
             assert_never(condition)
     is_set = f"{name} IS NOT NULL" + (f" AND NOT isnan({name})" if condition.type == "double" else "")

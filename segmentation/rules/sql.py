@@ -1,4 +1,4 @@
-"""Rules -> SQL (DuckDB's dialect) over relations, with every value and every name of a rule bound as a parameter.
+"""Rules -> SQL over relations, in an engine's dialect, with every value and every name of a rule bound as a parameter.
 
 Texts hold `?`, our own column names, and the quoted names of the relations. The events are read once: grouped first by
 identity, since copies of an event count once, then by user. The answer is the one at an instant T.
@@ -11,9 +11,9 @@ from typing import Final, NamedTuple, assert_never
 
 from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
 from schemas.columns import ColumnType
-from schemas.sql_text import identifier
+from segmentation.expressions.dialects import DUCKDB, Dialect
 from segmentation.expressions.literals import EPOCH
-from segmentation.expressions.sql import PARAMETERS, BoundSql, joined, parameter, to_sql
+from segmentation.expressions.sql import BoundSql, joined, parameter, to_sql
 from segmentation.rules.nodes import (
     Count,
     EventCondition,
@@ -29,9 +29,6 @@ from segmentation.rules.nodes import (
 from segmentation.rules.truths import false_without
 from segmentation.rules.typed import MAPS, typed
 
-TEXT: Final = PARAMETERS["string"]
-NUMBER: Final = PARAMETERS["long"]
-MOMENT: Final = PARAMETERS["timestamp"]
 SIGNS: Final = {"at_least": ">=", "at_most": "<=", "exactly": "=", "before": "<", "from": ">="}
 MICROS: Final = 1_000_000
 COUNTED: Final = "SELECT user_id FROM c"
@@ -41,8 +38,8 @@ ValueOf = Callable[[str, ColumnType], BoundSql]
 
 
 def map_value(name: str, type_: ColumnType) -> BoundSql:
-    """The value in the map of its type."""
-    return BoundSql(f"{MAPS[type_]}[{TEXT}]", (name,))
+    """The value in the map of its type, for DuckDB."""
+    return BoundSql(f"{MAPS[type_]}[{DUCKDB.parameter('string')}]", (name,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +56,7 @@ class Relations:
     `profiles_of_users`: the profiles of only the users of a query (one column), if that is less work than reading all.
     `event_value` and `profile_value`: expressions for the value of a name that is stored elsewhere than in those maps.
     event_id may be of any type: rows equal in it, and in user, event and time, are one event.
+    `dialect`: of the engine that has the relations.
     """
 
     events: str | BoundSql = "events"
@@ -68,6 +66,7 @@ class Relations:
     profiles_of_users: Callable[[str], BoundSql] | None = None
     event_value: ValueOf = map_value
     profile_value: ValueOf = map_value
+    dialect: Dialect = DUCKDB
 
 
 def members_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
@@ -108,7 +107,7 @@ def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) ->
     answers = [query.rule(), *map(query.condition, rule.conditions)]
     columns = BoundSql(", ".join(answer.text for answer in answers), tuple(p for a in answers for p in a.parameters))
     source = query.source()
-    user = _sql(" WHERE ", source.user, " = ", BoundSql(TEXT, (user_id,)))
+    user = _sql(" WHERE ", source.user, " = ", query.text(user_id))
     return _sql(source.before, "SELECT ", columns, " FROM ", source.joins, user)
 
 
@@ -125,19 +124,11 @@ def _sql(*parts: str | BoundSql) -> BoundSql:
     return BoundSql("".join(piece.text for piece in pieces), tuple(p for piece in pieces for p in piece.parameters))
 
 
-def _from(relation: str | BoundSql) -> BoundSql:
-    return BoundSql(identifier(relation), ()) if isinstance(relation, str) else _sql("(", relation, ")")
-
-
 def _counts_copies(condition: EventCondition) -> bool:
     """True if counting the copies of an event would change the answer."""
     if not isinstance(condition, Count):
         return False
     return condition.times > 1 or (condition.times == 1 and condition.quantity != "at_least")
-
-
-def _moment(micros: int) -> BoundSql:
-    return BoundSql(MOMENT, (micros,))
 
 
 @dataclass(slots=True)
@@ -183,6 +174,21 @@ class _Query:
         self._members: dict[Member, str] = {}
         self._only_counted = False
 
+    def text(self, value: str) -> BoundSql:
+        """A text, bound."""
+        return BoundSql(self._parameter("string"), (value,))
+
+    def _moment(self, micros: int) -> BoundSql:
+        return BoundSql(self._parameter("timestamp"), (micros,))
+
+    def _parameter(self, type_: ColumnType) -> str:
+        return self._relations.dialect.parameter(type_)
+
+    def _from(self, relation: str | BoundSql) -> BoundSql:
+        if isinstance(relation, str):
+            return BoundSql(self._relations.dialect.identifier(relation), ())
+        return _sql("(", relation, ")")
+
     def rule(self) -> BoundSql:
         """SQL that is true if all groups are."""
         return joined(" AND ", map(self.group, self._rule.groups))
@@ -192,20 +198,23 @@ class _Query:
         match condition:
             case Count():
                 sign = SIGNS[condition.quantity]
-                return BoundSql(f"(coalesce({self._number(condition)}, 0) {sign} {NUMBER})", (condition.times,))
+                return BoundSql(
+                    f"(coalesce({self._number(condition)}, 0) {sign} {self._parameter('long')})", (condition.times,)
+                )
             case Ever():
                 return BoundSql(f"(coalesce({self._number(condition)}, 0) > 0)", ())
             case Never():
                 return BoundSql(f"(coalesce({self._number(condition)}, 0) = 0)", ())
             case Seen():
                 seen = self._number(condition)
-                compared = f"({seen} IS NOT NULL AND {seen} {SIGNS[condition.bound]} {MOMENT})"
+                compared = f"({seen} IS NOT NULL AND {seen} {SIGNS[condition.bound]} {self._parameter('timestamp')})"
                 return BoundSql(compared, (parameter(condition.moment),))
             case Member():
                 column = self._members.setdefault(condition, f"m{len(self._members)}")
                 return BoundSql(f"coalesce(m.{column}, false)", ())
             case _:
-                return to_sql(typed(condition, ATTRIBUTE_TYPES, self._attributes.column, self._rule.timezone), "a")
+                tree = typed(condition, ATTRIBUTE_TYPES, self._attributes.column, self._rule.timezone)
+                return to_sql(tree, "a", self._relations.dialect)
 
     def source(self, *, of_parts: bool = False) -> _Source:
         """The relation that the conditions so far are read from.
@@ -224,14 +233,16 @@ class _Query:
         ]
         before = BoundSql("", ())
         if self._relations.known_users is not None:
-            user_column, joins = "k.user_id", _sql(_from(self._relations.known_users), " AS k")
+            user_column, joins = "k.user_id", _sql(self._from(self._relations.known_users), " AS k")
         elif (
             not of_parts
             and len(needed) > 1
             and false_without(self._rule, lambda condition: isinstance(condition, EventCondition))
         ):
-            counted, self._only_counted = self._counted(), True
-            before = _sql("WITH c AS MATERIALIZED (SELECT * FROM (", counted, ") AS c WHERE ", self._required(), ") ")
+            counted, self._only_counted, dialect = self._counted(), True, self._relations.dialect
+            before = _sql(
+                dialect.computed_once("c"), "(SELECT * FROM (", counted, ") AS c WHERE ", self._required(), ") "
+            )
             user_column, joins = "c.user_id", BoundSql("c", ())
             needed = needed[1:]
         else:
@@ -280,7 +291,7 @@ class _Query:
         matched = f"e.{self._events.setdefault(condition.events, f'e{len(self._events)}')}"
         match condition:
             case Count():
-                since = _moment(self._at - condition.within_s * MICROS)
+                since = self._moment(self._at - condition.within_s * MICROS)
                 return _sql(f"count(CASE WHEN {matched} AND e.occurred_at > ", since, " THEN true END)")
             case Ever() | Never():
                 return BoundSql(f"count(CASE WHEN {matched} THEN true END)", ())
@@ -306,8 +317,9 @@ class _Query:
         return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s", where)
 
     def _matches(self, events: Events) -> BoundSql:
-        tests = [to_sql(typed(test, PROPERTY_TYPES, self._properties.column, None), "s") for test in events.where]
-        return joined(" AND ", [BoundSql(f"s.event = {TEXT}", (events.event,)), *tests])
+        trees = (typed(test, PROPERTY_TYPES, self._properties.column, None) for test in events.where)
+        tests = [to_sql(tree, "s", self._relations.dialect) for tree in trees]
+        return joined(" AND ", [_sql("s.event = ", self.text(events.event)), *tests])
 
     def events(self, condition: EventCondition, columns: str) -> BoundSql:
         """See `events_sql`."""
@@ -318,25 +330,26 @@ class _Query:
         return _sql("SELECT ", columns, " FROM (", scanned, ") AS s WHERE ", matched, " ORDER BY occurred_at DESC")
 
     def _scanned(self, columns: str, values: BoundSql) -> BoundSql:
-        names = sorted({events.event for events in self._events})
+        names, text = sorted({events.event for events in self._events}), self._parameter("string")
         conditions = [
-            BoundSql(f"event IN ({', '.join([TEXT] * len(names))})", tuple(names)),
-            _sql("occurred_at <= ", _moment(self._at)),
+            BoundSql(f"event IN ({', '.join([text] * len(names))})", tuple(names)),
+            _sql("occurred_at <= ", self._moment(self._at)),
             *self._only_the_user(),
         ]
         windows = [condition.within_s for condition in self._of_user if isinstance(condition, Count)]
         if len(windows) == len(self._of_user):  # no condition needs the whole past
-            conditions.append(_sql("occurred_at > ", _moment(self._at - max(windows) * MICROS)))
+            conditions.append(_sql("occurred_at > ", self._moment(self._at - max(windows) * MICROS)))
         where = joined(" AND ", conditions)
-        return _sql(f"SELECT {columns}", values, " FROM ", _from(self._relations.events), " WHERE ", where)
+        return _sql(f"SELECT {columns}", values, " FROM ", self._from(self._relations.events), " WHERE ", where)
 
     def _memberships(self) -> BoundSql:
-        named = {m: BoundSql(f"(kind = {TEXT} AND name = {TEXT})", (m.kind, m.name)) for m in self._members}
+        text = self._parameter("string")
+        named = {m: BoundSql(f"(kind = {text} AND name = {text})", (m.kind, m.name)) for m in self._members}
         columns = [_sql(", bool_or(", named[member], f") AS {m}") for member, m in self._members.items()]
         conditions = joined(
             " AND ", [joined(" OR ", named.values()), *self._only_the_user(), *self._only_counted_users()]
         )
-        source = _from(self._relations.members)
+        source = self._from(self._relations.members)
         return _sql("SELECT user_id", *columns, " FROM ", source, " WHERE ", conditions, " GROUP BY user_id")
 
     def _profiles(self) -> BoundSql:
@@ -345,10 +358,10 @@ class _Query:
         relation = self._relations.profiles
         if self._only_counted and self._relations.profiles_of_users is not None:
             relation = self._relations.profiles_of_users(COUNTED)
-        return _sql("SELECT user_id", values, " FROM ", _from(relation), where)
+        return _sql("SELECT user_id", values, " FROM ", self._from(relation), where)
 
     def _only_counted_users(self) -> list[BoundSql]:
         return [BoundSql(f"user_id IN ({COUNTED})", ())] if self._only_counted else []
 
     def _only_the_user(self) -> list[BoundSql]:
-        return [] if self._user is None else [BoundSql(f"user_id = {TEXT}", (self._user,))]
+        return [] if self._user is None else [_sql("user_id = ", self.text(self._user))]

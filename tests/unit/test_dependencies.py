@@ -18,7 +18,11 @@ from tests.trees import CLIENT, PACKAGES, ROOT, SERVER
 
 MUSTER: Final = "muster"
 """The package that is a distribution of its own."""
-EXTRAS: Final = {"local": Path("orchestration/local"), "deploy": Path("orchestration/deploy")}
+EXTRAS: Final = {
+    "local": Path("orchestration/local"),
+    "deploy": Path("orchestration/deploy"),
+    "spark": Path("connectors/lake/spark_session.py"),
+}
 NEVER_IMPORTED: Final = {
     "duckdb-extension-httpfs": "a file that DuckDB loads",
     "flask": "moto's server imports it",
@@ -86,6 +90,7 @@ OWNERS: Final = {
     },
     "pydantic": {"orchestration/access/bodies", "orchestration/api"},
     "pyiceberg": {"connectors/lake", "orchestration/answers/server.py", "orchestration/entrypoints/control_plane.py"},
+    "pyspark": {"connectors/lake/spark_session.py"},
     "rich": {"orchestration/cli"},
     "sqlalchemy": {
         "connectors/idle_connections.py",

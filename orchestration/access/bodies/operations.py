@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from orchestration.access.bodies.common import GRAPHIC, Id, Name, ResourceName, Shape, VersionNumber
 from orchestration.access.bodies.imports import MAX_UPLOADS
 from orchestration.records.fields import Example
+from orchestration.records.questions import RuleEngine
 from schemas.columns import ImportKind
 from schemas.ids import USER_ID_MAX_CHARACTERS
 from schemas.import_formats import ImportFormat
@@ -41,9 +42,10 @@ class NewFile(Shape):
 
 
 class NewSegmentCheck(Shape):
-    """How long to wait for workers and archive."""
+    """How long to wait for workers and archive. `engine`: that evaluates the rule, instead of the setting `engine`."""
 
     timeout_s: Annotated[float, Field(ge=1, le=3000)] = 120.0
+    engine: RuleEngine | None = None
     example: ClassVar[Example] = {"timeout_s": 120}
 
 

@@ -1,11 +1,12 @@
 """Bodies of requests about the data of a tenant."""
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from orchestration.access.bodies.common import Moment, Shape
 from orchestration.records.fields import Example
+from orchestration.records.questions import RuleEngine
 
 UserId = Annotated[str, Field(min_length=1, max_length=1024)]
 Rule = Annotated[str, Field(max_length=500_000, description="A rule as text, or its JSON as a string.")]
@@ -19,7 +20,8 @@ class NewCount(Shape):
 
     `editor` and `revision`: a question ends those of the same editor whose revision is not higher, with SUPERSEDED.
     `users`: name so many members, which needs the action read_users and is recorded. `notes`: also operands of a type
-    that no value has, and members of audiences whom no rule covers.
+    that no value has, and members of audiences whom no rule covers. `engine`: that counts exactly, instead of the
+    setting `engine`; estimates are DuckDB's.
     """
 
     rule: Rule
@@ -27,9 +29,16 @@ class NewCount(Shape):
     precision: Literal["estimate", "exact"] = "estimate"
     users: Annotated[int, Field(ge=0, le=5)] = 0
     notes: bool = False
+    engine: RuleEngine | None = None
     editor: Annotated[str | None, Field(min_length=1, max_length=64)] = None
     revision: Annotated[int, Field(ge=0, le=2**53)] = 0
     example: ClassVar[Example] = {"rule": "count(purchase, 30d) >= 2", "editor": "builder-1", "revision": 7}
+
+    @model_validator(mode="after")
+    def _exact_on_an_engine(self) -> Self:
+        if self.engine is not None and self.precision != "exact":
+            raise ValueError("an engine counts exactly; an estimate takes none")
+        return self
 
 
 class WantedUser(Shape):

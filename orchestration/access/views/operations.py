@@ -110,7 +110,7 @@ class Operations(TenantView):
         """Compare the members that workers have with the rule over the archive, at the same offsets and instant."""
         entry.object = segment[:100]
         found = self._services.segments.get(self._name, segment_name(segment))
-        question = CheckSegment(tenant=self._name, segment=found.name, timeout_s=body.timeout_s)
+        question = CheckSegment(tenant=self._name, segment=found.name, timeout_s=body.timeout_s, engine=body.engine)
         return self._begin(question, "segment_check", Action.READ_USERS)
 
     @recorded(Action.RUN_JOBS, "inspect")

@@ -103,6 +103,7 @@ class Questions(TenantView):
             exact=body.precision == "exact",
             users=users,
             notes=body.notes,
+            engine=body.engine,
         )
         if body.editor is None:
             return self._ask(Count, question, cancellation)
