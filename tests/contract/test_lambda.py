@@ -246,7 +246,7 @@ def test_product_handlers_load_within_their_memory_and_answer(run: Run, memory_m
             continue
         assert error is not None
         assert error["errorType"] == "KeyError"
-        assert function.handler.rpartition(".")[0].replace(".", "/") + ".py" in error["stackTrace"][-1]
+        assert function.handler.rsplit(".", 2)[0].replace(".", "/") in error["stackTrace"][-1]
 
     assert process.invoke({}).result < memory_mb
 

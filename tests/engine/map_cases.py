@@ -78,6 +78,17 @@ MAP_CASES: tuple[Case, ...] = (
         for at_once in (2, 40)
     ),
     Case(
+        name="a Distributed Map takes its concurrency from the data, and fields of its items",
+        states=distributed(
+            PASS,
+            ItemsPath="$.items",
+            MaxConcurrencyPath="$.at_once",
+            ItemSelector={"v.$": "$$.Map.Item.Value.verify_s", "i.$": "$$.Map.Item.Value.import_s"},
+        )["States"],
+        data={"items": [{"verify_s": n, "import_s": 2 * n} for n in range(3)], "at_once": 2},
+        output=[{"v": n, "i": 2 * n} for n in range(3)],
+    ),
+    Case(
         name="an inline Map of 1,200 items at concurrency 1",
         states={"Each": each("INLINE", PASS, MaxConcurrency=1)},
         data=list(range(1200)),

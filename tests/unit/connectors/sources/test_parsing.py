@@ -64,6 +64,7 @@ def test_rows_rejects_and_summary_add_up(tmp_path: Path) -> None:
         "format": "csv",
         "compression": "none",
         "lacking": None,
+        "part": None,
     }
 
 

@@ -110,6 +110,7 @@ EVENTS = ImportSpec(
 @pytest.mark.parametrize("unit_bytes", [1, len(CONTENT) // 3])
 def test_row_groups_have_the_rows_ordinals_and_digests_of_the_file(unit_bytes: int) -> None:
     whole, rejects = rows_of(None)
+    rejects = [(None, ordinal, code) for _, ordinal, code in rejects]  # a range of the only file names none
     found, found_rejects = [], []
     cuts = units(CONTENT, unit_bytes)
     assert len(cuts) == (8 if unit_bytes == 1 else 4)

@@ -120,12 +120,12 @@ def test_functions_write_what_they_see_as_metrics_at_aws(
         WORKER: ServiceCounts(desired=3, running=1, starting=1),
         RELAY: ServiceCounts(desired=0, running=1, starting=0),
     }
-    due = [SimpleNamespace(next_due_ms=ms) for ms in (now_ms() - 60_000, now_ms() - 1_000, None)]
+    due = now_ms() - 60_000
     context = SimpleNamespace(
         settings=Settings(machine_prefix="prod-" if at_aws else ""),
         watcher=SimpleNamespace(watch=lambda _: sight),
         scaled_services=SimpleNamespace(counts=lambda: counts),
-        schedules=SimpleNamespace(due=lambda _: due),
+        schedules=SimpleNamespace(next_due_ms=lambda: due),
         scaler=SimpleNamespace(renew=lambda *_, **__: None),
     )
     monkeypatch.setattr(handlers, "process_context", lambda: context)

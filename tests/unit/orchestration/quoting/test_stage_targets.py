@@ -41,9 +41,15 @@ def walk(place: ComputeTarget, mode: ImportMode) -> Iterator[str]:
         if definition["Type"] == "Task" and step is not None:
             state = "BUILDING" if mode != "replace" and step == "AwaitMaterialisation" else AFTER[step]
         if definition["Type"] == "Choice":
-            given = {"$.state": state, "$.place": place}
-            rules = definition["Choices"]
-            fits = (rule["Next"] for rule in rules if given.get(rule.get("Variable")) == rule.get("StringEquals"))
+            given = {"$.state": state, "$.place": place, "$.spread": False}
+            fits = (
+                rule["Next"]
+                for rule in definition["Choices"]
+                if all(
+                    given[test["Variable"]] == test.get("StringEquals", test.get("BooleanEquals"))
+                    for test in rule.get("And", [rule])
+                )
+            )
             name = next(fits, definition["Default"])
         elif "Next" in definition:
             name = definition["Next"]
