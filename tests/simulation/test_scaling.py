@@ -15,7 +15,7 @@ from tests.simulation.scaling import simulating
 
 SEEDS = range(9)
 HUNTED = 100
-MANY_SEEDS = 150
+MANY_SEEDS = 60
 
 
 @pytest.fixture(autouse=True)
