@@ -84,21 +84,34 @@ def _publish(
     compare(chunker.digests, evidence, parsed.summary)  # 5
     if send_end_markers(attempt, chunker.chunks, chunker.digests, sender):  # 6
         progress.report(last=True)  # with the offsets of the end markers
+    offsets = [sender.last_offset(Partition(number)) for number in range(attempt.partitions)]
+    return report_of(attempt, sender.topic, sender.bytes, chunker.chunks, chunker.digests, offsets)
+
+
+def report_of(
+    attempt: ImportAttempt,
+    topic: str,
+    sent_bytes: int,
+    chunks: Sequence[int],
+    digests: Sequence[Digest],
+    end_offsets: Sequence[int],
+) -> PublishReport:
+    """The report of an attempt; chunks, digests and offsets of the last messages by partition."""
     return PublishReport(
         import_id=attempt.import_id,
         attempt=attempt.attempt,
-        topic=sender.topic,
-        rows=sum(digest.count for digest in chunker.digests),
-        bytes=sender.bytes,
+        topic=topic,
+        rows=sum(digest.count for digest in digests),
+        bytes=sent_bytes,
         partitions=tuple(
             PartitionSent(
                 partition=Partition(number),
-                chunks=chunks,
+                chunks=of_partition,
                 records=digest.count,
                 digest=digest,
-                end_offset=sender.last_offset(Partition(number)),
+                end_offset=offset,
             )
-            for number, (chunks, digest) in enumerate(zip(chunker.chunks, chunker.digests, strict=True))
+            for number, (of_partition, digest, offset) in enumerate(zip(chunks, digests, end_offsets, strict=True))
         ),
     )
 

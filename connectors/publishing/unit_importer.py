@@ -15,11 +15,11 @@ from typing import Any
 from connectors.publishing.attempts import ImportAttempt
 from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.chunking import Chunker
-from connectors.publishing.importer import send_chunks, send_end_markers, send_start_markers
+from connectors.publishing.importer import report_of, send_chunks, send_end_markers, send_start_markers
 from connectors.publishing.ports import Backlog, Fence, TopicLog
 from connectors.publishing.progress import OnProgress, ProgressTimer
 from connectors.publishing.reconciling import compare, require_partition_count
-from connectors.publishing.reports import PartitionSent, PublishReport
+from connectors.publishing.reports import PublishReport
 from connectors.publishing.sending import Sender
 from connectors.verification.evidence import Evidence
 from connectors.verification.stream import ParsedRows
@@ -109,23 +109,8 @@ def end(
     with _sender(attempt, log, backlog, fence, BacklogLimit()) as sender:
         if send_end_markers(attempt, chunks, digests, sender):
             offsets = [sender.last_offset(Partition(number)) for number in range(attempt.partitions)]
-        return PublishReport(
-            import_id=attempt.import_id,
-            attempt=attempt.attempt,
-            topic=sender.topic,
-            rows=sum(digest.count for digest in digests),
-            bytes=sender.bytes + sum(unit.bytes for unit in sent),
-            partitions=tuple(
-                PartitionSent(
-                    partition=Partition(number),
-                    chunks=of_partition,
-                    records=digest.count,
-                    digest=digest,
-                    end_offset=offset,
-                )
-                for number, (of_partition, digest, offset) in enumerate(zip(chunks, digests, offsets, strict=True))
-            ),
-        )
+        sent_bytes = sender.bytes + sum(unit.bytes for unit in sent)
+        return report_of(attempt, sender.topic, sent_bytes, chunks, digests, offsets)
 
 
 def offsets_of(sent: Sequence[UnitSent]) -> list[tuple[int, int]]:
