@@ -13,7 +13,7 @@ ENCODING_LABELS: Final[Mapping[TextEncoding, str]] = {
     "utf-8": "UTF-8",
     "cp932": "Shift_JIS (CP932)",
     "euc-jp": "EUC-JP",
-    "utf-16": "UTF-16 with a byte order mark",
+    "utf-16": "UTF-16 (BOM)",
     "utf-16le": "UTF-16LE",
     "utf-16be": "UTF-16BE",
     "latin-1": "Latin-1 (ISO 8859-1)",
