@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from orchestration.local.engine.lambda_processes import FunctionProcess, FunctionProcesses
+from orchestration.local.engine.lambda_runtime import LambdaCall, LambdaPool
 from orchestration.local.engine.server import FUNCTIONS_WARM
 from orchestration.workflow.resources import function_specs
 from orchestration.workflow.timers import TIMERS
@@ -179,6 +180,29 @@ def test_process_stays_warm_and_each_call_has_its_own_id(run: Run) -> None:
 
     assert first["process"] == second["process"]
     assert first["request_id"] != second["request_id"]
+
+
+def test_two_sizes_keep_their_processes_and_a_third_ends_the_oldest(functions: FunctionProcesses) -> None:
+    pool = LambdaPool(functions, calls=1)
+
+    def process(memory_mb: int) -> object:
+        call = LambdaCall(
+            function_name="Describe",
+            function_arn="arn",
+            handler=f"{HANDLERS}.describe",
+            timeout_s=20,
+            memory_mb=memory_mb,
+            event={"names": []},
+        )
+        return json.loads(pool.invoke(call).payload)["process"]
+
+    small, large = process(256), process(512)
+    assert [process(256), process(512)] == [small, large]
+
+    process(1024)
+    assert process(512) == large
+    assert process(256) != small
+    pool.end()
 
 
 def test_process_that_rests_ends_and_a_fresh_one_stays(

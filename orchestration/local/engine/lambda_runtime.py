@@ -28,6 +28,9 @@ OF_A_TENANT: Final = 0.75
 """The files of one tenant, however many and slow, leave a quarter of the concurrent calls to others."""
 REST_S: Final = 180.0
 """After this long without a call a process ends: it has 25 to 80 MiB of its own, and a fork takes milliseconds."""
+KEPT_PER_CALL: Final = 2
+"""Processes per call that may run at once. With one, the two sizes of a burst of imports would end each other's
+processes, and the next parser would load for a second or two each time."""
 MEMORY_POLL_S: Final = 0.05
 RESPONSE_MAX_BYTES: Final = 6 * 1024 * 1024 + 100
 """Lambda's limit for a synchronous response, to the byte."""
@@ -101,7 +104,7 @@ class LambdaWorker:
 
 
 class LambdaPool:
-    """Invokes functions. Starts processes on demand, at most `calls`; other calls wait for their turn.
+    """Invokes functions, at most `calls` at once: other calls wait for their turn. Starts processes on demand.
 
     `shares`: see `TenantSlots`. `throttles`: other calls are refused instead, as at AWS.
     """
@@ -201,7 +204,7 @@ class LambdaPool:
             found = next((worker for worker in reversed(self._idle) if worker.memory_mb == memory_mb), None)
             if found is not None:
                 self._idle.remove(found)
-            elif self._busy + len(self._idle) > self._calls:
+            elif self._busy + len(self._idle) > KEPT_PER_CALL * self._calls:
                 unwanted.append(self._idle.pop(0))
         for worker in unwanted:
             worker.end()
