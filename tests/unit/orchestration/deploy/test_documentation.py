@@ -6,13 +6,11 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import get_type_hints
 
-from orchestration.deploy.checks import load
 from orchestration.deploy.settings import DeploySettings
-from orchestration.deploy.synthesis import synthesise
 from orchestration.workflow.resources import WORKFLOW
+from tests.unit.orchestration.deploy.conftest import Template
 
-DOCS = Path(__file__).parents[3] / "docs"
-TEXT = (DOCS / "deploy.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[4] / "docs" / "deploy.md").read_text(encoding="utf-8")
 OF_S3 = {"EventBridgeConfiguration"}
 
 
@@ -22,17 +20,16 @@ def section(title: str) -> str:
     return found[1]
 
 
-def test_every_name_on_the_way_of_an_import_is_in_the_template_or_the_definition() -> None:
-    template = synthesise(load(DOCS / "muster-deploy.example.toml"))
+def test_every_name_on_the_way_of_an_import_is_in_the_template_or_the_definition(template: Template) -> None:
     states = set(json.loads((WORKFLOW / "import_audience.asl.json").read_text())["States"])
-    resources = set(template["Resources"])
+    resources = set(template.body["Resources"])
     named = set(
         re.findall(r"`([A-Z][a-z]+[A-Za-z]*)`", section("One import, through the template") + section("Watching"))
     )
     assert len(named) > 40
-    assert named - states - OF_S3 - resources - set(template["Outputs"]) == set()
+    assert named - states - OF_S3 - resources - set(template.body["Outputs"]) == set()
     assert resources >= {"InboxRule", "ImportAudience", "WorkerService", "LakeBucket"}
-    assert {"SetupCommand"} <= set(template["Outputs"])
+    assert {"SetupCommand"} <= set(template.body["Outputs"])
 
 
 def test_every_setting_is_listed() -> None:
