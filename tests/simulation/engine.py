@@ -277,7 +277,10 @@ class Engine:
             if heartbeat_s is not None:
                 limit_us = min(limit_us, token.beaten_us + int(heartbeat_s * 1e6))
             if self._kernel.now_us >= limit_us:
-                raise StateError("States.Timeout" if limit_us == deadline_us else "States.HeartbeatTimeout", "")
+                if limit_us == deadline_us:
+                    raise StateError("States.Timeout", "")
+                self._ports.faults.saw("wait without a heartbeat")
+                raise StateError("States.HeartbeatTimeout", "")
             self._kernel.wait(token.changed, (limit_us - self._kernel.now_us) / 1e6)
             token.changed.is_set = False
         kind, said = token.outcome

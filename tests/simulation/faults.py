@@ -62,6 +62,7 @@ SEEN: Final = (
     "version committed while a publisher slept",
     "rollback while a publisher slept",
     "superseded",
+    "wait without a heartbeat",
 )
 """Consequences of faults: not injected, but counted when seen, and required by the test as well."""
 
