@@ -161,7 +161,7 @@ def cut(rows: Sequence[Row], parts: int) -> list[Sequence[Row]]:
     return [rows[first:end] for first, end in zip([0, *ends], ends, strict=False)]
 
 
-@pytest.mark.parametrize(("form", "parts"), [*((form, 7) for form in FORMATS), ("csv", 40)])
+@pytest.mark.parametrize(("form", "parts"), [*((form, 7) for form in FORMATS), ("csv", 45)])
 def test_the_same_rows_in_several_files_are_the_same_import(tmp_path: Path, form: str, parts: int) -> None:
     objects, write = Objects(), FORMATS[form]
     whole = imported(tmp_path, objects, objects.add(f"whole.{form}", write(ROWS)))

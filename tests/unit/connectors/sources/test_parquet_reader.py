@@ -228,11 +228,13 @@ def test_footer_with_too_many_rows_is_corrupt(tmp_path: Path) -> None:
 
 def test_page_bomb_is_refused_before_reading(tmp_path: Path) -> None:
     settings = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
-    content = written({"user_id": ["ann"], "note": ["x" * 200_000_000]}, **settings)
+    content = written({"user_id": ["ann"], "note": ["x" * 70_000_000]}, **settings)
     assert len(content) < 200_000
+    declared = pq.read_metadata(io.BytesIO(content)).row_group(0).total_byte_size
     with pytest.raises(UserError) as caught:
         read(content, tmp_path, "note")
     assert (caught.value.code, caught.value.detail["source_bytes"]) == ("COMPRESSION_BOMB", len(content))
+    assert caught.value.detail["decoded_bytes"] == declared  # by the footer, and not by what was read
     fits = written({"user_id": [f"user-{n}" for n in range(9)], "note": ["x" * 300_000] * 9}, **settings)
     assert len(read(fits, tmp_path, "note").ids) == 9  # a small file is not a bomb, however well it compresses
 
