@@ -95,6 +95,12 @@ def mixed_formats(first: str, format_: ImportFormat, other: str, found: ImportFo
     )
 
 
+def may_be_cut(name: str, wanted: ImportFormat | None) -> bool:
+    """Whether one file may be read in ranges, as far as its name says; `wanted`: see `detect`."""
+    compressed = name.lower().endswith(COMPRESSED_SUFFIXES)
+    return not compressed and (wanted or named_format(name) or FALLBACK) != "avro"
+
+
 def named_format(name: str) -> ImportFormat | None:
     """The format that the suffix of a name says, if it says one."""
     stem = name.lower()

@@ -3,7 +3,8 @@
 staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<content hash>.arrow     runs
                  imports/<import>/<attempt>/<partition>/result.avro                                     the announcement
                  imports/<import>/units-<content hash>.json                              the files of a set, pinned
-                 imports/<import>/units/<plan|items>.json                what is read side by side, and for the workflow
+                 imports/<import>/units/<plan|round-<n>|counted>.json    units that are read, read again, and count
+                 imports/<import>/units/items-<n|sent>.json              the same for the workflow, by round
                  imports/<import>/units/<unit>.<json|rejects.parquet>    what verification saw in a unit
                  imports/<import>/units/bases-<chunk rule>.bin           rows and chunks before each unit
                  imports/<import>/units/<attempt>/<unit>.json            what a unit has sent in an attempt
@@ -117,7 +118,7 @@ _JOB: Final = rf"[0-9a-z]{{{JOB_ID_LENGTH}}}"
 _STAGED: Final = re.compile(
     rf"{IMPORTS_PREFIX}{_JOB}/\d{{6}}/\d{{5}}/(result\.avro|\d{{12}}-\d{{12}}-[0-9a-f]+\.arrow)"
     rf"|{IMPORTS_PREFIX}{_JOB}/units-[0-9a-f]+\.json"
-    rf"|{IMPORTS_PREFIX}{_JOB}/units/(plan\.json|items\.json|bases-\d+\.bin|(\d{{6}}/)?\d{{6}}\.json|\d{{6}}\.rejects\.parquet)"
+    rf"|{IMPORTS_PREFIX}{_JOB}/units/(plan\.json|counted\.json|(round|items)-\d+\.json|items-sent\.json|bases-\d+\.bin|(\d{{6}}/)?\d{{6}}\.json|\d{{6}}\.rejects\.parquet)"
     rf"|{INTENTS_PREFIX}[\w.-]+/\d{{5}}/{_JOB}-\d{{6}}\.avro"
     rf"|{UPLOADS_PREFIX}{NAME_PATTERN.pattern}/{NAME_PATTERN.pattern}/{_JOB}/.+"
     rf"|{CUTS_PREFIX}{_JOB}/\d{{5}}-[0-9a-f]+\.parquet"
@@ -174,9 +175,19 @@ def unit_plan_key(import_id: JobId) -> str:
     return f"{staging_prefix(import_id)}units/plan.json"
 
 
-def unit_items_key(import_id: JobId) -> str:
-    """Key of the same for the workflow: a JSON array with an object per unit."""
-    return f"{staging_prefix(import_id)}units/items.json"
+def unit_round_key(import_id: JobId, number: int) -> str:
+    """Key of the units that are read again, in the round of that number from 1; written once."""
+    return f"{staging_prefix(import_id)}units/round-{number}.json"
+
+
+def unit_items_key(import_id: JobId, number: int | None = None) -> str:
+    """Key of the units of a round (0: the planned ones) for the workflow, or of those that are sent: a JSON array."""
+    return f"{staging_prefix(import_id)}units/items-{'sent' if number is None else number}.json"
+
+
+def counted_units_key(import_id: JobId) -> str:
+    """Key of the units that count, in order, once all were verified."""
+    return f"{staging_prefix(import_id)}units/counted.json"
 
 
 def unit_key(import_id: JobId, unit: int) -> str:

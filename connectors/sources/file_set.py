@@ -58,8 +58,9 @@ class FileSet:
     of the last file wins; those of events and profiles count in their file, by which they are identified. Those of
     rejects count in their file, too, which the batch names. The error of a file names it.
 
-    With a `unit`, only its files, or its row groups of a file, are read; `rows_before`: rows of the set before them.
-    What is judged by the set is then left to the caller.
+    With a `unit`, only its files, or its range of a file, are read; `rows_before`: rows of the set before them,
+    `rows_in_file`: before a range of text, of its file. What is judged by the set is then left to the caller. A range
+    of text is one whose begin and end are known; otherwise raises `FatalError` BAD_RANGE.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class FileSet:
         *,
         unit: Unit | None = None,
         rows_before: int = 0,
+        rows_in_file: int = 0,
     ) -> None:
         self._part = Unit(first=0, files=len(files)) if unit is None else unit
         self._files = self._part.of(files)
@@ -82,8 +84,9 @@ class FileSet:
         self._on_progress = on_progress
         self._size = self._part.bytes(files)
         self._rows_before = rows_before
+        self._rows_in_file = rows_in_file
         self._before_range = 0
-        """Rows of the file before a range, which ordinals in the file count."""
+        """Rows of the file before its row groups, which ordinals in the file count."""
         self._format: ImportFormat | None = None
         self._rows = 0
         self._bytes = 0
@@ -125,8 +128,11 @@ class FileSet:
                         yield found if self._alone else found.of_file(source.uri)
                     else:
                         yield self._placed(found)
+                if parsed.unknown:
+                    self._end_unknown(source)
+                    return
                 self._end(source, parsed)
-        if len(self._files) == self._of:
+        if len(self._files) == self._of and not self._part.is_range:
             check_columns([one.summary for one in self.read])
 
     @property
@@ -138,10 +144,10 @@ class FileSet:
         return nullcontext() if self._alone else named(source, self.file, self._of)
 
     def _bytes_of(self, source: SourceObject) -> FileBytes:
-        """The file, or the row groups of it that the unit has."""
+        """The file, or the range of it that the unit has."""
         unit = self._part
-        if not unit.is_range:
-            return source_file(source, self._store)
+        if unit.part is not None or not unit.is_range:
+            return source_file(source, self._store, unit.part)
         assert self._store is not None  # noqa: S101  # only objects of a store are cut
         groups = row_groups_of(source, self._store, self._spec, self._limits)
         if unit.end is None or len(groups) < unit.end:
@@ -158,8 +164,9 @@ class FileSet:
         return None
 
     def _placed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        before = self._rows_before + self._rows - self._before_range
-        if self._spec.kind != "audience" or not before:
+        of_set = self._rows_before + self._rows - self._before_range
+        before = of_set if self._spec.kind == "audience" else self._rows_in_file
+        if not before:
             return batch
         at = batch.schema.get_field_index(ORDINAL)
         ordinals = pc.add(batch.column(at), pa.scalar(before, pa.int64()))
@@ -171,6 +178,9 @@ class FileSet:
         self.read.append(FileRead(source=source, summary=parsed.summary, digest=self._digest(parsed)))
         self._rows += parsed.summary.rows
         self._bytes += parsed.summary.source_bytes
+
+    def _end_unknown(self, source: SourceObject) -> None:
+        raise FatalError("BAD_RANGE", f"{source.uri} does not have the rows of {self._part.part}")
 
     def _progress(self, progress: ParseProgress) -> None:
         if self._on_progress is not None:
@@ -203,11 +213,22 @@ def total_of(summaries: Sequence[ParseSummary]) -> ParseSummary:
         rejected_by_code=dict(sorted(by_code.items())),
         source_bytes=sum(one.source_bytes for one in summaries),
         decoded_bytes=sum(one.decoded_bytes for one in summaries),
+        lacking=_lacking(summaries),
+        part=None,
     )
 
 
+def _lacking(summaries: Sequence[ParseSummary]) -> tuple[str, ...] | None:
+    """Needed columns that no row of any has."""
+    lacking = [set(one.lacking) for one in summaries if one.lacking is not None]
+    return tuple(sorted(set.intersection(*lacking))) if lacking else None
+
+
 class DigestedSet(FileSet):
-    """As `FileSet`, but yields only rejects; accepted rows become a count and digest per partition, as of one file."""
+    """As `FileSet`, but yields only rejects; accepted rows become a count and digest per partition, as of one file.
+
+    A range of text may begin with a guess.
+    """
 
     def __init__(
         self,
@@ -222,6 +243,8 @@ class DigestedSet(FileSet):
         chunks: ChunkCounts | None = None,
     ) -> None:
         super().__init__(files, spec, limits, store, on_progress, unit=unit)
+        self.unknown = False
+        """Of a range of text, after the iteration: whether it did not end where it should have."""
         self.chunks = chunks
         """Chunks of the rows so far, if those before the first row are given."""
         self._partitions = partitions
@@ -232,6 +255,14 @@ class DigestedSet(FileSet):
         """Digest of each partition, in order. RuntimeError before the end."""
         _ = self.summary
         return tuple(self._digests)
+
+    @property
+    def begin(self) -> int | None:
+        """Of a range of text, where its records begin; None as long as that is not known."""
+        part = self._part.part
+        if part is None or self._current is None:
+            return None if part is None or part.bounded else part.begin
+        return self._current.begin
 
     def __iter__(self) -> Iterator[RejectBatch]:
         for found in super().__iter__():
@@ -249,6 +280,10 @@ class DigestedSet(FileSet):
             partitions=self._partitions,
             chunks=self.chunks,
         )
+
+    def _end_unknown(self, source: SourceObject) -> None:
+        del source
+        self.unknown = True
 
     def _digest(self, parsed: ParsedFile) -> Digest | None:
         assert isinstance(parsed, DigestedFile)  # noqa: S101  # opened above
@@ -291,13 +326,12 @@ def open_digests(
 
 def check_columns(read: Sequence[ParseSummary]) -> None:
     """Of all files of a set: raises `UserError` MISSING_COLUMN for a column that no row of JSON Lines has in any."""
-    lacking = [set(one.lacking) for one in read if one.lacking is not None]
-    if lacking and (missing := sorted(set.intersection(*lacking))):
+    if missing := _lacking(read):
         raise UserError(
             "MISSING_COLUMN",
             f"no row of the {len(read)} files has {shown(missing)}. Map the columns with --id-column and --column, or "
             f"let one be null that the files may lack with --allow-missing-column, {SETTINGS}.",
-            missing=missing,
+            missing=list(missing),
         )
 
 

@@ -1,9 +1,10 @@
 """Units of a source, which are verified and imported side by side: consecutive files, or a range of one file."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
-from connectors.sources.ranges import RowGroup
+from connectors.sources.ranges import FileRange, RowGroup
 from connectors.storage.pinned import SourceObject
 
 
@@ -11,8 +12,8 @@ from connectors.storage.pinned import SourceObject
 class Unit:
     """Consecutive files of a source, or a range of one. `first`: place of its first file; `files`: how many.
 
-    `begin`, `end`: of one file, the bytes (CSV, JSON Lines) or row groups (Parquet) that it reads; end None: to the end
-    of the file.
+    `begin`, `end`: of a Parquet file, the row groups that it reads; end None: to the end of the file. `part`: the bytes
+    of a text file whose records it reads.
     """
 
     first: int
@@ -21,11 +22,26 @@ class Unit:
     end: int | None = None
     size: int | None = None
     """Of a range, bytes of the file that it reads."""
+    part: FileRange | None = None
+
+    @classmethod
+    def of_part(cls, place: int, part: FileRange) -> Self:
+        """The unit of a range of the text file at `place`."""
+        return cls(first=place, size=part.end - part.begin, part=part)
 
     @property
     def is_range(self) -> bool:
         """Whether it is only a range of its file."""
-        return self.begin > 0 or self.end is not None
+        return self.part is not None or self.begin > 0 or self.end is not None
+
+    @property
+    def continues(self) -> bool:
+        """Whether its first file begins in a unit before it."""
+        return self.begin > 0 or (self.part is not None and self.part.begin > 0)
+
+    def reading(self, part: FileRange) -> Self:
+        """The same unit with another range of its text file."""
+        return replace(self, size=part.end - part.begin, part=part)
 
     def bytes(self, files: Sequence[SourceObject]) -> int:
         """Bytes that it reads."""
@@ -40,10 +56,12 @@ def cut(
     files: Sequence[SourceObject],
     unit_bytes: int,
     groups_of: Callable[[SourceObject], Sequence[RowGroup]] = lambda _: (),
+    parts_of: Callable[[SourceObject], Sequence[FileRange]] = lambda _: (),
 ) -> tuple[Unit, ...]:
     """Whole files, in order, up to `unit_bytes` together; a larger file is a unit by itself, or several.
 
-    `groups_of`: the row groups of a file, by which it may be cut; it is asked for larger ones alone.
+    `groups_of`: the row groups of a file, by which it may be cut; `parts_of`: the ranges of a text file. Both are asked
+    for larger files alone.
     """
     units: list[Unit] = []
     first = size = 0
@@ -51,10 +69,13 @@ def cut(
         if place > first and size + file.size > unit_bytes:
             units.append(Unit(first=first, files=place - first))
             first, size = place, 0
-        if file.size > unit_bytes and len(ranges := _by_groups(place, groups_of(file), unit_bytes)) > 1:
-            units += ranges
-            first, size = place + 1, 0
-            continue
+        if file.size > unit_bytes:
+            ranges = _by_groups(place, groups_of(file), unit_bytes)
+            ranges = ranges or [Unit.of_part(place, part) for part in parts_of(file)]
+            if len(ranges) > 1:
+                units += ranges
+                first, size = place + 1, 0
+                continue
         size += file.size
     if len(files) > first:
         units.append(Unit(first=first, files=len(files) - first))

@@ -188,14 +188,27 @@ def verify_side_by_side(
     By default one for two processors: a child parses on one, and digests on another.
     """
     at_once = len(os.sched_getaffinity(0)) // 2 if at_once is None else at_once
-    largest = shared["limits"].max_decoded_bytes  # one pass says that a larger file is refused
-    if isinstance(source, SourceObject) and 2 * unit_bytes <= source.size <= largest and at_once > 1:
-        start = store.read_range(source, 0, MAGIC_BYTES)
-        if can_be_cut(source.key, start, spec):
-            ranges = first_ranges(range(unit_bytes, source.size, unit_bytes), source.size)
+    if isinstance(source, SourceObject) and 2 * unit_bytes <= source.size and at_once > 1:
+        ranges = ranges_of(source, spec, store=store, limits=shared["limits"], unit_bytes=unit_bytes)
+        if ranges:
             with suppress(TooManyLikelyRejectsError):  # one pass needs to keep none that do not count
                 return verify_ranges(source, ranges, spec, store=store, at_once=at_once, **shared)
     return verify_file(source, spec, store=store, on_files=on_files, **shared)
+
+
+def ranges_of(
+    source: SourceObject, spec: ImportSpec, *, store: ObjectStore, limits: ParseLimits, unit_bytes: int
+) -> tuple[FileRange, ...]:
+    """The ranges of at most `unit_bytes` into which a larger text file is cut, to be read first; none if it cannot be.
+
+    Raises `UserError` SOURCE_GONE, SOURCE_CHANGED.
+    """
+    if not unit_bytes < source.size <= limits.max_decoded_bytes:  # one pass says that a larger file is refused
+        return ()
+    if not can_be_cut(source.key, store.read_range(source, 0, MAGIC_BYTES), spec):
+        return ()
+    ranges = -(-source.size // unit_bytes)
+    return first_ranges([source.size * number // ranges for number in range(1, ranges)], source.size)
 
 
 def can_be_cut(name: str, start: bytes, spec: ImportSpec) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from connectors.sources.chaining import Link, RangeOutcome, rebased, rebased_fault
+from connectors.sources.fields_seen import FieldsSeen
 from connectors.sources.file_set import DigestedSet, FileRead, check_columns, named
 from connectors.sources.job import ParseSummary
 from connectors.sources.limits import ParseLimits
@@ -18,7 +20,7 @@ from connectors.sources.rejects import Reject, RejectBatch
 from connectors.sources.typed_columns import check_timezone
 from connectors.sources.units import Unit
 from connectors.storage.objects import ObjectStore
-from connectors.storage.pinned import SourceFiles
+from connectors.storage.pinned import SourceFiles, SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.policy import refuse
 from connectors.verification.rejects_file import RejectsSink
@@ -36,7 +38,8 @@ class UnitRead:
 
     `partitions`: digests of accepted rows; `chunks`: into how many chunks the unit's rows will be cut, by the version
     `chunk_rule` of the rule; both per partition, and empty if there was a fault. `first`: the first reject of each
-    code.
+    code. Of a range of text, rejects and faults have the lines and ordinals of the range; it may be a wrong guess, and
+    `begin` says where its records begin, if there was a fault and that is known.
     """
 
     files: tuple[ParseSummary, ...] = ()
@@ -47,15 +50,55 @@ class UnitRead:
     first: tuple[Reject, ...] = ()
     rejects: bool = False
     error: dict[str, Any] | None = None
+    begin: int | None = None
 
     @property
     def rows(self) -> int:
         """Rows of the files, with rejected ones."""
         return sum(file.rows for file in self.files)
 
+    @property
+    def outcome(self) -> RangeOutcome:
+        """Of a range of text, as it is chained."""
+        if self.error is not None:
+            return RangeOutcome(begin=self.begin, fault=None if self.begin is None else self.error)
+        part = self.files[0].part if self.files else None
+        if part is None:
+            return RangeOutcome()
+        return RangeOutcome(begin=part.begin, end=part.end, rows=self.rows, lines=part.lines)
+
     def evidence(self, schema_id: str) -> Evidence:
         """What the unit's rows must be when they are sent."""
         return _evidence(self.files, self.partitions, schema_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedUnit:
+    """A unit that counts: what it reads, now that begin and end are known, and the number of the result that says so.
+
+    `rows`, `lines`: of a range of text, the rows and line ends of its file before it.
+    """
+
+    unit: Unit
+    number: int
+    rows: int = 0
+    lines: int = 0
+
+    def rebased(self, rejects: RejectBatch) -> RejectBatch:
+        """Rejects of its result with ordinals and lines of the file."""
+        return rejects if self.unit.part is None else rebased(rejects, self._link)
+
+    def rebased_fault(self, fault: MusterError, source: SourceObject) -> MusterError:
+        """The fault of its result with the line of the file."""
+        if self.unit.part is None or not isinstance(fault, UserError):
+            return fault
+        name = f"{source.uri}: " if fault.message.startswith(f"{source.uri}: ") else ""
+        found = rebased_fault(UserError(fault.code, fault.message.removeprefix(name), **fault.detail), self._link)
+        return UserError(found.code, f"{name}{found.message}", **found.detail)
+
+    @property
+    def _link(self) -> Link:
+        return Link(place=self.unit.first, reading=self.number, rows=self.rows, lines=self.lines)
 
 
 def verify_unit(
@@ -72,10 +115,12 @@ def verify_unit(
 ) -> UnitRead:
     """Verify a unit of a source. Its faults are in the result; raises only `RetriableError`.
 
-    `chunk_overhead_bytes`: of the messages that its rows will be sent in.
+    A range of text that did not end where it should have has seen nothing. `chunk_overhead_bytes`: of the messages that
+    its rows will be sent in.
     """
     first: dict[str, Reject] = {}
     read: Sequence[FileRead] = ()
+    digested: DigestedSet | None = None
     try:
         check_timezone(spec.timezone)
         before = ChunkCounts.none(partitions, overhead_bytes=chunk_overhead_bytes)
@@ -84,10 +129,13 @@ def verify_unit(
         ) as digested:
             read = digested.read
             count_rejects(digested, rejects, first=first)
+        if digested.unknown:
+            return UnitRead()
         kept = rejects.finish() is not None
     except (UserError, FatalError) as exc:
         kept = rejects.finish() is not None
-        return UnitRead(**_files(read), first=tuple(first.values()), rejects=kept, error=exc.as_record())
+        begin = begin_of(unit) if digested is None else digested.begin
+        return UnitRead(**_files(read), first=tuple(first.values()), rejects=kept, error=exc.as_record(), begin=begin)
     assert digested.chunks is not None  # noqa: S101  # given above
     return UnitRead(
         **_files(read),
@@ -106,17 +154,22 @@ def _files(read: Sequence[FileRead]) -> dict[str, Any]:
     }
 
 
-def files_read(files: SourceFiles, units: Sequence[Unit], read: Sequence[UnitRead]) -> tuple[FileRead, ...]:
-    """The files that were read to their ends, up to the first fault, in order."""
+def begin_of(unit: Unit) -> int | None:
+    """Where the records of a range of text begin, if that is known without reading it."""
+    return None if unit.part is None or unit.part.bounded else unit.part.begin
+
+
+def files_read(files: SourceFiles, counted: Sequence[CountedUnit], read: Sequence[UnitRead]) -> tuple[FileRead, ...]:
+    """The files that were read to their ends, up to the first fault, in order. `read`: as of `evidence_of`."""
     found: list[FileRead] = []
-    for unit, one in zip(units, read, strict=True):
+    for unit, one in zip((counted_unit.unit for counted_unit in counted), read, strict=True):
         for source, summary, digest in zip(unit.of(files), one.files, one.digests, strict=False):
             read_to_end = FileRead(source=source, summary=summary, digest=digest)
-            if unit.begin and found:
+            if unit.continues and found:
                 read_to_end = found.pop().joined(read_to_end)
             found.append(read_to_end)
         if one.error is not None:
-            if unit.begin:
+            if unit.continues:
                 found.pop()  # ranges of this file before it
             break
     return tuple(found)
@@ -124,7 +177,7 @@ def files_read(files: SourceFiles, units: Sequence[Unit], read: Sequence[UnitRea
 
 def evidence_of(
     files: SourceFiles,
-    units: Sequence[Unit],
+    counted: Sequence[CountedUnit],
     read: Sequence[UnitRead],
     spec: ImportSpec,
     *,
@@ -133,19 +186,19 @@ def evidence_of(
 ) -> Evidence:
     """The evidence of all units together. Raises the first fault in order, as `verifier.verify_digested` does.
 
-    `rejects_of`: those of each unit.
+    `read`: what each unit that counts has seen; `rejects_of`: its rejects.
     """
     first: dict[str, Reject] = {}
     with published_rejects(rejects):
-        for unit, one, batches in zip(units, read, rejects_of, strict=True):
-            _check_format(files, units, read, unit, one)
+        for one, seen, batches in zip(counted, read, rejects_of, strict=True):
+            _check_format(files, counted, read, one.unit, seen)
             for batch in batches:
-                rejects.write(batch)
-            for reject in one.first:
-                first.setdefault(reject.code, reject)
-            if one.error is not None:
-                raise MusterError.from_record(one.error)
-        check_columns([summary for one in read for summary in one.files])
+                rejects.write(one.rebased(batch))
+            for reject in seen.first:
+                first.setdefault(reject.code, one.rebased(RejectBatch.of([reject])).rejects()[0])
+            if seen.error is not None:
+                raise one.rebased_fault(MusterError.from_record(seen.error), files[one.unit.first])
+        _check_columns(files, counted, read, spec)
     rejects_uri = rejects.finish()
     of_units = zip(*(one.partitions for one in read), strict=True)
     partitions = tuple(Digest.total(spec.row_schema.schema_id, digests) for digests in of_units)
@@ -155,14 +208,29 @@ def evidence_of(
 
 
 def _check_format(
-    files: SourceFiles, units: Sequence[Unit], read: Sequence[UnitRead], unit: Unit, one: UnitRead
+    files: SourceFiles, counted: Sequence[CountedUnit], read: Sequence[UnitRead], unit: Unit, one: UnitRead
 ) -> None:
     """Within a unit, its reading has compared them."""
     if not one.files or not read[0].files or one.files[0].format == read[0].files[0].format:
         return
     source = files[unit.first]
     with named(source, unit.first, len(files)):
-        raise mixed_formats(files[units[0].first].uri, read[0].files[0].format, source.uri, one.files[0].format)
+        raise mixed_formats(files[counted[0].unit.first].uri, read[0].files[0].format, source.uri, one.files[0].format)
+
+
+def _check_columns(
+    files: SourceFiles, counted: Sequence[CountedUnit], read: Sequence[UnitRead], spec: ImportSpec
+) -> None:
+    """As for the whole: raises `UserError` MISSING_COLUMN."""
+    if len(files) > 1:
+        check_columns([one.summary for one in files_read(files, counted, read)])
+        return
+    fields = [part.fields for one in read for file in one.files if (part := file.part) is not None and part.fields]
+    if fields:
+        seen = FieldsSeen(spec)
+        for of_range in fields:
+            seen.add_record(of_range)
+        seen.check()
 
 
 def _evidence(files: Sequence[ParseSummary], partitions: tuple[Digest, ...], schema_id: str) -> Evidence:

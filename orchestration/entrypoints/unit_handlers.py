@@ -21,7 +21,7 @@ def _attempt(event: Event) -> Attempt:
 @errors_by_name
 @owned
 def plan_units(event: Event, _: object) -> View:
-    """{job_id, execution} -> view, with `units`: where the workflow reads them."""
+    """{job_id, execution} -> view, with `units`: where the workflow reads those of the newest `round`."""
     from orchestration.kinds.units.plan import plan_units as step
 
     context = process_context()
@@ -66,11 +66,11 @@ def fail_unit(event: Event, _: object) -> View:
 @errors_by_name
 @owned
 def gather_evidence(event: Event, _: object) -> View:
-    """{job_id, execution} -> view; raises the first fault of the units, in order."""
+    """{job_id, execution, round} -> view; raises the first fault of the units, in order."""
     from orchestration.kinds.units.verify import gather_evidence as step
 
     context = process_context()
-    return step(_job(event), records=context.import_records, objects=context.objects)
+    return step(_job(event), int(event["round"]), records=context.import_records, objects=context.objects)
 
 
 @errors_by_name

@@ -19,7 +19,7 @@ from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
-from schemas.import_formats import named_format
+from schemas.import_formats import may_be_cut
 from schemas.log_ids import bind
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ class ImportRecords(JobRecords[Job]):
         """Whether several functions or tasks may take the stage side by side, each a unit of the files."""
         if int(job.source.get("size", 0)) <= self.settings.unit_bytes:
             return False
-        if job.files == 1 and "parquet" not in {job.spec.format, named_format(str(job.source.get("key", "")))}:
-            return False  # no other file is cut
+        if job.files == 1 and not may_be_cut(str(job.source.get("key", "")), job.spec.format):
+            return False
         return shown == "VERIFYING" or (shown == "IMPORTING" and job.kind != "profiles")
 
     def _members(self, job: Job, shown: str) -> int:

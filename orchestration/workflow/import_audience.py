@@ -91,7 +91,8 @@ IMPORT_AUDIENCE: Final = Machine(
             timeout="$.timeouts.verify_s",
         ),
         "PlanUnits": Call(
-            "Cut the files into units, once. With one unit, the file is verified as any other.",
+            "Cut the files into units, once; in later rounds, name those to be read again. With one unit, the file is "
+            "verified as any other.",
             JOB | EXECUTION,
             catch=FAILURE,
             next="UnitsPlanned",
@@ -126,8 +127,9 @@ IMPORT_AUDIENCE: Final = Machine(
             next="GatherEvidence",
         ),
         "GatherEvidence": Call(
-            "Add up what the units have seen, or fail with the first fault in the order of the files.",
-            JOB | EXECUTION,
+            "Add up what the units have seen, or fail with the first fault in the order of the files. The job remains "
+            "VERIFYING if ranges of text have to be read again, since they do not fit together.",
+            JOB | EXECUTION | {"round": "$.units.round"},
             retry=PATIENT,
             catch=FAILURE,
         ),

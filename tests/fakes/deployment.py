@@ -158,7 +158,7 @@ class Deployment:
                 self.context.jobs.admit(self.context.lanes, now_ms=now_ms())
             elif job.state == "VERIFYING" and (view := self.step(job, "plan_units"))["spread"]:
                 self.each_unit(job, view, "verify_unit")
-                self.step(job, "gather_evidence")
+                self.step(job, "gather_evidence", round=view["units"]["round"])
             elif job.state == "IMPORTING" and (view := self.step(job, "begin_attempt"))["spread"]:
                 self.each_unit(job, view, "send_unit", attempt=view["attempt"])
                 self.step(job, "end_attempt", attempt=view["attempt"])

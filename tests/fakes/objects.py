@@ -62,7 +62,8 @@ class InMemoryObjects:
         """Raises SOURCE_CHANGED for an object that was replaced."""
         if self.pin(source.bucket, source.key).etag != source.etag:
             raise changed(source.bucket, source.key)
-        yield self.get(source.bucket, source.key)[start:end]
+        if found := self.get(source.bucket, source.key)[start:end]:
+            yield found
 
     def read_range(self, source: SourceObject, start: int, length: int) -> bytes:
         return self.get(source.bucket, source.key)[start : start + length]

@@ -1,7 +1,8 @@
 """Imports of sets of files whose units are verified and sent side by side: a world of its own, with its own people."""
 
 import json
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pyarrow as pa
 from connectors.publishing.chunking import Chunker
 from connectors.sources.file_set import FileRead
 from connectors.sources.job import ParseSummary
+from connectors.sources.ranges import FileRange, RangeRead
 from connectors.sources.units import Unit
 from connectors.storage.pinned import SourceFiles, SourceObject
 from connectors.verification.verifier import verify_rows
@@ -20,7 +22,7 @@ from orchestration.entrypoints import unit_handlers
 from orchestration.entrypoints.tasks import run_unit
 from schemas.chunk_rule import ChunkCounter, ChunkCounts
 from schemas.digest import Digest
-from schemas.errors import RetriableError
+from schemas.errors import RetriableError, UserError
 from schemas.ids import job_id
 from schemas.records import from_record
 from schemas.row_digest import PartitionDigests
@@ -47,9 +49,11 @@ class SimulatedSet:
         *_: object,
         unit: Unit,
         rows_before: int = 0,
+        rows_in_file: int = 0,
         partitions: int | None = None,
         chunks: ChunkCounts | None = None,
     ) -> None:
+        del rows_in_file  # events are not simulated
         self._client = client
         self._unit = unit
         self._files = unit.of(files)
@@ -59,6 +63,8 @@ class SimulatedSet:
         self._schema_id = spec.row_schema.schema_id
         self.file = unit.first
         self.read: list[FileRead] = []
+        self.unknown = False
+        self.begin: int | None = None
         self.chunks = chunks
         self.digests: tuple[Digest, ...] = ()
 
@@ -77,7 +83,13 @@ class SimulatedSet:
         for number, source in enumerate(self._files, self._unit.first):
             self.file = number
             parsed = SimulatedFile(source, self._client)
-            for batch in parsed:
+            found: RangeRead | None = None
+            batches: Sequence[pa.RecordBatch] = [*parsed]
+            if self._unit.part is not None:
+                batches, found = self._range(source, self._unit.part, pa.Table.from_batches(batches))
+                size = found.end - found.begin
+                parsed.summary = GivenSummary(rows=found.lines, accepted=found.lines, source_bytes=size)
+            for batch in batches:
                 ordinals = pa.array([one + self._rows for one in batch.column(0).to_pylist()], pa.int64())
                 rows = pa.RecordBatch.from_arrays([ordinals, *batch.columns[1:]], schema=batch.schema)
                 if self._digests is None:
@@ -91,10 +103,11 @@ class SimulatedSet:
                 rows=parsed.summary.rows,
                 accepted=parsed.summary.rows,
                 rejected=0,
-                source_bytes=source.size,
-                decoded_bytes=source.size,
+                source_bytes=source.size if found is None else found.end - found.begin,
+                decoded_bytes=source.size if found is None else found.end - found.begin,
                 format="csv",
                 compression="none",
+                part=found,
             )
             self.read.append(FileRead(source=source, summary=summary, digest=Digest(schema_id=self._schema_id)))
         if self._digests is not None:
@@ -102,15 +115,36 @@ class SimulatedSet:
         if self._counter is not None:
             self.chunks = self._counter.counts
 
+    def _range(self, source: SourceObject, part: FileRange, rows: pa.Table) -> tuple[list[pa.RecordBatch], RangeRead]:
+        """The lines that begin in a range; of a guess, sometimes all but the first, or a fault that is none."""
+        offsets = [0]
+        for user in rows.column(1).to_pylist():
+            offsets.append(offsets[-1] + len(user) + 1)
+        offsets[-1] = source.size
+        begin = part.begin
+        if not part.exact:
+            likely = [*(offset for offset in offsets[:-1] if offset >= begin), source.size, source.size]
+            luck = zlib.crc32(f"{source.key} {source.etag} {begin}".encode()) % 4
+            begin = likely[1 if luck >= 2 else 0]
+            if luck == 3 and likely[0] != likely[1]:
+                self.begin = begin
+                raise UserError("UNCLOSED_QUOTE", "a guess that begins within quotes", line=1)
+        first = next(number for number, offset in enumerate(offsets) if offset >= begin)
+        end = max(first, next(number for number, offset in enumerate(offsets) if offset >= part.end))
+        table = rows.slice(first, end - first)
+        ordinals = pa.array(range(len(table)), pa.int64())
+        table = table.set_column(0, rows.schema.field(0), ordinals).combine_chunks()
+        return table.to_batches(), RangeRead(begin=begin, end=offsets[end], lines=len(table))
+
 
 class SetPeople(People):
-    """Every upload is a folder of files."""
+    """Every upload is a folder of files, some of which are cut into ranges."""
 
     def _put(self, key: str, mode: str) -> None:
         folder = f"{key.removesuffix('.csv')}/"
         files = self.random.choice((2, 4, 6))
         for number in range(files):
-            users = tuple(self.random.choices(USERS, k=self.random.choice((1, 2, 4))))
+            users = tuple(self.random.choices(USERS, k=self.random.choice((1, 2, 4, 12))))
             self.world.uploaded(f"{folder}{number}.csv", users)
         audience = key.split("/")[1]
         request = {

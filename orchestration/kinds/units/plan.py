@@ -1,10 +1,13 @@
-"""PlanUnits: cut a large import into units, once, before the first is read.
+"""PlanUnits: cut a large import into units, once, before the first is read; afterwards, name those to be read again.
 
-The plan stays as it was first written, whatever the settings become, so a unit that runs again reads the same files.
+The plan and its rounds stay as they were first written, whatever the settings become, so a unit that runs again reads
+the same files.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from connectors.sources.file_set import complete_spec
@@ -12,7 +15,9 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.row_groups import row_groups_of
 from connectors.sources.units import Unit, cut
 from connectors.storage.objects import ObjectStore
-from connectors.storage.pinned import SourceFiles
+from connectors.storage.pinned import Source, SourceFiles
+from connectors.verification.ranges import ranges_of
+from connectors.verification.unit_rounds import Reading, Round, Units
 from connectors.verification.verifier import published_rejects
 from orchestration.catalog.records import Job
 from orchestration.kinds.compute_target import compute_target
@@ -23,20 +28,16 @@ from orchestration.kinds.verify import kept_rejects
 from schemas.errors import FatalError, UserError
 from schemas.ids import JobId
 from schemas.import_spec import ImportSpec
-from schemas.layout import unit_items_key, unit_plan_key
+from schemas.layout import unit_items_key, unit_plan_key, unit_round_key
 from schemas.records import as_record, from_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitPlan:
-    """The units of a job, in order, and the complete spec by which all are read."""
+    """The units of a job, with those that are read again, and the complete spec by which all are read."""
 
-    units: tuple[Unit, ...]
+    units: Units
     spec: ImportSpec
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {"units": [as_record(unit) for unit in self.units], "spec": self.spec.as_record()}
 
 
 def files_of(job: Job, *, objects: ObjectStore, bucket: str) -> SourceFiles:
@@ -46,41 +47,43 @@ def files_of(job: Job, *, objects: ObjectStore, bucket: str) -> SourceFiles:
 
 
 def plan_units(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits) -> View:
-    """While VERIFYING: the view with where the workflow reads the units, if there are several.
+    """While VERIFYING: the view with where the workflow reads the units, or those that are read again.
 
-    Raises `UserError` if the columns of a file are at fault; its rejects are written all the same.
+    It says nothing of units if there is only one. Raises `UserError` if the columns of a file are at fault; its rejects
+    are written all the same.
     """
     view = records.view(job)
     if job.state != "VERIFYING" or not view["spread"]:
         return view
     if job.task_token is not None:  # it was admitted: the token needs no more answers
         records.jobs.put(job.job_id, task_token=None)
-    settings = records.settings
-    files = files_of(job, objects=objects, bucket=settings.staging_bucket)
-    plan = _stored(job.job_id, objects, settings.staging_bucket)
+    staging = records.settings.staging_bucket
+    files = files_of(job, objects=objects, bucket=staging)
+    plan = _stored(job.job_id, objects, staging)
     if plan is None:
-        units = cut(files, settings.unit_bytes, lambda file: row_groups_of(file, objects, job.spec, limits))
-        if len(units) == 1:
+        plan = _made(job, files, records=records, objects=objects, limits=limits)
+        if plan is None:
             return view | {"spread": False}
-        spec = job.spec
-        if spec.other_columns:
-            bucket = settings.lake_bucket
-            with kept_rejects(job, objects=objects, bucket=bucket) as rejects, published_rejects(rejects):
-                spec = complete_spec(files, spec, limits, objects, keep=rejects.write)
-        plan = UnitPlan(units=units, spec=spec)
-        content = json.dumps(plan.as_record()).encode()
-        if not objects.put_if_absent(settings.staging_bucket, unit_plan_key(job.job_id), content):
-            plan = read_plan(job, objects=objects, bucket=settings.staging_bucket)
-    items = json.dumps([_item(records, number, unit, files) for number, unit in enumerate(plan.units)]).encode()
-    objects.put(settings.staging_bucket, unit_items_key(job.job_id), items)
-    records.report(job.job_id, "verify", total=sum(file.size for file in files), unit="bytes")
-    return view | {"units": units_to_read(records, job.job_id)}
+    if not plan.units.rounds:
+        records.report(job.job_id, "verify", total=sum(file.size for file in files), unit="bytes")
+    every, newest, rounds = plan.units.all, plan.units.newest, len(plan.units.rounds)
+    key = unit_items_key(job.job_id, rounds)
+    store_items(((number, every[number]) for number in newest), key, files, records=records, objects=objects)
+    return view | {"units": where_to_read(records, key) | {"round": rounds}}
 
 
-def units_to_read(records: ImportRecords, job_id: JobId) -> dict[str, Any]:
-    """Where the workflow reads the units of a job, and how many it takes at once."""
+def store_items(
+    numbered: Iterable[tuple[int, Unit]], key: str, files: SourceFiles, *, records: ImportRecords, objects: ObjectStore
+) -> None:
+    """Store units for the workflow."""
+    items = [_item(records, number, unit, files) for number, unit in numbered]
+    objects.put(records.settings.staging_bucket, key, json.dumps(items).encode())
+
+
+def where_to_read(records: ImportRecords, key: str) -> dict[str, Any]:
+    """Where the workflow reads units, and how many it takes at once."""
     settings = records.settings
-    return {"bucket": settings.staging_bucket, "key": unit_items_key(job_id), "at_once": settings.units_side_by_side}
+    return {"bucket": settings.staging_bucket, "key": key, "at_once": settings.units_side_by_side}
 
 
 def read_plan(job: Job, *, objects: ObjectStore, bucket: str) -> UnitPlan:
@@ -91,18 +94,62 @@ def read_plan(job: Job, *, objects: ObjectStore, bucket: str) -> UnitPlan:
     return plan
 
 
+def add_round(job: Job, number: int, readings: Round, *, objects: ObjectStore, bucket: str) -> None:
+    """Store what is read again in the round of that number, unless it is stored."""
+    content = json.dumps([as_record(reading) for reading in readings]).encode()
+    objects.put_if_absent(bucket, unit_round_key(job.job_id, number), content)
+
+
+def _made(
+    job: Job, files: SourceFiles, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits
+) -> UnitPlan | None:
+    """The plan that was stored first; None if there is only one unit."""
+    settings, spec = records.settings, job.spec
+    unit_bytes = settings.unit_bytes
+    units = cut(
+        files,
+        unit_bytes,
+        lambda file: row_groups_of(file, objects, spec, limits),
+        lambda file: ranges_of(file, spec, store=objects, limits=limits, unit_bytes=unit_bytes),
+    )
+    if len(units) == 1:
+        return None
+    if spec.other_columns:
+        source: Source = files if len(files) > 1 else files[0]
+        with kept_rejects(job, objects=objects, bucket=settings.lake_bucket) as rejects, published_rejects(rejects):
+            spec = complete_spec(source, spec, limits, objects, keep=rejects.write)
+    content = json.dumps({"units": [as_record(unit) for unit in units], "spec": spec.as_record()}).encode()
+    objects.put_if_absent(settings.staging_bucket, unit_plan_key(job.job_id), content)
+    return read_plan(job, objects=objects, bucket=settings.staging_bucket)
+
+
 def _stored(job_id: JobId, objects: ObjectStore, bucket: str) -> UnitPlan | None:
+    record = _read(unit_plan_key(job_id), objects, bucket)
+    if record is None:
+        return None
+    units = tuple(from_record(Unit, unit) for unit in record["units"])
+    spec = ImportSpec.from_record(record["spec"])
+    rounds: list[Round] = []
+    if any(unit.part is not None for unit in units):  # no others are read again
+        for number in count(1):
+            readings = _read(unit_round_key(job_id, number), objects, bucket)
+            if readings is None:
+                break
+            rounds.append(tuple(from_record(Reading, reading) for reading in readings))
+    return UnitPlan(units=Units(planned=units, rounds=tuple(rounds)), spec=spec)
+
+
+def _read(key: str, objects: ObjectStore, bucket: str) -> Any:
+    """The data at a key; None if there is none."""
     try:
-        record = json.loads(objects.get(bucket, unit_plan_key(job_id)))
+        return json.loads(objects.get(bucket, key))
     except UserError as exc:
         if exc.code != "SOURCE_GONE":
             raise
         return None
-    units = tuple(from_record(Unit, unit) for unit in record["units"])
-    return UnitPlan(units=units, spec=ImportSpec.from_record(record["spec"]))
 
 
-def _item(records: ImportRecords, number: int, unit: Unit, files: SourceFiles) -> dict[str, Any]:
+def _item(records: ImportRecords, number: int, unit: Unit, files: SourceFiles) -> Mapping[str, Any]:
     """What the workflow knows of a unit. Numbers are texts: arguments of containers are."""
     size = unit.bytes(files) + FILE_BYTES * (unit.files - 1)
     place = compute_target(records.settings, size)

@@ -1,13 +1,15 @@
 """What units leave in staging for the steps after them: each writes its result once, and the first one counts."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from connectors.storage.objects import ObjectStore
+from connectors.verification.units import CountedUnit
 from orchestration.catalog.records import Job
 from schemas.errors import FatalError, UserError
+from schemas.layout import counted_units_key
 from schemas.records import WithFields, as_record, from_record
 
 READERS: Final = 16
@@ -18,6 +20,24 @@ ResultT = TypeVar("ResultT", bound=WithFields)
 def store_result(result: WithFields, objects: ObjectStore, bucket: str, key: str) -> bool:
     """Store a result. False if there is one."""
     return objects.put_if_absent(bucket, key, json.dumps(as_record(result)).encode())
+
+
+def store_counted(job: Job, counted: Sequence[CountedUnit], *, objects: ObjectStore, bucket: str) -> None:
+    """Store the units that count: those that are sent, by their places in this order."""
+    content = json.dumps([as_record(unit) for unit in counted]).encode()
+    objects.put(bucket, counted_units_key(job.job_id), content)
+
+
+def read_counted(job: Job, *, objects: ObjectStore, bucket: str) -> tuple[CountedUnit, ...]:
+    """The units that count. Raises `FatalError` UNITS_LOST."""
+    try:
+        content = objects.get(bucket, counted_units_key(job.job_id))
+    except UserError as exc:
+        if exc.code != "SOURCE_GONE":
+            raise
+        lost = f"the list of the units that count of job {job.job_id} is gone"
+        raise FatalError("UNITS_LOST", lost, job=job.job_id) from exc
+    return tuple(from_record(CountedUnit, record) for record in json.loads(content))
 
 
 def has_result(objects: ObjectStore, bucket: str, key: str) -> bool:

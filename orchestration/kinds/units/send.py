@@ -21,12 +21,12 @@ from orchestration.kinds import send
 from orchestration.kinds.attempts import attempt_of
 from orchestration.kinds.failures import error_record
 from orchestration.kinds.records import ImportRecords, View
-from orchestration.kinds.units.plan import files_of, read_plan, units_to_read
-from orchestration.kinds.units.results import has_result, read_result, read_results, store_result
+from orchestration.kinds.units.plan import files_of, store_items, where_to_read
+from orchestration.kinds.units.results import has_result, read_counted, read_result, read_results, store_result
 from schemas.chunk_rule import CHUNK_RULE
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.ids import Attempt
-from schemas.layout import unit_bases_key, unit_key, unit_sent_key
+from schemas.layout import unit_bases_key, unit_items_key, unit_key, unit_sent_key
 from schemas.records import from_record
 
 Archive = Callable[[], ActivityArchive]
@@ -47,6 +47,8 @@ def begin_attempt(job: Job, *, records: ImportRecords, objects: ObjectStore, arc
     if job.task_token is not None:  # its last wait is over: the token needs no more answers
         jobs.put(job.job_id, task_token=None)
     files = files_of(job, objects=objects, bucket=staging)
+    counted, key = read_counted(job, objects=objects, bucket=staging), unit_items_key(job.job_id)
+    store_items(enumerate(one.unit for one in counted), key, files, records=records, objects=objects)
     values = {} if job.kind == "audience" else send.initial_positions(job, records=records, archive=archive())
     if (attempt := records.begin_attempt(job, **values)) is None:
         return records.view(jobs.get(job.job_id)) | {"spread": False}
@@ -57,7 +59,7 @@ def begin_attempt(job: Job, *, records: ImportRecords, objects: ObjectStore, arc
         )
     except StopPublishing:
         return records.view(jobs.get(job.job_id)) | {"spread": False}
-    return view | {"attempt": str(attempt), "units": units_to_read(records, job.job_id)}
+    return view | {"attempt": str(attempt), "units": where_to_read(records, key)}
 
 
 def send_one(
@@ -71,13 +73,23 @@ def send_one(
     staging, key = settings.staging_bucket, unit_sent_key(job.job_id, attempt, number)
     if job.state != "IMPORTING" or job.attempt != attempt or has_result(objects, staging, key):
         return
-    files, plan = files_of(job, objects=objects, bucket=staging), read_plan(job, objects=objects, bucket=staging)
-    verified = read_result(UnitRead, job, number, objects, staging, unit_key(job.job_id, number))
+    files = files_of(job, objects=objects, bucket=staging)
+    counted = read_counted(job, objects=objects, bucket=staging)[number]
+    verified = read_result(UnitRead, job, counted.number, objects, staging, unit_key(job.job_id, counted.number))
     base = _base(job, number, objects, staging)
     evidence = verified.evidence(_evidence(job).schema_id)
     report = records.report(job.job_id, "import", total=evidence.accepted, number=number, **_nothing_sent(job, attempt))
     try:
-        with FileSet(files, job.spec, limits, objects, None, unit=plan.units[number], rows_before=base.rows) as parsed:
+        with FileSet(
+            files,
+            job.spec,
+            limits,
+            objects,
+            None,
+            unit=counted.unit,
+            rows_before=base.rows,
+            rows_in_file=counted.rows,
+        ) as parsed:
             sent = unit_importer.send_unit(
                 parsed,
                 attempt_of(job, files, attempt, settings.lake_bucket),
@@ -118,9 +130,9 @@ def end_attempt(job: Job, attempt: Attempt, *, records: ImportRecords, objects: 
     staging = settings.staging_bucket
     if job.state != "IMPORTING" or job.attempt != attempt:
         return records.view(job)
-    files, plan = files_of(job, objects=objects, bucket=staging), read_plan(job, objects=objects, bucket=staging)
+    files, counted = files_of(job, objects=objects, bucket=staging), read_counted(job, objects=objects, bucket=staging)
     sent = read_results(
-        UnitSent, job, len(plan.units), objects, staging, lambda number: unit_sent_key(job.job_id, attempt, number)
+        UnitSent, job, len(counted), objects, staging, lambda number: unit_sent_key(job.job_id, attempt, number)
     )
     for unit in sent:
         if unit.error is not None:

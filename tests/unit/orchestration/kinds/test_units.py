@@ -96,11 +96,14 @@ def units_of(deployment: Deployment, job: Job) -> list[dict[str, Any]]:
     return items
 
 
-def verify_units(deployment: Deployment, job: Job) -> None:
-    items = units_of(deployment, job)
-    for item in reversed(items):
-        deployment.step(job, "verify_unit", number=item["number"])
-    deployment.step(job, "gather_evidence")
+def verify_units(deployment: Deployment, job: Job) -> int:
+    """Verify the units, and again those that have to be; returns the number of rounds."""
+    for number in range(9):
+        for item in reversed(units_of(deployment, job)):
+            deployment.step(job, "verify_unit", number=item["number"])
+        if deployment.step(job, "gather_evidence", round=number)["state"] != "VERIFYING":
+            return number
+    raise AssertionError("the units are read again and again")
 
 
 def fault_of(job: Job, call: Callable[[], object]) -> dict[str, Any]:
@@ -161,6 +164,136 @@ def test_one_large_parquet_file_is_verified_by_row_groups_as_in_one_pass(deploym
     assert tables[0] == tables[1]
 
 
+NOTES = ("", "plain", "a, b", 'say ""hi""', "two\nlines", "u7,x,3", "windows\r\nlines", "x" * 90)
+
+
+def hard_csv(rows: int = 120) -> bytes:
+    """Comments of several lines, some of which look like rows, and bad values."""
+    lines = [f'u{n},"{NOTES[n % len(NOTES)]}",{"x" if n % 9 == 5 else n}\n' for n in range(rows)]
+    return ("user_id,note,n\n" + "".join(lines)).encode()
+
+
+def never_in_step() -> bytes:
+    """Every guess of where a record begins is as good as its opposite."""
+    return b"user_id,note,n\n" + b"v,x,2\n" * 9 + b'u,"' + b'"\n"",1,"\n","x\n' * 60 + b'",1\n'
+
+
+def hard_json(rows: int = 120) -> bytes:
+    lines = ["{" if n % 9 == 5 else json.dumps({"user_id": f"u{n}", "note": "x" * n, "n": n}) for n in range(rows)]
+    return "\r\n".join(lines).encode()
+
+
+TEXTS: dict[str, tuple[str, bytes]] = {
+    "csv": ("csv", hard_csv()),
+    "csv with a mark": ("csv", b"\xef\xbb\xbf" + hard_csv().replace(b"\n", b"\r\n")),
+    "an unclosed quote": ("csv", hard_csv() + b'u,"x,1\n'),
+    "never in step": ("csv", never_in_step()),
+    "no last line end": ("csv", hard_csv().rstrip(b"\n")),
+    "another header": ("csv", hard_csv() + b"n,note,user_id\n" + hard_csv(9)),
+    "json lines": ("jsonl", hard_json()),
+    "a column that no row has": ("jsonl", hard_json().replace(b'"note"', b'"Note"')),
+}
+
+
+def text_jobs(deployment: Deployment, name: str, content: bytes, ranges: int, target: str = "vip") -> tuple[Job, Job]:
+    """One large text file twice: to be verified in so many ranges, and in one pass."""
+    object.__setattr__(deployment.context.settings, "unit_bytes", -(-len(content) // ranges))  # of this test alone
+    columns = [{"name": "note", "type": "string"}, {"name": "n", "type": "long"}]
+    jobs = []
+    for folder in FOLDERS:
+        key = f"{folder}one.{name}"
+        deployment.objects.put("inbox", key, content)
+        overrides = {"columns": columns, "max_reject_share": 1.0}
+        jobs.append(deployment.register(replace(deployment.request(target, overrides=overrides), key=key)))
+    return jobs[0], jobs[1]
+
+
+@pytest.mark.parametrize("ranges", [4, 16])
+@pytest.mark.parametrize("case", TEXTS)
+def test_one_text_file_in_ranges_is_verified_and_sent_as_in_one_pass(
+    deployment: Deployment, case: str, ranges: int
+) -> None:
+    name, content = TEXTS[case]
+    side_by_side, whole = text_jobs(deployment, name, content, ranges)
+    assert len(units_of(deployment, side_by_side)) == ranges
+    try:
+        deployment.step(whole, "verify_file")
+    except Exception:  # noqa: BLE001  # compared below
+        fault = fault_of(side_by_side, lambda: verify_units(deployment, side_by_side))
+        expected = fault_of(whole, lambda: deployment.step(whole, "verify_file"))
+        if case == "another header":  # the rejects before it depend on what is read at once
+            fault["detail"].pop("rejects", None)
+            expected["detail"].pop("rejects", None)
+        assert fault == expected
+        assert case in {"an unclosed quote", "another header", "a column that no row has"}
+        return
+    rounds = verify_units(deployment, side_by_side)
+    assert (case == "never in step") <= rounds <= 4
+    one, other = (deployment.context.jobs.get(job.job_id) for job in (side_by_side, whole))
+    assert one.state == other.state == "IMPORTING"
+    assert one.evidence == other.evidence
+    kept = [
+        pq.read_table(io.BytesIO(deployment.objects.get("lake", key))).sort_by("ordinal").to_pylist()
+        for job in (side_by_side, whole)
+        if ("lake", key := rejects_key(job.tenant, job.job_id)) in deployment.objects.contents
+    ]
+    assert len(kept) in {0, 2}
+    assert kept[:1] == kept[1:]
+    attempt, units = begin(deployment, side_by_side)
+    for number in (*reversed(units), *units):
+        deployment.step(side_by_side, "send_unit", number=number, attempt=attempt)
+    assert deployment.step(side_by_side, "end_attempt", attempt=attempt)["state"] == "AWAITING"
+    deployment.step(whole, "import_to_kafka")
+    assert rows_of(deployment, side_by_side) == rows_of(deployment, whole)
+    assert reconciled(deployment, side_by_side)
+    assert all(map(is_staging_key, deployment.objects.keys("staging")))
+
+
+def test_evidence_that_is_gathered_again_waits_for_the_next_round(deployment: Deployment) -> None:
+    job, _ = text_jobs(deployment, "csv", never_in_step(), 8)
+    for item in units_of(deployment, job):
+        deployment.step(job, "verify_unit", number=item["number"])
+    for _ in range(2):  # the second one finds the round of the first
+        assert deployment.step(job, "gather_evidence", round=0)["state"] == "VERIFYING"
+    more = units_of(deployment, job)
+    assert min(int(item["number"]) for item in more) == 8
+    failure = {"Error": "States.Timeout", "Cause": ""}
+    deployment.step(job, "fail_unit", number="8", failure=failure)
+    for item in more:
+        deployment.step(job, "verify_unit", number=item["number"])
+    assert fault_of(job, lambda: deployment.step(job, "gather_evidence", round=1))["code"] == "States.Timeout"
+
+
+def test_a_large_text_file_within_a_set_is_cut(deployment: Deployment) -> None:
+    small = b'user_id,note,n\nv,"x",1\nw,"x",y\n'
+    contents = [small, hard_csv(), small]
+    columns = [{"name": "note", "type": "string"}, {"name": "n", "type": "long"}]
+    side_by_side, whole = both(deployment, contents, columns=columns)
+    assert len(units_of(deployment, side_by_side)) > 20
+    verify_units(deployment, side_by_side)
+    deployment.step(whole, "verify_file")
+    one, other = (deployment.context.jobs.get(job.job_id) for job in (side_by_side, whole))
+    assert one.evidence == other.evidence
+    same_tables(deployment, one, other)
+
+
+def test_events_of_a_text_file_in_ranges_keep_their_numbers(deployment: Deployment) -> None:
+    lines = [f"u{n},login,2026-01-01T00:00:00Z\n" if n % 7 else ",x,y\n" for n in range(60)]
+    content = ("user_id,event,occurred_at\n" + "".join(lines)).encode()
+    deployment.objects.put("inbox", f"{FOLDERS[0]}e.csv", content)
+    request = deployment.request("_events", overrides={"max_reject_share": 1.0})
+    job = deployment.register(replace(request, key=f"{FOLDERS[0]}e.csv"))
+    assert len(units_of(deployment, job)) > 9
+    verify_units(deployment, job)
+    attempt, units = begin(deployment, job)
+    for number in reversed(units):
+        deployment.step(job, "send_unit", number=number, attempt=attempt)
+    deployment.step(job, "end_attempt", attempt=attempt)
+    rows = [row for partition in rows_of(deployment, job) for row in partition]
+    assert {(row["_ordinal"], row["user_id"]) for row in rows} == {(n, f"u{n}") for n in range(60) if n % 7}
+    assert len(rows) == sum(1 for n in range(60) if n % 7)
+
+
 def test_a_unit_that_runs_twice_counts_once(deployment: Deployment) -> None:
     contents = [csv([(f"u{n}", str(n)), ("same", "x")]) for n in range(9)]
     side_by_side, whole = both(deployment, contents)
@@ -170,7 +303,7 @@ def test_a_unit_that_runs_twice_counts_once(deployment: Deployment) -> None:
         stages = deployment.context.progress.stages(side_by_side.job_id)
         assert stages["verify"].record["done"] <= sum(map(len, contents))
     assert units_of(deployment, side_by_side) == items
-    deployment.step(side_by_side, "gather_evidence")
+    deployment.step(side_by_side, "gather_evidence", round=0)
     deployment.step(whole, "verify_file")
     one, other = (deployment.context.jobs.get(job.job_id) for job in (side_by_side, whole))
     assert one.evidence == other.evidence
@@ -223,7 +356,7 @@ def test_a_unit_that_was_given_up_fails_the_job(deployment: Deployment) -> None:
         )
     deployment.step(job, "verify_unit", number="1")  # a late run says nothing any more
     deployment.step(job, "fail_unit", number="0", failure=failure)  # what was verified stays so
-    assert fault_of(job, lambda: deployment.step(job, "gather_evidence"))["code"] == "States.Timeout"
+    assert fault_of(job, lambda: deployment.step(job, "gather_evidence", round=0))["code"] == "States.Timeout"
 
 
 def test_a_lost_result_is_an_error_of_the_system(deployment: Deployment) -> None:
@@ -231,7 +364,7 @@ def test_a_lost_result_is_an_error_of_the_system(deployment: Deployment) -> None
     for item in units_of(deployment, job):
         deployment.step(job, "verify_unit", number=item["number"])
     deployment.objects.delete("staging", unit_key(job.job_id, 2))
-    assert fault_of(job, lambda: deployment.step(job, "gather_evidence"))["code"] == "UNITS_LOST"
+    assert fault_of(job, lambda: deployment.step(job, "gather_evidence", round=0))["code"] == "UNITS_LOST"
 
 
 def test_another_execution_verifies_nothing(deployment: Deployment) -> None:
