@@ -103,6 +103,7 @@ COVERS: Final = (
     "connectors/publishing",
     "connectors/sources/file_set.py",
     "connectors/sources/job.py",
+    "connectors/sources/ranges.py",
     "connectors/sources/units.py",
     "connectors/storage",
     "connectors/verification",
