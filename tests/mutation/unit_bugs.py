@@ -41,9 +41,9 @@ def evidence_counted_twice(patches: Patches) -> None:
     """The evidence of a job has that of its first unit twice."""
 
     def make(original: Any) -> Any:
-        def evidence_of(files: Any, units: Any, read: Any, spec: Any, **more: Any) -> Any:
+        def evidence_of(files: Any, counted: Any, read: Any, spec: Any, **more: Any) -> Any:
             more["rejects_of"] = (*more["rejects_of"], iter(()))
-            return original(files, (*units, units[0]), (*read, read[0]), spec, **more)
+            return original(files, (*counted, counted[0]), (*read, read[0]), spec, **more)
 
         return evidence_of
 
@@ -77,17 +77,19 @@ def profiles_side_by_side(patches: Patches) -> None:
         return spread
 
     def make_gathering(original: Any) -> Any:
-        def gather(job: Any, **more: Any) -> Any:
-            from connectors.verification.units import UnitRead, bases_of  # noqa: PLC0415
+        def gather(job: Any, number: int, **more: Any) -> Any:
+            from connectors.verification.units import CountedUnit, UnitRead, bases_of  # noqa: PLC0415
             from orchestration.kinds.units.plan import read_plan  # noqa: PLC0415
-            from orchestration.kinds.units.results import read_results  # noqa: PLC0415
+            from orchestration.kinds.units.results import read_results, store_counted  # noqa: PLC0415
             from schemas.layout import unit_bases_key, unit_key  # noqa: PLC0415
 
             objects, bucket = more["objects"], more["records"].settings.staging_bucket
-            units = len(read_plan(job, objects=objects, bucket=bucket).units)
-            read = read_results(UnitRead, job, units, objects, bucket, lambda n: unit_key(job.job_id, n))
+            units = read_plan(job, objects=objects, bucket=bucket).units.all
+            read = read_results(UnitRead, job, len(units), objects, bucket, lambda n: unit_key(job.job_id, n))
+            counted = [CountedUnit(unit=unit, number=place) for place, unit in enumerate(units)]
+            store_counted(job, counted, objects=objects, bucket=bucket)
             objects.put(bucket, unit_bases_key(job.job_id, 1), bases_of(read, job.partitions))
-            return original(job, **more)
+            return original(job, number, **more)
 
         return gather
 
