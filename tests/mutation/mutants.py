@@ -168,8 +168,8 @@ MUTANTS: Final = (
     ),
     Mutant(bug=reader_bugs.ids_unjudged, promises=(4,), caught_by=(HOSTILE_CSV, HOSTILE_JSON)),
     Mutant(bug=reader_bugs.range_bases_off_by_one, promises=(4,), caught_by=(HOSTILE_RANGES,)),
-    Mutant(bug=reader_bugs.ranges_unchained, promises=(4,), caught_by=(HOSTILE_RANGES, CHAINING)),
-    Mutant(bug=reader_bugs.fault_of_a_guess, promises=(4,), caught_by=(HOSTILE_RANGES, CHAINING)),
+    Mutant(bug=reader_bugs.ranges_unchained, promises=(4,), caught_by=(HOSTILE_RANGES, CHAINING, UNIT_SCHEDULES)),
+    Mutant(bug=reader_bugs.fault_of_a_guess, promises=(4,), caught_by=(HOSTILE_RANGES, CHAINING, UNIT_SCHEDULES)),
     Mutant(bug=reader_bugs.pages_unchecked, promises=(4,), caught_by=("tests/hostile/test_parquet.py",)),
     Mutant(bug=job_bugs.one_event_too_many, promises=(5,), caught_by=("tests/property/test_evaluator.py",)),
     Mutant(
@@ -274,6 +274,7 @@ MUTANTS: Final = (
     ),
     Mutant(bug=unit_bugs.base_seq_off_by_one, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),
     Mutant(bug=unit_bugs.evidence_counted_twice, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),
+    Mutant(bug=unit_bugs.earlier_round_counted, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),
     Mutant(bug=unit_bugs.lost_units_overlooked, promises=(1,), caught_by=(UNITS,)),
     Mutant(bug=unit_bugs.accepted_rows_as_ordinals, promises=(1,), caught_by=(UNITS,)),
     Mutant(bug=unit_bugs.profiles_side_by_side, promises=(1,), caught_by=(UNITS,)),

@@ -67,6 +67,22 @@ def lost_units_overlooked(patches: Patches) -> None:
     patches.replace("connectors.publishing.reconciling:compare", make_comparison)
 
 
+def earlier_round_counted(patches: Patches) -> None:
+    """Of a range that was read again, the evidence of the first reading counts."""
+
+    def make(original: Any) -> Any:
+        def settle(units: Any, read: Any) -> Any:
+            first = {of[-1]: of[0] for of in units.readings()}
+            found = original(units, read)
+            if not found or not hasattr(found[0], "number"):
+                return found
+            return tuple(replace(one, number=first.get(one.number, one.number)) for one in found)
+
+        return settle
+
+    patches.replace("connectors.verification.unit_rounds:settle", make)
+
+
 def profiles_side_by_side(patches: Patches) -> None:
     """Changes of profiles are sent in any order."""
 

@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 
-from tests.rotation.choice import SCHEDULES, SEGMENT_SCHEDULES, slice_in_containers, slice_of
+from tests.rotation.choice import SCHEDULES, SEGMENT_SCHEDULES, UNIT_SCHEDULES, slice_in_containers, slice_of
 from tests.rotation.running import ROOT, TIER, TIER_IN_CONTAINERS, files_of_properties, run, tests_of_the_tier
 from tests.trees import committed_tree
 
@@ -24,7 +24,10 @@ def main(arguments: list[str]) -> int:
         return _in_containers(given.tree or committed_tree(), only_list=given.list)
     chosen = slice_of(given.tree or committed_tree(), tests_of_the_tier(TIER), files_of_properties())
     print(f"slice of tree {chosen.tree}; again: python -m tests.rotation --tree {chosen.tree}")
-    print(f"  {SCHEDULES} schedules of imports and {SEGMENT_SCHEDULES} of segments from seed {chosen.first_schedule}")
+    print(
+        f"  {SCHEDULES} schedules of imports, {SEGMENT_SCHEDULES} of segments and {UNIT_SCHEDULES} of units "
+        f"from seed {chosen.first_schedule}"
+    )
     print(f"  {chosen.properties} with examples from seed {chosen.seed}")
     for planned in chosen.imports:
         print(f"  faulted import: {planned.again}")

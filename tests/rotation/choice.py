@@ -17,6 +17,7 @@ STACK_S: Final = 20.0
 """Seconds until the stack of such a folder is there; tests with a stack of their own include it."""
 SCHEDULES: Final = 400
 SEGMENT_SCHEDULES: Final = 100
+UNIT_SCHEDULES: Final = 10
 IMPORTS: Final = 6
 ROWS: Final = 1_500
 FIRST_SCHEDULE: Final = 1_000_000

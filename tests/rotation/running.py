@@ -14,12 +14,13 @@ from typing import IO, Final
 from tests.examples import ROTATING
 from tests.faults.sweep import Planned, sweep
 from tests.prove.exhibits import Say
-from tests.rotation.choice import SCHEDULES, SEGMENT_SCHEDULES, Slice
-from tests.simulation.run import IMPORTS, SEGMENTS, Result, Scenario, run_seeds
+from tests.rotation.choice import SCHEDULES, SEGMENT_SCHEDULES, UNIT_SCHEDULES, Slice
+from tests.simulation.run import IMPORTS, SEGMENTS, UNITS, Result, Scenario, run_seeds
 
 ROOT: Final = Path(__file__).parents[2]
 SCHEDULES_S: Final = 80.0
 SEGMENT_SCHEDULES_S: Final = 60.0
+UNIT_SCHEDULES_S: Final = 30.0
 """No further schedule begins after this time."""
 IMPORTS_S: Final = 120.0
 NOTHING_TO_RUN: Final = 5
@@ -66,6 +67,8 @@ def run(chosen: Slice, say: Say) -> Outcome:
     with _pytest(tests) as (testing, output), _pytest(properties) as (trying, examples):
         schedules, failures = _schedules(IMPORTS, chosen.first_schedule, SCHEDULES, SCHEDULES_S, say)
         more, failed = _schedules(SEGMENTS, chosen.first_schedule, SEGMENT_SCHEDULES, SEGMENT_SCHEDULES_S, say)
+        schedules, failures = schedules + more, failures + failed
+        more, failed = _schedules(UNITS, chosen.first_schedule, UNIT_SCHEDULES, UNIT_SCHEDULES_S, say)
         schedules, failures = schedules + more, failures + failed
         swept = sweep(_until(chosen, time.monotonic() + IMPORTS_S), report=say)
         failures += swept.wrong

@@ -86,7 +86,10 @@ SEEDS: Final[Mapping[str, Seeds]] = {
     ),
     "units": Seeds(
         first=range(24),
-        pinned={0: ("base seq off by one", "evidence counted twice")},
+        pinned={
+            0: ("base seq off by one", "earlier round counted", "evidence counted twice", "ranges unchained"),
+            1: ("fault of a guess",),
+        },
     ),
 }
 """By the name of the scenario."""
