@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Final, Literal
 
-from orchestration.access.bodies.dead_letters import DeadLetterSelection
+from orchestration.access.bodies.dead_letters import MAX_OFFSET, DeadLetterSelection
 from orchestration.access.guard import Entry, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
@@ -25,7 +25,6 @@ from schemas.dead_letters import DeadLetterState
 from schemas.errors import MusterError, RetriableError
 
 OF_LETTERS: Final = (*OF_KAFKA, "TOPIC_MISSING")
-MAX_OFFSET: Final = 2**63 - 1
 BATCH: Final = 200
 """Letters that are claimed, sent and marked together: so many are interrupted at most if a process dies."""
 
