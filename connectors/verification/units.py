@@ -7,7 +7,7 @@ of rejects, columns that no file has - is judged once all units have been read.
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from connectors.sources.chaining import Link, RangeOutcome, rebased, rebased_fault
@@ -195,7 +195,9 @@ def evidence_of(
             for batch in batches:
                 rejects.write(one.rebased(batch))
             for reject in seen.first:
-                first.setdefault(reject.code, one.rebased(RejectBatch.of([reject])).rejects()[0])
+                first.setdefault(
+                    reject.code, replace(one.rebased(RejectBatch.of([reject])).rejects()[0], file=reject.file)
+                )
             if seen.error is not None:
                 raise one.rebased_fault(MusterError.from_record(seen.error), files[one.unit.first])
         _check_columns(files, counted, read, spec)

@@ -458,6 +458,7 @@ def test_units_that_are_sent_side_by_side_are_the_rows_of_one_pass(deployment: D
 
 
 def test_units_of_events_keep_the_numbers_of_their_files(deployment: Deployment) -> None:
+    object.__setattr__(deployment.context.settings, "unit_bytes", 150)  # a file each: ranges would end more chunks
     lines = [f"u{n},login,2026-01-01T00:00:0{n}Z\n,x,y\nv{n},login,2026-01-01T00:00:0{n}Z\n" for n in range(9)]
     contents = [f"user_id,event,occurred_at\n{text}".encode() for text in lines]
     side_by_side, whole = verified(deployment, contents, target="_events")
