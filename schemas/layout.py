@@ -119,6 +119,7 @@ _STAGED: Final = re.compile(
     rf"{IMPORTS_PREFIX}{_JOB}/\d{{6}}/\d{{5}}/(result\.avro|\d{{12}}-\d{{12}}-[0-9a-f]+\.arrow)"
     rf"|{IMPORTS_PREFIX}{_JOB}/units-[0-9a-f]+\.json"
     rf"|{IMPORTS_PREFIX}{_JOB}/units/(plan\.json|counted\.json|(round|items)-\d+\.json|items-sent\.json|bases-\d+\.bin|(\d{{6}}/)?\d{{6}}\.json|\d{{6}}\.rejects\.parquet)"
+    rf"|{IMPORTS_PREFIX}{_JOB}/units/(build|check)-[0-9a-f]{{16}}/(plan|items|\d{{6}})\.json"
     rf"|{INTENTS_PREFIX}[\w.-]+/\d{{5}}/{_JOB}-\d{{6}}\.avro"
     rf"|{UPLOADS_PREFIX}{NAME_PATTERN.pattern}/{NAME_PATTERN.pattern}/{_JOB}/.+"
     rf"|{CUTS_PREFIX}{_JOB}/\d{{5}}-[0-9a-f]+\.parquet"
@@ -208,6 +209,21 @@ def unit_sent_key(import_id: JobId, attempt: Attempt, unit: int) -> str:
 def unit_rejects_key(import_id: JobId, unit: int) -> str:
     """Key of the rejects of a unit."""
     return f"{staging_prefix(import_id)}units/{unit:06d}.rejects.parquet"
+
+
+def parts_plan_key(import_id: JobId, plan: str) -> str:
+    """Key of the partitions of a version that are built or checked side by side; written once."""
+    return f"{staging_prefix(import_id)}units/{plan}/plan.json"
+
+
+def parts_items_key(import_id: JobId, plan: str) -> str:
+    """Key of the same for the workflow: a JSON array with an object per group of partitions."""
+    return f"{staging_prefix(import_id)}units/{plan}/items.json"
+
+
+def parts_key(import_id: JobId, plan: str, group: int) -> str:
+    """Key of what building or checking a group of partitions has shown; written once."""
+    return f"{staging_prefix(import_id)}units/{plan}/{group:06d}.json"
 
 
 def uploaded(key: str) -> JobId | None:

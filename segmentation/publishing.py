@@ -18,6 +18,8 @@ from segmentation.versions import (
     AudienceRef,
     BaseMoved,
     MembershipCounts,
+    Part,
+    PartsRead,
     PublishRequest,
     SupersededBy,
     VersionInfo,
@@ -125,6 +127,43 @@ def new_version(
         published_at=request.published_at,
         rule=request.rule,
         nulls=nulls,
+    )
+
+
+def valid_reads(request: PublishRequest, reads: Iterable[PartsRead]) -> tuple[PartsRead, ...]:
+    """The reads of parts exactly as the request announces them, each part once."""
+    unread, valid = {part.uri: part for part in request.parts}, []
+    for one in reads:
+        if all(unread.get(part.uri) == part for part in one.parts):
+            valid.append(one)
+            for part in one.parts:
+                del unread[part.uri]
+    return tuple(valid)
+
+
+def unread_parts(request: PublishRequest, reads: Iterable[PartsRead]) -> tuple[Part, ...]:
+    """The parts of a request that none of these reads has."""
+    read = {part.uri for one in reads for part in one.parts}
+    return tuple(part for part in request.parts if part.uri not in read)
+
+
+def counts_of_reads(
+    request: PublishRequest, reads: Sequence[PartsRead], before: VersionInfo | None
+) -> MembershipCounts | None:
+    """The counts of a replace, if these reads have all of its parts and compared each with the version before it."""
+    base, members = (None, 0) if before is None else (before.version, before.members)
+    matched = [one.matched for one in reads if one.matched is not None and one.base_version == base]
+    if not reads or len(matched) < len(reads) or unread_parts(request, reads):
+        return None
+    updated = [one.updated for one in reads if one.updated is not None]
+    return MembershipCounts(
+        base=members,
+        added=request.members - sum(matched),
+        removed=members - sum(matched),
+        kept=sum(matched),
+        members=request.members,
+        updated=sum(updated) if len(updated) == len(reads) else None,
+        base_version=base,
     )
 
 

@@ -124,6 +124,21 @@ class PublishRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartsRead:
+    """What reading some parts of a version again has shown: they are as announced, and this is in them.
+
+    `nulls`: members without a value, by column. `matched` of a replace's members are in the same partitions of
+    `base_version` too, `updated` of them with other attributes; None if that was not, or could not be, compared.
+    """
+
+    parts: tuple[Part, ...]
+    nulls: Mapping[str, int]
+    base_version: Version | None = None
+    matched: int | None = None
+    updated: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionInfo:
     """One version, as recorded in its snapshot. `source_version`: whose members a rollback or compaction took.
 
@@ -221,13 +236,25 @@ class VersionStore(Protocol):
     Readers see one version or another, never a mix.
     """
 
-    def publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None = None) -> PublishOutcome:
+    def publish(
+        self,
+        request: PublishRequest,
+        on_rows: Callable[[int], None] | None = None,
+        *,
+        read: Sequence[PartsRead] = (),
+    ) -> PublishOutcome:
         """Re-read and check every part, then create the version in one commit.
 
-        `on_rows` gets the number of rows re-read so far, from any thread, possibly in the middle of a part. Raises
-        `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE, SCHEMA_MISMATCH or AUDIENCE_DELETED, `FatalError`
-        PART_MISMATCH, LAKE_FILE_MISSING or COUNTS_MISMATCH, `RetriableError` PUBLISH_CONFLICT if other commits keep
-        winning.
+        `read`: parts that `read_parts` has checked already. `on_rows` gets the number of rows re-read so far, from any
+        thread, possibly in the middle of a part. Raises `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE,
+        SCHEMA_MISMATCH or AUDIENCE_DELETED, `FatalError` PART_MISMATCH, LAKE_FILE_MISSING or COUNTS_MISMATCH,
+        `RetriableError` PUBLISH_CONFLICT if other commits keep winning.
+        """
+
+    def read_parts(self, request: PublishRequest, partitions: Set[Partition]) -> PartsRead:
+        """Re-read and check the parts of some partitions, and compare those of a replace with the current version.
+
+        Creates nothing. Raises `FatalError` PART_MISMATCH, LAKE_FILE_MISSING.
         """
 
     def current(self, audience: AudienceRef) -> VersionInfo | None:

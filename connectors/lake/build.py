@@ -12,19 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import duckdb
-
-from connectors.lake.audience_sql import differs, rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.parts import store_part, write_rows
 from connectors.lake.repartition import repartition
+from connectors.lake.sides import Overlap, Sides
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, batches, connect
-from schemas.columns import USER_ID, ImportMode, RowSchema
+from schemas.columns import ImportMode, RowSchema
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition, Version
 from schemas.partitioning import PARTITIONER
-from schemas.sql_text import identifier
 from segmentation.publishing import merged_schema
 from segmentation.versions import MembershipCounts, Part, VersionInfo
 
@@ -83,23 +80,49 @@ class BuiltVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overlap:
-    """Users on both sides, and how many of these have other attributes."""
+class PartsBuilt:
+    """What merging some of the partitions has made: their parts, in order, and how many users are on both sides."""
 
-    matched: int
-    updated: int
+    parts: tuple[Part, ...]
+    overlap: Overlap
 
 
 def build_version(
     imported: ImportedParts, base: BaseVersion | None, *, s3: S3Access, limits: DuckLimits, data_prefix: str
 ) -> BuiltVersion:
-    """Merge an append or a remove with its base.
-
-    New parts are stored below `data_prefix` under content-addressed names, so a repeated build writes nothing twice.
-    Raises `UserError` SCHEMA_MISMATCH, NOTHING_TO_REMOVE_FROM; `RetriableError`, `FatalError` as the lake does.
-    """
+    """Merge an append or a remove with its base. Raises as `build_parts`, and `UserError` NOTHING_TO_REMOVE_FROM."""
     if base is None:
         return _first_version(imported)
+    every = [Partition(number) for number in range(imported.partitions)]
+    return version_of(
+        imported, base, [build_parts(imported, base, every, s3=s3, limits=limits, data_prefix=data_prefix)]
+    )
+
+
+def version_of(imported: ImportedParts, base: BaseVersion, built: Sequence[PartsBuilt]) -> BuiltVersion:
+    """The version whose partitions were merged apart, each once, in order."""
+    return BuiltVersion(
+        parts=tuple(part for one in built for part in one.parts),
+        row_schema=result_schema(imported, base),
+        counts=_counts(imported, base, Overlap.total(one.overlap for one in built)),
+        base_version=base.info.version,
+    )
+
+
+def build_parts(
+    imported: ImportedParts,
+    base: BaseVersion,
+    partitions: Sequence[Partition],
+    *,
+    s3: S3Access,
+    limits: DuckLimits,
+    data_prefix: str,
+) -> PartsBuilt:
+    """Merge some partitions of an append or a remove with its base; all of them, if the base is not `aligned`.
+
+    New parts are stored below `data_prefix` under content-addressed names, so a repeated build writes nothing twice.
+    Raises `UserError` SCHEMA_MISMATCH; `RetriableError`, `FatalError` as the lake does.
+    """
     schema = result_schema(imported, base)
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with (
@@ -110,10 +133,9 @@ def build_version(
         files = _base_files(base, imported.partitions, s3, Path(scratch))
         reusable = _reusable(base, imported.partitions, schema)
         parts: list[Part] = []
-        matched = updated = 0
+        overlaps: list[Overlap] = []
         incoming = {part.partition: part for part in imported.parts if part.rows}
-        for number in range(imported.partitions):
-            partition = Partition(number)
+        for partition in partitions:
             sides = Sides(
                 incoming=[incoming[partition].uri] if partition in incoming else [],
                 incoming_schema=imported.row_schema,
@@ -121,14 +143,13 @@ def build_version(
                 base_schema=base.info.row_schema,
             )
             overlap = sides.overlap(connection)
-            matched += overlap.matched
-            updated += overlap.updated
+            overlaps.append(overlap)
             arrived = incoming[partition].rows if partition in incoming else 0
             changed = overlap.matched if imported.mode == "remove" else arrived - overlap.matched + overlap.updated
             if not changed and reusable is not None:
                 parts += [reusable[partition]] if partition in reusable else []
                 continue
-            path = Path(scratch) / f"part-{number}.parquet"
+            path = Path(scratch) / f"part-{partition}.parquet"
             query = sides.removed_sql(schema) if imported.mode == "remove" else sides.appended_sql(schema)
             digest = write_rows(batches(connection, query), schema, path)
             if digest.count:
@@ -144,8 +165,7 @@ def build_version(
                     )
                 )
             path.unlink()
-    counts = _counts(imported, base, Overlap(matched=matched, updated=updated))
-    return BuiltVersion(parts=tuple(parts), row_schema=schema, counts=counts, base_version=base.info.version)
+    return PartsBuilt(parts=tuple(parts), overlap=Overlap.total(overlaps))
 
 
 def compare(
@@ -160,33 +180,46 @@ def compare(
         return _first_version(imported).counts
     if imported.mode != "replace":  # a replace merges no rows with the base
         merged_schema(base.info.row_schema, imported.row_schema)
+    counts = _counts(imported, base, overlap_with(imported, base, s3=s3, limits=limits, attributes=attributes))
+    return counts if attributes else replace(counts, updated=None)
+
+
+def overlap_with(
+    imported: ImportedParts,
+    base: BaseVersion,
+    partitions: Set[Partition] | None = None,
+    *,
+    s3: S3Access,
+    limits: DuckLimits,
+    attributes: bool = True,
+) -> Overlap:
+    """Users on both sides; of some partitions, if the base is `aligned`."""
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=limits.temp_directory) as scratch,
         lake_faults(f"comparing with version {base.info.version}"),
         connect(replace(limits, temp_directory=Path(scratch)), s3) as connection,
     ):
-        overlaps = [
+        return Overlap.total(
             Sides(
                 incoming=incoming,
                 incoming_schema=imported.row_schema,
                 base=existing,
                 base_schema=base.info.row_schema,
             ).overlap(connection, attributes=attributes)
-            for incoming, existing in _groups(imported, base)
-        ]
-    overlap = Overlap(matched=sum(o.matched for o in overlaps), updated=sum(o.updated for o in overlaps))
-    counts = _counts(imported, base, overlap)
-    return counts if attributes else replace(counts, updated=None)
+            for incoming, existing in _groups(imported, base, partitions)
+        )
 
 
-def _groups(imported: ImportedParts, base: BaseVersion) -> list[tuple[list[str], list[str]]]:
+def _groups(
+    imported: ImportedParts, base: BaseVersion, partitions: Set[Partition] | None
+) -> list[tuple[list[str], list[str]]]:
     """Files of both sides that are compared together: all users of some partitions, `GROUP_ROWS` if they are small."""
     if not base.aligned(imported.partitions):
         return [([part.uri for part in imported.parts if part.rows], [part.uri for part in base.parts])]
     groups: list[tuple[list[str], list[str]]] = []
     room = 0
-    for number in range(imported.partitions):
+    for number in range(imported.partitions) if partitions is None else sorted(partitions):
         incoming = [part for part in imported.parts if part.rows and part.partition == number]
         existing = [part for part in base.parts if part.partition == number]
         rows = sum(part.rows for part in (*incoming, *existing))
@@ -203,75 +236,6 @@ def result_schema(imported: ImportedParts, base: BaseVersion) -> RowSchema:
     """Columns of the new version: a remove keeps those of the base, an append adds its own."""
     incoming = RowSchema() if imported.mode == "remove" else imported.row_schema
     return merged_schema(base.info.row_schema, incoming, imported.drop)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sides:
-    """The files of one partition (or all) on both sides, and the queries over them. Without files: no rows."""
-
-    incoming: Sequence[str]
-    incoming_schema: RowSchema
-    base: Sequence[str]
-    base_schema: RowSchema
-
-    def overlap(self, connection: duckdb.DuckDBPyConnection, *, attributes: bool = True) -> Overlap:
-        """Compare both sides. `attributes=False`: by ids alone."""
-        if not self.incoming or not self.base:
-            return Overlap(matched=0, updated=0)
-        types = {column.name: column.type for column in self.base_schema.columns}
-        changes = []
-        for column in self.incoming_schema.columns if attributes else ():
-            name = identifier(column.name)
-            if types.get(column.name) == column.type:
-                changes.append(differs(column, "i", "b"))
-            else:  # values of different types are different
-                changes.append(f"i.{name} IS NOT NULL")
-                changes += [f"b.{name} IS NOT NULL"] if column.name in types else []
-        [row] = connection.execute(
-            f"SELECT count(*), count(*) FILTER ({' OR '.join(changes) or 'false'}) "  # noqa: S608  # names are quoted
-            f"FROM {self._incoming} AS i JOIN {self._base} AS b USING ({USER_ID})"
-        ).fetchall()
-        return Overlap(matched=row[0], updated=row[1])
-
-    def nulls(self, connection: duckdb.DuckDBPyConnection, mode: ImportMode, schema: RowSchema) -> dict[str, int]:
-        """Members without a value in each column of the version that an import makes."""
-        if not schema.columns:
-            return {}
-        queries = {"replace": self._incoming, "append": self.appended_sql(schema), "remove": self.removed_sql(schema)}
-        counts = ", ".join(f"count(*) - count({identifier(column.name)})" for column in schema.columns)
-        [row] = connection.execute(f"SELECT {counts} FROM ({queries[mode]})").fetchall()  # noqa: S608  # names are quoted
-        return {column.name: nulls for column, nulls in zip(schema.columns, row, strict=True)}
-
-    def appended_sql(self, schema: RowSchema) -> str:
-        """SELECT of the members of an append, with the columns of `schema`."""
-        incoming_names, base_names = set(self.incoming_schema.names), set(self.base_schema.names)
-        columns = [USER_ID]
-        for column in schema.columns:
-            name = identifier(column.name)
-            if column.name in incoming_names and column.name in base_names:
-                columns.append(f"CASE WHEN i._new THEN i.{name} ELSE b.{name} END AS {name}")
-            else:
-                columns.append(f"{'i' if column.name in incoming_names else 'b'}.{name} AS {name}")
-        return (
-            f"SELECT {', '.join(columns)} FROM (SELECT *, true AS _new FROM {self._incoming}) AS i "  # noqa: S608  # quoted
-            f"FULL JOIN {self._base} AS b USING ({USER_ID}) ORDER BY {USER_ID}"
-        )
-
-    def removed_sql(self, schema: RowSchema) -> str:
-        """SELECT of the members that a remove leaves."""
-        columns = ", ".join(f"b.{identifier(name)}" for name in schema.names)
-        return (
-            f"SELECT {columns} FROM {self._base} AS b ANTI JOIN {self._incoming} AS i USING ({USER_ID}) "  # noqa: S608  # quoted
-            f"ORDER BY b.{USER_ID}"
-        )
-
-    @property
-    def _incoming(self) -> str:
-        return f"({rows_sql(self.incoming, self.incoming_schema)})"
-
-    @property
-    def _base(self) -> str:
-        return f"({rows_sql(self.base, self.base_schema)})"
 
 
 def _base_files(base: BaseVersion, partitions: int, s3: S3Access, scratch: Path) -> Mapping[Partition, list[str]]:

@@ -1,14 +1,10 @@
 """`VersionStore` on Apache Iceberg: pyiceberg tables in a SQL catalog, files in an S3 bucket."""
 
-import logging
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
 
 from connectors.lake.commit import VersionChange, commit_version, load_history
 from connectors.lake.compaction import merge_files
@@ -21,27 +17,28 @@ from connectors.lake.leases import (
     release_versions,
     require_table,
 )
-from connectors.lake.parts import read_part
+from connectors.lake.part_checks import check_parts, within_limits
 from connectors.lake.retention import Retention, expire_table
 from connectors.lake.tables import AudienceTables
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
-from schemas.columns import RowSchema
 from schemas.digest import Digest
-from schemas.errors import FatalError, RetriableError
-from schemas.ids import AudienceName, JobId, Version
+from schemas.errors import FatalError
+from schemas.ids import AudienceName, JobId, Partition, Version
 from schemas.layout import data_prefix
 from schemas.partitioning import PARTITIONER
-from segmentation.part_check import check_part
 from segmentation.publishing import (
     VersionHistory,
     already_published,
     check_request,
     compacted_version,
+    counts_of_reads,
     decide,
     new_version,
     require_version,
     rollback_version,
+    unread_parts,
+    valid_reads,
 )
 from segmentation.versions import (
     DEFAULT_GRACE,
@@ -49,18 +46,12 @@ from segmentation.versions import (
     BaseMoved,
     Expired,
     Part,
+    PartsRead,
     PublishOutcome,
     PublishRequest,
     TableAddress,
     VersionInfo,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-CHECK_THREADS: Final = 2
-
-log = logging.getLogger("muster.lake")
 
 
 class IcebergVersionStore:
@@ -89,17 +80,29 @@ class IcebergVersionStore:
         """Close the catalog's database connections."""
         self._tables.close()
 
-    def publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None = None) -> PublishOutcome:
+    def publish(
+        self,
+        request: PublishRequest,
+        on_rows: Callable[[int], None] | None = None,
+        *,
+        read: Sequence[PartsRead] = (),
+    ) -> PublishOutcome:
         """See `VersionStore.publish`."""
         check_request(request)
         if outcome := decide(load_history(self._tables, request.audience), request):
             return outcome  # decided before any part is read
-        nulls = self._check_parts(request.parts, request.row_schema, request.partitions, on_rows)
+        read = valid_reads(request, read)
+        unread = unread_parts(request, read)
+        nulls = Counter(check_parts(self._s3, unread, request.row_schema, request.partitions, on_rows))
+        for one in read:
+            nulls.update(one.nulls)
 
         def plan(history: VersionHistory) -> PublishOutcome | VersionChange:
             if outcome := decide(history, request):
                 return outcome
             info = new_version(history, request, PARTITIONER, nulls)
+            if request.mode == "replace":
+                info = replace(info, counts=counts_of_reads(request, read, history.current))
             return VersionChange(
                 info=self._with_counts(request.audience, history.current, info, request.parts),
                 parts=request.parts,
@@ -108,6 +111,37 @@ class IcebergVersionStore:
             )
 
         return commit_version(self._tables, request.audience, plan, request.row_schema, self._sleep)
+
+    def read_parts(self, request: PublishRequest, partitions: Set[Partition]) -> PartsRead:
+        """See `VersionStore.read_parts`."""
+        parts = tuple(part for part in request.parts if part.partition in partitions)
+        nulls = check_parts(self._s3, parts, request.row_schema, request.partitions)
+        read = PartsRead(parts=parts, nulls=nulls)
+        if request.mode != "replace":  # it was counted when it was built
+            return read
+        before = load_history(self._tables, request.audience).current
+        if before is None:
+            return replace(read, matched=0, updated=0)
+        from connectors.lake.build import BaseVersion, ImportedParts, overlap_with  # DuckDB is slow to import
+
+        base = BaseVersion(info=before, parts=self.files(request.audience, before.version))
+        if not base.aligned(request.partitions):
+            return read  # only all partitions together can be compared with it
+        new = ImportedParts(
+            import_id=request.import_id,
+            attempt=request.attempt,
+            mode="replace",
+            partitions=request.partitions,
+            row_schema=request.row_schema,
+            parts=parts,
+        )
+
+        def compared(attributes: bool) -> PartsRead:  # noqa: FBT001  # of `within_limits`
+            found = overlap_with(new, base, partitions, s3=self._s3, limits=self._limits, attributes=attributes)
+            updated = found.updated if attributes else None
+            return replace(read, base_version=before.version, matched=found.matched, updated=updated)
+
+        return within_limits(compared, f"part of a version of {request.audience.audience}") or read
 
     def current(self, audience: AudienceRef) -> VersionInfo | None:
         """See `VersionStore.current`."""
@@ -212,7 +246,7 @@ class IcebergVersionStore:
             raise FatalError(
                 "PART_MISMATCH", f"the merged files of {audience.audience} do not match version {base.version}"
             )
-        self._check_parts(parts, base.row_schema, 1)
+        check_parts(self._s3, parts, base.row_schema, 1)
 
         def plan(now: VersionHistory) -> PublishOutcome | VersionChange:
             if outcome := _base_moved(now, operation_id, base.version):
@@ -264,57 +298,14 @@ class IcebergVersionStore:
         if info.counts is not None:
             return info
         from connectors.lake.build import BaseVersion, compare  # DuckDB is slow to import
-        from connectors.lake.faults import exceeds_limits
 
         new = BaseVersion(info=info, parts=parts).as_replace()
         base = None if before is None else BaseVersion(info=before, parts=self.files(audience, before.version))
-        # The members are safe and known: publishing the version matters more than its counts.
-        for attributes, lost in ((True, "the count of changed members"), (False, "counts")):
-            try:
-                counts = compare(new, base, s3=self._s3, limits=self._limits, attributes=attributes)
-                return replace(info, counts=counts)
-            except RetriableError as exc:
-                if not exceeds_limits(exc):
-                    raise
-                log.warning("version %d of %s has to do without %s: %s", info.version, audience.audience, lost, exc)
-        return info
 
-    def _check_parts(
-        self,
-        parts: Sequence[Part],
-        schema: RowSchema,
-        partitions: int,
-        on_rows: Callable[[int], None] | None = None,
-    ) -> Mapping[str, int]:
-        """Re-read all parts; returns the nulls of each column. Raises `FatalError` PART_MISMATCH."""
-        rows = RunningTotal(on_rows)
-        nulls = Counter({column.name: 0 for column in schema.columns})
+        def counted(attributes: bool) -> VersionInfo:  # noqa: FBT001  # of `within_limits`
+            return replace(info, counts=compare(new, base, s3=self._s3, limits=self._limits, attributes=attributes))
 
-        def check(part: Part) -> Counter[str]:
-            return check_part(part, rows.counted(read_part(self._s3, part, schema)), schema, partitions)
-
-        with ThreadPoolExecutor(CHECK_THREADS) as pool:
-            for found in pool.map(check, parts):
-                nulls.update(found)
-        return nulls
-
-
-class RunningTotal:
-    """Counts the rows that several threads read, and reports the total to `on_rows` after each batch."""
-
-    def __init__(self, on_rows: Callable[[int], None] | None) -> None:
-        self._on_rows = on_rows
-        self._rows = 0
-        self._lock = threading.Lock()
-
-    def counted(self, batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-        """The batches; each counts when the next one is requested."""
-        for batch in batches:
-            yield batch
-            if self._on_rows is not None:
-                with self._lock:
-                    self._rows += batch.num_rows
-                    self._on_rows(self._rows)
+        return within_limits(counted, f"version {info.version} of {audience.audience}") or info
 
 
 def _base_moved(now: VersionHistory, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:

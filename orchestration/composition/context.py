@@ -192,6 +192,7 @@ class Context(Process):
                 specs=self.specs,
                 meanings=self.meanings,
                 sender=activations.ActivationSender(self.settings.kafka_bootstrap, self.settings.partitions),
+                objects=self.objects,
                 versions=self.versions,
                 s3=self.s3,
                 lake_limits=self.duck_limits,

@@ -1,8 +1,9 @@
 """Entry point of a container task.
 
 `verify|import|build|publish JOB EXECUTION`, `verify-unit JOB EXECUTION UNIT`,
-`import-unit JOB EXECUTION UNIT ATTEMPT`, or `export EXPORT EXECUTION GROUP`, after the word `task`, which the image
-consumes (`orchestration.entrypoints.container`).
+`import-unit JOB EXECUTION UNIT ATTEMPT`, `build-unit|check-unit JOB EXECUTION GROUP PLAN`, or
+`export EXPORT EXECUTION GROUP`, after the word `task`, which the image consumes
+(`orchestration.entrypoints.container`).
 
 Exit code 0: the step is done, or its user or fatal error is recorded, for ReadOutcome or FinishExport. 1: a retry may
 help. 64: unknown command. A task returns only its exit code to Step Functions, so errors that must not be retried go
@@ -39,10 +40,23 @@ _log = logging.getLogger(__name__)
 
 PARSING: Final = ("verify", "verify-unit", "import", "import-unit")
 """The commands that read the file."""
-WORDS: Final = {"verify": 3, "import": 3, "build": 3, "publish": 3, "verify-unit": 4, "import-unit": 5, "export": 4}
+PARTS: Final = ("build-unit", "check-unit")
+"""The commands that take a group of the partitions of a version."""
+WORDS: Final = {
+    "verify": 3,
+    "import": 3,
+    "build": 3,
+    "publish": 3,
+    "verify-unit": 4,
+    "import-unit": 5,
+    "build-unit": 5,
+    "check-unit": 5,
+    "export": 4,
+}
 USAGE: Final = (
     "task takes: verify|import|build|publish JOB EXECUTION, verify-unit JOB EXECUTION UNIT, "
-    "import-unit JOB EXECUTION UNIT ATTEMPT, or export EXPORT EXECUTION GROUP"
+    "import-unit JOB EXECUTION UNIT ATTEMPT, build-unit|check-unit JOB EXECUTION GROUP PLAN, or "
+    "export EXPORT EXECUTION GROUP"
 )
 
 
@@ -61,7 +75,7 @@ def run(context: "Context", command: str, job: JobId, execution: str) -> None:
         context.jobs.put(job, task_error=exc.as_record())
 
 
-def run_unit(context: "Context", command: str, job: JobId, number: int, execution: str, *attempt: str) -> None:
+def run_unit(context: "Context", command: str, job: JobId, number: int, execution: str, *of: str) -> None:
     """Run one step of a unit of a job. Ignores a job that does not belong to the execution. Raises `RetriableError`."""
     found = context.jobs.get(job)
     bind(**found.log_ids)
@@ -73,10 +87,32 @@ def run_unit(context: "Context", command: str, job: JobId, number: int, executio
         from orchestration.kinds.units.verify import verify_one
 
         verify_one(found, number, records=records, objects=objects, limits=limits)
+    elif command in PARTS:
+        run_parts(context, command, found, number, of[0])
     else:
         from orchestration.kinds.units.send import send_one
 
-        send_one(found, number, Attempt(int(attempt[0])), records=records, objects=objects, limits=limits)
+        send_one(found, number, Attempt(int(of[0])), records=records, objects=objects, limits=limits)
+
+
+def run_parts(context: "Context", command: str, found: "Job", number: int, plan: str) -> None:
+    """Build or read a group of partitions of a job. Raises `RetriableError`."""
+    from orchestration.kinds.parts import build_group, check_group
+
+    records, objects, versions = context.import_records, context.objects, context.versions
+    if command == "build-unit":
+        build_group(
+            found,
+            number,
+            plan,
+            records=records,
+            versions=versions,
+            objects=objects,
+            s3=context.s3,
+            limits=context.duck_limits,
+        )
+    else:
+        check_group(found, number, plan, records=records, versions=versions, objects=objects)
 
 
 def export_group(context: "Context", export: JobId, number: int, execution: str) -> None:

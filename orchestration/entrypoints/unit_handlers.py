@@ -1,4 +1,4 @@
-"""Lambda handlers of imports that are read side by side; for errors see `orchestration.entrypoints.handlers`."""
+"""Lambda handlers of stages that run side by side; for errors see `orchestration.entrypoints.handlers`."""
 
 from typing import TYPE_CHECKING
 
@@ -49,10 +49,17 @@ def verify_unit(event: Event, _: object) -> View:
 @errors_by_name
 @owned
 def fail_unit(event: Event, _: object) -> View:
-    """{job_id, execution, number, attempt?, failure: {Error, Cause}} -> {}. With an attempt, it was being sent."""
+    """{job_id, execution, number, attempt? | plan?, failure: {Error, Cause}} -> {}.
+
+    With an attempt, it was being sent; with a plan, it is a group of partitions.
+    """
     context, number, failure = process_context(), int(event["number"]), event["failure"]
     records, objects = context.import_records, context.objects
-    if "attempt" in event:
+    if "plan" in event:
+        from orchestration.kinds import parts
+
+        parts.give_up(_job(event), number, str(event["plan"]), failure, records=records, objects=objects)
+    elif "attempt" in event:
         from orchestration.kinds.units import send
 
         send.give_up(_job(event), number, _attempt(event), failure, records=records, objects=objects)
@@ -115,4 +122,52 @@ def end_attempt(event: Event, _: object) -> View:
         records=context.import_records,
         objects=context.objects,
         archive=lambda: context.archive,
+    )
+
+
+@errors_by_name
+@owned
+def plan_parts(event: Event, _: object) -> View:
+    """{job_id, execution} -> view, with `plan`, and `units`: where the workflow reads the groups of partitions."""
+    from orchestration.kinds.parts import plan_parts as step
+
+    context = process_context()
+    return step(_job(event), records=context.import_records, versions=context.versions, objects=context.objects)
+
+
+@errors_by_name
+@owned
+def build_part(event: Event, _: object) -> View:
+    """{job_id, execution, number, plan} -> {}; what was built, or the error, is stored."""
+    _parts_unit(event, "build-unit")
+    return {}
+
+
+@errors_by_name
+@owned
+def check_part(event: Event, _: object) -> View:
+    """{job_id, execution, number, plan} -> {}; what was read is stored."""
+    _parts_unit(event, "check-unit")
+    return {}
+
+
+def _parts_unit(event: Event, command: str) -> None:
+    from orchestration.entrypoints.tasks import run_parts
+
+    run_parts(process_context(), command, _job(event), int(event["number"]), str(event["plan"]))
+
+
+@errors_by_name
+@owned
+def gather_parts(event: Event, _: object) -> View:
+    """{job_id, execution, plan} -> view; raises the first fault of the groups, in order."""
+    from orchestration.kinds.parts import gather_parts as step
+
+    context = process_context()
+    return step(
+        _job(event),
+        str(event["plan"]),
+        records=context.import_records,
+        versions=context.versions,
+        objects=context.objects,
     )

@@ -73,7 +73,9 @@ class AudienceImport:
 
     def publish(self, job: "Job") -> "View":
         """`kinds.publish`."""
-        return publish.publish(job.job_id, records=self.records, versions=self.versions, specs=self.specs)
+        return publish.publish(
+            job.job_id, records=self.records, versions=self.versions, specs=self.specs, objects=self.objects
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,7 @@ class SegmentSnapshot:
     specs: "Specs"
     meanings: "Meanings"
     sender: "ActivationSender"
+    objects: "ObjectStore"
     versions: "VersionStore"
     s3: "S3Access"
     lake_limits: "DuckLimits"
@@ -147,4 +150,6 @@ class SegmentSnapshot:
 
     def publish(self, job: "Job") -> "View":
         """`kinds.publish`."""
-        return publish.publish(job.job_id, records=self.records, versions=self.versions, specs=self.specs)
+        return publish.publish(
+            job.job_id, records=self.records, versions=self.versions, specs=self.specs, objects=self.objects
+        )

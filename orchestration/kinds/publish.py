@@ -2,7 +2,8 @@
 
 1. AWAITING -> PUBLISHING (after BuildVersion it is so already): the job can no longer be cancelled and only rolls
    forward, unless it is refused in 2.
-2. Publish: re-read every part, apply the guards, commit once (`segmentation.versions.VersionStore.publish`).
+2. Publish: re-read every part that was not read side by side (`kinds.parts`), apply the guards, commit once
+   (`segmentation.versions.VersionStore.publish`).
 3. Write the receipt, derived from the snapshot, and the spec of the audience with its current columns; then READY, or
    SUPERSEDED.
 After a crash between 2 and 3, a repeat finds its import id in a snapshot and continues with 3.
@@ -10,6 +11,7 @@ After a crash between 2 and 3, a repeat finds its import id in a snapshot and co
 
 from datetime import UTC, datetime
 
+from connectors.storage.objects import ObjectStore
 from orchestration.catalog.records import Job, JobError
 from orchestration.catalog.references import audience_ref
 from orchestration.kinds.builds import VersionBuild
@@ -17,6 +19,7 @@ from orchestration.kinds.materialised import parts_of, require_complete
 from orchestration.kinds.receipts import make_receipt, outcome_of
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.specs import Specs
+from orchestration.kinds.units.groups import read_side_by_side
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, UserError
 from schemas.ids import JobId
@@ -32,18 +35,21 @@ from segmentation.versions import (
 )
 
 
-def publish(job_id: JobId, *, records: ImportRecords, versions: VersionStore, specs: Specs) -> View:
+def publish(
+    job_id: JobId, *, records: ImportRecords, versions: VersionStore, specs: Specs, objects: ObjectStore
+) -> View:
     """PUBLISHING -> READY | SUPERSEDED, or back to BUILDING if the base has moved."""
     _, job = records.jobs.move(job_id, "PUBLISHING", now_ms=now_ms(), only_from={"AWAITING"})  # 1
     if job.state != "PUBLISHING":
         return records.view(job)
     found = require_complete(records.progress, job)
-    request = _request(job, found)
+    request = publish_request(job, found)
     rows = sum(part.rows for part in request.parts)
     report = records.report(job_id, "publish", total=rows)
     try:
         specs.audiences.check_publishable(audience_ref(job).audience_id)
-        outcome = versions.publish(request, lambda read: report.update(done=read, rows=read))  # 2
+        read = read_side_by_side(job, request, records=records, objects=objects)
+        outcome = versions.publish(request, lambda rows: report.update(done=rows, rows=rows), read=read)  # 2
     except (UserError, FatalError) as exc:  # refused before the commit: there is no version
         _, job = records.jobs.fail(job_id, JobError.of(exc), now_ms=now_ms(), uncommitted=True)
         return records.view(job)
@@ -84,7 +90,8 @@ def publish(job_id: JobId, *, records: ImportRecords, versions: VersionStore, sp
     return records.view(job)
 
 
-def _request(job: Job, found: Complete) -> PublishRequest:
+def publish_request(job: Job, found: Complete) -> PublishRequest:
+    """What a job publishes: what it has built, or for a replace what an attempt has materialised."""
     build = VersionBuild.of(job)
     return PublishRequest(
         audience=audience_ref(job),

@@ -139,7 +139,10 @@ class ImportRecords(JobRecords[Job]):
         return notices.write_for_job(job, outcome, now)
 
     def _spread(self, job: Job, shown: str) -> bool:
-        """Whether several functions or tasks may take the stage side by side, each a unit of the files."""
+        """Whether several functions or tasks may take the stage side by side: units of the files, or of the parts."""
+        if shown in {"BUILDING", "PUBLISHING"}:
+            work = self._size(job) + MEMBER_BYTES * self._members(job, shown)
+            return job.kind == "audience" and job.segment is None and work > self.settings.unit_bytes
         if int(job.source.get("size", 0)) <= self.settings.unit_bytes:
             return False
         if job.files == 1 and not may_be_cut(str(job.source.get("key", "")), job.spec.format):

@@ -15,8 +15,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.lake.build import Sides
 from connectors.lake.faults import lake_faults
+from connectors.lake.sides import Sides
 from connectors.sources.file_set import open_rows
 from connectors.sources.parsing import ParseProgress
 from connectors.sources.rejects import Reject, RejectBatch

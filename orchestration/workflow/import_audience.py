@@ -30,6 +30,8 @@ TOKEN: Final = {"task_token": "$$.Task.Token"}
 UNIT: Final = JOB | {"execution": "$.execution", "number": "$.number"}
 UNIT_OF_ATTEMPT: Final = UNIT | {"attempt": "$.attempt"}
 UNIT_GIVEN_UP: Final = (Catch(error="States.ALL", next="FailUnit"),)
+GROUP: Final = UNIT | {"plan": "$.plan"}
+ITEM: Final = JOB | EXECUTION | {name: f"$$.Map.Item.Value.{name}" for name in ("number", "place")}
 UNITS: Final = {"bucket": "$.units.bucket", "key": "$.units.key", "max_concurrency": "$.units.at_once"}
 
 
@@ -55,6 +57,8 @@ IMPORT_AUDIENCE: Final = Machine(
             rules=(
                 ({"state": "VERIFYING", "spread": True}, "PlanUnits"),
                 ({"state": "IMPORTING", "spread": True}, "BeginAttempt"),
+                ({"state": "BUILDING", "spread": True}, "PlanParts"),
+                ({"state": "PUBLISHING", "spread": True}, "PlanParts"),
                 *choose_by(
                     "state",
                     {
@@ -216,6 +220,81 @@ IMPORT_AUDIENCE: Final = Machine(
             "A partition did not reconcile: back to IMPORTING for another attempt, a bounded number of times.",
             JOB | FAILED | EXECUTION,
             catch=FAILURE,
+        ),
+        "PlanParts": Call(
+            "Group the partitions that are to be built, or read again, once. One group is built or read as any other.",
+            JOB | EXECUTION,
+            catch=FAILURE,
+            next="PartsPlanned",
+        ),
+        "PartsPlanned": Choice(
+            rules=(
+                ({"state": "BUILDING", "spread": True}, "BuildParts"),
+                ({"state": "PUBLISHING", "spread": True}, "CheckParts"),
+                ({"state": "BUILDING"}, "BuildWhere"),
+                ({"state": "PUBLISHING"}, "PublishWhere"),
+            ),
+            default="Route",
+        ),
+        "BuildParts": SpreadMap(
+            "Merge the groups with the base side by side. Each writes what it has built, or its fault, to staging.",
+            **UNITS,
+            item=ITEM | {"plan": "$.plan", "build_s": "$$.Map.Item.Value.build_s"},
+            stages={
+                "BuildPart": Step(
+                    "Append and remove: merge the partitions of one group.",
+                    GROUP,
+                    where="BuildPartWhere",
+                    command="build-unit",
+                    large="group",
+                    timeout="$.build_s",
+                    catch=(Catch(error="States.ALL", next="FailPart"),),
+                    next=None,
+                    task_next=None,
+                ),
+                "FailPart": Call(
+                    "Record why the group was given up; GatherParts raises it.",
+                    GROUP | FAILED,
+                    function="FailUnit",
+                    retry=PATIENT,
+                    next=None,
+                ),
+            },
+            catch=(SYSTEM_FAILURE,),
+            next="GatherParts",
+        ),
+        "GatherParts": Call(
+            "Make one build of what the groups have built, or fail with the first fault in order.",
+            JOB | EXECUTION | {"plan": "$.plan"},
+            retry=PATIENT,
+            catch=FAILURE,
+        ),
+        "CheckParts": SpreadMap(
+            "Read the parts again side by side. PublishVersion takes what they find, and reads what is missing.",
+            **UNITS,
+            item=ITEM | {"plan": "$.plan", "publish_s": "$$.Map.Item.Value.publish_s"},
+            stages={
+                "CheckPart": Step(
+                    "Count and digest the parts of one group again; a replace is compared with the version before.",
+                    GROUP,
+                    where="CheckPartWhere",
+                    command="check-unit",
+                    large="group",
+                    timeout="$.publish_s",
+                    catch=(Catch(error="States.ALL", next="LeaveUnread"),),
+                    next=None,
+                    task_next=None,
+                ),
+                "LeaveUnread": Call(
+                    "The group was given up: PublishVersion reads its parts.",
+                    GROUP | FAILED,
+                    function="FailUnit",
+                    retry=PATIENT,
+                    next=None,
+                ),
+            },
+            catch=(SYSTEM_FAILURE,),
+            next="PublishWhere",
         ),
         "BuildVersion": Step(
             "Append and remove: merge with the pinned base. For a segment: copy the members that its workers wrote "

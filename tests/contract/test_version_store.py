@@ -15,7 +15,7 @@ from connectors.storage.access import S3Access
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
-from schemas.ids import Attempt, AudienceName, Version
+from schemas.ids import Attempt, AudienceName, Partition, Version
 from segmentation.versions import (
     AlreadyPublished,
     AudienceRef,
@@ -120,6 +120,33 @@ def test_an_audience_exists_from_its_first_publish(bench: Bench) -> None:
     assert isinstance(outcome, Published)
     assert (outcome.version, outcome.members) == (1, 3)
     assert bench.members(ref) == ["ann", "bob", "cy"]
+
+
+@pytest.mark.parametrize("before", [(), ("ann", "gone")])
+def test_parts_that_were_read_apart_make_the_same_version(bench: Bench, before: tuple[str, ...]) -> None:
+    whole, apart = audience(), audience()
+    for ref in (whole, apart) if before else ():
+        bench.store.publish(bench.replace(ref, "1", *before))
+    bench.store.publish(bench.replace(whole, "2", "ann", "bob", "cy", "dan"))
+    made, reported = bench.replace(apart, "2", "ann", "bob", "cy", "dan"), list[int]()
+    read = [bench.store.read_parts(made, {Partition(number)}) for number in range(made.partitions)]
+    bench.store.publish(made, reported.append, read=[*read, read[0]])
+    one, other = bench.store.current(whole), bench.store.current(apart)
+    assert one is not None
+    assert other is not None
+    assert (one.counts, one.nulls, one.digest) == (other.counts, other.nulls, other.digest)
+    assert reported == []
+
+
+def test_only_parts_as_they_were_read_are_not_read_again(bench: Bench) -> None:
+    ref = audience()
+    made = bench.replace(ref, "1", "ann", "bob", "cy", "dan")
+    read = [bench.store.read_parts(made, {Partition(number)}) for number in range(made.partitions)]
+    wrong = dataclasses.replace(made.parts[0], rows=made.parts[0].rows + 1)
+    with pytest.raises(FatalError) as error:
+        bench.store.publish(dataclasses.replace(made, parts=(wrong, *made.parts[1:])), read=read)
+    assert error.value.code == "PART_MISMATCH"
+    assert bench.store.current(ref) is None
 
 
 def test_publishing_reports_rows_read_again(bench: Bench) -> None:

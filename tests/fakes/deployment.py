@@ -164,7 +164,17 @@ class Deployment:
                 self.step(job, "end_attempt", attempt=view["attempt"])
             elif job.state == "AWAITING":
                 self.materialise(job)
-                self.step(job, "publish_version" if job.mode == "replace" else "build_version")
+                shown: Any = "PUBLISHING" if job.mode == "replace" else "BUILDING"
+                if self.context.import_records.view(job, state=shown)["spread"]:
+                    self.step(job, "plan_parts")
+                else:
+                    self.step(job, HANDLER_OF[shown])
+            elif job.state == "BUILDING" and (view := self.step(job, "plan_parts"))["spread"]:
+                self.each_unit(job, view, "build_part", plan=view["plan"])
+                self.step(job, "gather_parts", plan=view["plan"])
+            elif job.state == "PUBLISHING" and (view := self.step(job, "plan_parts"))["spread"]:
+                self.each_unit(job, view, "check_part", plan=view["plan"])
+                self.step(job, "publish_version")
             else:
                 self.step(job, HANDLER_OF[job.state])
         raise AssertionError(f"job {job.job_id} is still {job.state}")

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, UserError
-from schemas.ids import AudienceName, JobId, Version
+from schemas.ids import AudienceName, JobId, Partition, Version
 from schemas.partitioning import PARTITIONER
 from segmentation.part_check import check_part
 from segmentation.publishing import (
@@ -20,11 +20,14 @@ from segmentation.publishing import (
     already_published,
     check_request,
     compacted_version,
+    counts_of_reads,
     decide,
     expired_versions,
     new_version,
     require_version,
     rollback_version,
+    unread_parts,
+    valid_reads,
 )
 from segmentation.versions import (
     DEFAULT_GRACE,
@@ -33,6 +36,7 @@ from segmentation.versions import (
     Expired,
     MembershipCounts,
     Part,
+    PartsRead,
     Published,
     PublishOutcome,
     PublishRequest,
@@ -64,25 +68,56 @@ class InMemoryVersionStore:
         self._dropped: set[JobId] = set()
         self._held: set[tuple[JobId, Version, JobId]] = set()
 
-    def publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None = None) -> PublishOutcome:
+    def publish(
+        self,
+        request: PublishRequest,
+        on_rows: Callable[[int], None] | None = None,
+        *,
+        read: Sequence[PartsRead] = (),
+    ) -> PublishOutcome:
         """See `VersionStore.publish`."""
         with self._committing:
-            return self._publish(request, on_rows)
+            return self._publish(request, on_rows, read)
 
-    def _publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None) -> PublishOutcome:
-        check_request(request)
-        history = self._history(request.audience)
-        if outcome := decide(history, request):
-            return outcome
+    def read_parts(self, request: PublishRequest, partitions: Set[Partition]) -> PartsRead:
+        """See `VersionStore.read_parts`."""
+        parts = tuple(part for part in request.parts if part.partition in partitions)
+        read = PartsRead(parts=parts, nulls=self._check(request, parts, None))
+        if request.mode != "replace" or self._read is None:
+            return read
+        before = self._history(request.audience).current
+        known = () if before is None else self._audiences[request.audience.audience_id].parts[before.version]
+        same = tuple(part for part in known if part.partition in partitions)
+        made = new_version(VersionHistory(), request, PARTITIONER, None)
+        counts = self._compared(made, parts, before, same)
+        base = None if before is None else before.version
+        return replace(read, base_version=base, matched=counts.kept, updated=counts.updated)
+
+    def _check(self, request: PublishRequest, parts: Sequence[Part], on_rows: Callable[[int], None] | None) -> Any:
         read, nulls = 0, Counter({column.name: 0 for column in request.row_schema.columns})
-        for part in request.parts:
+        for part in parts:
             if self._read is not None:
                 rows = self._read(part, request.row_schema)
                 nulls.update(check_part(part, rows, request.row_schema, request.partitions))
             read += part.rows
             if on_rows is not None:
                 on_rows(read)
+        return nulls
+
+    def _publish(
+        self, request: PublishRequest, on_rows: Callable[[int], None] | None, read: Sequence[PartsRead]
+    ) -> PublishOutcome:
+        check_request(request)
+        history = self._history(request.audience)
+        if outcome := decide(history, request):
+            return outcome
+        read = valid_reads(request, read)
+        nulls = self._check(request, unread_parts(request, read), on_rows)
+        for one in read:
+            nulls.update(one.nulls)
         made = new_version(history, request, PARTITIONER, nulls if self._read is not None else None)
+        if request.mode == "replace":
+            made = replace(made, counts=counts_of_reads(request, read, history.current))
         info = self._counted(request.audience, made, request.parts)
         mark = history.raised_high_water(request.order_key, request.import_id)
         return self._add(request.audience, info, request.parts, mark, request.retype_columns)
@@ -216,11 +251,16 @@ class InMemoryVersionStore:
         if info.counts is not None or self._read is None:
             return info
         before = self._history(audience).current
-        known = self._audiences.get(audience.audience_id)
-        old = {} if before is None or known is None else self._rows(known.parts[before.version], before)
+        known = () if before is None else self._audiences[audience.audience_id].parts[before.version]
+        return replace(info, counts=self._compared(info, parts, before, known))
+
+    def _compared(
+        self, info: VersionInfo, parts: Iterable[Part], before: VersionInfo | None, known: Iterable[Part]
+    ) -> MembershipCounts:
+        old = {} if before is None else self._rows(known, before)
         new, names = self._rows(parts, info), [column.name for column in info.row_schema.columns]
         kept = old.keys() & new.keys()
-        counts = MembershipCounts(
+        return MembershipCounts(
             base=len(old),
             added=len(new.keys() - old.keys()),
             removed=len(old.keys() - new.keys()),
@@ -229,7 +269,6 @@ class InMemoryVersionStore:
             updated=sum(any(old[user].get(name) != new[user][name] for name in names) for user in kept),
             base_version=None if before is None else before.version,
         )
-        return replace(info, counts=counts)
 
     def _rows(self, parts: Iterable[Part], info: VersionInfo) -> dict[str, dict[str, Any]]:
         assert self._read is not None

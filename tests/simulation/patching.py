@@ -16,7 +16,7 @@ from connectors.publishing.chunking import Chunker
 from connectors.verification.verifier import verify_rows
 from orchestration.composition import control_plane
 from orchestration.control import worker_groups
-from tests.simulation.building import build_version, compare, part_rows
+from tests.simulation.building import build_parts, build_version, compare, overlap_with, part_rows
 from tests.simulation.catalog import required
 from tests.simulation.log import Backlog, Consumer, Producer
 from tests.simulation.parsing import SimulatedFile
@@ -133,9 +133,11 @@ def patched(holder: "Holder[World]") -> Iterator[None]:
         "connectors.lake.commit.stage_version": lambda _, transaction, change: transaction.stage(change),
         "connectors.lake.store.require_table": required,
         "connectors.lake.store.parts_of": lambda table, _, info: table.metadata.parts[info.version],
-        "connectors.lake.store.read_part": lambda _, part, schema: part_rows(holder.now.store, part, schema),
-        "connectors.lake.store.ThreadPoolExecutor": InlinePool,
+        "connectors.lake.part_checks.read_part": lambda _, part, schema: part_rows(holder.now.store, part, schema),
+        "connectors.lake.part_checks.ThreadPoolExecutor": InlinePool,
         "orchestration.kinds.build.build_version": lambda *args, **_: build_version(holder.now.store, *args, **_),
+        "orchestration.kinds.parts.build_parts": lambda *args, **_: build_parts(holder.now.store, *args, **_),
+        "connectors.lake.build.overlap_with": lambda *args, **_: overlap_with(holder.now.store, *args, **_),
         "connectors.lake.build.compare": lambda *args, **_: compare(holder.now.store, *args, **_),
         # reports for people: one that is not written, or a mail that is not sent, decides nothing
         "orchestration.kinds.records.StageReport": Idle,

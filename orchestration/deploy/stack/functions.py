@@ -69,7 +69,11 @@ GROUPS: Final = (
         ),
         secrets=(CATALOG, KAFKA),
     ),
-    Group(name="Versions", functions=("BuildVersion", "PublishVersion"), secrets=(CATALOG, KAFKA)),
+    Group(
+        name="Versions",
+        functions=("PlanParts", "BuildVersion", "BuildPart", "GatherParts", "CheckPart", "PublishVersion"),
+        secrets=(CATALOG, KAFKA),
+    ),
     Group(
         name="Exports",
         functions=("PlanExport", "WriteExportGroup", "FinishExport"),

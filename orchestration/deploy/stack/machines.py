@@ -133,7 +133,9 @@ def _spread(site: Site, machine: MachineSpec) -> tuple[Grant, ...]:
     return (
         Grant(
             actions=("s3:GetObject",),
-            resources=(site.settings.bucket_arn(site.settings.buckets.staging, f"{IMPORTS_PREFIX}*/units/items.json"),),
+            resources=(
+                site.settings.bucket_arn(site.settings.buckets.staging, f"{IMPORTS_PREFIX}*/units/*items*.json"),
+            ),
             reason=grants.OBJECTS,
         ),
         Grant(actions=("states:StartExecution",), resources=(grants.machine_arn(site, machine.name),)),

@@ -308,7 +308,7 @@ class MovedVersions(InMemoryVersionStore):
 
     meanwhile: Callable[[], object]
 
-    def publish(self, request: Any, on_rows: object = None) -> Published | AlreadyPublished | BaseMoved:  # noqa: ARG002
+    def publish(self, *_: Any, **__: Any) -> Published | AlreadyPublished | BaseMoved:
         self.meanwhile()
         return BaseMoved(current_version=None)
 

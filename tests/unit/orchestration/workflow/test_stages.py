@@ -33,7 +33,7 @@ PLACES = {"function": "", "task": "Task", "machine": "Machine"}
 """Compute target of a step, and the suffix of its state's name."""
 INPUT_TYPES = {
     f'Field "InputType" not allowed in State Machine.States.{name}.ItemReader.ReaderConfig'
-    for name in ("VerifyUnits", "SendUnits")
+    for name in ("VerifyUnits", "SendUnits", "BuildParts", "CheckParts")
 }
 """AWS wants this field, which the specification does not have."""
 FIRST = {"RegisterImport", "RegisterExport"}
