@@ -334,7 +334,8 @@ def test_verdict_on_an_older_build_keeps_the_newer_build(
     versions.meanwhile = build_again
     context.__dict__["versions"] = versions
     monkeypatch.setattr("orchestration.kinds.publish.require_complete", lambda *_, **__: None)
-    monkeypatch.setattr("orchestration.kinds.publish._request", lambda *_: SimpleNamespace(parts=()))
+    given = SimpleNamespace(parts=(), members=0)
+    monkeypatch.setattr("orchestration.kinds.publish.publish_request", lambda *_: given)
     assert stage(context, "publish")["state"] == state
     assert context.jobs.get(JOB).build == (newer if late else mine)
 
