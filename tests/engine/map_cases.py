@@ -41,6 +41,7 @@ IN_STORE = {
 }
 SOME_STAY = {**FAILS_AT_7, "Good": STAYS["Stay"]}
 UNITS = 2000
+TIMES = ("verify_s", "import_s", "build_s", "publish_s")
 
 
 def each(mode: str, child: dict[str, dict[str, Any]], **more: Any) -> dict[str, Any]:
@@ -83,10 +84,10 @@ MAP_CASES: tuple[Case, ...] = (
             PASS,
             ItemsPath="$.items",
             MaxConcurrencyPath="$.at_once",
-            ItemSelector={"v.$": "$$.Map.Item.Value.verify_s", "i.$": "$$.Map.Item.Value.import_s"},
+            ItemSelector={f"{field}.$": f"$$.Map.Item.Value.{field}" for field in TIMES},
         )["States"],
-        data={"items": [{"verify_s": n, "import_s": 2 * n} for n in range(3)], "at_once": 2},
-        output=[{"v": n, "i": 2 * n} for n in range(3)],
+        data={"items": [dict.fromkeys(TIMES, n) for n in range(3)], "at_once": 2},
+        output=[dict.fromkeys(TIMES, n) for n in range(3)],
     ),
     Case(
         name="an inline Map of 1,200 items at concurrency 1",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestration.workflow.resources import INBOX_MACHINE, MachineSpec, function_specs, machine_specs, substitute
+from tests.engine.map_cases import TIMES
 from tests.engine.support import Engine
 
 pytestmark = pytest.mark.integration
@@ -14,7 +15,6 @@ pytestmark = pytest.mark.integration
 DEFINITIONS: dict[str, dict[str, Any]] = {m.name: json.loads(m.definition) for m in machine_specs()}
 SHIPPED = DEFINITIONS[INBOX_MACHINE]
 WITH_A_TIME = sorted(name for name, state in SHIPPED["States"].items() if "TimeoutSecondsPath" in state)
-TIMES = ("verify_s", "import_s", "build_s", "publish_s")
 
 
 def filled(engine: Engine, machine: Mapping[str, Any], **functions: str) -> dict[str, Any]:
