@@ -7,7 +7,9 @@ connection. aiokafka's background tasks end on it silently, so a callback report
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +39,7 @@ class _ProcessState:
 
 
 _STATE: Final = _ProcessState()
+_OPENED: Final = ContextVar[list[AIOKafkaConnection] | None]("_OPENED", default=None)
 
 
 def aiokafka_options(bootstrap: str) -> dict[str, Any]:
@@ -92,6 +95,8 @@ async def _create_conn(host: str, port: int, **options: Any) -> AIOKafkaConnecti
         await _closed(connection)
         raise
     else:
+        if (opened := _OPENED.get()) is not None:
+            opened.append(connection)
         return connection
     if _STATE.report is not None:
         _STATE.report(refusal)
@@ -119,8 +124,24 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # likewise
         return _Bearer(sasl_oauth_token_provider=self._sasl_oauth_token_provider)
 
 
+@asynccontextmanager
+async def connections_closed() -> AsyncIterator[None]:
+    """Close every connection that clients have opened within, in this task and those that it starts.
+
+    A client that is cancelled while it bootstraps loses its connection without closing it.
+    """
+    opened: list[AIOKafkaConnection] = []
+    before = _OPENED.set(opened)
+    try:
+        yield
+    finally:
+        _OPENED.reset(before)
+        for connection in opened:
+            await _closed(connection)
+
+
 async def _closed(connection: AIOKafkaConnection) -> None:
-    """Wait until a connection that failed is closed, if it was ever open.
+    """Wait until a connection is closed, if it was ever open.
 
     Over TLS this takes a few messages; a loop that ends before leaves the socket open.
     """

@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from confluent_kafka import KafkaError, KafkaException
 
-from connectors.kafka.aiokafka_logon import aiokafka_options
+from connectors.kafka.aiokafka_logon import aiokafka_options, connections_closed
 from connectors.kafka.log_offsets import PartitionKey
 
 STABLE: Final = "Stable"
@@ -81,12 +81,13 @@ async def _described(bootstrap: str, groups: Sequence[str], timeout_s: float) ->
 
 
 async def _asked(bootstrap: str, groups: Sequence[str]) -> Mapping[str, ConsumerGroup]:
-    client = AIOKafkaAdminClient(**aiokafka_options(bootstrap))
-    try:
-        await client.start()
-        return {group: await _of(client, group) for group in groups}
-    finally:
-        await client.close()
+    async with connections_closed():
+        client = AIOKafkaAdminClient(**aiokafka_options(bootstrap))
+        try:
+            await client.start()
+            return {group: await _of(client, group) for group in groups}
+        finally:
+            await client.close()
 
 
 async def _of(client: AIOKafkaAdminClient, group: str) -> ConsumerGroup:

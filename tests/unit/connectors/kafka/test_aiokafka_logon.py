@@ -17,9 +17,11 @@ from aiokafka import errors
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.structs import BrokerMetadata
+from confluent_kafka import KafkaException
 
 from connectors.kafka import aiokafka_logon as logon
 from connectors.kafka.aiokafka_logon import aiokafka_options, report_refusals
+from connectors.kafka.groups import describe_group
 from schemas.errors import FatalError, UserError
 from streams.logon import faust_options
 from tests.servers.certificates import make_certificate
@@ -206,6 +208,20 @@ def test_abandoned_connection_is_closed_before_the_loop_ends(
         asyncio.run(give_up(f"{address}&credentials={credentials}"))
         taken.join()
     gc.collect()
+
+
+def test_a_question_that_takes_too_long_leaves_no_connection_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look_nothing_up(_: AIOKafkaConnection) -> None:
+        pass
+
+    async def wait_for_ever(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AIOKafkaConnection, "_do_version_lookup", look_nothing_up)
+    monkeypatch.setattr(AIOKafkaConnection, "send", wait_for_ever)
+    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(KafkaException, match=r"took 0\.2 s"):
+        describe_group(f"127.0.0.1:{listening.getsockname()[1]}", "workers", timeout_s=0.2)
+    gc.collect()  # an open connection would warn
 
 
 async def test_outage_is_reported_as_an_outage(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
