@@ -3,6 +3,7 @@
 AWS refuses PutEvents with a source of `aws.*`; here the bridge takes the place of S3.
 """
 
+import copy
 import importlib
 import json
 import logging
@@ -69,7 +70,8 @@ def install() -> None:
         if self.state != "ENABLED" or not self.event_pattern.matches_event(original_event):
             return
         _started.matched = True
-        machines = [t for t in self.targets if ":stateMachine:" in t["Arn"]]
+        targets = list(self.targets)  # another thread may add some meanwhile
+        machines = [t for t in targets if ":stateMachine:" in t["Arn"]]
         for target in machines:
             document = _as_sent(original_event)
             transformer = target.get("InputTransformer")
@@ -79,13 +81,10 @@ def install() -> None:
             execution = backend.start_execution(target["Arn"], name, text)
             if hasattr(_started, "arns"):
                 _started.arns.append(execution.exec_arn)
-        others = [t for t in self.targets if t not in machines]
-        if others:
-            kept, self.targets = self.targets, others
-            try:
-                send(self, original_event, transform_input)
-            finally:
-                self.targets = kept
+        if others := [t for t in targets if t not in machines]:
+            rest = copy.copy(self)
+            rest.targets = others
+            send(rest, original_event, transform_input)
 
     rule.send_to_targets = send_to_targets
     backend = _moto("moto.events.models").EventsBackend

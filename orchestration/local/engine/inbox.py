@@ -82,6 +82,8 @@ class InboxBridge:
             self._pending[_identity(event)] = event, ()
         try:
             arns = self._put(event)
+            if not arns:  # its rule has no target yet: the sender, or the next sweep, offers it again
+                raise ConnectionError(f"no state machine takes {event.bucket}/{event.key} yet")
         except BaseException:
             with self._lock:
                 del self._pending[_identity(event)]
@@ -104,7 +106,7 @@ class InboxBridge:
             pending = list(self._pending.values())
         for event, arns in pending:
             answers = [self._is_registered(arn) for arn in arns]
-            if None in answers:
+            if not arns or None in answers:  # without any, it is being offered at this moment
                 continue
             if all(answers):
                 self._journal.add(event)

@@ -95,3 +95,29 @@ def test_an_object_that_could_not_be_started_is_offered_again(tmp_path: Path) ->
     workflow.broken = False
 
     assert one.sweep() == 1
+
+
+def test_an_object_that_nothing_takes_yet_is_offered_again(tmp_path: Path) -> None:
+    workflow = Workflow()
+    one = InboxBridge(
+        InboxJournal(tmp_path / "inbox.db"), put=lambda _: [], is_registered=workflow.answer, listing=lambda: ()
+    )
+
+    with pytest.raises(ConnectionError, match="no state machine takes inbox/a yet"):
+        one.offer(upload("a"))
+    one.record_registered()
+
+    assert bridge(tmp_path, workflow, bucket=(upload("a"),)).sweep() == 1
+
+
+def test_an_object_is_not_recorded_while_it_is_being_offered(tmp_path: Path) -> None:
+    workflow = Workflow()
+
+    def put(event: ObjectCreated) -> list[str]:
+        one.record_registered()
+        return workflow.put(event)
+
+    one = InboxBridge(InboxJournal(tmp_path / "inbox.db"), put=put, is_registered=workflow.answer, listing=lambda: ())
+    one.offer(upload("a"))
+
+    assert bridge(tmp_path, workflow, bucket=(upload("a"),)).sweep() == 1
