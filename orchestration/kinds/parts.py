@@ -18,13 +18,13 @@ from connectors.storage.objects import ObjectStore
 from orchestration.catalog.records import Job
 from orchestration.catalog.references import audience_ref
 from orchestration.kinds.build import base_of, has_built, imported_parts, parts_prefix
-from orchestration.kinds.compute_target import COMPARED, MEMBER_BYTES, compute_target
+from orchestration.kinds.compute_target import COMPARED, MEMBER_BYTES
 from orchestration.kinds.failures import error_record
 from orchestration.kinds.materialised import require_complete
 from orchestration.kinds.publish import publish_request
 from orchestration.kinds.records import ImportRecords, View
-from orchestration.kinds.timeouts import timeouts
 from orchestration.kinds.units.groups import PartsPlan, is_large, name_of_check, plan_name, read_plan, stored_plan
+from orchestration.kinds.units.items import Work, for_workflow
 from orchestration.kinds.units.results import has_result, read_results, store_result
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, MusterError, UserError
@@ -82,14 +82,10 @@ def plan_parts(job: Job, *, records: ImportRecords, versions: VersionStore, obje
         content = json.dumps(as_record(plan)).encode()
         if not objects.put_if_absent(records.settings.staging_bucket, parts_plan_key(job.job_id, name), content):
             plan = read_plan(job, name, records, objects)
-    items = [_item(records, number, sum(rows[one] for one in group)) for number, group in enumerate(plan.groups)]
-    staging, key = records.settings.staging_bucket, parts_items_key(job.job_id, name)
-    objects.put(staging, key, json.dumps(items).encode())
+    works = (_work(number, sum(rows[one] for one in group)) for number, group in enumerate(plan.groups))
+    where = for_workflow(works, parts_items_key(job.job_id, name), records=records, objects=objects)
     records.report(job.job_id, _STAGES[job.state], total=sum(part.rows for part in parts))
-    return view | {
-        "plan": name,
-        "units": {"bucket": staging, "key": key, "at_once": records.settings.units_side_by_side},
-    }
+    return view | {"plan": name, "units": where}
 
 
 def build_group(
@@ -207,16 +203,8 @@ def _groups(rows: Sequence[int], most: int) -> tuple[tuple[Partition, ...], ...]
     return tuple(map(tuple, groups))
 
 
-def _item(records: ImportRecords, number: int, rows: int) -> dict[str, Any]:
-    """What the workflow knows of a group. Numbers are texts: arguments of containers are."""
-    place = compute_target(records.settings, MEMBER_BYTES * rows)
-    seconds = timeouts(MEMBER_BYTES * rows, rows, place)
-    return {
-        "number": str(number),
-        "place": place,
-        "build_s": seconds["build_s"],
-        "publish_s": seconds["publish_s"],
-    }
+def _work(number: int, rows: int) -> Work:
+    return Work(number=number, bytes=MEMBER_BYTES * rows, members=rows, times=("build_s", "publish_s"))
 
 
 def _rows_of(group: Sequence[Partition], parts: Sequence[Part]) -> int:

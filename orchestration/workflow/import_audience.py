@@ -107,7 +107,7 @@ IMPORT_AUDIENCE: Final = Machine(
         "VerifyUnits": SpreadMap(
             "Verify the units side by side. Each writes what it has seen, or its fault, to staging.",
             **UNITS,
-            item=JOB | EXECUTION | {name: f"$$.Map.Item.Value.{name}" for name in ("number", "place", "verify_s")},
+            item=ITEM | {"verify_s": "$$.Map.Item.Value.verify_s"},
             stages={
                 "VerifyUnit": Step(
                     "Strict scan of one unit, as of a file; an error that a repeat would not change is its result.",
@@ -158,10 +158,7 @@ IMPORT_AUDIENCE: Final = Machine(
         "SendUnits": SpreadMap(
             "Send the chunks of the units side by side. Each writes what it has sent, or its fault, to staging.",
             **UNITS,
-            item=JOB
-            | EXECUTION
-            | {"attempt": "$.attempt"}
-            | {name: f"$$.Map.Item.Value.{name}" for name in ("number", "place", "import_s")},
+            item=ITEM | {"attempt": "$.attempt", "import_s": "$$.Map.Item.Value.import_s"},
             stages={
                 "SendUnit": Step(
                     "The chunks of one unit, with the same numbers whenever it is repeated.",

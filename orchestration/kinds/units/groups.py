@@ -11,8 +11,8 @@ from connectors.storage.objects import ObjectStore
 from orchestration.catalog.records import Job
 from orchestration.kinds.compute_target import MEMBER_BYTES
 from orchestration.kinds.records import ImportRecords
-from orchestration.kinds.units.results import read_results
-from schemas.errors import FatalError, UserError
+from orchestration.kinds.units.results import read_results, stored
+from schemas.errors import FatalError
 from schemas.ids import Attempt, Partition, Version
 from schemas.layout import parts_key, parts_plan_key
 from schemas.records import from_record
@@ -49,13 +49,8 @@ def read_plan(job: Job, name: str, records: ImportRecords, objects: ObjectStore)
 
 def stored_plan(job: Job, name: str, records: ImportRecords, objects: ObjectStore) -> PartsPlan | None:
     """A plan. None if there is none."""
-    try:
-        record = json.loads(objects.get(records.settings.staging_bucket, parts_plan_key(job.job_id, name)))
-    except UserError as exc:
-        if exc.code != "SOURCE_GONE":
-            raise
-        return None
-    return from_record(PartsPlan, record)
+    record = stored(objects, records.settings.staging_bucket, parts_plan_key(job.job_id, name))
+    return None if record is None else from_record(PartsPlan, record)
 
 
 def is_large(request: PublishRequest, records: ImportRecords) -> bool:

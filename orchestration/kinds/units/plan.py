@@ -5,7 +5,7 @@ the same files.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -20,12 +20,12 @@ from connectors.verification.ranges import ranges_of
 from connectors.verification.unit_rounds import Reading, Round, Units
 from connectors.verification.verifier import published_rejects
 from orchestration.catalog.records import Job
-from orchestration.kinds.compute_target import compute_target
 from orchestration.kinds.file_sets import source_of
 from orchestration.kinds.records import FILE_BYTES, ImportRecords, View
-from orchestration.kinds.timeouts import timeouts
+from orchestration.kinds.units.items import Work, for_workflow
+from orchestration.kinds.units.results import stored
 from orchestration.kinds.verify import kept_rejects
-from schemas.errors import FatalError, UserError
+from schemas.errors import FatalError
 from schemas.ids import JobId
 from schemas.import_spec import ImportSpec
 from schemas.layout import unit_items_key, unit_plan_key, unit_round_key
@@ -68,22 +68,20 @@ def plan_units(job: Job, *, records: ImportRecords, objects: ObjectStore, limits
         records.report(job.job_id, "verify", total=sum(file.size for file in files), unit="bytes")
     every, newest, rounds = plan.units.all, plan.units.newest, len(plan.units.rounds)
     key = unit_items_key(job.job_id, rounds)
-    store_items(((number, every[number]) for number in newest), key, files, records=records, objects=objects)
-    return view | {"units": where_to_read(records, key) | {"round": rounds}}
+    numbered = ((number, every[number]) for number in newest)
+    where = units_for_workflow(numbered, key, files, records=records, objects=objects)
+    return view | {"units": where | {"round": rounds}}
 
 
-def store_items(
+def units_for_workflow(
     numbered: Iterable[tuple[int, Unit]], key: str, files: SourceFiles, *, records: ImportRecords, objects: ObjectStore
-) -> None:
-    """Store units for the workflow."""
-    items = [_item(records, number, unit, files) for number, unit in numbered]
-    objects.put(records.settings.staging_bucket, key, json.dumps(items).encode())
-
-
-def where_to_read(records: ImportRecords, key: str) -> dict[str, Any]:
-    """Where the workflow reads units, and how many it takes at once."""
-    settings = records.settings
-    return {"bucket": settings.staging_bucket, "key": key, "at_once": settings.units_side_by_side}
+) -> dict[str, Any]:
+    """Store units of files for the workflow. Returns where it reads them, as `items.for_workflow`."""
+    works = (
+        Work(number=number, bytes=unit.bytes(files) + FILE_BYTES * (unit.files - 1), times=("verify_s", "import_s"))
+        for number, unit in numbered
+    )
+    return for_workflow(works, key, records=records, objects=objects)
 
 
 def read_plan(job: Job, *, objects: ObjectStore, bucket: str) -> UnitPlan:
@@ -124,7 +122,7 @@ def _made(
 
 
 def _stored(job_id: JobId, objects: ObjectStore, bucket: str) -> UnitPlan | None:
-    record = _read(unit_plan_key(job_id), objects, bucket)
+    record = stored(objects, bucket, unit_plan_key(job_id))
     if record is None:
         return None
     units = tuple(from_record(Unit, unit) for unit in record["units"])
@@ -132,31 +130,8 @@ def _stored(job_id: JobId, objects: ObjectStore, bucket: str) -> UnitPlan | None
     rounds: list[Round] = []
     if any(unit.part is not None for unit in units):  # no others are read again
         for number in count(1):
-            readings = _read(unit_round_key(job_id, number), objects, bucket)
+            readings = stored(objects, bucket, unit_round_key(job_id, number))
             if readings is None:
                 break
             rounds.append(tuple(from_record(Reading, reading) for reading in readings))
     return UnitPlan(units=Units(planned=units, rounds=tuple(rounds)), spec=spec)
-
-
-def _read(key: str, objects: ObjectStore, bucket: str) -> Any:
-    """The data at a key; None if there is none."""
-    try:
-        return json.loads(objects.get(bucket, key))
-    except UserError as exc:
-        if exc.code != "SOURCE_GONE":
-            raise
-        return None
-
-
-def _item(records: ImportRecords, number: int, unit: Unit, files: SourceFiles) -> Mapping[str, Any]:
-    """What the workflow knows of a unit. Numbers are texts: arguments of containers are."""
-    size = unit.bytes(files) + FILE_BYTES * (unit.files - 1)
-    place = compute_target(records.settings, size)
-    seconds = timeouts(size, 0, place)
-    return {
-        "number": str(number),
-        "place": place,
-        "verify_s": seconds["verify_s"],
-        "import_s": seconds["import_s"],
-    }

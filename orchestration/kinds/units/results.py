@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from connectors.storage.objects import ObjectStore
 from connectors.verification.units import CountedUnit
@@ -30,14 +30,20 @@ def store_counted(job: Job, counted: Sequence[CountedUnit], *, objects: ObjectSt
 
 def read_counted(job: Job, *, objects: ObjectStore, bucket: str) -> tuple[CountedUnit, ...]:
     """The units that count. Raises `FatalError` UNITS_LOST."""
+    if (records := stored(objects, bucket, counted_units_key(job.job_id))) is None:
+        lost = f"the list of the units that count of job {job.job_id} is gone"
+        raise FatalError("UNITS_LOST", lost, job=job.job_id)
+    return tuple(from_record(CountedUnit, record) for record in records)
+
+
+def stored(objects: ObjectStore, bucket: str, key: str) -> Any:
+    """The JSON data at a key. None if there is no such object."""
     try:
-        content = objects.get(bucket, counted_units_key(job.job_id))
+        return json.loads(objects.get(bucket, key))
     except UserError as exc:
         if exc.code != "SOURCE_GONE":
             raise
-        lost = f"the list of the units that count of job {job.job_id} is gone"
-        raise FatalError("UNITS_LOST", lost, job=job.job_id) from exc
-    return tuple(from_record(CountedUnit, record) for record in json.loads(content))
+        return None
 
 
 def has_result(objects: ObjectStore, bucket: str, key: str) -> bool:
@@ -47,14 +53,11 @@ def has_result(objects: ObjectStore, bucket: str, key: str) -> bool:
 
 def read_result(of: type[ResultT], job: Job, number: int, objects: ObjectStore, bucket: str, key: str) -> ResultT:
     """The result of a unit. Raises `FatalError` UNITS_LOST."""
-    try:
-        return from_record(of, json.loads(objects.get(bucket, key)))
-    except UserError as exc:
-        if exc.code != "SOURCE_GONE":
-            raise
+    if (record := stored(objects, bucket, key)) is None:
         raise FatalError(
             "UNITS_LOST", f"unit {number} of job {job.job_id} has left no result", job=job.job_id, unit=number
-        ) from exc
+        )
+    return from_record(of, record)
 
 
 def read_results(

@@ -21,7 +21,7 @@ from orchestration.kinds import send
 from orchestration.kinds.attempts import attempt_of
 from orchestration.kinds.failures import error_record
 from orchestration.kinds.records import ImportRecords, View
-from orchestration.kinds.units.plan import files_of, store_items, where_to_read
+from orchestration.kinds.units.plan import files_of, units_for_workflow
 from orchestration.kinds.units.results import has_result, read_counted, read_result, read_results, store_result
 from schemas.chunk_rule import CHUNK_RULE
 from schemas.errors import FatalError, MusterError, UserError
@@ -48,7 +48,8 @@ def begin_attempt(job: Job, *, records: ImportRecords, objects: ObjectStore, arc
         jobs.put(job.job_id, task_token=None)
     files = files_of(job, objects=objects, bucket=staging)
     counted, key = read_counted(job, objects=objects, bucket=staging), unit_items_key(job.job_id)
-    store_items(enumerate(one.unit for one in counted), key, files, records=records, objects=objects)
+    numbered = enumerate(one.unit for one in counted)
+    where = units_for_workflow(numbered, key, files, records=records, objects=objects)
     values = {} if job.kind == "audience" else send.initial_positions(job, records=records, archive=archive())
     if (attempt := records.begin_attempt(job, **values)) is None:
         return records.view(jobs.get(job.job_id)) | {"spread": False}
@@ -59,7 +60,7 @@ def begin_attempt(job: Job, *, records: ImportRecords, objects: ObjectStore, arc
         )
     except StopPublishing:
         return records.view(jobs.get(job.job_id)) | {"spread": False}
-    return view | {"attempt": str(attempt), "units": where_to_read(records, key)}
+    return view | {"attempt": str(attempt), "units": where}
 
 
 def send_one(
