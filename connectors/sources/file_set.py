@@ -259,10 +259,7 @@ class DigestedSet(FileSet):
     @property
     def begin(self) -> int | None:
         """Of a range of text, where its records begin; None as long as that is not known."""
-        part = self._part.part
-        if part is None or self._current is None:
-            return None if part is None or part.bounded else part.begin
-        return self._current.begin
+        return self._part.known_begin if self._current is None else self._current.begin
 
     def __iter__(self) -> Iterator[RejectBatch]:
         for found in super().__iter__():

@@ -98,7 +98,7 @@ class ParsedFile:
         self._rejected = 0
         self._digests: tuple[Digest, ...] = ()
         self._chunks: ChunkCounts | None = None
-        self.begin: int | None = source.part.begin if source.part is not None and not source.part.bounded else None
+        self.begin = None if source.part is None else source.part.known_begin
         """Of a range, where its records begin; None as long as that is not known."""
         self.unknown = False
         """Of a range, after the iteration: whether it did not end where it should have, and nothing of it counts."""

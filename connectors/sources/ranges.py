@@ -38,6 +38,11 @@ class FileRange:
     beyond: int = BEYOND_BYTES
 
     @property
+    def known_begin(self) -> int | None:
+        """Where its records begin, if that is known without reading it: a begin that is only likely may be wrong."""
+        return None if self.bounded else self.begin
+
+    @property
     def head(self) -> int:
         """Bytes of the file's beginning that precede the range in the source of its reader."""
         return min(self.begin, HEAD_BYTES)

@@ -35,6 +35,11 @@ class Unit:
         return self.part is not None or self.begin > 0 or self.end is not None
 
     @property
+    def known_begin(self) -> int | None:
+        """Of a range of text, `FileRange.known_begin`."""
+        return None if self.part is None else self.part.known_begin
+
+    @property
     def continues(self) -> bool:
         """Whether its first file begins in a unit before it."""
         return self.begin > 0 or (self.part is not None and self.part.begin > 0)

@@ -134,7 +134,7 @@ def verify_unit(
         kept = rejects.finish() is not None
     except (UserError, FatalError) as exc:
         kept = rejects.finish() is not None
-        begin = begin_of(unit) if digested is None else digested.begin
+        begin = unit.known_begin if digested is None else digested.begin
         return UnitRead(**_files(read), first=tuple(first.values()), rejects=kept, error=exc.as_record(), begin=begin)
     assert digested.chunks is not None  # noqa: S101  # given above
     return UnitRead(
@@ -152,11 +152,6 @@ def _files(read: Sequence[FileRead]) -> dict[str, Any]:
         "files": tuple(one.summary for one in read),
         "digests": tuple(one.digest for one in read if one.digest is not None),
     }
-
-
-def begin_of(unit: Unit) -> int | None:
-    """Where the records of a range of text begin, if that is known without reading it."""
-    return None if unit.part is None or unit.part.bounded else unit.part.begin
 
 
 def files_read(files: SourceFiles, counted: Sequence[CountedUnit], read: Sequence[UnitRead]) -> tuple[FileRead, ...]:

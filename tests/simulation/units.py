@@ -64,7 +64,7 @@ class SimulatedSet:
         self.file = unit.first
         self.read: list[FileRead] = []
         self.unknown = False
-        self.begin: int | None = None
+        self.begin = unit.known_begin
         self.chunks = chunks
         self.digests: tuple[Digest, ...] = ()
 

@@ -15,7 +15,7 @@ from connectors.sources.rejects import RejectBatch
 from connectors.storage.objects import ObjectStore
 from connectors.verification.rejects_file import ParquetRejects, read_rejects, upload_to
 from connectors.verification.unit_rounds import Reading, settle
-from connectors.verification.units import UnitRead, bases_of, begin_of, evidence_of, files_read, verify_unit
+from connectors.verification.units import UnitRead, bases_of, evidence_of, files_read, verify_unit
 from orchestration.catalog.records import Job
 from orchestration.kinds.attempts import attempt_of
 from orchestration.kinds.failures import error_record
@@ -61,7 +61,7 @@ def give_up(job: Job, number: int, failure: Mapping[str, Any], *, records: Impor
     if job.state == "VERIFYING":
         staging = records.settings.staging_bucket
         unit = read_plan(job, objects=objects, bucket=staging).units.all[number]
-        result = UnitRead(error=error_record(failure), begin=begin_of(unit))
+        result = UnitRead(error=error_record(failure), begin=unit.known_begin)
         store_result(result, objects, staging, unit_key(job.job_id, number))
 
 
