@@ -78,7 +78,7 @@ def _call(name: str, stage: Call) -> State:
         **_invoke("lambda:invoke", stage.function or name, stage.payload),
         **_output({"OutputPath": "$.Payload"} if stage.result is None else stage.result, stage.next),
         **_timeout(stage.timeout),
-        **_on_error((FINAL, UNAVAILABLE, stage.retry), stage.catch),
+        **_on_error((FINAL, stage.unavailable, stage.retry), stage.catch),
         **_then(stage.next),
     }
 

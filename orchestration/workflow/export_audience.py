@@ -6,6 +6,7 @@ from orchestration.workflow.stages import (
     EXECUTION,
     FAILED,
     FAILURE,
+    NO_ROOM_YET,
     PATIENT,
     SYSTEM_FAILURE,
     UNREGISTERED,
@@ -40,6 +41,7 @@ EXPORT_AUDIENCE: Final = Machine(
             "Record which version goes where. Idempotent.",
             {"input": "$"} | EXECUTION,
             retry=PATIENT,
+            unavailable=NO_ROOM_YET,
             catch=UNREGISTERED,
         ),
         "Route": Choice(

@@ -6,6 +6,7 @@ from orchestration.workflow.stages import (
     EXECUTION,
     FAILED,
     FAILURE,
+    NO_ROOM_YET,
     PATIENT,
     SYSTEM_FAILURE,
     UNREGISTERED,
@@ -51,6 +52,7 @@ IMPORT_AUDIENCE: Final = Machine(
             "ends here.",
             {"input": "$"} | EXECUTION,
             retry=PATIENT,
+            unavailable=NO_ROOM_YET,
             catch=UNREGISTERED,
         ),
         "Route": Choice(

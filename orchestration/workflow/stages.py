@@ -5,7 +5,7 @@ begin with `$` are paths: `$.x` into the data of the execution, `$$.x` into its 
 """
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Final, TypeAlias
 
 Values: TypeAlias = Mapping[str, str]
@@ -56,10 +56,15 @@ UNAVAILABLE: Final = Retry(
         "Lambda.ResourceNotReadyException",
         "Lambda.SubnetIPAddressLimitReachedException",
     ),
-    attempts=45,
+    attempts=300,
+    max_delay_s=8,
 )
-"""A throttled call, and a server without room or answer, are no failures of the job. Up to 2 + 4 + ... + 32 + 40 x 60
-seconds, 20 minutes on average: more than 15 whatever the jitter. A waiting state costs nothing and takes no room."""
+"""A throttled call, and a server without room or answer, are no failures of the job. Up to 2 + 4 + 298 x 8 seconds, 20
+minutes on average: more than 15 whatever the jitter. A waiting state costs nothing and takes no room; as few jobs run
+at a time as there is capacity for, they may ask often."""
+NO_ROOM_YET: Final = replace(UNAVAILABLE, attempts=45, interval_s=4, max_delay_s=60)
+"""For a job that has not begun, of which there may be thousands: it asks seldom, so that those that run find a place.
+As long on average."""
 FUNCTION: Final = Retry(errors=("States.ALL",), attempts=4)
 """Up to 2 + 4 + 8 + 16 s, half a minute, for what no server reports: a crash, a timeout, a bug."""
 TASK: Final = Retry(errors=("States.ALL",), attempts=3)
@@ -100,6 +105,7 @@ class Call:
     timeout: str = ""
     """Path to the seconds that an attempt may take; without it, the timeout of the function applies."""
     retry: Retry = FUNCTION
+    unavailable: Retry = UNAVAILABLE
     catch: tuple[Catch, ...] = ()
     next: str | None = "Route"
 
