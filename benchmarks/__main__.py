@@ -22,6 +22,7 @@ from benchmarks import (
     import_bench,
     publish_bench,
     scaling_bench,
+    units_bench,
     verify_bench,
     version_bench,
     worker_bench,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "version": version_bench.run,
     "import": import_bench.run,
     "scaling": scaling_bench.run,
+    "units": units_bench.run,
     "export": export_bench.run,
     "segments": segments_bench.run,
     "preview": preview.run,
@@ -49,7 +51,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 """Benchmarks by name, in running order. To add one, write a module with a `run` and a line here."""
 
-NO_FILE = {"version", "scaling", "segments", "preview", "api", "console", "idle"}
+NO_FILE = {"version", "scaling", "units", "segments", "preview", "api", "console", "idle"}
 """Benchmarks that do not use the CSV file."""
 SCALING_ROWS = "1000000,5000000,20000000,50000000"
 PLAIN_WIDTH = 160
@@ -64,7 +66,8 @@ def main() -> None:
         "--rows",
         type=int,
         default=5_000_000,
-        help="of the file of all but scaling, segments, preview, api, console and idle; of each side of version",
+        help="of the file of all but scaling, segments, preview, api, console and idle; of each side of version, "
+        "and of each import of units",
     )
     parser.add_argument(
         "--scaling-rows", type=sizes, default=SCALING_ROWS, help="of scaling: sizes of imports, with commas"

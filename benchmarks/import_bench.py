@@ -16,6 +16,7 @@ from orchestration.local import processes
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Settings
 from orchestration.workflow.engine import IMPORT_MACHINE
+from schemas.file_lists import SourceForm
 from schemas.ids import TenantName
 from segmentation.jobs import FINAL
 
@@ -95,7 +96,7 @@ def plain_duckdb(csv: Path, rows: int, out: Path) -> int:
 
 
 def whole_import(
-    context: Context, key: str, rows: int, audience: str = "users"
+    context: Context, key: str, rows: int, audience: str = "users", *, form: SourceForm = "object"
 ) -> tuple[Measured, dict[str, int], dict[str, float]]:
     """One import through the workflow, from StartExecution to READY.
 
@@ -108,6 +109,7 @@ def whole_import(
         audience=audience,
         bucket=SOURCE_BUCKET,
         key=key,
+        form=form,
         overrides={"columns": SPEC.as_record()["columns"], "max_shrink_percent": None},
         again=True,
     )

@@ -127,7 +127,7 @@ def _import(scratch: Path, rows: int, *, workers: int = 1, plain: bool = False) 
     bare = best_of(1, plain_duckdb, path, rows, folder / "plain") if plain else None
     settings = stack.up(home, free_ports=True, env={**os.environ, "MUSTER_WORKERS": str(workers)})
     try:
-        _await_members(settings)
+        await_members(settings)
         context = Context(settings)
         context.audiences.add_tenant(TENANT, 1)
         first = folder / "first.csv"
@@ -143,7 +143,7 @@ def _import(scratch: Path, rows: int, *, workers: int = 1, plain: bool = False) 
     return Import(workers=workers, measured=measured, peaks=peaks, plain=bare)
 
 
-def _await_members(settings: Settings) -> None:
+def await_members(settings: Settings) -> None:
     """Wait until every worker has its partitions: a late one would take some of the others' away."""
     deadline = time.monotonic() + JOIN_S
     while group_members(settings.kafka_bootstrap, WORKER_GROUP) < settings.workers:
