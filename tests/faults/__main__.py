@@ -32,12 +32,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help=f"with --kind: the seed of the first import (default: {FIRST_SEED})")
     parser.add_argument("--times", type=int, default=1, help="with --kind: how many imports of each, seeds upwards")
     parser.add_argument("--rows", type=int, help="with --kind: rows of the files (default: by the seed)")
+    parser.add_argument("--units", action="store_true", help="with --kind: on a stack that cuts files into units")
     given = parser.parse_args()
     faults = plan(given.scale)
     if given.kind:
         first = FIRST_SEED if given.seed is None else given.seed
-        turns = [(first + turn, kind) for turn in range(given.times) for kind in given.kind]
-        faults = [Planned(kind=kind, seed=seed, rows=given.rows) for seed, kind in turns]
+        faults = [
+            Planned(kind=kind, seed=seed, rows=given.rows, units=given.units)
+            for seed, kind in enumerate(given.kind * given.times, first)
+        ]
     done = sweep(faults, report=lambda line: print(line, flush=True))  # noqa: T201 - a command
     print(table(done.rows()))  # noqa: T201
     print(f"{len(done.results)} imports, {done.reads} reads, {done.outages} in an outage")  # noqa: T201

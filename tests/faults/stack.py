@@ -32,6 +32,10 @@ SETTINGS: Final = {
     "MUSTER_LAMBDA_FILE_BYTES": str(96 * 1024),  # smaller files go through functions, larger ones through tasks
     "MUSTER_SMALL_FILE_BYTES": str(1024 * 1024),  # both lanes are used
 }
+UNITS: Final = {
+    "MUSTER_UNIT_BYTES": str(40 * 1024),  # a file is two units or so, and a version a group for each partition
+    "MUSTER_LAMBDA_FILE_BYTES": str(32 * 1024),  # units of files are tasks, groups of partitions go through functions
+}
 START_TIMEOUT_S: Final = 180.0
 
 
@@ -64,13 +68,13 @@ class FaultedStack:
 
 
 @contextmanager
-def faulted_stack(folder: Path, *, segments: bool = False) -> Iterator[FaultedStack]:
+def faulted_stack(folder: Path, *, segments: bool = False, units: bool = False) -> Iterator[FaultedStack]:
     """Start a stack in `folder`, with or without segment workers, and stop it at the end.
 
-    The catalog is PostgreSQL where it is installed.
+    `units`: with settings that cut even small files into units. The catalog is PostgreSQL where it is installed.
     """
     home = Home(path=(folder / "home").absolute())
-    env = stack_environment(dict(SETTINGS))
+    env = stack_environment(SETTINGS | (UNITS if units else {}))
     with ExitStack() as started:
         database: dict[str, Any] | None = None
         parts = [*PARTS, *(("segment-worker",) if segments else ())]

@@ -10,7 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -32,6 +32,8 @@ SLICE: Final = (
 )
 """Each fault of processes, servers and disks, each link, four of the harms."""
 SLICE_ROWS: Final = 1_500
+UNIT_ROWS: Final = 3_000
+"""Of files that are cut into units, each with two processes to start."""
 FULL: Final = {"kill importer": 50, "kill verifier": 36, "kill worker": 40, "kill publisher": 50} | {
     f"lose {what}": 15 for what in (*LINKS, "publish")
 }
@@ -46,17 +48,26 @@ OTHER_FILE: Final = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One faulted import, by the name of its kind. `rows`: size of the file, unless the kind needs another."""
+    """One faulted import, by the name of its kind. `rows`: size of the file, unless the kind needs another.
+
+    `units`: on a stack that cuts the file into units.
+    """
 
     kind: str
     seed: int
     rows: int | None = None
+    units: bool = False
+
+    @property
+    def rows_needed(self) -> int | None:
+        """Rows of the file. None: by the seed."""
+        return UNIT_ROWS if self.units else KINDS[self.kind].rows or self.rows
 
     @property
     def again(self) -> str:
         """The command that runs only this import."""
         rows = "" if self.rows is None else f" --rows {self.rows}"
-        return f"python -m tests.faults --kind '{self.kind}' --seed {self.seed}{rows}"
+        return f"python -m tests.faults --kind '{self.kind}' --seed {self.seed}{rows}{' --units' * self.units}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +130,15 @@ def _row(name: str, results: list[Result]) -> Row:
 
 
 def plan(scale: Scale) -> list[Planned]:
-    """What runs, in this order: the kinds alternate."""
+    """What runs, in this order: the kinds alternate, and of the full sweep every second import has units."""
     if scale == "slice":
         return [Planned(kind=name, seed=FIRST_SEED + n, rows=SLICE_ROWS) for n, name in enumerate(SLICE)]
     seeds = [
         [Planned(kind=name, seed=FIRST_SEED + place * SEEDS_A_KIND + turn) for turn in range(FULL.get(name, OTHERS))]
         for place, name in enumerate(KINDS)
     ]
-    return [planned for turn in itertools.zip_longest(*seeds) for planned in turn if planned is not None]
+    alternating = [planned for turn in itertools.zip_longest(*seeds) for planned in turn if planned is not None]
+    return [replace(planned, units=number % 2 == 1) for number, planned in enumerate(alternating)]
 
 
 def run(scale: Scale, *, report: Callable[[str], None] = print) -> list[Row]:
@@ -137,11 +149,21 @@ def run(scale: Scale, *, report: Callable[[str], None] = print) -> list[Row]:
 
 
 def sweep(faults: Iterable[Planned], *, report: Callable[[str], None] = print, keep: Path | None = None) -> Sweep:
-    """Run these imports one after the other. If something failed, keep the logs in a folder and report it."""
+    """Run these imports one after the other, consecutive ones with or without units on a stack of their own.
+
+    If something failed, keep the logs in a folder and report it.
+    """
+    return joined(
+        _on_one_stack(alike, units=units, report=report, keep=keep)
+        for units, alike in itertools.groupby(faults, key=lambda planned: planned.units)
+    )
+
+
+def _on_one_stack(faults: Iterable[Planned], *, units: bool, report: Callable[[str], None], keep: Path | None) -> Sweep:
     folder = Path(tempfile.mkdtemp(prefix="muster-faults-"))
     wrong = True
     try:
-        with faulted_stack(folder) as stack:
+        with faulted_stack(folder, units=units) as stack:
             done = _on(stack, folder, _possible(stack, faults, report), report)
         wrong = bool(done.wrong)
         return done
@@ -174,7 +196,7 @@ def _on(stack: FaultedStack, folder: Path, faults: Iterable[Planned], report: Ca
             kind = KINDS[planned.kind]
             try:
                 for seed in range(planned.seed, planned.seed + TRIES * OTHER_FILE, OTHER_FILE):
-                    file, audience = audiences.choose(folder, number, seed, rows=kind.rows or planned.rows)
+                    file, audience = audiences.choose(folder, number, seed, rows=planned.rows_needed)
                     result = faulted_import(stack, lake, audience, kind, file, seed=planned.seed)
                     if result.struck or result.violations:
                         break

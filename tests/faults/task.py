@@ -1,8 +1,8 @@
 """What the process of an ECS task runs here: the task itself, under strace if a test has armed it.
 
-`<home>/faults/<task>.inject` (task: import, verify, build) holds the value of strace's `--inject`. The process that
-takes the file away runs under strace: the file arms one process, from its first system call on. The word `task`, which
-the image's entry point reads, comes first.
+`<home>/faults/<task>.inject` (task: import, verify, build; those of units, too) holds the value of strace's `--inject`.
+The process that takes the file away runs under strace: the file arms one process, from its first system call on. The
+word `task`, which the image's entry point reads, comes first.
 """
 
 import os
@@ -25,7 +25,7 @@ def main() -> None:
     """Become the task."""
     _entry, task, *_ = sys.argv[1:]
     argv = [sys.executable, "-m", MODULE, *sys.argv[2:]]
-    file = armed(Path(os.environ["MUSTER_HOME"]), task)
+    file = armed(Path(os.environ["MUSTER_HOME"]), task.removesuffix("-unit"))
     taken = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.rename(taken)

@@ -15,8 +15,9 @@ PARTS: Final = 16
 ABOUT: Final = (
     "Each is the import of a file on the embedded servers while one fault takes place: kills at the k-th write of a "
     "process, frozen processes, servers that die, disks that fail, and links that are slow, stall, reset, cut answers "
-    "or lose them. Readers read the audiences meanwhile. An oracle of its own says what each version must hold; "
-    "afterwards nothing is staged, the three stores agree, and the workers lag behind nothing."
+    "or lose them. Every second file is cut into units that run side by side. Readers read the audiences meanwhile. An "
+    "oracle of its own says what each version must hold; afterwards nothing is staged, the three stores agree, and the "
+    "workers lag behind nothing."
 )
 
 

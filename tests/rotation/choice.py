@@ -20,6 +20,8 @@ SEGMENT_SCHEDULES: Final = 100
 UNIT_SCHEDULES: Final = 10
 IMPORTS: Final = 6
 ROWS: Final = 1_500
+UNIT_SHARE: Final = 0.5
+"""Of the slices, whose faulted imports run on a stack that cuts files into units."""
 FIRST_SCHEDULE: Final = 1_000_000
 LAST_SCHEDULE: Final = 1_000_000_000
 """Rotating schedules never repeat those of `make test` or `make prove`."""
@@ -47,7 +49,11 @@ def slice_of(tree: str, tests: Mapping[str, float], properties: Sequence[str]) -
     dice = random.Random(f"rotation {tree}")
     first = dice.randrange(FIRST_SCHEDULE, LAST_SCHEDULE)
     kinds = dice.sample(sorted(KINDS), IMPORTS)
-    imports = tuple(Planned(kind=kind, seed=dice.randrange(2**31), rows=ROWS) for kind in kinds)
+    seeds = [dice.randrange(2**31) for _ in kinds]
+    units = dice.random() < UNIT_SHARE
+    imports = tuple(
+        Planned(kind=kind, seed=seed, rows=ROWS, units=units) for kind, seed in zip(kinds, seeds, strict=True)
+    )
     chosen = _as_many_as_fit(_shuffled(dice, tests), tests, TESTS_S)
     return Slice(
         tree=tree,
