@@ -77,9 +77,7 @@ class EndedJobs:
                 "SUPERSEDED",
             }:  # a job that ended otherwise may be retried from its upload
                 self._delete_uploads(job)
-            in_units = job.files > 1 or int(job.source.get("size", 0)) > self._settings.unit_bytes
-            if in_units or (job.segment is None and job.attempt > 0 and job.kind == "audience"):
-                self._objects.delete_prefix(self._settings.staging_bucket, staging_prefix(job.job_id))
+            self._objects.delete_prefix(self._settings.staging_bucket, staging_prefix(job.job_id))
             self._jobs.put(job.job_id, swept_at_ms=now_ms)
         except MusterError as exc:
             _log.warning("cannot clean up job %s: %s", job.job_id, exc)

@@ -382,6 +382,16 @@ def test_what_units_have_stored_is_removed_after_the_job(deployment: Deployment)
     assert deployment.objects.keys("staging", staging_prefix(job.job_id)) == []
 
 
+def test_what_ranges_have_stored_is_removed_whatever_the_setting_has_become(deployment: Deployment) -> None:
+    job, _ = text_jobs(deployment, "csv", hard_csv(), ranges=4)
+    deployment.step(job, "verify_unit", number=units_of(deployment, job)[0]["number"])
+    assert deployment.objects.keys("staging", staging_prefix(job.job_id)) != []
+    deployment.context.import_jobs.cancel(job.job_id)
+    object.__setattr__(deployment.context.settings, "unit_bytes", 10**9)  # of this test alone
+    sweep(deployment.context, deployment.later(minutes=1))
+    assert deployment.objects.keys("staging", staging_prefix(job.job_id)) == []
+
+
 # --- sending ---------------------------------------------------------------------------------------------------------
 
 
