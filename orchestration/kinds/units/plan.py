@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from connectors.sources.file_set import complete_spec
 from connectors.sources.limits import ParseLimits
@@ -30,6 +30,10 @@ from schemas.ids import JobId
 from schemas.import_spec import ImportSpec
 from schemas.layout import unit_items_key, unit_plan_key, unit_round_key
 from schemas.records import as_record, from_record
+
+UNITS_MAX: Final = 50_000
+"""Of a job: those of a larger source are larger than the setting says. The keys of their results have six digits, which
+leaves room for the rounds, in which all may be read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,7 @@ def _made(
 ) -> UnitPlan | None:
     """The plan that was stored first; None if there is only one unit."""
     settings, spec = records.settings, job.spec
-    unit_bytes = settings.unit_bytes
+    unit_bytes = max(settings.unit_bytes, -(-sum(file.size for file in files) // UNITS_MAX))
     units = cut(
         files,
         unit_bytes,

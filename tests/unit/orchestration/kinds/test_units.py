@@ -208,6 +208,12 @@ def text_jobs(deployment: Deployment, name: str, content: bytes, ranges: int, ta
     return jobs[0], jobs[1]
 
 
+def test_source_of_too_many_units_gets_larger_ones(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "UNITS_MAX", 5)
+    side_by_side, _ = text_jobs(deployment, *TEXTS["csv"], 16)
+    assert len(units_of(deployment, side_by_side)) == 5
+
+
 @pytest.mark.parametrize("ranges", [4, 16])
 @pytest.mark.parametrize("case", TEXTS)
 def test_one_text_file_in_ranges_is_verified_and_sent_as_in_one_pass(
