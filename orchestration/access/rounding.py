@@ -46,7 +46,13 @@ def rounded(found: int, draw: int) -> int:
 
 def questions(rule: Rule) -> list[bytes]:
     """The distinct numbers that an answer about a rule has, each by the canonical rule that it counts."""
-    return sorted({canonical_json(one) for one in _parts(rule)})
+    return sorted({_question(one, rule) for one in _parts(rule)})
+
+
+def _question(part: Rule, rule: Rule) -> bytes:
+    """A part of a rule, counted among the users whom the whole rule asks about."""
+    admits = () if part is rule else sorted((member.kind, member.name) for member in rule.admits)
+    return b"\0".join((canonical_json(part), *(f"{kind} {name}".encode() for kind, name in admits)))
 
 
 def _parts(rule: Rule) -> Iterator[Rule]:
@@ -69,17 +75,17 @@ class Rounding:
         """An exact count or an estimate, with rounded numbers; an estimate is of one of `partitions`."""
         sampled = partitions if found.precision == "estimate" else 1
         parts = _parts(rule)
-        whole = self._rounded(next(parts), found, sampled)
+        whole = self._rounded(_question(next(parts), rule), found, sampled)
         groups = []
         for group in found.groups:
-            number = self._rounded(next(parts), group, sampled)
-            conditions = [self._rounded(next(parts), one, sampled) for one in group.conditions]
+            number = self._rounded(_question(next(parts), rule), group, sampled)
+            conditions = [self._rounded(_question(next(parts), rule), one, sampled) for one in group.conditions]
             groups.append(replace(number, conditions=conditions))
         precision: Literal["rounded", "estimate"] = "rounded" if sampled == 1 else "estimate"
         return replace(whole, precision=precision, groups=groups, rounded_to=TO * sampled)
 
-    def _rounded(self, rule: Rule, found: CountT, sampled: int) -> CountT:
-        question = b"\0".join((self.tenant.encode(), str(sampled).encode(), canonical_json(rule)))
+    def _rounded(self, counted: bytes, found: CountT, sampled: int) -> CountT:
+        question = b"\0".join((self.tenant.encode(), str(sampled).encode(), counted))
         draw = int.from_bytes(hmac.digest(self.secret, question, "sha256")[:2], "big")
         users = rounded((found.members or 0) // sampled, draw)
         low, high = scaled(max(0, users - SPREAD), sampled).low, scaled(users + SPREAD, sampled).high

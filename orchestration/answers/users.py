@@ -26,10 +26,8 @@ def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
         found = user_activity(session, activity, asked.user)
     files = _audiences(reading, asked.tenant, partition)
     audiences = reading.meanings.queries.audiences_containing(files, asked.user)
-    active = bool(found.events or found.profile_changes)
-    if not (active or audiences):
+    if not (found.events or found.profile_changes or audiences):
         raise unknown_user()
-    segments = _segments(reading, asked, activity, at) if active else []
     return {
         "user": asked.user,
         "partition": partition,
@@ -37,7 +35,7 @@ def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
         "events": [plain(asdict(one)) for one in found.events],
         "latest": [plain(asdict(one)) for one in found.latest],
         "audiences": audiences,
-        "segments": segments,
+        "segments": _segments(reading, asked, activity, at),
         "as_of": at.isoformat(),
     }
 
@@ -48,7 +46,7 @@ def unknown_user() -> UserError:
 
 
 def _segments(reading: Reading, asked: LookUpUser, activity: Activity, at: datetime) -> list[str]:
-    """Segments whose rules are true of a known user at an instant, also paused ones."""
+    """Segments whose rules are true of a user at an instant, also paused ones."""
     names = reading.context.segments.rules(asked.tenant)
     if not names:
         return []

@@ -10,7 +10,7 @@ from orchestration.console.rule_rows import KINDS, MAX_ROWS, OF_EVENTS, Row, Row
 from orchestration.console.segment_texts import parsed_rule
 from orchestration.records.segments import Segment
 from schemas.errors import UserError
-from segmentation.rules.nodes import Rule
+from segmentation.rules.nodes import Form, Rule
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
 from segmentation.rules.records import rule_from_json
@@ -24,7 +24,7 @@ ROW_FIELDS: Final = ("kind", "name", "quantity", "times", "window", "unit", "bou
 class Draft:
     """A segment being edited. `segment`, `seen`: its name and revision; empty for a new one, which has a `name`.
 
-    `source`: `text` if the rule has no rows, and `text` is the rule.
+    `form`: of the rule of the rows. `source`: `text` if the rule has no rows, and `text` is the rule.
     """
 
     segment: str = ""
@@ -32,6 +32,7 @@ class Draft:
     name: str = ""
     editor: str
     timezone: str = ""
+    form: Form = 1
     source: Source = "rows"
     groups: tuple[RowGroup, ...] = (RowGroup(),)
     text: str = ""
@@ -45,7 +46,7 @@ class Draft:
         """The rule, or the faults of its rows. Raises `UserError` BAD_RULE, BAD_TIMEZONE."""
         if self.source == "text":
             return parse_rule(self.text, timezone=self.zone), {}
-        return rule_of(self.groups, self.zone)
+        return rule_of(self.groups, self.zone, self.form)
 
     def body(self, rule: Rule) -> NewSegment:
         """What is sent to create the segment or to edit it, with the rule of this draft."""
@@ -62,7 +63,7 @@ class Draft:
         groups, zone = groups_of(rule), rule.timezone or self.timezone
         if groups is None:
             return replace(self, source="text", text=rule_text(rule), timezone=zone)
-        return replace(self, source="rows", groups=groups, text="", timezone=zone)
+        return replace(self, source="rows", groups=groups, text="", timezone=zone, form=rule.form)
 
 
 def draft_of(form: Mapping[str, str]) -> Draft:
@@ -79,6 +80,7 @@ def draft_of(form: Mapping[str, str]) -> Draft:
         name=form.get("name", "").strip(),
         editor=form.get("editor", "")[:64] or "console",
         timezone=form.get("timezone", ""),
+        form=2 if form.get("form") == "2" else 1,
         source="text" if form.get("source") == "text" else "rows",
         groups=tuple(groups) or (RowGroup(),),
         text=form.get("rule", ""),

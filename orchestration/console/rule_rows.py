@@ -7,14 +7,14 @@ such a text stands in double quotes.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from schemas.errors import UserError
 from segmentation.expressions.lexer import DATE, TIMESTAMP, string
 from segmentation.expressions.literals import literal
 from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, OneOf, Presence, Value
-from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.nodes import Count, Events, Ever, Form, Group, Member, Never, Rule, RuleCondition, Seen
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.windows import UNITS
 
@@ -128,7 +128,9 @@ def _shown(value: Value, *, listed: bool = False) -> str:
     return value if plain and value.isprintable() and not (listed and "," in value) else string(value)
 
 
-def rule_of(groups: tuple[RowGroup, ...], timezone: str | None) -> tuple[Rule | None, dict[tuple[int, int], UserError]]:
+def rule_of(
+    groups: tuple[RowGroup, ...], timezone: str | None, form: Form = 1
+) -> tuple[Rule | None, dict[tuple[int, int], UserError]]:
     """The rule of rows; None if one is at fault, with the error of each such row by group and row.
 
     Raises `UserError` BAD_RULE, BAD_TIMEZONE for what belongs to no row.
@@ -148,8 +150,8 @@ def rule_of(groups: tuple[RowGroup, ...], timezone: str | None) -> tuple[Rule | 
             found.append(Group(conditions=tuple(conditions), negated=group.negated))
     if faults or not found:
         return None, faults
-    rule = Rule(groups=tuple(found), timezone=timezone)
-    return (rule if rule.has_dates else Rule(groups=rule.groups)), faults
+    rule = Rule(groups=tuple(found), timezone=timezone, form=form)
+    return (rule if rule.has_dates else replace(rule, timezone=None)), faults
 
 
 def condition_text(row: Row) -> str:

@@ -36,8 +36,24 @@ class Meaning:
         return Question(rule=self.rule, activity=activity, segments=self.segments, audiences=audiences)
 
     def outside(self, counted: Mapping[str, int]) -> tuple[Outside, ...]:
-        """Members whom no rule covers, counted by audience."""
-        return tuple(Outside(audience=name, version=self.versions[name][0], users=n) for name, n in counted.items())
+        """Members whom the rule does not ask about, by audience. `counted`: those who are not known."""
+        admitted = self._admitted()
+        return tuple(
+            Outside(audience=name, version=self.versions[name][0], users=n)
+            for name, n in counted.items()
+            if name not in admitted
+        )
+
+    def _admitted(self) -> set[str]:
+        """The audiences whose members the rule asks about, also through segments."""
+        found, waiting = set[str](), [self.rule]
+        while waiting:
+            for member in waiting.pop().admits:
+                if member.kind == "audience":
+                    found.add(member.name)
+                else:
+                    waiting.append(self.segments[member.name])
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,6 @@ from segmentation.evaluation.plan import AttributeTest, fact
 from segmentation.evaluation.state import State
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.masks import mask_of
-from segmentation.expressions.nodes import Presence
 from segmentation.rules.nodes import Count, Events, Ever, Group, Never, Rule, RuleCondition, Seen
 from segmentation.rules.typed import typed
 
@@ -46,9 +45,11 @@ class Answers:
         return self._rows[kind]
 
     def is_in(self, rule: Rule, indices: Indices) -> Flags:
-        """True for those of the users in `indices` who satisfy a rule."""
+        """True for those of the users in `indices` whom a rule asks about, and who satisfy it."""
+        users = self.users[indices]
+        asked = [self._state.known[users], *(self._state.true[member][users] for member in rule.admits)]
         groups = (self._group(group, rule, indices) for group in rule.groups)
-        return reduce(np.logical_and, groups)
+        return reduce(np.logical_and, groups, reduce(np.logical_or, asked))
 
     def deadlines(self, count: Count, ranks: tuple[int, ...], indices: Indices) -> tuple[Rows, Micros]:
         """When the answer changes if no more events arrive: the next event of one of the ranks leaves the window.
@@ -124,8 +125,3 @@ def attribute_mask(test: AttributeTest, batch: ProfileBatch) -> Flags:
         return f"{type_} {name}"
 
     return mask_of(typed(test.condition, ATTRIBUTE_TYPES, column, test.timezone), columns.__getitem__)
-
-
-def true_without_attributes(test: AttributeTest) -> bool:
-    """Result of a test on a profile without attributes."""
-    return isinstance(test.condition, Presence) and not test.condition.present

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.segment_messages import ChangeCause
-from segmentation.evaluation.answers import Answers, Indices, attribute_mask, true_without_attributes
+from segmentation.evaluation.answers import Answers, Indices, attribute_mask
 from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
-from segmentation.evaluation.columns import Micros, Users
+from segmentation.evaluation.columns import Flags, Micros, Users
 from segmentation.evaluation.kinds import Kinds
 from segmentation.evaluation.latest import NONE
 from segmentation.evaluation.marks import Marks
@@ -82,18 +82,16 @@ class Evaluator:
         changes = self.advance(at_us)
         if member not in self.state.true:  # no rule refers to it
             return changes
-        users = self.state.index.add(user_ids)
-        self.state.grow()
+        users = self.state.number(user_ids)
         now = np.zeros(len(self.state.known), np.bool_)
         now[users] = True
         different = np.flatnonzero(now != self.state.true[member]).astype(np.int32)
         self.state.true[member] = now
-        return changes + self._evaluate({member: different[self.state.known[different]]}, different, "members")
+        return changes + self._evaluate({member: different}, different, "members")
 
     def adopt(self, segment: str, user_ids: pa.StringArray) -> list[Changes]:
         """Make these users the members of a paused segment, whatever its rule; rules that refer to it are evaluated."""
-        users = self.state.index.add(user_ids)
-        self.state.grow()
+        users = self.state.number(user_ids)
         now = np.zeros(len(self.state.known), np.bool_)
         now[users] = True
         different = np.flatnonzero(now != self.state.inside[segment]).astype(np.int32)
@@ -150,7 +148,7 @@ class Evaluator:
 
     def settle(self) -> list[Changes]:
         """Evaluate all users at T, after the rules changed or the state was not built from a log."""
-        all_users = np.flatnonzero(self.state.known).astype(np.int32)
+        all_users = np.flatnonzero(self._candidates()).astype(np.int32)
         changes: list[Changes] = []
         for start in range(0, len(all_users), MAX_USERS):
             users = all_users[start : start + MAX_USERS]
@@ -160,15 +158,20 @@ class Evaluator:
             changes += self._evaluate(touched, users, "rule", new=users)
         return changes
 
+    def _candidates(self) -> Flags:
+        """Users who are in a segment, or whom some rule asks about: not members of audiences alone, if none does.
+
+        Members of segments are members of what those admit, so that they come with them.
+        """
+        admitted = {member for active in self.plan.rules.values() for member in active.rule.admits}
+        flags = [self.state.true[member] for member in admitted]
+        return reduce(np.logical_or, (*self.state.inside.values(), *flags), self.state.known)
+
     def add_users(self, user_ids: pa.StringArray) -> tuple[Users, Users]:
         """Numbers of users, known from now on, and of those among them who are new."""
-        users = self.state.index.add(user_ids)
-        self.state.grow()
+        users = self.state.number(user_ids)
         new = users[~self.state.known[users]]
         self.state.known[new] = True
-        if len(new):
-            for test in self.plan.tests:  # no attribute is set, which is a fact that a rule may ask for
-                self.state.true[test][new] = true_without_attributes(test)
         return users, new
 
     def insert(self, events: Occurrences) -> dict[Fact, Users]:

@@ -25,6 +25,11 @@ class AttributeTest:
     condition: Condition
     timezone: str | None
 
+    @property
+    def true_without_attributes(self) -> bool:
+        """Result on a profile without attributes."""
+        return isinstance(self.condition, Presence) and not self.condition.present
+
 
 Fact = Events | AttributeTest | Member
 """A fact about a user that a condition depends on."""

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from segmentation.evaluation.columns import Columns, Flags, grown
+from segmentation.evaluation.columns import Columns, Flags, Users, grown
 from segmentation.evaluation.latest import Deadlines, LatestEvents
 from segmentation.evaluation.pending import Occurrences, PendingEvents
 from segmentation.evaluation.plan import AttributeTest, Plan
@@ -58,6 +58,21 @@ class State:
         """Members of a segment, in no order."""
         return self.index.ids(np.flatnonzero(self.inside[segment][: len(self.index)]).astype(np.int32))
 
+    def number(self, user_ids: pa.StringArray) -> Users:
+        """int32[n]: the numbers of users, known or not, with room for their facts."""
+        first = len(self.index)
+        users = self.index.add(user_ids)
+        self.grow()
+        if len(self.index) > first:
+            self.forget_attributes(slice(first, len(self.index)))
+        return users
+
+    def forget_attributes(self, users: Flags | slice) -> None:
+        """Give users the results of tests on a profile without attributes, which a rule may ask for."""
+        for test, flags in self.true.items():
+            if isinstance(test, AttributeTest):
+                flags[users] = test.true_without_attributes
+
     def grow(self) -> None:
         """Make room for every user of the index."""
         self.known = grown(self.known, len(self.index))
@@ -92,6 +107,7 @@ class State:
         out.inside = {name: columns[f"inside.{number}"] for number, name in enumerate(out.inside)}
         out.pending.add(Occurrences(**_with_prefix(columns, "pending.")))
         out.grow()
+        out.forget_attributes(~out.known)  # earlier versions kept no results of users who are not known
         return out
 
 

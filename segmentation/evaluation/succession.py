@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from segmentation.evaluation.answers import true_without_attributes
 from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.kinds import Kinds
@@ -52,7 +51,7 @@ class Succession:
         self.audiences = tuple(member for member in audiences if member not in old.state.true)
         state.true |= {one: old.state.true[one] for one in (*plan.tests, *audiences) if one in old.state.true}
         for test in self.tests:
-            state.true[test][state.known] = true_without_attributes(test)
+            state.true[test][:] = test.true_without_attributes
         for member in plan.members:
             if member.kind == "segment" and member.name in state.inside:
                 state.true[member] = state.inside[member.name].copy()
@@ -92,8 +91,7 @@ class Succession:
 
     def members(self, member: Member, user_ids: pa.StringArray) -> None:
         """Add members of an audience, known or not; calls accumulate."""
-        users = self._new.state.index.add(user_ids)
-        self._new.state.grow()
+        users = self._new.state.number(user_ids)
         self._new.state.true[member][users] = True
 
     def settle(self) -> tuple[Evaluator, list[Changes]]:

@@ -28,6 +28,11 @@ class Cursor:
         """The next token."""
         return self._tokens[self._next]
 
+    @property
+    def following(self) -> Token:
+        """The token after the next one; `end` follows itself."""
+        return self._tokens[min(self._next + 1, len(self._tokens) - 1)]
+
     def take(self) -> Token:
         """Return the next token and advance; `end` is never passed."""
         token = self.token

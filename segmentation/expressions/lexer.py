@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple, cast
 
 from segmentation.expressions.source import Source
 
-Kind = Literal["word", "column", "string", "number", "date", "timestamp", "duration", "symbol", "end"]
+Kind = Literal["word", "column", "string", "number", "date", "timestamp", "duration", "colon", "symbol", "end"]
 
 RESERVED: Final = frozenset({"and", "or", "not", "in", "is", "set", "true", "false", "null"})
 """Words of the language, in any case; a column with such a name is written in backquotes."""

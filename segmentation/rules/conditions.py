@@ -46,7 +46,7 @@ from segmentation.rules.windows import window
 
 WORD: Final = "[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*"
 RULES: Final = Lexicon(
-    pattern(word=WORD, more="| (?P<duration>[0-9]+[A-Za-z][0-9A-Za-z]*)"),
+    pattern(word=WORD, more="| (?P<duration>[0-9]+[A-Za-z][0-9A-Za-z]*) | (?P<colon>:)"),
     RESERVED | {"count", "ever", "never", "first", "last", "where", "audience", "segment"},
 )
 BY_ID: Final = (

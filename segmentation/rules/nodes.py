@@ -1,8 +1,9 @@
-"""Rules as frozen values: which known users of a tenant are in a segment at an instant T.
+"""Rules as frozen values: which users of a tenant are in a segment at an instant T.
 
-A rule requires all of its groups; a group requires one of its conditions or, negated, none of them. Every condition is
-true or false for a known user, never unknown, so "not" is the plain opposite: it, `Never`, "at most" and "exactly 0"
-are true for known users with no such event or value, and for no other user. docs/rules.md has the full semantics.
+A rule asks about known users and, in form 2, about members of what it names positively. It requires all of its groups;
+a group requires one of its conditions or, negated, none of them. Every condition is true or false for a user, never
+unknown, so "not" is the plain opposite: it, `Never`, "at most" and "exactly 0" are true for users with no such event or
+value whom the rule asks about, and for no other user. docs/rules.md has the full semantics.
 """
 
 from abc import ABC, abstractmethod
@@ -27,6 +28,8 @@ Quantity = Literal["at_least", "at_most", "exactly"]
 Which = Literal["first", "last"]
 Bound = Literal["before", "from"]
 Kind = Literal["audience", "segment"]
+Form = Literal[1, 2]
+"""Of a rule: whom it asks about. 1: known users. 2: also members of the audiences and segments named positively."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +156,7 @@ class Rule:
 
     groups: tuple[Group, ...]
     timezone: str | None = None
+    form: Form = 1
 
     def __post_init__(self) -> None:
         if not self.groups:
@@ -166,6 +170,12 @@ class Rule:
     def conditions(self) -> tuple[RuleCondition, ...]:
         """All conditions, in the order in which they are written."""
         return tuple(condition for group in self.groups for condition in group.conditions)
+
+    @property
+    def admits(self) -> tuple[Member, ...]:
+        """The memberships whose users the rule asks about, known or not: in form 2, those of groups without "not"."""
+        groups = [group for group in self.groups if not group.negated] if self.form > 1 else []
+        return tuple(dict.fromkeys(c for group in groups for c in group.conditions if isinstance(c, Member)))
 
     @property
     def has_dates(self) -> bool:

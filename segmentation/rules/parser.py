@@ -1,19 +1,20 @@
 """Parses rules from text.
 
-rule      = group { "and" group } | condition { "or" condition }
+rule      = [ "rule" ( "1" | "2" ) ":" ] ( group { "and" group } | condition { "or" condition } )
 group     = [ "not" ] ( condition | "(" condition { "or" condition } ")" )
 
 `conditions` parses one condition; docs/rules.md explains the language, `nodes` its semantics. A rule is flat: nothing
 here recurses.
 """
 
-from typing import Final
+from dataclasses import replace
+from typing import Final, get_args
 
 from segmentation.expressions.cursor import Cursor
 from segmentation.expressions.lexer import Token
 from segmentation.expressions.source import Source
 from segmentation.rules.conditions import RULES, RuleReader
-from segmentation.rules.nodes import Group, Rule, RuleCondition
+from segmentation.rules.nodes import Form, Group, Rule, RuleCondition
 from segmentation.timetable import time_zone
 
 MIXED: Final = (
@@ -41,6 +42,7 @@ def parse_rule(text: str, *, timezone: str | None = None, stored: bool = False) 
         time_zone(timezone)
     cursor = Cursor(Source(text=text, code="BAD_RULE"), RULES)
     reader = RuleReader(cursor, timezone, stored)
+    form = _form(cursor)
     opening = cursor.token
     groups = [_group(cursor, reader)]
     if cursor.sees("word", "or") and not _grouped(opening):
@@ -53,8 +55,22 @@ def parse_rule(text: str, *, timezone: str | None = None, stored: bool = False) 
         raise cursor.source.fault(cursor.token.at, MIXED)
     if cursor.token.kind != "end":
         cursor.refuse("and, or, or the end")
-    rule = Rule(groups=tuple(groups), timezone=timezone)
-    return rule if rule.has_dates else Rule(groups=rule.groups)
+    rule = Rule(groups=tuple(groups), timezone=timezone, form=form)
+    return rule if rule.has_dates else replace(rule, timezone=None)
+
+
+def _form(cursor: Cursor) -> Form:
+    """The form in front of the rule. An attribute may be called `rule`, but no number follows one."""
+    if not (cursor.sees("word", "rule") and cursor.following.kind == "number"):
+        return 1
+    cursor.take()
+    if cursor.token.text not in map(str, get_args(Form)):
+        cursor.refuse("the form of the rule, 1 or 2, as in: rule 2: in audience vip")
+    form: Form = 2 if cursor.take().text == "2" else 1
+    if not cursor.sees("colon", ":"):
+        cursor.refuse("a colon after the form of the rule, as in: rule 2: in audience vip")
+    cursor.take()
+    return form
 
 
 def _group(cursor: Cursor, reader: RuleReader) -> Group:

@@ -17,9 +17,10 @@ SIGNS: Final = {"at_least": ">=", "at_most": "<=", "exactly": "=", "before": "<"
 
 def rule_text(rule: Rule) -> str:
     """A rule as text for `parse_rule`, in the rule's time zone."""
+    form = f"rule {rule.form}: " if rule.form > 1 else ""
     if len(rule.groups) == 1 and not rule.groups[0].negated:
-        return _alternatives(rule.groups[0])
-    return " and ".join(_group(group) for group in rule.groups)
+        return form + _alternatives(rule.groups[0])
+    return form + " and ".join(_group(group) for group in rule.groups)
 
 
 def rule_condition_text(condition: RuleCondition) -> str:

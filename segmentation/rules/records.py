@@ -23,6 +23,7 @@ from segmentation.rules.nodes import (
     Count,
     Events,
     Ever,
+    Form,
     Group,
     Kind,
     Member,
@@ -38,7 +39,7 @@ from segmentation.rules.nodes import (
 from segmentation.rules.printer import rule_text
 from segmentation.timetable import time_zone
 
-RULE_VERSION: Final = 1
+FORMS: Final = get_args(Form)
 MAX_BYTES: Final = 1024 * 1024
 COUNTED: Final = Count(
     events=Events(event="purchase", where=(Comparison(column="amount", type="double", operator=">=", value=100.0),)),
@@ -52,7 +53,7 @@ COUNTED: Final = Count(
 def rule_record(rule: Rule) -> dict[str, object]:
     """A rule as plain JSON data."""
     return {
-        "rule": RULE_VERSION,
+        "rule": rule.form,
         "timezone": rule.timezone,
         "all": [{"none" if g.negated else "any": [condition_record(c) for c in g.conditions]} for g in rule.groups],
     }
@@ -94,14 +95,15 @@ def rule_from_record(record: object) -> Rule:
     top = DocumentPath("")
     fields = top.fields(record, {"rule", "all"}, {"timezone"})
     version = fields["rule"]
-    if isinstance(version, bool) or version != RULE_VERSION:
-        raise top.at("rule").fault(f"this is a rule of version {version!r}, not {RULE_VERSION}"[:200])
+    if isinstance(version, bool) or version not in FORMS:
+        raise top.at("rule").fault(f"this is a rule of version {version!r}, not 1 or 2"[:200])
+    form: Form = 2 if version == 2 else 1  # 2.0 is 2 in JSON
     timezone = fields.get("timezone")
     if timezone is not None:
         time_zone(top.at("timezone").text(timezone))
     groups = tuple(_group(path, entry) for path, entry in top.at("all").entries(fields["all"]))
     with top.naming():
-        rule = Rule(groups=groups, timezone=cast("str | None", timezone))
+        rule = Rule(groups=groups, timezone=cast("str | None", timezone), form=form)
     if len(rule_text(rule)) > MAX_CHARACTERS:
         raise top.fault(f"written as text, the rule has more than {MAX_CHARACTERS:,} characters")
     return rule

@@ -50,8 +50,8 @@ class Relations:
     numbers MAP(VARCHAR, DOUBLE), strings MAP(VARCHAR, VARCHAR), booleans MAP(VARCHAR, BOOLEAN).
     profiles: a row per user: user_id, maps as for events from attribute to value, and dates MAP(VARCHAR, DATE),
     timestamps MAP(VARCHAR, TIMESTAMPTZ). A name is in one of the maps.
-    known_users: a row per user: user_id; an answer has no other users. None if the rule is false for users without any
-    facts (`truths.true_without_facts`): then all users of the other relations are known.
+    known_users: a row per user: user_id; an answer has no others but members whom the rule admits. None if the rule is
+    false for users without any facts (`truths.true_without_facts`): then it asks about all users of the other relations.
     members: kind VARCHAR (audience, segment), name VARCHAR, user_id VARCHAR; read if a rule refers to one.
     `profiles_of_users`: the profiles of only the users of a query (one column), if that is less work than reading all.
     `event_value` and `profile_value`: expressions for the value of a name that is stored elsewhere than in those maps.
@@ -102,7 +102,7 @@ def breakdown_sql(rule: Rule, relations: Relations, at: datetime, users: int) ->
 
 
 def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) -> BoundSql:
-    """For a known user, one row: whether the rule is true, then each of `rule.conditions`. Else no row."""
+    """For a user whom the rule asks about, one row: whether it is true, then each of `rule.conditions`. Else none."""
     query = _Query(rule, relations, at, user_id)
     answers = [query.rule(), *map(query.condition, rule.conditions)]
     columns = BoundSql(", ".join(answer.text for answer in answers), tuple(p for a in answers for p in a.parameters))
@@ -155,7 +155,7 @@ class _Source(NamedTuple):
 
 
 class _Query:
-    """The conditions of a rule over one relation, with a row per known user (`k`) that has all they refer to.
+    """The conditions of a rule over one relation, with a row per user it asks about (`k`) that has all they refer to.
 
     `e` are the events of one identity, `c` the events of a user, `m` the memberships, `a` the attributes.
     """
@@ -233,7 +233,7 @@ class _Query:
         ]
         before = BoundSql("", ())
         if self._relations.known_users is not None:
-            user_column, joins = "k.user_id", _sql(self._from(self._relations.known_users), " AS k")
+            user_column, joins = "k.user_id", _sql(self._asked(self._relations.known_users), " AS k")
         elif (
             not of_parts
             and len(needed) > 1
@@ -252,6 +252,18 @@ class _Query:
             for name, relation in needed
         ]
         return _Source(before=before, joins=_sql(joins, *others), user=user_column)
+
+    def _asked(self, known_users: str | BoundSql) -> BoundSql:
+        """The users whom the rule asks about, each once."""
+        known, members = self._from(known_users), self._from(self._relations.members)
+        if not self._rule.admits:
+            return known
+        admitted = joined(" OR ", map(self._of_member, self._rule.admits))
+        return _sql("(SELECT user_id FROM ", known, " UNION SELECT user_id FROM ", members, " WHERE ", admitted, ")")
+
+    def _of_member(self, member: Member) -> BoundSql:
+        text = self._parameter("string")
+        return BoundSql(f"(kind = {text} AND name = {text})", (member.kind, member.name))
 
     def _outer_join(self, needed: list[tuple[str, Callable[[], BoundSql]]]) -> _Source:
         (user_column, joins), *others = [
@@ -343,8 +355,7 @@ class _Query:
         return _sql(f"SELECT {columns}", values, " FROM ", self._from(self._relations.events), " WHERE ", where)
 
     def _memberships(self) -> BoundSql:
-        text = self._parameter("string")
-        named = {m: BoundSql(f"(kind = {text} AND name = {text})", (m.kind, m.name)) for m in self._members}
+        named = {member: self._of_member(member) for member in self._members}
         columns = [_sql(", bool_or(", named[member], f") AS {m}") for member, m in self._members.items()]
         conditions = joined(
             " AND ", [joined(" OR ", named.values()), *self._only_the_user(), *self._only_counted_users()]

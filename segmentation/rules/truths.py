@@ -1,9 +1,9 @@
-"""The answer of a rule for a known user without any facts: no event, no attribute, no membership."""
+"""The answer of a rule for a user without any facts whom it asks about: no event, no attribute, no membership."""
 
 from collections.abc import Callable
 
 from segmentation.expressions.nodes import Presence
-from segmentation.rules.nodes import OnEvents, Rule, RuleCondition
+from segmentation.rules.nodes import Member, OnEvents, Rule, RuleCondition
 
 
 def true_without_facts(rule: Rule) -> bool:
@@ -19,6 +19,11 @@ def false_without(rule: Rule, uses_facts: Callable[[RuleCondition], bool]) -> bo
         else all(uses_facts(c) and not _true_without_facts(c) for c in group.conditions)
         for group in rule.groups
     )
+
+
+def true_of_strangers(rule: Rule) -> bool:
+    """True if the rule may have members without an event or a profile."""
+    return bool(rule.admits) and not false_without(rule, lambda condition: not isinstance(condition, Member))
 
 
 def _true_without_facts(condition: RuleCondition) -> bool:
