@@ -54,7 +54,7 @@ def holds(test: Condition, given: Named, zone: str | None) -> bool:
 
 
 def is_true(condition: RuleCondition, user: str, at: datetime, zone: str | None, world: World) -> bool:
-    """Naive evaluation of a condition on a known user."""
+    """Naive evaluation of a condition on a user whom the rule is about."""
 
     def times(of: Events, since: datetime = LONG_AGO) -> list[datetime]:
         found = {
@@ -80,6 +80,14 @@ def is_true(condition: RuleCondition, user: str, at: datetime, zone: str | None,
             return holds(condition, world.profiles.get(user, {}), zone)
 
 
-def is_in(rule: Rule, user: str, at: datetime, world: World) -> bool:
-    """Naive evaluation of a rule on a known user."""
+def is_asked(rule: Rule, user: str, world: World, *, known: bool) -> bool:
+    """Whether a rule is about a user: in form 2, also if it names an audience or segment of the user positively."""
+    named = {(c.kind, c.name) for g in rule.groups if not g.negated for c in g.conditions if isinstance(c, Member)}
+    return known or (rule.form == 2 and any((kind, name, user) in world.members for kind, name in named))
+
+
+def is_in(rule: Rule, user: str, at: datetime, world: World, *, known: bool = True) -> bool:
+    """Naive evaluation of a rule on a user."""
+    if not is_asked(rule, user, world, known=known):
+        return False
     return all(any(is_true(c, user, at, rule.timezone, world) for c in g.conditions) != g.negated for g in rule.groups)

@@ -51,7 +51,7 @@ class Relations:
     profiles: a row per user: user_id, maps as for events from attribute to value, and dates MAP(VARCHAR, DATE),
     timestamps MAP(VARCHAR, TIMESTAMPTZ). A name is in one of the maps.
     known_users: a row per user: user_id; an answer has no others but members whom the rule admits. None if the rule is
-    false for users without any facts (`truths.true_without_facts`): then it asks about all users of the other relations.
+    false for users without any facts (`truths.true_without_facts`): then it asks about all users of other relations.
     members: kind VARCHAR (audience, segment), name VARCHAR, user_id VARCHAR; read if a rule refers to one.
     `profiles_of_users`: the profiles of only the users of a query (one column), if that is less work than reading all.
     `event_value` and `profile_value`: expressions for the value of a name that is stored elsewhere than in those maps.

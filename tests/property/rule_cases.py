@@ -1,5 +1,6 @@
 """Random rules over few names and close values, so that conditions are often met."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -66,6 +67,7 @@ COUNTS = st.builds(
     times=st.just(0),
     within_s=SECONDS,
 )
+MEMBERS = st.builds(Member, kind=st.sampled_from(["audience", "segment"]), name=st.sampled_from(["vip", "2026-spring"]))
 CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
     COUNTS,
     COUNTS,
@@ -78,7 +80,7 @@ CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
         bound=st.sampled_from(["before", "from"]),
         moment=NEAR,
     ),
-    st.builds(Member, kind=st.sampled_from(["audience", "segment"]), name=st.sampled_from(["vip", "2026-spring"])),
+    MEMBERS,
     tests(tuple(VALUES)),
     tests(("double", "date", "timestamp")),
     tests(("double", "date")),
@@ -92,8 +94,20 @@ def groups(conditions: st.SearchStrategy[RuleCondition]) -> st.SearchStrategy[Gr
 
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
-    """A rule of one to three groups, some with counts only, and with a zone if it needs one."""
+    """A rule of either form, of one to three groups, some with counts only, and with a zone if it needs one."""
     chosen = draw(st.sampled_from([CONDITIONS, CONDITIONS, COUNTS]))
     given = tuple(draw(st.lists(groups(chosen), min_size=1, max_size=draw(st.sampled_from([1, 3])))))
-    rule = Rule(groups=given, timezone=draw(st.sampled_from(ZONES)))
-    return rule if rule.has_dates else Rule(groups=rule.groups)
+    rule = Rule(groups=given, timezone=draw(st.sampled_from(ZONES)), form=draw(st.sampled_from([1, 2])))
+    return rule if rule.has_dates else replace(rule, timezone=None)
+
+
+@st.composite
+def widened(draw: st.DrawFn) -> Rule:
+    """A rule that may be true of users who are only members: nothing but memberships and absence."""
+    absence = st.one_of(
+        MEMBERS,
+        st.builds(Never, events=EVENTS_ASKED),
+        st.builds(Presence, column=st.sampled_from(NAMES), present=st.just(False)),
+    )
+    first = Group(conditions=(draw(MEMBERS), *draw(st.lists(absence, max_size=1))))
+    return Rule(groups=(first, *draw(st.lists(groups(absence), max_size=2))), form=2)

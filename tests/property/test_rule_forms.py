@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_order_and_repetition_do_not_change_the_hash(rule: Rule, random: Any) ->
         Group(conditions=tuple(random.sample(g.conditions * 2, len(g.conditions) * 2)), negated=g.negated)
         for g in rule.groups
     ]
-    other = Rule(groups=tuple(random.sample(groups * 2, len(groups) * 2)), timezone=rule.timezone)
+    other = replace(rule, groups=tuple(random.sample(groups * 2, len(groups) * 2)))
     assert rule_hash(other) == rule_hash(rule)
 
 

@@ -3,7 +3,7 @@
 Events come late, twice, with other properties the second time, at the same moment, and from the future.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.sql import BoundSql
+from segmentation.rules.canonical import canonical
 from segmentation.rules.nodes import Events, Ever, Group, Rule, RuleCondition
 from segmentation.rules.sql import Relations, breakdown_sql, count_sql, explain_sql, members_sql
 from segmentation.rules.truths import true_without_facts
 from tests.examples import examples
-from tests.naive_rules import Event, Named, World, is_in, is_true
-from tests.property.rule_cases import CONDITIONS, EVENTS, NAMES, NEAR, VALUES, ZONES, rules
+from tests.naive_rules import Event, Named, World, is_asked, is_in, is_true
+from tests.property.rule_cases import CONDITIONS, EVENTS, NAMES, NEAR, VALUES, ZONES, rules, widened
 
 KNOWN = ("u1", "u2", "u3", "u4")
 USERS = (*KNOWN, "stranger")
@@ -104,11 +105,12 @@ def fill(database: duckdb.DuckDBPyConnection, world: World, session: str) -> Non
         database.register(name, pa.table(relation))
 
 
-def _without_strangers(world: World) -> World:
+def _of_users(world: World, asked: Collection[str]) -> World:
+    """As relations without `known_users` are: users with events or profiles are known, and all members are asked."""
     return World(
         events=[event for event in world.events if event.user in KNOWN],
         profiles={user: profile for user, profile in world.profiles.items() if user in KNOWN},
-        members={member for member in world.members if member[2] in KNOWN},
+        members={member for member in world.members if member[2] in asked},
     )
 
 
@@ -127,19 +129,25 @@ def rows(database: duckdb.DuckDBPyConnection, query: BoundSql) -> list[Any]:
 
 
 @examples(30)
-@given(given_rules=st.lists(rules(), min_size=2, max_size=3), world=worlds(), instants=INSTANTS, session=SESSIONS)
+@given(
+    given_rules=st.lists(rules() | widened(), min_size=2, max_size=3),
+    world=worlds(),
+    instants=INSTANTS,
+    session=SESSIONS,
+)
 def test_duckdb_users_match_a_naive_evaluation(
     database: duckdb.DuckDBPyConnection, given_rules: list[Rule], world: World, instants: list[datetime], session: str
 ) -> None:
     fill(database, world, session)
     for rule in given_rules:
         for at in instants:
-            expected = [user for user in KNOWN if is_in(rule, user, at, world)]
+            expected = [user for user in USERS if is_in(rule, user, at, world, known=user in KNOWN)]
+            assert sorted(user for (user,) in rows(database, members_sql(canonical(rule), Relations(), at))) == expected
             assert sorted(user for (user,) in rows(database, members_sql(rule, Relations(), at))) == expected
             assert rows(database, count_sql(rule, Relations(), at)) == [(len(expected),)]
-        assert rows(database, explain_sql(rule, Relations(), at, "stranger")) == []
-        [(found, *_)] = rows(database, explain_sql(rule, Relations(), at, "u1"))
-        assert found == ("u1" in expected)
+        for user in ("u1", "stranger"):
+            found = [row[0] for row in rows(database, explain_sql(rule, Relations(), at, user))]
+            assert found == [user in expected] * is_asked(rule, user, world, known=user in KNOWN)
 
 
 MIDNIGHT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -153,17 +161,18 @@ A_STRANGER = Event(user="stranger", name="purchase", occurred_at=MIDNIGHT, id="1
     at=MIDNIGHT,
     session="UTC",
 )
-@given(given_rules=st.lists(rules(), min_size=2, max_size=3), world=worlds(), at=NEAR, session=SESSIONS)
+@given(given_rules=st.lists(rules() | widened(), min_size=2, max_size=3), world=worlds(), at=NEAR, session=SESSIONS)
 def test_each_part_of_a_rule_is_counted_independently(
     database: duckdb.DuckDBPyConnection, given_rules: list[Rule], world: World, at: datetime, session: str
 ) -> None:
     for rule in given_rules:
         parts = [Group(conditions=(condition,)) for condition in rule.conditions]
         alone = [rule, *(replace(rule, groups=(group,)) for group in (*rule.groups, *parts))]
-        expected = [[user for user in KNOWN if is_in(one, user, at, world)] for one in alone]
+        asked = [user for user in USERS if is_asked(rule, user, world, known=user in KNOWN)]
+        expected = [[user for user in asked if is_in(one, user, at, world)] for one in alone]
         needs_all = any(map(true_without_facts, alone))
         relations = Relations() if needs_all else replace(Relations(), known_users=None)
-        fill(database, world if needs_all else _without_strangers(world), session)
+        fill(database, world if needs_all else _of_users(world, asked), session)
         [(*counted, users)] = rows(database, breakdown_sql(rule, relations, at, 2))
         assert counted == [len(one) for one in expected]
         assert (users or []) == expected[0][:2]

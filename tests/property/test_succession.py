@@ -16,7 +16,7 @@ from segmentation.rules.nodes import Rule
 from segmentation.rules.references import cycle
 from tests.examples import examples
 from tests.fakes.segment_world import follow
-from tests.property.rule_cases import NAMES, NEAR, rules
+from tests.property.rule_cases import NAMES, NEAR, rules, widened
 from tests.property.test_evaluator import (
     COUNT_RULES,
     STEP,
@@ -31,7 +31,7 @@ from tests.property.test_evaluator import (
     profile_batch,
 )
 
-SEGMENTS = st.dictionaries(st.sampled_from(["vip", "x", *NAMES[:1]]), COUNT_RULES | rules(), max_size=2)
+SEGMENTS = st.dictionaries(st.sampled_from(["vip", "x", *NAMES[:1]]), COUNT_RULES | rules() | widened(), max_size=2)
 TURN = st.tuples(NEAR, STEP | SEGMENTS | st.just("restart"))
 
 

@@ -115,8 +115,8 @@ def of_born(value: object) -> bytes:
         (b'{"rule": 1}', "at the top: missing: all"),
         (b'{"rule": 1, "all": []}', "at the top: a rule must have at least one condition"),
         (b'{"rule": 1, "all": [{"any": []}]}', "at all[0]: a group must have at least one condition"),
-        (changed(lambda r: r.update(rule=2)), "at rule: this is a rule of version 2, not 1"),
-        (changed(lambda r: r.update(rule=True)), "at rule: this is a rule of version True, not 1"),
+        (changed(lambda r: r.update(rule=3)), "at rule: this is a rule of version 3, not 1 or 2"),
+        (changed(lambda r: r.update(rule=True)), "at rule: this is a rule of version True, not 1 or 2"),
         (changed(lambda r: r.update(any=[])), "at the top: unknown: any; known: all, rule, timezone"),
         (
             changed(lambda r: r.pop("timezone")),
