@@ -21,7 +21,7 @@ from schemas.records import as_record
 from segmentation.rules.nodes import Group, Rule
 from segmentation.rules.printer import rule_condition_text
 from segmentation.rules.references import check_members
-from segmentation.rules.truths import true_without_facts
+from segmentation.rules.truths import true_of_strangers, true_without_facts
 
 SMALL_ROWS: Final = 500_000
 """Up to this many events and profile changes of a tenant, all are counted: an estimate would be hardly faster."""
@@ -44,7 +44,9 @@ def count_users(reading: Reading, asked: CountUsers) -> dict[str, Any]:
         pinned = meanings.pinned_question(asked.tenant, meaning, meanings.pinned_activity(asked.tenant))
         return _counted(meanings.spark, asked, meaning, pinned, pinned, at)
     everything = meanings.activity(asked.tenant)
-    partitions = 1 if asked.exact or everything.rows <= SMALL_ROWS else context.settings.partitions
+    # A sample is of one partition, but audiences are read whole: members who are not known cannot be scaled.
+    whole = asked.exact or everything.rows <= SMALL_ROWS or true_of_strangers(new.rule)
+    partitions = 1 if whole else context.settings.partitions
     activity = everything if partitions == 1 else _sample(everything, asked.tenant, partitions)
     question = meaning.question(everything)
     return _counted(meanings.queries, asked, meaning, question, replace(question, activity=activity), at, partitions)

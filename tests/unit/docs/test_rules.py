@@ -70,7 +70,7 @@ def test_documented_rules_parse_and_run() -> None:
             assert parse_rule(rule_text(rule), timezone=ZONE) == rule
             assert rule_from_record(rule_record(rule)) == rule
             found(connection, text)
-    assert len(BLOCKS) == 9
+    assert len(BLOCKS) == 10
     assert len(conditions) > 15
 
 
@@ -82,7 +82,7 @@ def test_documented_example_finds_the_documented_users() -> None:
     with tenant() as connection:
         examples = rows("Example")
         assert {text: found(connection, text) for text, _ in examples} == dict(examples)
-    assert len(examples) == 16
+    assert len(examples) == 19
     assert f"T = {NOW.isoformat().replace('+00:00', 'Z')}, in {ZONE}" in TEXT
 
 

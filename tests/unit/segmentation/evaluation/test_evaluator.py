@@ -11,6 +11,7 @@ from segmentation.evaluation.answers import MICROS
 from segmentation.evaluation.batches import Changes, EventBatch
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule
+from segmentation.expressions.nodes import Presence
 from segmentation.rules.nodes import Count, Events, Group, Member, Never, Rule
 
 HOUR = timedelta(hours=1) // timedelta(seconds=1)
@@ -80,6 +81,22 @@ def test_unknown_users_are_in_no_segment() -> None:
     evaluator = Evaluator({"quiet": rule(Group(conditions=(Never(events=Events(event="sell")),)))}, at_us=0)
     assert evaluator.size("quiet") == 0
     assert buy(evaluator, 1, ("ann", 1)) == [("quiet", "ann", True, 1, "event")]
+
+
+def test_form_2_considers_members_who_are_not_known() -> None:
+    vip, known = Member(kind="audience", name="vip"), Group(conditions=(Never(events=BUYS),))
+    groups = (Group(conditions=(vip,)), known, Group(conditions=(Presence(column="email", present=False),)))
+    evaluator = Evaluator(
+        {"new": ActiveRule(version=1, rule=Rule(groups=groups, form=2)), "old": rule(*groups)}, at_us=0
+    )
+    assert emitted(evaluator.set_members(vip, pa.array(["ann", "bob"]), 0)) == [
+        ("new", "ann", True, 0, "members"),
+        ("new", "bob", True, 0, "members"),
+    ]
+    assert buy(evaluator, 100, ("ann", 100)) == [("new", "ann", False, 100, "event")]
+    assert emitted(evaluator.set_members(vip, pa.array(["ann"]), 200 * MICROS)) == [
+        ("new", "bob", False, 200, "members")
+    ]
 
 
 def test_segment_conditions_see_members_of_the_same_step() -> None:

@@ -109,6 +109,10 @@ def refused(text: str, *, timezone: str | None = "Asia/Tokyo") -> UserError:
         ("age >= 25 or in audience vip", Rule(groups=(Group(conditions=(ADULT, VIP)),))),
         ("(age >= 25 or in audience vip)", Rule(groups=(Group(conditions=(ADULT, VIP)),))),
         ("(age >= 25)", one(ADULT)),
+        ("rule 1: age >= 25", one(ADULT)),
+        ("RULE 2 : in audience vip", Rule(groups=(Group(conditions=(VIP,)),), form=2)),
+        ("rule 2: not in audience vip", Rule(groups=(Group(conditions=(VIP,), negated=True),), form=2)),
+        ("rule >= 25", one(Comparison(column="rule", type="double", operator=">=", value=25.0))),
         (
             '"not" is set or age >= 25',
             Rule(groups=(Group(conditions=(Presence(column="not", present=True), ADULT)),)),
@@ -256,6 +260,8 @@ def test_rule_text_is_concise(text: str, written: str) -> None:
         ('"" is set', 1, "the name of an attribute has 1 to 255 characters"),
         ("born in (2026-11-01, 9999-12-30)", 1, "9999-12-30 is not from 0001-01-02 to 9999-12-29"),
         ("born > 2026-02-30", 8, "this value does not exist"),
+        ("rule 3: a = 1", 6, "expected the form of the rule, 1 or 2, as in: rule 2: in audience vip, not '3'"),
+        ("rule 2 a = 1", 8, "expected a colon after the form of the rule, as in: rule 2: in audience vip, not 'a'"),
         ("a = 1; drop table x", 6, "';' (U+003B) has no meaning outside of a text in double quotes"),
     ],
 )

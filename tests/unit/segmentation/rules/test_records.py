@@ -193,6 +193,10 @@ def test_canonical_form_and_hash_are_stable() -> None:
         ("count(x, 1d) = 0", "count(x, 1d) < 1"),
         ("ever(x where a = 1 and b = 2)", "ever(x where b = 2 and a = 1)"),
         ("first(x) >= 2026-11-01", "first(x) > 2026-10-31T14:59:59.999999Z"),
+        ("rule 2: never(x)", "never(x)"),
+        ("rule 2: not in audience x", "not in audience x"),
+        ("rule 2: in audience x and ever(x)", "in audience x and ever(x)"),
+        ("rule 2: in audience x and not never(x)", "in audience x and not never(x)"),
     ],
 )
 def test_equal_rules_have_equal_hashes(one: str, other: str) -> None:
@@ -207,6 +211,9 @@ def test_equal_rules_have_equal_hashes(one: str, other: str) -> None:
         ("a = 1 and b = 1", "a = 1 or b = 1"),
         ("a = 1", "not a = 1"),
         ("in audience x", "in segment x"),
+        ("rule 2: in audience x", "in audience x"),
+        ("rule 2: in segment x and never(x)", "in segment x and never(x)"),
+        ("rule 2: in audience x or ever(x)", "in audience x or ever(x)"),
         ("count(x, 1d) = 1", "count(x, 1d) <= 1"),
         ("count(x, 1d) = 1", "count(x, 1d1s) = 1"),
         ("ever(x)", "never(x)"),
