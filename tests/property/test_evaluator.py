@@ -97,8 +97,8 @@ class History:
         world = World(events=self.events, profiles=self.profiles, members=members)
         answer: dict[str, set[str]] = {}
         for name in evaluation_order(of):
-            rule = of[name]
-            answer[name] = {user for user in USERS if is_in(rule, user, at, world, known=user in self.known)}
+            users = self.known.union(*self.audiences.values())
+            answer[name] = {user for user in users if is_in(of[name], user, at, world, known=user in self.known)}
             members |= {("segment", name, user) for user in answer[name]}
         return answer
 

@@ -37,6 +37,7 @@ RULES = (
     "count(purchase, 1d) = 1 and not age >= 25",
     "count(purchase where amount >= 2, 1h) <= 0",
     "in audience vip or ever(refund)",
+    "rule 2: in audience vip and never(refund)",
     "in segment a and never(refund)",
     "age is set or last(purchase) >= 2026-11-01T04:30:00Z",
 )

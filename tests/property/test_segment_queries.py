@@ -208,13 +208,13 @@ def test_archive_users_match_a_naive_evaluation(
             members=members | {("segment", name, user) for name in segments for user in in_inner},
         )
         question = Question(rule=rule, activity=activity, segments=segments, audiences=audiences)
-        asked = {user for user in USERS if is_asked(rule, user, seen, known=user in known)}
-        expected = sorted(user for user in asked if is_in(rule, user, NOW, seen))
+        considered = {user for user in USERS if is_asked(rule, user, seen, known=user in known)}
+        expected = sorted(user for user in considered if is_in(rule, user, NOW, seen))
         assert queries.count(question, NOW) == len(expected)
         with patch.object(segment_queries, "TOGETHER_ROWS", data.draw(st.sampled_from([0, 1000]))):
             counts = queries.breakdown(question, NOW, 3)
         assert (counts.members, counts.users) == (len(expected), expected[:3])
-        true = [[user for user in asked if is_true(c, user, NOW, rule.timezone, seen)] for c in rule.conditions]
+        true = [[user for user in considered if is_true(c, user, NOW, rule.timezone, seen)] for c in rule.conditions]
         assert list(counts.conditions) == [len(users) for users in true]
         part = Path(folder) / "part.parquet"
         pq.write_table(pa.table({"user_id": pa.array(expected, pa.string())}), part)
@@ -226,7 +226,7 @@ def test_archive_users_match_a_naive_evaluation(
         assert set(queries.segments_containing(together, NOW, one)) == inside
         for user in USERS:
             explained = queries.explain(question, NOW, user)
-            assert (explained is not None) == (user in asked)
+            assert (explained is not None) == (user in considered)
             if explained is None:
                 continue
             assert explained.member == (user in expected)
