@@ -5,7 +5,7 @@ profiles are folded only for the attributes that it names. Only the columns that
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,7 +19,7 @@ from schemas.topics import EVENTS, PROFILES
 from segmentation.expressions.dialects import DUCKDB, SPARK, Dialect
 from segmentation.expressions.nodes import Comparison, OneOf, Presence
 from segmentation.expressions.sql import BoundSql, joined
-from segmentation.rules.nodes import Kind, Member, Rule
+from segmentation.rules.nodes import Kind, Rule
 from segmentation.rules.references import Names, names
 from segmentation.rules.sql import Relations
 from segmentation.rules.truths import true_without_facts
@@ -112,7 +112,7 @@ class ActivitySource(ABC):
             profiles=_latest_profiles(self.profile_rows(), list(types.items()), dialect),
             profiles_of_users=profiles_of_users,
             known_users=BoundSql(f"SELECT DISTINCT user_id FROM ({self.known_users()})", ()) if needs_all else None,  # noqa: S608  # ours
-            members=self._members(named, rule.admits),
+            members=self._members(named, only_known=not rule.admits),
             event_value=event_value,
             profile_value=profile_value,
             dialect=dialect,
@@ -126,8 +126,12 @@ class ActivitySource(ABC):
         """The users in a query who are not known, that is, without an event or a profile change."""
         return f"SELECT user_id FROM ({users}) ANTI JOIN ({self.known_users()}) USING (user_id)"  # noqa: S608  # ours
 
-    def _members(self, named: Names, admitted: Collection[Member]) -> BoundSql:
-        """Members of the audiences and segments that the rule names, if they are known or admitted."""
+    def _members(self, named: Names, *, only_known: bool) -> BoundSql:
+        """Members of the audiences and segments that the rule names.
+
+        A rule that admits members needs no others removed: who is only in what it names negatively makes no part of it
+        true, except where `known_users` is given, which leaves them out.
+        """
         wanted: list[tuple[Kind, str]] = [("audience", name) for name in named.audiences]
         wanted += [("segment", name) for name in named.segments]
         text = self.dialect.parameter("string")
@@ -138,11 +142,9 @@ class ActivitySource(ABC):
             )
             return BoundSql(f"SELECT {nothing} WHERE false", ())
         rows, parameters = " UNION ALL ".join(found), tuple(word for one in wanted for word in one)
-        of_admitted = [f"SELECT user_id FROM ({self.members[one.kind, one.name]})" for one in admitted]  # noqa: S608  # ours
-        if len(of_admitted) == len(wanted):
-            return BoundSql(rows, parameters)
-        asked = " UNION ALL ".join((self.known_users(), *of_admitted))
-        return BoundSql(f"SELECT * FROM ({rows}) WHERE user_id IN ({asked})", parameters)  # noqa: S608  # ours
+        if only_known:
+            rows = f"SELECT * FROM ({rows}) WHERE user_id IN ({self.known_users()})"  # noqa: S608  # ours
+        return BoundSql(rows, parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

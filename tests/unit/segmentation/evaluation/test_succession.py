@@ -10,6 +10,7 @@ from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State
 from segmentation.evaluation.succession import Succession
+from segmentation.rules.nodes import Member
 from segmentation.rules.parser import parse_rule
 from tests.unit.segmentation.evaluation.test_evaluator import buy, emitted
 
@@ -99,6 +100,34 @@ def test_checkpoint_without_its_history_bound_is_reloaded() -> None:
     columns = {name: column for name, column in old.state.columns().items() if not name.endswith(".since")}
     again = Evaluator(old.plan.rules, state=State.from_columns(old.plan, old.at_us, columns))
     assert [kind.event for kind in Succession(active(buyers="count(buy, 3d) >= 1"), again).kinds] == ["buy"]
+
+
+VIP = Member(kind="audience", name="vip")
+
+
+def with_prospect(rule: str) -> Evaluator:
+    """A segment over an audience that has eve, who is not known."""
+    evaluator = at_ten_days(vips=rule)
+    evaluator.set_members(VIP, pa.array(["ann", "eve"]), NOW * MICROS)
+    return evaluator
+
+
+def test_members_who_are_not_known_come_and_go_with_form_2() -> None:
+    rule = "in audience vip and age is not set"
+    new, changes = Succession(active(vips=f"rule 2: {rule}"), with_prospect(rule)).settle()
+    assert emitted(changes) == [("vips", "eve", True, NOW, "rule")]
+    _, changes = Succession(active(vips=rule), new).settle()
+    assert emitted(changes) == [("vips", "eve", False, NOW, "rule")]
+
+
+def test_checkpoint_without_results_of_members_who_are_not_known_is_mended() -> None:
+    old = with_prospect("in audience vip and age is not set")
+    columns = {name: column.copy() for name, column in old.state.columns().items()}
+    columns["true.0"] &= columns["known"]
+    again = Evaluator(old.plan.rules, state=State.from_columns(old.plan, old.at_us, columns))
+    again.settle()
+    _, changes = Succession(active(vips="rule 2: in audience vip and age is not set"), again).settle()
+    assert emitted(changes) == [("vips", "eve", True, NOW, "rule")]
 
 
 def test_edited_rule_emits_only_the_difference() -> None:
