@@ -877,7 +877,7 @@ class ApiMethods(Methods):
         return cast("Names", self._send("GET", "/tenants/{}/names", tenant))
 
     def segment_coverage(self, tenant: str, segment: str) -> Coverage:
-        """How far a segment is behind the topics, and how many members of its audiences no rule covers."""
+        """How far a segment is behind the topics, and how many members of its audiences its rule does not ask about."""
         return cast("Coverage", self._send("GET", "/tenants/{}/segments/{}/coverage", tenant, segment))
 
     def user(self, tenant: str, user: str) -> User:

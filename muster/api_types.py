@@ -579,7 +579,7 @@ class Names(TypedDict):
 
 
 class Outside(TypedDict):
-    """Members of a version of an audience without an event or a profile, whom no rule covers."""
+    """Members of a version of an audience without an event or a profile, whom the rule does not ask about."""
 
     audience: str
     version: int

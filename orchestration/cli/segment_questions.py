@@ -149,7 +149,9 @@ def _show_explained(found: Record) -> None:
     )
     if found["outside"]:
         audiences = ", ".join(found["outside"])
-        print_line(f"outside: a member of {audiences} without an event or a profile; no rule covers such users")
+        print_line(
+            f"outside: a member of {audiences} without an event or a profile; the rule does not ask about such users"
+        )
     for part in found["groups"]:
         print_line(f"{_mark(part['true'])} {'none of' if part['negated'] else 'one of'}")
         for condition in part["conditions"]:

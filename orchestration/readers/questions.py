@@ -26,8 +26,8 @@ class Question:
 class CountUsers(Question):
     """How many users of a tenant a rule matches now, exactly or by a sample; `users`: how many to name.
 
-    `notes`: also operands of a type that no value has, and members of audiences whom no rule covers. `engine`: that
-    counts exactly; None for that of the settings.
+    `notes`: also operands of a type that no value has, and members of audiences whom the rule does not ask about.
+    `engine`: that counts exactly; None for that of the settings.
     """
 
     tenant: TenantName

@@ -227,7 +227,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Members of a version of an audience without an event or a profile, whom no rule covers."""
+    """Members of a version of an audience without an event or a profile, whom the rule does not ask about."""
 
     audience: str
     version: int

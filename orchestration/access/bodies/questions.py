@@ -20,8 +20,8 @@ class NewCount(Shape):
 
     `editor` and `revision`: a question ends those of the same editor whose revision is not higher, with SUPERSEDED.
     `users`: name so many members, which needs the action read_users and is recorded. `notes`: also operands of a type
-    that no value has, and members of audiences whom no rule covers. `engine`: that counts exactly, instead of the
-    setting `engine`; estimates are DuckDB's.
+    that no value has, and members of audiences whom the rule does not ask about. `engine`: that counts exactly, instead
+    of the setting `engine`; estimates are DuckDB's.
     """
 
     rule: Rule

@@ -118,7 +118,7 @@ class Questions(TenantView):
 
     @reads(Action.READ, "GET /segments/{segment}/coverage", client="segment_coverage")
     def measure_segment(self, cancellation: Cancellation, segment: str) -> Coverage:
-        """How far a segment is behind the topics, and how many members of its audiences no rule covers."""
+        """How far a segment is behind the topics, and how many members of its audiences its rule does not ask about."""
         found = self._services.segments.get(self._name, segment_name(segment))
         return self._ask(Coverage, MeasureSegment(tenant=self._name, segment=found.name), cancellation)
 
