@@ -290,3 +290,7 @@ def test_known_users_are_complete_with_and_without_user_lists(
             compared = queries.compare([(question, NOW)], [str(part)], 9)
             assert compared.equal, compared
             assert queries.count(question, NOW) == len(known)
+        for text in ("in audience all", "in audience all and never(nothing)", "never(nothing) or in audience all"):
+            wide = replace(question, rule=parse_rule(f"rule 2: {text}"))
+            assert queries.count(wide, NOW) == len(USERS)
+            assert queries.breakdown(wide, NOW, 9).members == len(USERS)
