@@ -26,11 +26,13 @@ from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
 from schemas.columns import USER_ID
 from schemas.errors import UserError
+from schemas.partitioning import partitions_of
 from schemas.sql_text import identifier, literal
 from segmentation.expressions.dialects import DUCKDB
 from segmentation.rules.nodes import EventCondition, Kind, Rule
 from segmentation.rules.references import evaluation_order, names
 from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
+from segmentation.rules.truths import true_of_strangers
 
 Connected = AbstractContextManager[duckdb.DuckDBPyConnection]
 TOGETHER_ROWS: Final = 1_000_000
@@ -179,15 +181,28 @@ class SegmentQueries:
         return Explained(member=bool(found[0]), conditions=tuple(map(bool, found[1:])), events=events, values=values)
 
     def compare(
-        self, questions: Sequence[tuple[Question, datetime]], parts: Sequence[str], sample: int
+        self,
+        questions: Sequence[tuple[Question, datetime]],
+        parts: Sequence[str],
+        sample: int,
+        partitions: int | None = None,
     ) -> "Comparison":
-        """Compare members by the rule, over all questions together, with those in Parquet files of user_id."""
+        """Compare members by the rule, over all questions together, with those in Parquet files of user_id.
+
+        `partitions`: of all users, if each question is about users of the partitions whose ends its activity has.
+        """
 
         def fill(connection: duckdb.DuckDBPyConnection) -> None:
             for question, at in questions:
                 activity = self._prepared(connection, question, at)
                 sql = members_sql(question.rule, activity.relations(question.rule), at)
-                connection.execute(f"INSERT INTO expected {sql.text}", sql.parameters)
+                rows, below = sql.text, activity.events_below
+                if partitions is not None and below is not None and true_of_strangers(question.rule):
+                    # Of users without activity, only their partition says which question they belong to.
+                    _define_partition_of(connection, partitions)
+                    asked = ", ".join(map(str, sorted(below.ends)))
+                    rows = f"SELECT user_id FROM ({rows}) WHERE partition_of_user(user_id) IN ({asked})"  # noqa: S608  # ours
+                connection.execute(f"INSERT INTO expected {rows}", sql.parameters)
 
         return self._compare(fill, parts, sample)
 
@@ -278,6 +293,19 @@ class Comparison:
     def equal(self) -> bool:
         """Whether both have the same users."""
         return self.missing == self.extra == 0 and self.by_rule == self.by_stream
+
+
+def _define_partition_of(connection: duckdb.DuckDBPyConnection, partitions: int) -> None:
+    """Define `partition_of_user` for a connection of one comparison, unless it has it."""
+    if connection.execute("FROM duckdb_functions() WHERE function_name = 'partition_of_user'").fetchone():
+        return
+    connection.create_function(  # type: ignore[call-overload]  # the stubs have no texts for `type`
+        "partition_of_user",
+        lambda users: pa.array(partitions_of(users.combine_chunks(), partitions)[0]),
+        ["VARCHAR"],
+        "INTEGER",
+        type="arrow",
+    )
 
 
 def _asking(connection: duckdb.DuckDBPyConnection) -> Ask:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectors.lake.activity_relations import PinnedActivity
 from connectors.lake.archive_tables import NAMESPACE
@@ -27,6 +28,7 @@ from connectors.lake.rule_answers import (
 from connectors.lake.spark_session import spark_session
 from schemas.activity import PROPERTIES
 from schemas.columns import USER_ID
+from schemas.partitioning import partitions_of
 from schemas.topics import ACTIVITY_TOPICS, OWN_PREFIX
 from segmentation.expressions.dialects import SPARK
 from segmentation.expressions.sql import BoundSql
@@ -82,13 +84,21 @@ class SparkQueries:
             first = BoundSql(f"SELECT {USER_ID} FROM ({sql.text}) ORDER BY {USER_ID} LIMIT {users}", sql.parameters)  # noqa: S608  # ours
             return replace(found, users=[row[0] for row in _asking(session)(first)])
 
-    def members(self, question: PinnedQuestion, at: datetime) -> Iterator[Members]:
-        """The members at an instant in tables of user_id, as they arrive."""
+    def members(self, question: PinnedQuestion, at: datetime, partitions: int | None = None) -> Iterator[Members]:
+        """The members at an instant in tables of user_id, as they arrive.
+
+        `partitions`: as for `SegmentQueries.compare`.
+        """
+        below = question.activity.events_below
+        only = None if partitions is None or below is None else pa.array(sorted(map(int, below.ends)), pa.int32())
         with self._prepared(question, at) as (session, activity):
             sql = members_sql(question.rule, activity.relations(question.rule), at)
             rows = session.sql(sql.text, args=list(sql.parameters)).toLocalIterator()
             while some := [row[0] for row in islice(rows, MEMBERS_AT_ONCE)]:
-                yield pa.table({USER_ID: pa.array(some, pa.string())})
+                users = pa.array(some, pa.string())
+                if only is not None and partitions is not None:
+                    users = users.filter(pc.is_in(pa.array(partitions_of(users, partitions)[0]), only))
+                yield pa.table({USER_ID: users})
 
     def unknown_names(self, question: PinnedQuestion) -> UnknownNames:
         """As `SegmentQueries.unknown_names`."""

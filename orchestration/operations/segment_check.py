@@ -179,7 +179,7 @@ class SegmentCheck:
         else:
             activity = self.meanings.activity(segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
             questions = [(meaning.question(_below(activity, group)), at) for group, at in groups]
-            comparison = self.meanings.queries.compare(questions, parts, SAMPLE)
+            comparison = self.meanings.queries.compare(questions, parts, SAMPLE, self.settings.partitions)
         present = find(self.segments, segment.tenant, name).segment
         if present != segment or self._active_meaning(segment) != meaning:  # 4
             raise RetriableError(
@@ -200,7 +200,7 @@ class SegmentCheck:
         activity = self.meanings.pinned_activity(segment.tenant)
         for group, at in groups:
             asked = self.meanings.pinned_question(segment.tenant, meaning, _below(activity, group))
-            yield from self.meanings.spark.members(asked, at)
+            yield from self.meanings.spark.members(asked, at, self.settings.partitions)
 
     def _active_meaning(self, segment: Segment) -> Meaning:
         """Raises `UserError` SEGMENT_PAUSED: the members of a paused segment date from when it was paused."""

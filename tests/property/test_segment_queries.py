@@ -27,6 +27,7 @@ from schemas.activity import EVENT_ROWS, PROFILE_ROWS
 from schemas.errors import UserError
 from schemas.ids import Partition, TenantName
 from schemas.layout import ArchiveKey
+from schemas.partitioning import partitions_of
 from schemas.topics import EVENTS, PROFILES
 from segmentation.archiving import archive_content
 from segmentation.rules.nodes import Ever, Never, Rule, Seen
@@ -145,6 +146,26 @@ def test_rule_beyond_the_memory_is_refused_and_a_smaller_one_is_not(tmp_path: Pa
     with pytest.raises(UserError, match="32 MiB of memory") as caught:
         count(200)
     assert caught.value.code == "RULE_TOO_BIG"
+
+
+def test_each_partition_is_compared_with_its_own_members_who_are_not_known(
+    queries: SegmentQueries, tmp_path: Path
+) -> None:
+    users = pa.array([f"u{n}" for n in range(20)])
+    audience = tmp_path / "vip.parquet"
+    pq.write_table(pa.table({"user_id": users}), audience)
+    rule, inner = parse_rule("rule 2: in segment vips and never(refund)"), parse_rule("rule 2: in audience vip")
+    questions, parts = [], []
+    for partition in map(Partition, range(P)):
+        ends = EndOffsets(ends={partition: 0})
+        activity = Activity(events=[], profiles=[], events_below=ends, profiles_below=ends)
+        question = Question(rule=rule, activity=activity, segments={"vips": inner}, audiences={"vip": [str(audience)]})
+        mine = users.filter(pa.array(partitions_of(users, P)[0] == partition))
+        parts.append(str(tmp_path / f"{partition}.parquet"))
+        pq.write_table(pa.table({"user_id": mine}), parts[-1])
+        questions.append((question, NOW))
+        assert queries.compare(questions[-1:], parts[-1:], 9, P).equal
+    assert queries.compare(questions, parts, 9, P).equal
 
 
 @pytest.mark.parametrize("rule", ["age >= 18", "age >= 18 or age is set", 'age >= 18 and age != "x"'])
