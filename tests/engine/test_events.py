@@ -23,8 +23,11 @@ def test_an_object_in_the_inbox_starts_the_import_with_the_event_as_input(engine
     detail = {"bucket": {"name": "inbox"}, "object": {"key": "acme/vip/people.csv", "size": 10}}
     other = {"bucket": {"name": "lake"}, "object": {"key": "acme/vip/people.csv", "size": 10}}
     entries = [{"Source": "aws.s3", "DetailType": "Object Created", "Detail": json.dumps(d)} for d in (detail, other)]
+    events = engine.client("events")
+    events.put_rule(Name="timer", ScheduleExpression="rate(1 day)")  # has no pattern, and takes no event
+    events.put_targets(Rule="timer", Targets=[{"Id": "timer", "Arn": next(iter(engine.values.values()))}])
 
-    engine.client("events").put_events(Entries=entries)
+    events.put_events(Entries=entries)
 
     [execution] = started(engine) - before
     event = json.loads(engine.sfn.describe_execution(executionArn=execution)["input"])

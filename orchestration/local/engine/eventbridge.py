@@ -67,7 +67,9 @@ def install() -> None:
     send = rule.send_to_targets
 
     def send_to_targets(self: Any, original_event: Any, transform_input: bool = True) -> None:  # noqa: FBT001, FBT002
-        if self.state != "ENABLED" or not self.event_pattern.matches_event(original_event):
+        pattern = self.event_pattern
+        # To moto, a rule with a schedule and no pattern matches every event.
+        if self.state != "ENABLED" or not pattern.get_pattern() or not pattern.matches_event(original_event):
             return
         _started.matched = True
         targets = list(self.targets)  # another thread may add some meanwhile

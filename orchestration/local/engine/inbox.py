@@ -94,10 +94,20 @@ class InboxBridge:
         return True
 
     def sweep(self) -> int:
-        """Offer the objects in the bucket that were never announced. Returns how many were new."""
-        found = sum(self.offer(event) for event in self._listing())
+        """Offer the objects in the bucket that were never announced. Returns how many were new.
+
+        An object that cannot be started does not keep the others waiting. Raises the error of the first such one.
+        """
+        found, errors = 0, list[Exception]()
+        for event in self._listing():
+            try:
+                found += self.offer(event)
+            except Exception as exc:  # noqa: BLE001 - raised below
+                errors.append(exc)
         if found:
             log.warning("found %d object(s) in the inbox without an event", found)
+        if errors:
+            raise errors[0]
         return found
 
     def record_registered(self) -> None:
@@ -117,7 +127,7 @@ class InboxBridge:
 
     def run(self, stopping: threading.Event) -> None:
         """Sweep and settle until the engine stops."""
-        next_sweep_s, reachable = 0.0, True
+        next_sweep_s, said = 0.0, ""
         while not stopping.wait(CHECK_S):
             next_sweep_s -= CHECK_S
             try:
@@ -125,14 +135,11 @@ class InboxBridge:
                 if next_sweep_s <= 0:
                     next_sweep_s = RETRY_S
                     self.sweep()
-                    next_sweep_s, reachable = SWEEP_S, True
+                    next_sweep_s, said = SWEEP_S, ""
             except Exception as exc:  # noqa: BLE001 - a bridge that stopped would lose uploads silently
-                log.log(
-                    logging.WARNING if reachable else logging.DEBUG,
-                    "cannot compare the inbox with its journal: %s",
-                    exc,
-                )
-                reachable = False
+                level = logging.DEBUG if str(exc) == said else logging.WARNING
+                log.log(level, "cannot compare the inbox with its journal: %s", exc)
+                said = str(exc)
 
 
 def listing(settings: Settings) -> Iterator[ObjectCreated]:

@@ -19,10 +19,10 @@ class Workflow:
         self.started: list[str] = []
         self.registered: set[str] = set()
         self.failed: set[str] = set()
-        self.broken = False
+        self.refused: set[str] = set()
 
     def put(self, event: ObjectCreated) -> list[str]:
-        if self.broken:
+        if event.key in self.refused:
             raise ConnectionError
         self.started.append(event.key)
         return [event.key]
@@ -87,13 +87,26 @@ def test_an_object_whose_execution_ended_without_a_job_is_offered_again(tmp_path
 
 def test_an_object_that_could_not_be_started_is_offered_again(tmp_path: Path) -> None:
     workflow = Workflow()
-    workflow.broken = True
+    workflow.refused = {"a"}
     one = bridge(tmp_path, workflow, bucket=(upload("a"),))
     with pytest.raises(ConnectionError):
         one.offer(upload("a"))
 
-    workflow.broken = False
+    workflow.refused = set()
 
+    assert one.sweep() == 1
+
+
+def test_an_object_that_cannot_be_started_does_not_keep_others_waiting(tmp_path: Path) -> None:
+    workflow = Workflow()
+    one = bridge(tmp_path, workflow, bucket=(upload("a"), upload("b")))
+    workflow.refused = {"a"}
+
+    with pytest.raises(ConnectionError):
+        one.sweep()
+
+    assert workflow.started == ["b"]
+    workflow.refused = set()
     assert one.sweep() == 1
 
 
