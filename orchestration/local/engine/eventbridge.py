@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from orchestration.local.engine.s3_events import ObjectCreated
 from orchestration.platform.settings import Settings
@@ -20,13 +20,15 @@ from orchestration.platform.settings import Settings
 ENTRIES_MAX: Final = 10
 PLACEHOLDER: Final = re.compile(r'("?)<([\w-]+)>("?)')
 
+Execution: TypeAlias = Any
+"""moto's."""
 log = logging.getLogger("muster.engine.events")
 _started = threading.local()
 
 
-def put_object_created(settings: Settings, event: ObjectCreated) -> list[str]:
+def put_object_created(settings: Settings, event: ObjectCreated) -> list[Execution]:
     """Put the event of a new object on the default bus. Returns the executions that its rules started."""
-    _started.arns = []
+    _started.executions = []
     entry = {
         "Source": "aws.s3",
         "DetailType": "Object Created",
@@ -38,21 +40,19 @@ def put_object_created(settings: Settings, event: ObjectCreated) -> list[str]:
     )
     if "ErrorCode" in result:
         raise ValueError(f"event of {event.bucket}/{event.key} was refused: {result}")
-    arns: list[str] = _started.arns
-    return arns
+    executions: list[Execution] = _started.executions
+    return executions
 
 
-def registered(settings: Settings, execution_arn: str) -> bool | None:
+def registered(execution: Execution) -> bool | None:
     """Whether the first state of an execution has returned a job: the catalog then knows its input.
 
     None: not yet. False: it has ended without a job, and its object must be offered again.
     """
-    backend = _moto("moto.stepfunctions.responses").get_backend(settings.account_id, settings.aws_region)
-    try:
-        execution = backend.describe_execution(execution_arn)
-    except _moto("moto.stepfunctions.exceptions").ExecutionDoesNotExist:
-        return False  # ended long ago and forgotten; offering the object again does no harm
-    for event in execution.to_history_output()["events"]:
+    environment = execution.exec_worker.env if execution.exec_worker else None
+    # Not its history as a whole, which is copied: in a burst, a thousand are asked.
+    events = () if environment is None else list(environment.event_manager._history_event_list)  # noqa: SLF001
+    for event in events:
         if event["type"] == "TaskStateExited":
             output = json.loads(event["stateExitedEventDetails"].get("output") or "null")
             if isinstance(output, dict) and "job_id" in output:
@@ -81,8 +81,8 @@ def install() -> None:
             name = str(uuid.uuid4())
             backend = responses.get_backend(self.account_id, target["Arn"].split(":")[3])
             execution = backend.start_execution(target["Arn"], name, text)
-            if hasattr(_started, "arns"):
-                _started.arns.append(execution.exec_arn)
+            if hasattr(_started, "executions"):
+                _started.executions.append(execution)
         if others := [t for t in targets if t not in machines]:
             rest = copy.copy(self)
             rest.targets = others

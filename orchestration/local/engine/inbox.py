@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from orchestration.local.engine.s3_events import ObjectCreated, sequencer
 from orchestration.local.seaweedfs import s3_client
@@ -20,11 +20,12 @@ from orchestration.platform.settings import Settings
 SWEEP_S: Final = 60.0
 RETRY_S: Final = 2.0
 """Pause after a sweep that found the S3 server unresponsive (it may still be starting)."""
-CHECK_S: Final = 0.2
+CHECK_S: Final = 0.5
 
 log = logging.getLogger("muster.engine.inbox")
 
-ExecutionArns = Sequence[str]
+Executions = Sequence[Any]
+"""Whatever `put` returns for each, for `is_registered`."""
 
 
 class InboxJournal:
@@ -63,15 +64,15 @@ class InboxBridge:
         self,
         journal: InboxJournal,
         *,
-        put: Callable[[ObjectCreated], ExecutionArns],
-        is_registered: Callable[[str], bool | None],
+        put: Callable[[ObjectCreated], Executions],
+        is_registered: Callable[[Any], bool | None],
         listing: Callable[[], Iterable[ObjectCreated]],
     ) -> None:
         self._journal = journal
         self._put = put
         self._is_registered = is_registered
         self._listing = listing
-        self._pending: dict[tuple[str, str, str], tuple[ObjectCreated, ExecutionArns]] = {}
+        self._pending: dict[tuple[str, str, str], tuple[ObjectCreated, Executions]] = {}
         self._lock = threading.Lock()
 
     def offer(self, event: ObjectCreated) -> bool:
@@ -81,16 +82,16 @@ class InboxBridge:
                 return False
             self._pending[_identity(event)] = event, ()
         try:
-            arns = self._put(event)
-            if not arns:  # its rule has no target yet: the sender, or the next sweep, offers it again
+            executions = self._put(event)
+            if not executions:  # its rule has no target yet: the sender, or the next sweep, offers it again
                 raise ConnectionError(f"no state machine takes {event.bucket}/{event.key} yet")
         except BaseException:
             with self._lock:
                 del self._pending[_identity(event)]
             raise
-        log.info("%s/%s version %s started %d execution(s)", event.bucket, event.key, event.version_id, len(arns))
+        log.info("%s/%s version %s started %d execution(s)", event.bucket, event.key, event.version_id, len(executions))
         with self._lock:
-            self._pending[_identity(event)] = event, arns
+            self._pending[_identity(event)] = event, executions
         return True
 
     def sweep(self) -> int:
@@ -114,9 +115,9 @@ class InboxBridge:
         """Record the objects whose executions have registered a job; the next sweep offers the others again."""
         with self._lock:
             pending = list(self._pending.values())
-        for event, arns in pending:
-            answers = [self._is_registered(arn) for arn in arns]
-            if not arns or None in answers:  # without any, it is being offered at this moment
+        for event, executions in pending:
+            answers = [self._is_registered(one) for one in executions]
+            if not executions or None in answers:  # without any, it is being offered at this moment
                 continue
             if all(answers):
                 self._journal.add(event)

@@ -20,7 +20,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -57,6 +57,7 @@ FUNCTIONS_WARM: Final = "orchestration.entrypoints.warm"
 STOP_TIMEOUT_S: Final = 5.0
 BODY_MAX_BYTES: Final = 16 * 1024 * 1024
 MOTO_PAGES: Final = "/moto-api"
+HOSTS_KEPT: Final = 256
 
 log = logging.getLogger("muster.engine")
 
@@ -183,7 +184,7 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     door.bridge = inbox.InboxBridge(
         inbox.InboxJournal(home.engine / "inbox.db"),
         put=lambda event: eventbridge.put_object_created(settings, event),
-        is_registered=lambda arn: eventbridge.registered(settings, arn),
+        is_registered=eventbridge.registered,
         listing=lambda: inbox.listing(settings),
     )
     threading.Thread(target=door.bridge.run, args=(stopping,), name="inbox", daemon=True).start()
@@ -235,8 +236,11 @@ def _front_door(
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # It dumps the whole state machine at each failed state; the history of the execution is clearer.
     logging.getLogger("moto.stepfunctions.parser").setLevel(logging.CRITICAL)
+    services = DomainDispatcherApplication(create_backend_app)
+    # It lists a folder and tries 200 patterns for each request, one request after the other.
+    services.get_backend_for_host = lru_cache(HOSTS_KEPT)(services.get_backend_for_host)  # type: ignore[method-assign]
     door = FrontDoor(
-        DomainDispatcherApplication(create_backend_app),
+        services,
         webhook_token(settings),
         keys=settings.engine_keys(),
         hosts=frozenset({LOOPBACK, "localhost", urlsplit(settings.engine_url).hostname or LOOPBACK}),

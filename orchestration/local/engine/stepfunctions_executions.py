@@ -5,6 +5,7 @@ import json
 import pickle
 import threading
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -32,21 +33,40 @@ def install() -> None:
 def parse_once() -> None:
     """Cache ANTLR's parse of a definition: ours take 0.2 s, during which no other execution makes progress.
 
-    The program built from it belongs to one execution: it is unpickled for each, in an eighth of the time of building.
+    The program built from it belongs to one execution: it is unpickled for each, a state when it begins, since most of
+    the states of a large definition never do.
     """
     parsing = module(PARSER + "asl.parse.asl_parser")
     parse = parsing.AmazonStateLanguageParser.parse
 
     @lru_cache(maxsize=DEFINITIONS_KEPT)
-    def program_of(definition: str) -> tuple[bytes, Any]:
+    def program_of(definition: str) -> tuple[bytes, Mapping[str, bytes], Any]:
         tree = parse(definition)[1]
-        return pickle.dumps(parsing.Preprocessor().visit(tree)), tree
+        program = parsing.Preprocessor().visit(tree)
+        states, program.states.states = program.states.states, {}
+        return pickle.dumps(program), {name: pickle.dumps(state) for name, state in states.items()}, tree
 
     def parsed(definition: str) -> tuple[Any, Any]:
-        program, tree = program_of(definition)
-        return pickle.loads(program), tree  # noqa: S301  # made above
+        pickled, states, tree = program_of(definition)
+        program = pickle.loads(pickled)  # noqa: S301  # made above
+        program.states.states = _States(states)
+        return program, tree
 
     parsing.AmazonStateLanguageParser.parse = staticmethod(parsed)
+
+
+class _States(dict[str, Any]):
+    """The states of a program, each unpickled when it is first asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        found = super().__getitem__(name)
+        if isinstance(found, bytes):
+            found = self[name] = pickle.loads(found)  # noqa: S301  # made by `parse_once`
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The state of that name."""
+        return self[name] if name in self else default  # noqa: SIM401  # this is `get`
 
 
 def _string_output() -> None:
