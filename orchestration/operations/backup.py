@@ -13,7 +13,8 @@ Restore, into an empty deployment with the same bucket names:
 3. Load the catalog in one transaction: from here on the audiences exist.
 4. Fail jobs that were running with RESTORED: their messages are not part of a backup, and an export would write to the
    destination of the deployment that was backed up. Those that may have committed (PUBLISHING, FINISHING) roll forward.
-A backup does not contain uploaded files (inbox, staging), the contents of Kafka, settings or secrets.
+A backup does not contain the inbox and staging (uploaded files, results of running jobs), the contents of Kafka,
+settings or secrets.
 """
 
 import json

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from orchestration.catalog.tables import partition_progress
 from orchestration.composition import administration
 from orchestration.composition.context import Context
 from orchestration.kinds.materialised import as_row
+from orchestration.kinds.units.groups import plan_name
 from orchestration.operations import audiences as operations
 from orchestration.operations.findings import Finding
 from orchestration.operations.fsck import GRACE_MS
@@ -27,7 +29,7 @@ from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version
 from schemas.import_spec import ImportSpec
-from schemas.layout import audience_prefix, split_s3_uri, staging_prefix
+from schemas.layout import audience_prefix, parts_plan_key, split_s3_uri, staging_prefix, unit_plan_key
 from schemas.messages import PartitionMaterialised
 from schemas.records import as_record
 from schemas.topics import EVENTS
@@ -361,12 +363,22 @@ def test_only_staged_data_of_ended_jobs_is_removed(deployment: Deployment) -> No
     context = deployment.context
     ended, live = deployment.published("ann").job_id, deployment.verified("ann", "bob")
     deployment.rewrite(ended, finished_at_ms=now_ms() - GRACE_MS - 1)
-    keys = {owner: staging_prefix(owner, Attempt(1), Partition(0)) + "x" for owner in (ended, live, fresh_id())}
-    for key in (*keys.values(), "imports/unknown/x"):
+    owners = (ended, live, fresh_id())
+    keys = {
+        owner: [
+            staging_prefix(owner, Attempt(1), Partition(0)) + "x",
+            parts_plan_key(owner, plan_name("build", Attempt(1), Version(1))),
+            unit_plan_key(owner),
+        ]
+        for owner in owners
+    }
+    for key in (*chain.from_iterable(keys.values()), "imports/unknown/x"):
         context.objects.put("staging", key, b"12345")
     found = [f for f in administration.fsck(context).run(repair=True).findings if f.code == "STAGED_LEFTOVER"]
-    assert {f.subject for f in found} == {f"job {owner}" for owner in keys if owner != live}
-    assert [entry.key for entry in context.objects.list("staging", "imports/")] == [keys[live], "imports/unknown/x"]
+    assert {f.subject: f.message.partition(" are ")[0] for f in found} == {
+        f"job {owner}": "15 bytes" for owner in owners if owner != live
+    }
+    assert [entry.key for entry in context.objects.list("staging", "imports/")] == [*keys[live], "imports/unknown/x"]
 
 
 def test_expiry_defaults_to_the_retention_of_the_audience(deployment: Deployment) -> None:

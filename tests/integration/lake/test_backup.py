@@ -22,6 +22,7 @@ from orchestration.platform.settings import Secret, Settings
 from schemas.activity import EVENT_ROWS
 from schemas.errors import RetriableError, UserError
 from schemas.ids import Version
+from schemas.layout import unit_plan_key
 from schemas.topics import EVENTS
 from segmentation.versions import Published, SupersededBy
 from tests.fakes.catalog import migrated
@@ -95,8 +96,11 @@ def test_audience_is_restored_with_versions_and_order(
             assert isinstance(store.publish(request(ref, written, f"{number * 10}")), Published)
         s3.client().create_bucket(Bucket="backups")
         place = "s3://backups/monday" if kind == "bucket" else str(tmp_path / "backup")
+        s3.client().create_bucket(Bucket=before.settings.staging_bucket)
+        staged = unit_plan_key(request(ref, (), "1").import_id)
+        before.objects.put(before.settings.staging_bucket, staged, b"{}")
         made = administration.backups(before).backup(place)
-        assert made.files > 6
+        assert made.files == len([found for found in before.objects.list(BUCKET) if not found.key.endswith("/")]) > 6
         with pytest.raises(UserError, match="DESTINATION_EXISTS"):
             administration.backups(before).backup(place)
         for found in list(before.objects.list(BUCKET)):
