@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Coverage,
         DeadLetters,
         Dismissed,
+        EditPreview,
         Explanation,
         ExportFiles,
         ExportJob,
@@ -883,6 +884,27 @@ class ApiMethods(Methods):
     def user(self, tenant: str, user: str) -> User:
         """What is known of a user. A POST, since addresses end up in logs."""
         return cast("User", self._send("POST", "/tenants/{}/user-lookups", tenant, body=given(user=user)))
+
+    def preview_edit(
+        self,
+        tenant: str,
+        segment: str,
+        rule: str | Mapping[str, Any],
+        *,
+        users: int | None = None,
+        timezone: str | None = None,
+    ) -> EditPreview:
+        """Who would enter and leave a segment with another rule, and what depends on it. Nothing changes."""
+        return cast(
+            "EditPreview",
+            self._send(
+                "POST",
+                "/tenants/{}/segments/{}/edit-previews",
+                tenant,
+                segment,
+                body=given(users=users, rule=rule, timezone=timezone),
+            ),
+        )
 
     def explain(self, tenant: str, segment: str, user: str, *, as_of: str | None = None) -> Explanation:
         """Why a user is in a segment or not: each condition, with the events that it counts."""

@@ -633,6 +633,35 @@ class User(TypedDict):
     as_of: str
 
 
+class MembersChange(TypedDict):
+    """Users who would enter a segment, leave it, or stay in it. `..._users`: the first by id, as many as requested."""
+
+    segment: str
+    entering: int
+    leaving: int
+    staying: int
+    entering_users: list[str]
+    leaving_users: list[str]
+
+
+class EditPreview(TypedDict):
+    """What another rule would change, by both rules over the archive as of `as_of`.
+
+    `changes`: of the segment itself, then of those whose rules depend on it. `same`: the rules mean the same.
+    `schedules`: that take snapshots of any of them, or export these snapshots. `paused`: segments counted as if they
+    were active.
+    """
+
+    rule_version: int
+    rule: str
+    timezone: str | None
+    same: bool
+    as_of: str
+    changes: list[MembersChange]
+    paused: list[str]
+    schedules: list[str]
+
+
 class Explanation(TypedDict):
     """Why a user is in a segment or not (docs/cli.md, `muster explain`)."""
 

@@ -30,7 +30,7 @@ from schemas.partitioning import partitions_of
 from schemas.sql_text import identifier, literal
 from segmentation.expressions.dialects import DUCKDB
 from segmentation.rules.nodes import EventCondition, Kind, Rule
-from segmentation.rules.references import evaluation_order, names
+from segmentation.rules.references import dependents, evaluation_order, names
 from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
 from segmentation.rules.truths import true_of_strangers
 
@@ -78,6 +78,17 @@ class Explained:
     values: Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembersChange:
+    """How many users enter a segment, leave it, or stay in it; and the first by id of those who enter and leave."""
+
+    entering: int
+    leaving: int
+    staying: int
+    entering_users: Sequence[str]
+    leaving_users: Sequence[str]
+
+
 class SegmentQueries:
     """Every query opens its own connection, or one from `connections`.
 
@@ -102,10 +113,7 @@ class SegmentQueries:
         A large archive is counted a partition at a time, which takes the memory of one. Rules about audiences are not:
         each partition would read all members of an audience.
         """
-        activity = question.activity
-        together = activity.rows <= TOGETHER_ROWS or question.audiences
-        parts = [activity] if together else activity.by_partition()
-        found = [self._breakdown(replace(question, activity=part), at, users) for part in parts]
+        found = [self._breakdown(part, at, users) for part in _parts_of(question)]
         return Breakdown(
             members=sum(one.members for one in found),
             groups=[sum(counts) for counts in zip(*(one.groups for one in found), strict=True)],
@@ -116,6 +124,28 @@ class SegmentQueries:
     def _breakdown(self, question: Question, at: datetime, users: int) -> Breakdown:
         with self._prepared_connection(question, at) as (connection, activity):
             return breakdown_of(_asking(connection), activity, question.rule, at, users)
+
+    def edit(self, question: Question, segment: str, at: datetime, users: int) -> dict[str, MembersChange]:
+        """What changes if a segment of `question.segments` gets the rule of the question.
+
+        Of the segment, then of each whose rule depends on it. `users`: how many to name. In parts, as `breakdown`.
+        """
+        affected = dependents(segment, question.segments)
+        found = [self._edit(part, affected, at, users) for part in _parts_of(question)]
+        return {name: _together([part[name] for part in found], users) for name in affected}
+
+    def _edit(self, question: Question, affected: Sequence[str], at: datetime, users: int) -> dict[str, MembersChange]:
+        edited, *_ = affected
+        with self._prepared_connection(question, at) as (connection, before):
+            members = dict(before.members)
+            after = replace(before, members=members)
+            for name in affected:
+                rule = question.rule if name == edited else question.segments[name]
+                members["segment", name] = _evaluated(connection, rule, after, at, f"edited {name}")
+            return {
+                name: _change(connection, before.members["segment", name], members["segment", name], users)
+                for name in affected
+            }
 
     def unknown_names(self, question: Question) -> UnknownNames:
         """See `unknown_names_of`."""
@@ -271,10 +301,7 @@ class SegmentQueries:
         activity = replace(question.activity, members=members)
         for name in evaluation_order(question.segments):
             rule = question.segments[name]
-            sql = members_sql(rule, activity.relations(rule), at)
-            table = identifier(f"segment {name}")
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {sql.text}", sql.parameters)
-            members["segment", name] = f"SELECT {USER_ID} FROM {table}"  # noqa: S608  # quoted
+            members["segment", name] = _evaluated(connection, rule, activity, at, f"segment {name}")
         return activity
 
 
@@ -293,6 +320,54 @@ class Comparison:
     def equal(self) -> bool:
         """Whether both have the same users."""
         return self.missing == self.extra == 0 and self.by_rule == self.by_stream
+
+
+def _parts_of(question: Question) -> Iterator[Question]:
+    """The question about all users, or about those of one partition after the other."""
+    activity = question.activity
+    together = activity.rows <= TOGETHER_ROWS or question.audiences
+    for part in [activity] if together else activity.by_partition():
+        yield replace(question, activity=part)
+
+
+def _evaluated(connection: duckdb.DuckDBPyConnection, rule: Rule, activity: Activity, at: datetime, table: str) -> str:
+    """Write the members of a rule to a temporary table; returns a query for them."""
+    sql, name = members_sql(rule, activity.relations(rule), at), identifier(table)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql.text}", sql.parameters)
+    return f"SELECT {USER_ID} FROM {name}"  # noqa: S608  # quoted
+
+
+def _change(connection: duckdb.DuckDBPyConnection, before: str, after: str, users: int) -> MembersChange:
+    # By one aggregation, which can spill: a full join of DuckDB fails where rows exceed memory.
+    sides = f"SELECT user_id, 1 AS side FROM ({before}) UNION ALL SELECT user_id, 2 FROM ({after})"  # noqa: S608  # ours
+    parts = {"entering": "sides = 2", "leaving": "sides = 1", "staying": "sides = 3"}
+    counts = ", ".join(f"count(*) FILTER (WHERE {part})" for part in parts.values())
+    first = [
+        f"min(user_id, {users}) FILTER (WHERE {parts[name]})" if users else "NULL" for name in ("entering", "leaving")
+    ]
+    found = connection.execute(
+        f"SELECT {counts}, {', '.join(first)} "  # noqa: S608  # ours
+        f"FROM (SELECT user_id, sum(side) AS sides FROM ({sides}) GROUP BY user_id)"
+    ).fetchone()
+    assert found is not None  # noqa: S101  # an aggregate has a row
+    entering, leaving, staying, entering_users, leaving_users = found
+    return MembersChange(
+        entering=entering,
+        leaving=leaving,
+        staying=staying,
+        entering_users=entering_users or (),
+        leaving_users=leaving_users or (),
+    )
+
+
+def _together(parts: Sequence[MembersChange], users: int) -> MembersChange:
+    return MembersChange(
+        entering=sum(one.entering for one in parts),
+        leaving=sum(one.leaving for one in parts),
+        staying=sum(one.staying for one in parts),
+        entering_users=sorted(user for one in parts for user in one.entering_users)[:users],
+        leaving_users=sorted(user for one in parts for user in one.leaving_users)[:users],
+    )
 
 
 def _define_partition_of(connection: duckdb.DuckDBPyConnection, partitions: int) -> None:

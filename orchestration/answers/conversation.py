@@ -23,6 +23,7 @@ from schemas.records import from_record
 
 MODULES: Final = {
     questions.CountUsers: "counts",
+    questions.PreviewEdit: "counts",
     questions.ListNames: "names",
     questions.LookUpUser: "users",
     questions.ExplainUser: "explanations",

@@ -12,15 +12,16 @@ from connectors.lake.segment_queries import Question
 from connectors.lake.spark_queries import PinnedQuestion
 from orchestration.answers.reading import Reading
 from orchestration.kinds.segment_meaning import Meaning
-from orchestration.operations.segments import rule_of
+from orchestration.operations.segments import find, rule_of
 from orchestration.platform.settings import SPARK
-from orchestration.readers.questions import CountUsers
+from orchestration.readers.questions import CountUsers, PreviewEdit
 from orchestration.readers.sampling import Estimate, exactly, scaled
 from schemas.ids import Partition, TenantName
 from schemas.records import as_record
+from segmentation.rules.canonical import rule_hash
 from segmentation.rules.nodes import Group, Rule
 from segmentation.rules.printer import rule_condition_text
-from segmentation.rules.references import check_members
+from segmentation.rules.references import check_members, dependents
 from segmentation.rules.truths import true_of_strangers, true_without_facts
 
 SMALL_ROWS: Final = 500_000
@@ -50,6 +51,30 @@ def count_users(reading: Reading, asked: CountUsers) -> dict[str, Any]:
     activity = everything if partitions == 1 else _sample(everything, asked.tenant, partitions)
     question = meaning.question(everything)
     return _counted(meanings.queries, asked, meaning, question, replace(question, activity=activity), at, partitions)
+
+
+def preview_edit(reading: Reading, asked: PreviewEdit) -> dict[str, Any]:
+    """How the segment, and those whose rules depend on it, would change: both rules at one instant and position.
+
+    Raises `UserError` UNKNOWN_SEGMENT, and as `count_users`.
+    """
+    context, meanings = reading.context, reading.meanings
+    segment = find(context.segments, asked.tenant, asked.segment)
+    new, at = rule_of(asked.rule, asked.timezone), datetime.now(UTC)
+    rules = context.segments.rules(asked.tenant)
+    audiences = {audience.name for audience in context.audiences.all(asked.tenant)}
+    check_members(asked.segment, {**rules, asked.segment: new.rule}, audiences, new.written)
+    meaning = meanings.resolve(asked.tenant, new.rule, dependents(asked.segment, rules))
+    changes = meanings.queries.edit(meaning.question(meanings.activity(asked.tenant)), asked.segment, at, asked.users)
+    return {
+        "rule_version": segment.segment.rule_version,
+        "rule": new.text,
+        "timezone": new.timezone,
+        "same": rule_hash(new.rule) == segment.rule.hash,
+        "as_of": at.isoformat(),
+        "changes": [{"segment": name, **as_record(change)} for name, change in changes.items()],
+        "paused": list(meaning.paused),
+    }
 
 
 def _counted(
@@ -117,4 +142,4 @@ def _estimate(found: int, partitions: int) -> dict[str, Any]:
     return {"members": estimate.users, "interval": [estimate.low, estimate.high]}
 
 
-ANSWERS: Final = {CountUsers: count_users}
+ANSWERS: Final = {CountUsers: count_users, PreviewEdit: preview_edit}

@@ -103,6 +103,12 @@ def outside_texts(outside: Sequence[Mapping[str, Any]] | None) -> list[str]:
     return [f"{counted(users, 'member')} of {audience} (no event, no profile)" for users, audience in shown]
 
 
+def some_of(count: int, examples: Sequence[str]) -> str:
+    """How many users, and the names of some."""
+    shown = ", ".join(map(safe, examples))
+    return number(count) if not examples else f"{number(count)}: {shown}{', ...' if count > len(examples) else ''}"
+
+
 def safe(text: object) -> str:
     """Untrusted text on one line of a terminal: control characters become escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))

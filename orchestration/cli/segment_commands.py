@@ -34,11 +34,13 @@ WIDTH: Final = 60
 """Width of a rule in a list."""
 
 
-def _state_record(segment: Record) -> Record:
+def state_record(segment: Record) -> Record:
+    """What a command that changed a segment says of it."""
     return {name: segment[name] for name in ("tenant", "segment", "state", "rule_version")}
 
 
-def _show_state(segment: Record) -> None:
+def show_state(segment: Record) -> None:
+    """Show it."""
     print_line(f"segment {segment['segment']} is {segment['state']}, rule version {segment['rule_version']}")
 
 
@@ -47,8 +49,8 @@ def _show_state(segment: Record) -> None:
     "create",
     'muster segments create buyers --rule "count(purchase, 30d) >= 2 and age >= 25"',
     "muster segments create lapsed --rule @lapsed.rule --timezone Asia/Tokyo",
-    show=_show_state,
-    record=_state_record,
+    show=show_state,
+    record=state_record,
 )
 def create(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.MeantTenant = None) -> Answer[Record]:
     """Create a segment.
@@ -160,47 +162,24 @@ def _coverage(found: "Client", tenant: str, name: str) -> Record:
     return {"behind": coverage["behind"], "outside": coverage["outside"]}
 
 
-@command(
-    segments,
-    "edit",
-    'muster segments edit buyers --rule "count(purchase, 30d) >= 3"',
-    show=_show_state,
-    record=_state_record,
-)
-def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.MeantTenant = None) -> Answer[Record]:
-    """Change the rule of a segment.
-
-    Users whom only one of the two rules matches enter or leave. The same rule
-    in other words makes no new version.
-    """
-    text = rule_text(rule)
-    with remote.service() as found:
-        meant = remote.resolve_tenant(found, tenant)
-        before, etag = found.segment_with_etag(meant, name)
-        changed, _ = found.edit_segment(meant, name, text, etag=etag, timezone=timezone)
-        if changed["rule_version"] == before["rule_version"]:
-            print_note("The rule has the same meaning as before: nothing has changed.")
-        return Answer(value=changed, notes=rule_notes(found, meant, text, timezone))
-
-
 def _change_state(tenant: str | None, name: str, state: Literal["active", "paused"]) -> Record:
     with remote.service() as found:
         return found.change_segment_state(remote.resolve_tenant(found, tenant), name, state)[0]
 
 
-@command(segments, "pause", "muster segments pause buyers", show=_show_state, record=_state_record)
+@command(segments, "pause", "muster segments pause buyers", show=show_state, record=state_record)
 def pause(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Stop evaluating a segment: its members stay as they are."""
     return _change_state(tenant, name, "paused")
 
 
-@command(segments, "resume", "muster segments resume buyers", show=_show_state, record=_state_record)
+@command(segments, "resume", "muster segments resume buyers", show=show_state, record=state_record)
 def resume(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Resume a paused segment, and emit the changes since the pause."""
     return _change_state(tenant, name, "active")
 
 
-@command(segments, "delete", "muster segments delete buyers", show=_show_state, record=_state_record)
+@command(segments, "delete", "muster segments delete buyers", show=show_state, record=state_record)
 def delete(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Delete a segment: all of its members leave.
 

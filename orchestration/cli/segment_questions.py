@@ -1,6 +1,5 @@
 """Questions about segments: `muster segments preview`, `muster segments check`, `muster explain`."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import typer
@@ -10,7 +9,7 @@ from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note, print_pairs
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import counted, number, outside_texts, safe
+from orchestration.cli.formatting import counted, number, outside_texts, safe, some_of
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_commands import Name, Zone, segments
 from orchestration.cli.segment_notes import count_notes, unseen_notes
@@ -97,17 +96,12 @@ def _show_checked(found: Record) -> None:
             ("segment", named),
             ("by the rule", number(found["by_rule"])),
             ("by the stream", number(found["by_stream"])),
-            ("missing", _sample(missing["users"], missing["some"])),
-            ("extra", _sample(extra["users"], extra["some"])),
+            ("missing", some_of(missing["users"], missing["some"])),
+            ("extra", some_of(extra["users"], extra["some"])),
             *(("outside", text) for text in outside_texts(found["outside"])),
             ("", "equal" if found["equal"] else "DIFFERENT"),
         ]
     )
-
-
-def _sample(count: int, examples: Sequence[str]) -> str:
-    shown = ", ".join(map(safe, examples))
-    return number(count) if not examples else f"{number(count)}: {shown}{', ...' if count > len(examples) else ''}"
 
 
 @command(

@@ -16,9 +16,8 @@ from orchestration.console.count_texts import Figure, Mistyped
 from orchestration.console.paths import in_tenant
 from orchestration.console.rule_form import Draft
 from orchestration.console.rule_rows import BOUNDS, KINDS, OF_EVENTS, QUANTITIES, TESTS, UNITS_SHOWN
-from orchestration.console.segment_texts import Named
 from orchestration.readers.cancellation import Cancellation
-from orchestration.records.questions import Count
+from orchestration.records.questions import Count, MembersChange
 
 ValueT = TypeVar("ValueT")
 OF_DRAFTS: Final = frozenset(
@@ -99,18 +98,15 @@ class NamesPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewPart:
-    """What saving would do. `entering_users`, `leaving_users`: the first by id, for those who may see users."""
+    """What saving would do. `others`: segments that depend on this one, with their paths; `schedules`: in words."""
 
     paths: Paths
     fault: str = ""
     same: bool = False
-    entering: int = 0
-    leaving: int = 0
-    staying: int = 0
+    changed: MembersChange | None = None
+    others: Sequence[tuple[str, MembersChange]] = ()
     as_of: str = ""
-    entering_users: Sequence[str] = ()
-    leaving_users: Sequence[str] = ()
-    used_by: Sequence[Named] = ()
+    schedules: Sequence[str] = ()
 
 
 def paths_of(draft: Draft, tenant: str) -> Paths:

@@ -1,6 +1,6 @@
 """The current meaning of a rule, and the members it cannot ask about: for previews, checks, explanations, snapshots."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.lake.activity_relations import Activity, PinnedActivity
@@ -106,14 +106,15 @@ class Meanings:
             return None
         return PinnedTable(name=address.name, snapshot=self.versions.version(ref, number).snapshot_id)
 
-    def resolve(self, tenant: TenantName, rule: Rule) -> Meaning:
+    def resolve(self, tenant: TenantName, rule: Rule, segments_too: Sequence[str] = ()) -> Meaning:
         """The meaning that workers have: by the audience version that was published to them, else the current one.
 
-        Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT.
+        `segments_too`: whose rules are needed besides those that the rule names. Raises `UserError` UNKNOWN_AUDIENCE,
+        UNKNOWN_SEGMENT.
         """
         overviews = {one.segment.name: one for one in self.segments.overviews(tenant)}
         segments: dict[str, Rule] = {}
-        waiting = list(names(rule).segments)
+        waiting = [*names(rule).segments, *segments_too]
         while waiting:
             if (name := waiting.pop()) not in segments:
                 if (found := overviews.get(AudienceName(name))) is None:  # it was deleted meanwhile

@@ -65,6 +65,17 @@ class ExplainUser(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewEdit(Question):
+    """What another rule would change of a segment, and of those that depend on it. `users`: how many to name."""
+
+    tenant: TenantName
+    segment: AudienceName
+    rule: str
+    timezone: str | None
+    users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindVersionFiles(Question):
     """The files of a version of an audience, and its columns. `version`: None for the current one."""
 

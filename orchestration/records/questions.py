@@ -96,6 +96,56 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MembersChange:
+    """Users who would enter a segment, leave it, or stay in it. `..._users`: the first by id, as many as requested."""
+
+    segment: str
+    entering: int
+    leaving: int
+    staying: int
+    entering_users: Sequence[str]
+    leaving_users: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditPreview:
+    """What another rule would change, by both rules over the archive as of `as_of`.
+
+    `changes`: of the segment itself, then of those whose rules depend on it. `same`: the rules mean the same.
+    `schedules`: that take snapshots of any of them, or export these snapshots. `paused`: segments counted as if they
+    were active.
+    """
+
+    rule_version: int
+    rule: str
+    timezone: str | None
+    same: bool
+    as_of: Time
+    changes: Sequence[MembersChange]
+    paused: Sequence[str]
+    schedules: Sequence[str] = ()
+    example: ClassVar[Example] = {
+        "rule_version": 1,
+        "rule": "count(purchase, 30d) >= 3",
+        "timezone": None,
+        "same": False,
+        "as_of": EXAMPLE_TIME,
+        "changes": [
+            {
+                "segment": "buyers",
+                "entering": 0,
+                "leaving": 200,
+                "staying": 1000,
+                "entering_users": [],
+                "leaving_users": ["ann"],
+            }
+        ],
+        "paused": [],
+        "schedules": ["nightly"],
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeenName:
     """An attribute or a property with the types that its values have."""
 

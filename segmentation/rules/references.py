@@ -152,5 +152,14 @@ def referrers(kind: Kind, name: str, rules: Mapping[str, Rule]) -> tuple[str, ..
     return tuple(segment for segment in sorted(rules) if member in rules[segment].conditions)
 
 
+def dependents(name: str, rules: Mapping[str, Rule]) -> tuple[str, ...]:
+    """The segment, then those whose rules refer to it, directly or through others; each after those it refers to."""
+    found = [name]
+    for segment in evaluation_order(rules):
+        if not set(found).isdisjoint(names(rules[segment]).segments):
+            found.append(segment)
+    return tuple(found)
+
+
 def _graph(rules: Mapping[str, Rule]) -> dict[str, tuple[str, ...]]:
     return {name: names(rules[name]).segments for name in sorted(rules)}

@@ -38,6 +38,18 @@ def _explanation(asked: q.ExplainUser, mark: str) -> Any:
     return {**found, "outside": [], "as_of": AT, **rest}
 
 
+def _edit_preview(asked: q.PreviewEdit, mark: str) -> Any:
+    change = {"segment": asked.segment, "entering": 3, "leaving": 1, "staying": 2}
+    users = {"entering_users": [mark], "leaving_users": [mark]} if mark else {"entering_users": [], "leaving_users": []}
+    about = {"rule_version": 1, "rule": asked.rule, "timezone": asked.timezone, "same": False, "as_of": AT}
+    other = {"segment": "depending", "entering": 1, "leaving": 0, "staying": 1}
+    return {
+        **about,
+        "changes": [{**change, **users}, {**other, "entering_users": [], "leaving_users": []}],
+        "paused": [],
+    }
+
+
 def _user(asked: q.LookUpUser, mark: str) -> Any:
     found = {"user": asked.user, "known": True, "partition": 1, "attributes": {mark: 1}}
     return {**found, "events": [], "latest": [], "audiences": [mark], "segments": [mark], "as_of": AT}
@@ -77,6 +89,7 @@ def _files(_: q.ReadFiles, mark: str) -> Any:
 
 ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
     q.CountUsers: _count,
+    q.PreviewEdit: _edit_preview,
     q.ListNames: lambda _, mark: {
         "events": [],
         "attributes": [{"name": mark, "types": ["string"]}],

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from connectors.lake import segment_queries
 from connectors.lake.activity_relations import Activity, EndOffsets
 from connectors.lake.archive_tables import ArchivedFile
-from connectors.lake.segment_queries import Question, SegmentQueries
+from connectors.lake.segment_queries import MembersChange, Question, SegmentQueries
 from schemas.activity import EVENT_ROWS, PROFILE_ROWS
 from schemas.errors import UserError
 from schemas.ids import Partition, TenantName
@@ -232,7 +232,8 @@ def test_archive_users_match_a_naive_evaluation(
         considered = {user for user in USERS if is_asked(rule, user, seen, known=user in known)}
         expected = sorted(user for user in considered if is_in(rule, user, NOW, seen))
         assert queries.count(question, NOW) == len(expected)
-        with patch.object(segment_queries, "TOGETHER_ROWS", data.draw(st.sampled_from([0, 1000]))):
+        together_rows = data.draw(st.sampled_from([0, 1000]))
+        with patch.object(segment_queries, "TOGETHER_ROWS", together_rows):
             counts = queries.breakdown(question, NOW, 3)
         assert (counts.members, counts.users) == (len(expected), expected[:3])
         true = [[user for user in considered if is_true(c, user, NOW, rule.timezone, seen)] for c in rule.conditions]
@@ -245,6 +246,22 @@ def test_archive_users_match_a_naive_evaluation(
         one = data.draw(st.sampled_from(USERS))
         inside = {*(["outer"] if one in expected else []), *(segments if one in in_inner else [])}
         assert set(queries.segments_containing(together, NOW, one)) == inside
+        last = parse_rule("rule 2: in segment outer")
+        edit = replace(together, rule=inner, segments={**together.segments, "last": last})
+        with patch.object(segment_queries, "TOGETHER_ROWS", together_rows):
+            changes = queries.edit(edit, "outer", NOW, 2)
+        before = set(expected)
+        entering, leaving = sorted(in_inner - before), sorted(before - in_inner)
+        assert changes == dict.fromkeys(
+            ("outer", "last"),
+            MembersChange(
+                entering=len(entering),
+                leaving=len(leaving),
+                staying=len(in_inner & before),
+                entering_users=entering[:2],
+                leaving_users=leaving[:2],
+            ),
+        )
         for user in USERS:
             explained = queries.explain(question, NOW, user)
             assert (explained is not None) == (user in considered)

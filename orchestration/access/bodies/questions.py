@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from orchestration.access.bodies.common import Moment, Shape
+from orchestration.access.bodies.segments import SegmentRule
 from orchestration.records.fields import Example
 from orchestration.records.questions import RuleEngine
 
@@ -39,6 +40,13 @@ class NewCount(Shape):
         if self.engine is not None and self.precision != "exact":
             raise ValueError("an engine counts exactly; an estimate takes none")
         return self
+
+
+class NewEditPreview(SegmentRule):
+    """A rule that a segment could have. `users`: how many of those who would enter, and who would leave, to name."""
+
+    users: Annotated[int, Field(ge=0, le=100)] = 10
+    example: ClassVar[Example] = {"rule": "count(purchase, 30d) >= 3"}
 
 
 class WantedUser(Shape):

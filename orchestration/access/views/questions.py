@@ -2,11 +2,19 @@
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any, Final
 
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
-from orchestration.access.bodies.questions import LongQuery, NewCount, NewQuery, WantedExplanation, WantedUser
+from orchestration.access.bodies.questions import (
+    LongQuery,
+    NewCount,
+    NewEditPreview,
+    NewQuery,
+    WantedExplanation,
+    WantedUser,
+)
 from orchestration.access.guard import SHOWN, Entry, ValueT, reads, recorded
 from orchestration.access.policy import Action
 from orchestration.access.rounding import Rounding, questions
@@ -24,9 +32,10 @@ from orchestration.readers.questions import (
     ListNames,
     LookUpUser,
     MeasureSegment,
+    PreviewEdit,
     Question,
 )
-from orchestration.records.questions import Count, Coverage, Explanation, Names, QueryResult, User
+from orchestration.records.questions import Count, Coverage, EditPreview, Explanation, Names, QueryResult, User
 from schemas.errors import UserError
 from schemas.ids import segment_name
 
@@ -127,6 +136,31 @@ class Questions(TenantView):
         """What is known of a user. A POST, since addresses end up in logs."""
         entry.object, entry.arguments = "users", _mark(body.user)
         return self._ask(User, LookUpUser(tenant=self._name, user=body.user), cancellation)
+
+    @recorded(
+        Action.READ_USERS,
+        "segments preview edit",
+        "POST /segments/{segment}/edit-previews",
+        problems=OF_RULES,
+        client="preview_edit",
+    )
+    def preview_edit(self, entry: Entry, cancellation: Cancellation, segment: str, body: NewEditPreview) -> EditPreview:
+        """Who would enter and leave a segment with another rule, and what depends on it. Nothing changes."""
+        entry.object, entry.arguments = f"segments/{segment[:63]}", {"rule": body.text()[:SHOWN], "users": body.users}
+        found = self._services.segments.get(self._name, segment_name(segment))
+        question = PreviewEdit(
+            tenant=self._name, segment=found.name, rule=body.text(), timezone=body.timezone, users=body.users
+        )
+        preview = self._ask(EditPreview, question, cancellation)
+        return replace(preview, schedules=self._schedules_of([change.segment for change in preview.changes]))
+
+    def _schedules_of(self, segments: Collection[str]) -> list[str]:
+        """Schedules that take snapshots of segments, or export these."""
+        schedules = self._services.schedules.all(self._name)
+        snapshots = [one for one in schedules if one.kind == "snapshot" and one.request["segment"] in segments]
+        audiences = {one.request["audience"] for one in snapshots}
+        exports = [one for one in schedules if one.kind == "export" and one.request["audience"] in audiences]
+        return sorted(one.name for one in (*snapshots, *exports))
 
     @recorded(
         Action.READ_USERS,

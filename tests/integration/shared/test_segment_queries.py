@@ -244,6 +244,28 @@ def test_members_without_history_are_reported_where_they_are_excluded(
     assert capsys.readouterr().err.startswith("UNKNOWN_USER: ")
 
 
+def test_edit_is_counted_with_the_segments_that_depend_on_it(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.create("never(purchase)", "buyers")
+    shop.create("age >= 0 and not in segment buyers", "others")
+    before = {
+        name: answer(shop, capsys, "segments", "preview", f"in segment {name}")["members"]
+        for name in ("buyers", "others")
+    }
+    edit = ("segments", "edit", "buyers", "--rule", "ever(purchase)", "--dry-run")
+    own, depending = answer(shop, capsys, *edit)["changes"]
+    bought = answer(shop, capsys, "segments", "preview", "ever(purchase)")["members"]
+    assert (own["entering"], own["leaving"], own["staying"]) == (bought, before["buyers"], 0)
+    assert depending["segment"] == "others"
+    assert depending["leaving"] + depending["staying"] == before["others"]
+    assert (
+        depending["leaving"]
+        == answer(shop, capsys, "segments", "preview", "ever(purchase) and age >= 0")["members"]
+        > 0
+    )
+    assert main(["segments", "edit", "buyers", "--rule", "in segment others", "--dry-run", "-t", shop.tenant]) == 3
+    assert capsys.readouterr().err.startswith("SEGMENT_CYCLE: ")
+
+
 def test_unknown_names_are_reported(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     rule = "ever(purchase) or ever(purchse) or age >= 18 or height >= 2"
     found = answer(shop, capsys, "segments", "preview", rule)

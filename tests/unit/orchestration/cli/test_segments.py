@@ -96,6 +96,34 @@ def test_edited_rule_is_pending_until_partitions_report_it(
     assert "seen = 2026-11-01" in capsys.readouterr().out
 
 
+def test_edit_is_shown_before_it_is_made(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*CREATE, "in audience vip"])
+    capsys.readouterr()
+    edit = ["segments", "edit", "buyers", "--rule", "never(purchase)", "--dry-run"]
+    assert main([*edit, "-t", "acme"]) == 0
+    said = capsys.readouterr()
+    lines = [line.split(maxsplit=2) for line in said.out.splitlines()]
+    assert said.out.startswith("dry run      rule of buyers in place of version 1; nothing changed\n")
+    assert [line[:3] for line in lines[1:4]] == [
+        ["would", name, n] for name, n in (("enter", "3"), ("leave", "1"), ("stay", "2"))
+    ]
+    assert "also         depending: would enter 1, would leave 0" in said.out
+    assert answer(capsys, *edit)["changes"][0]["entering"] == 3
+    assert answer(capsys, "segments", "show", "buyers")["rule_version"] == 1
+
+
+def test_upgrade_moves_a_rule_to_form_2_once(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*CREATE, "rule 1: in audience vip"])
+    capsys.readouterr()
+    shown = answer(capsys, "segments", "upgrade", "buyers", "--dry-run")
+    assert (shown["rule"], shown["rule_version"]) == ("rule 2: in audience vip", 1)
+    assert answer(capsys, "segments", "upgrade", "buyers")["rule_version"] == 2
+    assert answer(capsys, "segments", "show", "buyers")["rule"] == "rule 2: in audience vip"
+    assert main(["segments", "upgrade", "buyers", "-t", "acme"]) == 0
+    assert "The rule of buyers is in this form" in capsys.readouterr().err
+    assert answer(capsys, "segments", "show", "buyers")["rule_version"] == 2
+
+
 def test_a_segment_is_paused_resumed_and_deleted(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     main([*CREATE, "ever(purchase)"])
     capsys.readouterr()
