@@ -186,13 +186,14 @@ class ExportRecords(JobRecords[Export]):
         return self.exports
 
     def view(self, job: Export, *, state: str | None = None) -> View:
-        """While WRITING, with the groups that are still to be written."""
+        """While WRITING, with the groups that are still to be written, and how many at once."""
         shown = state or job.state
         waiting = [g for g in self.exports.groups(job.job_id) if g.record is None] if shown == "WRITING" else []
         return {
             "export_id": job.job_id,
             "state": shown,
             "groups": [self._item(group) for group in waiting],
+            "at_once": self.settings.units_side_by_side,
             "user_error": job.error is not None and job.error.kind == "user",
         }
 

@@ -145,7 +145,7 @@ class Settings:
     # to merge lies there up to three times, unpacked, while it is sorted. 3 x 64 GiB = 192 GiB.
     fargate_file_bytes: int = 64 * 1024 * MIB
     unit_bytes: int = 256 * MIB  # of the files of an import that one unit verifies and sends
-    units_at_once: int = 0  # of one import; 0: half of `function_calls`
+    units_at_once: int = 0  # of one import or export; 0: half of `function_calls`
     part: str = ""  # the name of this process in its logs; its supervisor sets it
     place: str = "function"  # where this process runs; the state machine tells tasks (`kinds.compute_target`)
     task_runner: str = "process"
@@ -199,7 +199,7 @@ class Settings:
 
     @property
     def units_side_by_side(self) -> int:
-        """Units of one import at once: as set, else half of the functions, so that other jobs go on."""
+        """Units or groups of one job at once: as set, else half of the functions, so that other jobs go on."""
         return self.units_at_once or max(1, self.function_calls // 2)
 
     @classmethod

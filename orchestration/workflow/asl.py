@@ -156,7 +156,7 @@ def _map(stage: Map) -> State:
         "Comment": stage.comment,
         "Type": "Map",
         "ItemsPath": stage.items,
-        "MaxConcurrency": stage.max_concurrency,
+        "MaxConcurrencyPath": stage.max_concurrency,
         "ItemSelector": _values(stage.item),
         "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, **_body(stage.stages)},
         **DISCARDED,

@@ -67,7 +67,7 @@ EXPORT_AUDIENCE: Final = Machine(
         "WriteGroups": Map(
             "Write the remaining groups in parallel. A group that is given up does not stop the others.",
             items="$.groups",
-            max_concurrency=4,
+            max_concurrency="$.at_once",
             item=EXPORT | EXECUTION | {name: f"$$.Map.Item.Value.{name}" for name in ("number", "place", "timeout_s")},
             stages={
                 "WriteExportGroup": Step(

@@ -155,12 +155,15 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """Runs `stages` for each of the items, at most `max_concurrency` in parallel, on the data of `item`."""
+    """Runs `stages` for each of the items on the data of `item`. `items` and `max_concurrency` are paths.
+
+    No more than 40 run at once, and their events count in the history of the execution.
+    """
 
     comment: str
     _: KW_ONLY
     items: str
-    max_concurrency: int
+    max_concurrency: str
     item: Values
     stages: "Mapping[str, Stage]"
     catch: tuple[Catch, ...]

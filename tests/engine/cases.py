@@ -249,7 +249,7 @@ CASES: tuple[Case, ...] = (
             "Each": {
                 "Type": "Map",
                 "ItemsPath": "$.items",
-                "MaxConcurrency": 2,
+                "MaxConcurrencyPath": "$.at_once",
                 "ItemSelector": {
                     "n.$": "$$.Map.Item.Value.number",
                     "time.$": "$$.Map.Item.Value.timeout_s",
@@ -265,7 +265,11 @@ CASES: tuple[Case, ...] = (
                 "End": True,
             }
         },
-        data={"items": [{"number": str(n), "timeout_s": n, "place": "task"} for n in range(3)], "all": "x"},
+        data={
+            "items": [{"number": str(n), "timeout_s": n, "place": "task"} for n in range(3)],
+            "all": "x",
+            "at_once": 2,
+        },
         output=[{"n": str(n), "time": n, "place": "task", "all": "x", "id": "ARN"} for n in range(3)],
     ),
     Case(

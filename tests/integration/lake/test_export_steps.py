@@ -60,6 +60,8 @@ def test_export_holds_its_version_until_the_manifest_exists(exports: Exports) ->
     assert exports.held()
     groups = exports.context.exports.groups(export.job_id)
     assert [group.number for group in groups] == [0, 1, 2, 3]
+    view = exports.call("register_export", input={"resume": export.job_id}, execution=export.execution)
+    assert view["at_once"] == exports.context.settings.units_side_by_side
     export = exports.run(export)
     assert (export.state, exports.held()) == ("READY", False)
     to = str(export.request["to"])
