@@ -11,7 +11,7 @@ from orchestration.quoting.pace import workers_seconds
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.quote import DAY_S
 from orchestration.quoting.rates import Rates
-from orchestration.quoting.stage_targets import StageTargets
+from orchestration.quoting.stage_plans import StagePlan, StagePlans
 from orchestration.quoting.stages import Quoting, StageQuote
 from orchestration.quoting.work import Work
 
@@ -39,11 +39,17 @@ def kafka_disk_gb(rows_a_day: float, days: float, deployment: Deployment, rates:
 def reading(
     rows: int, place: ComputeTarget, deployment: Deployment, rates: Rates, prices: Prices
 ) -> tuple[StageQuote, ...]:
-    """Verifying and sending a file of `rows` measured rows on one compute target, whatever the thresholds say."""
+    """Verifying and sending `rows` measured rows in one run each, on one compute target, whatever the settings say."""
     work = Work(rows=rows, bytes=round(rows * rates.file.bytes))
-    targets = StageTargets(verify=place, import_=place, build=place, publish=place)
-    quoting = Quoting(work=work, deployment=deployment, rates=rates, prices=prices, targets=targets)
+    plans = undivided(place)
+    quoting = Quoting(work=work, deployment=deployment, rates=rates, prices=prices, plans=plans)
     return tuple(stage for stage in quoting.stages() if stage.stage in READING)
+
+
+def undivided(place: ComputeTarget) -> StagePlans:
+    """Every stage in one run, all in the same place."""
+    plan = StagePlan(target=place)
+    return StagePlans(verify=plan, import_=plan, build=plan, publish=plan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,16 @@ from orchestration.quoting.deployment import (
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.quote import RETENTION_DAYS, Quote, quote
 from orchestration.quoting.rates import Assumed, ByteRate, Rates, StageRate
-from orchestration.quoting.stage_targets import stage_targets
-from orchestration.quoting.stages import Quoting
+from orchestration.quoting.stage_plans import stage_plans
+from orchestration.quoting.stages import Quoting, StageQuote
 from orchestration.quoting.work import Work
 from schemas.columns import ImportMode
 
 SIZES: Final = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 MERGES: Final = ((1_000_000, 10_000_000), (1_000_000, 100_000_000), (100_000_000, 1_000_000_000))
 """Rows appended, and members before."""
+MACHINES: Final = (2, 8, 32)
+MACHINE_PARTITIONS: Final = 64
 WORKER_COUNTS: Final = (1, 2, 4, 8, 16, 32)
 PARTITIONS: Final = (8, 32)
 TASK_SIZES: Final = (
@@ -53,7 +55,7 @@ class Basis:
     def work(self, rows: int, base: int = 0) -> Work:
         """The work of importing a CSV with rows of the measured shape."""
         mode: ImportMode = "append" if base else "replace"
-        return Work(rows=rows, bytes=round(rows * self.rates.file.bytes), mode=mode, base_members=base)
+        return Work(rows=rows, bytes=round(rows * self.rates.file.bytes), mode=mode, base_members=base, cut=True)
 
     def quote(self, work: Work, deployment: Deployment) -> Quote:
         """The quote for one import."""
@@ -98,10 +100,31 @@ def imports_table(basis: Basis) -> str:
     lines = []
     for rows, quoted in quotes:
         by = {stage.stage: stage for stage in quoted.stages}
-        cells = [f"{duration(by[name].seconds)} ({by[name].where})" for name in ("verify", "import")]
-        cells += [duration(by["materialise"].seconds), f"{duration(by['publish'].seconds)} ({by['publish'].where})"]
+        cells = [placed(by[name]) for name in ("verify", "import")]
+        cells += [duration(by["materialise"].seconds), placed(by["publish"])]
         file = size(basis.work(rows).bytes)
         lines.append((number(rows), file, *cells, duration(quoted.seconds), usd(quoted.usd.total)))
+    return markdown(header, lines)
+
+
+def placed(stage: StageQuote) -> str:
+    """How long a stage takes, and where."""
+    where = stage.where if stage.runs == 1 else f"{number(stage.runs)} x {stage.where}"
+    return f"{duration(stage.seconds)} ({where})"
+
+
+def machines_table(basis: Basis) -> str:
+    """Time of a large replace with as many workers as units at once."""
+    lines = []
+    for rows in (10**9, 10**10):
+        for machines in MACHINES:
+            settings = deployed(machines, MACHINE_PARTITIONS).settings.with_(units_at_once=machines)
+            quoted = basis.quote(basis.work(rows), Deployment(settings=settings))
+            by = {stage.stage: stage for stage in quoted.stages}
+            cells = [placed(by[name]) for name in ("verify", "import")]
+            cells += [duration(by["materialise"].seconds), placed(by["publish"])]
+            lines.append((number(rows), str(machines), *cells, duration(quoted.seconds), usd(quoted.usd.total)))
+    header = ("users", "machines", "verify", "import", "materialise", "publish", "together", "USD")
     return markdown(header, lines)
 
 
@@ -137,7 +160,7 @@ def merges_table(basis: Basis) -> str:
     for rows, base in MERGES:
         quoted = basis.quote(basis.work(rows, base), deployed())
         by = {stage.stage: stage for stage in quoted.stages}
-        cells = [f"{duration(by[name].seconds)} ({by[name].where})" for name in ("build", "publish")]
+        cells = [placed(by[name]) for name in ("build", "publish")]
         lines.append((number(rows), number(base), *cells, duration(quoted.seconds), usd(quoted.usd.total)))
     return markdown(("rows appended", "members before", "build", "publish", "together", "USD"), lines)
 
@@ -272,7 +295,7 @@ def limits_table(basis: Basis) -> str:
     rows, d = SIZES[-1], deployed()
     quoted = basis.quote(basis.work(rows, rows), d)
     in_places = [stage for stage in quoted.stages if stage.where != "workers"]
-    longest = max(quoted.stages, key=lambda stage: stage.seconds)
+    longest = max(quoted.stages, key=lambda stage: stage.longest_s)
     disk = max(in_places, key=lambda stage: stage.disk_gb)
     worker = next(stage for stage in quoted.stages if stage.where == "workers")
     most = basis.quote(basis.work(int(Settings().lambda_file_bytes / basis.rates.file.bytes)), deployed(1))
@@ -284,7 +307,7 @@ def limits_table(basis: Basis) -> str:
             f"the largest file for one: {function.stage} takes {duration(function.seconds)}",
             share(function.seconds, FUNCTION_LONGEST_S),
         ),
-        ("a state, 24 h", f"{longest.stage} takes {duration(longest.seconds)}", share(longest.seconds, LONGEST_S)),
+        ("a state, 24 h", f"{longest.stage} takes {duration(longest.longest_s)}", share(longest.longest_s, LONGEST_S)),
         (
             f"a Fargate task, {TASK_MOST.vcpu:g} vCPU, {TASK_MOST.gb:g} GB",
             f"{d.task.vcpu:g} vCPU, {d.task.gb:g} GB",
@@ -311,8 +334,8 @@ def limits_table(basis: Basis) -> str:
 
 def history_events(basis: Basis, work: Work, deployment: Deployment) -> int:
     """Upper bound of events in an execution without retries: every state counted as a task."""
-    targets = stage_targets(work, deployment.settings)
-    quoting = Quoting(work=work, deployment=deployment, rates=basis.rates, prices=basis.prices, targets=targets)
+    plans = stage_plans(work, deployment.settings)
+    quoting = Quoting(work=work, deployment=deployment, rates=basis.rates, prices=basis.prices, plans=plans)
     return quoting.transitions * TASK_EVENTS
 
 
@@ -335,6 +358,7 @@ def share(part: float, whole: float) -> str:
 TABLES: Final[dict[str, Callable[[Basis], str]]] = {
     "rates": rates_table,
     "imports": imports_table,
+    "machines": machines_table,
     "money": money_table,
     "kept": kept_table,
     "appends": merges_table,

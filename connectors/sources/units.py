@@ -87,6 +87,19 @@ def cut(
     return tuple(units)
 
 
+def about(size: int, files: int, unit_bytes: int, *, ranges: bool) -> tuple[int, int]:
+    """How many units `cut` makes of files of one size, and the bytes of the largest.
+
+    `size`: of all files, `ranges`: whether one is cut if it is larger than `unit_bytes`. Row groups fit exactly here.
+    """
+    each = -(-size // files)
+    if each > unit_bytes:
+        of_each = -(-each // unit_bytes) if ranges else 1
+        return files * of_each, -(-each // of_each)
+    together = min(files, unit_bytes // max(1, each))
+    return -(-files // together), together * each
+
+
 def _by_groups(place: int, groups: Sequence[RowGroup], unit_bytes: int) -> list[Unit]:
     """Consecutive row groups of a file up to `unit_bytes` together; a larger one is a unit by itself."""
     units: list[Unit] = []

@@ -1,5 +1,6 @@
 """Files in the object store before they are imported."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from orchestration.quoting.quote import quote
 from orchestration.quoting.rates import shipped_rates
 from orchestration.quoting.work import Work
 from orchestration.readers.questions import InspectObject, TryImport
-from schemas.import_formats import BINARY_MAGIC_BYTES, binary_format
+from schemas.import_formats import BINARY_MAGIC_BYTES, ImportFormat, binary_format, may_be_cut
 from schemas.import_targets import kind_of_target
 
 
@@ -53,7 +54,7 @@ def try_import(reading: Reading, asked: TryImport) -> dict[str, Any]:
         if kind == "audience"
         else context.activity_dry_runs.run(pinned, kind=kind, **given)
     )
-    work = work_of(context.objects, chosen.files, result)
+    work = work_of(context.objects, chosen.files, result, asked.spec.get("format"))
     quoted = quote(work, Deployment(settings=context.settings), shipped_rates(), prices)
     read = {"files": len(chosen.files), **chosen.left_out_record()} if asked.form != "object" else {}
     return {**result.as_record(), **read, "quote": quoted.as_record()}
@@ -64,21 +65,20 @@ def prices_of(settings: Settings) -> Prices:
     return load_prices(None if settings.prices_file == Path() else settings.prices_file)
 
 
-def work_of(objects: ObjectStore, files: SourceFiles, result: DryRun | ActivityDryRun) -> Work:
-    """The files and the effect of their import, based on the rows counted in them."""
-    copied = binary_format(objects.read_range(files[0], 0, BINARY_MAGIC_BYTES)) is not None
-    size = sum(file.size for file in files)
-    if isinstance(result, ActivityDryRun):
-        return Work(rows=result.rows, bytes=size, kind=result.kind, mode="append", copied=copied)
-    counts = result.counts
-    return Work(
+def work_of(
+    objects: ObjectStore, files: SourceFiles, result: DryRun | ActivityDryRun, wanted: ImportFormat | None
+) -> Work:
+    """The files and the effect of their import, based on the rows counted in them. `wanted`: as the spec says."""
+    read = Work(
         rows=result.rows,
-        bytes=size,
-        mode=result.mode,
-        base_members=counts.base,
-        members=counts.members,
-        copied=copied,
+        bytes=sum(file.size for file in files),
+        files=len(files),
+        cut=may_be_cut(files[0].key, wanted),
+        copied=binary_format(objects.read_range(files[0], 0, BINARY_MAGIC_BYTES)) is not None,
     )
+    if isinstance(result, ActivityDryRun):
+        return replace(read, kind=result.kind, mode="append")
+    return replace(read, mode=result.mode, base_members=result.counts.base, members=result.counts.members)
 
 
 ANSWERS: Final = {InspectObject: inspect_object, TryImport: try_import}

@@ -37,7 +37,7 @@ def print_quote(quote: Record) -> None:
     print_line("")
     here = "" if quote["billed"] else "; here it costs nothing"
     print_line(f"on AWS, at list prices of {quote['prices_of']} for {quote['region']}{here}:")
-    rows = [(s["stage"], s["where"], duration(s["seconds"]), usd(s["usd"]["total"])) for s in quote["stages"]]
+    rows = [(s["stage"], _where(s), duration(s["seconds"]), usd(s["usd"]["total"])) for s in quote["stages"]]
     print_table(
         ("STAGE", "WHERE", "TIME", "USD"),
         [*rows, ("total", "", duration(quote["seconds"]), usd(quote["usd"]["total"]))],
@@ -58,6 +58,11 @@ def print_quote(quote: Record) -> None:
     )
     for obstacle in quote["warnings"]:
         print_line(f"would not finish: {obstacle['code']}: {obstacle['message']}", style="red")
+
+
+def _where(stage: Record) -> str:
+    runs, at_once = stage["runs"], stage["at_once"]
+    return str(stage["where"]) if runs == 1 else f"{number(runs)} x {stage['where']}, {number(at_once)} at once"
 
 
 def _row_pairs(result: Record) -> list[tuple[str, object]]:

@@ -16,6 +16,8 @@ are processes of this machine, or the latter two containers."""
 MEMBER_BYTES: Final = 64
 """Bytes that a member of a merged or published version counts for: about its row in a file, a user_id of 36 characters
 and a few attributes. 256 MiB are four million members, 64 GiB a billion."""
+FILE_BYTES: Final = 1024 * 1024
+"""Read in the time that it takes to open one more file, at the rates of `kinds.timeouts`: half a second."""
 COMPARED: Final = 8
 """Members that are compared in the time in which one is merged."""
 

@@ -23,6 +23,7 @@ from orchestration.kinds.failures import error_record
 from orchestration.kinds.materialised import require_complete
 from orchestration.kinds.publish import publish_request
 from orchestration.kinds.records import ImportRecords, View
+from orchestration.kinds.spread import groups_of
 from orchestration.kinds.units.groups import PartsPlan, is_large, name_of_check, plan_name, read_plan, stored_plan
 from orchestration.kinds.units.items import Work, for_workflow
 from orchestration.kinds.units.results import has_result, read_results, store_result
@@ -75,7 +76,7 @@ def plan_parts(job: Job, *, records: ImportRecords, versions: VersionStore, obje
             rows[part.partition] += part.rows
     plan = stored_plan(job, name, records, objects)
     if plan is None:
-        groups = _groups(rows, records.settings.unit_bytes // MEMBER_BYTES)
+        groups = groups_of(records.settings, rows)
         if len(groups) == 1:
             return view | {"spread": False}
         plan = PartsPlan(attempt=attempt, base_version=base_version, groups=groups)
@@ -188,19 +189,6 @@ def check_group(
         return
     stored = store_result(read, objects, staging, key)
     report.end_unit(rows=rows, counted=not stored)
-
-
-def _groups(rows: Sequence[int], most: int) -> tuple[tuple[Partition, ...], ...]:
-    """Consecutive partitions, up to `most` rows together; a larger one by itself."""
-    groups: list[list[Partition]] = [[]]
-    room = most
-    for number, of_partition in enumerate(rows):
-        if groups[-1] and of_partition > room:
-            groups.append([])
-            room = most
-        groups[-1].append(Partition(number))
-        room -= of_partition
-    return tuple(map(tuple, groups))
 
 
 def _work(number: int, rows: int) -> Work:

@@ -12,7 +12,8 @@ from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.life_cycle import LifeCycleStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Export, ExportGroup, Job, JobError
-from orchestration.kinds.compute_target import COMPARED, MEMBER_BYTES, compute_target
+from orchestration.kinds.compute_target import COMPARED, FILE_BYTES, MEMBER_BYTES, compute_target
+from orchestration.kinds.spread import has_groups, has_units
 from orchestration.kinds.stage_reports import StageReport
 from orchestration.kinds.timeouts import group_timeout_s, timeouts
 from orchestration.platform.clock import now_ms
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 CUT_MEMBER_BYTES: Final = 16
 """About the size of a user_id in the files that workers write for a snapshot."""
-FILE_BYTES: Final = 1024 * 1024
-"""Read in the time that it takes to open one more file, at the rates of `kinds.timeouts`: half a second."""
 NOT_OWNER: Final = "DUPLICATE"
 """State shown to an execution that does not own the job: that of a duplicate, or one that was replaced. It ends."""
 GROUPS_MAX: Final = 2_000
@@ -142,10 +141,9 @@ class ImportRecords(JobRecords[Job]):
         """Whether several functions or tasks may take the stage side by side: units of the files, or of the parts."""
         if shown in {"BUILDING", "PUBLISHING"}:
             work = self._size(job) + MEMBER_BYTES * self._members(job, shown)
-            return job.kind == "audience" and job.segment is None and work > self.settings.unit_bytes
-        if int(job.source.get("size", 0)) <= self.settings.unit_bytes:
-            return False
-        if job.files == 1 and not may_be_cut(str(job.source.get("key", "")), job.spec.format):
+            return job.kind == "audience" and job.segment is None and has_groups(self.settings, work)
+        size, key = int(job.source.get("size", 0)), str(job.source.get("key", ""))
+        if not has_units(self.settings, size, job.files, cut=may_be_cut(key, job.spec.format)):
             return False
         return shown == "VERIFYING" or (shown == "IMPORTING" and job.kind != "profiles")
 

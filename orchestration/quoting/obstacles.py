@@ -6,9 +6,8 @@ from typing import Final, Literal
 
 from orchestration.kinds.timeouts import LONGEST_S
 from orchestration.quoting.deployment import FUNCTION_LONGEST_S, Deployment
-from orchestration.quoting.stage_targets import StageTargets, allowed_s
+from orchestration.quoting.stage_plans import StagePlans, allowed_s
 from orchestration.quoting.stages import StageQuote
-from orchestration.quoting.work import Work
 from schemas.topics import MAX_JOB_AGE_S
 
 ObstacleCode = Literal["OVER_15_MINUTES", "OVER_TIMEOUT", "OVER_24_HOURS", "OVER_JOB_AGE", "OVER_DISK"]
@@ -24,11 +23,9 @@ class Obstacle:
     message: str
 
 
-def obstacles(
-    work: Work, deployment: Deployment, targets: StageTargets, stages: Sequence[StageQuote]
-) -> tuple[Obstacle, ...]:
+def obstacles(deployment: Deployment, plans: StagePlans, stages: Sequence[StageQuote]) -> tuple[Obstacle, ...]:
     """All obstacles, in the order of the stages, then those of the whole job. Empty if the job can finish."""
-    allowed = allowed_s(work, targets)
+    allowed = allowed_s(plans)
     found = [obstacle for stage in stages for obstacle in _stage_obstacles(stage, deployment, allowed)]
     total = sum(stage.seconds for stage in stages)
     if total > MAX_JOB_AGE_S:
@@ -44,21 +41,22 @@ def obstacles(
 
 
 def _stage_obstacles(stage: StageQuote, deployment: Deployment, allowed: dict[str, int]) -> Iterator[Obstacle]:
-    text = f"{stage.stage} takes {stage.seconds / 60:.0f} min"
-    if stage.seconds > LONGEST_S:
+    one = f"a unit of {stage.stage}" if stage.runs > 1 else stage.stage
+    text = f"{one} takes {stage.longest_s / 60:.0f} min"
+    if stage.longest_s > LONGEST_S:
         yield Obstacle(
             code="OVER_24_HOURS",
             stage=stage.stage,
             message=f"{text}; no stage may take more than {LONGEST_S // HOUR_S} h. Run more workers, or split the file",
         )
-    elif stage.where == "function" and stage.seconds > FUNCTION_LONGEST_S:
+    elif stage.where == "function" and stage.longest_s > FUNCTION_LONGEST_S:
         yield Obstacle(
             code="OVER_15_MINUTES",
             stage=stage.stage,
             message=f"{text} in a function, which may run for {FUNCTION_LONGEST_S // 60}. Lower lambda_file_bytes, or "
             "run more workers",
         )
-    elif (limit := allowed.get(stage.stage)) is not None and stage.seconds > limit:
+    elif (limit := allowed.get(stage.stage)) is not None and stage.longest_s > limit:
         yield Obstacle(
             code="OVER_TIMEOUT",
             stage=stage.stage,

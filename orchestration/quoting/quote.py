@@ -8,7 +8,7 @@ from orchestration.quoting.deployment import Deployment
 from orchestration.quoting.obstacles import Obstacle, obstacles
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.rates import Rates
-from orchestration.quoting.stage_targets import stage_targets
+from orchestration.quoting.stage_plans import stage_plans
 from orchestration.quoting.stages import Quoting, StageQuote
 from orchestration.quoting.work import Work
 from schemas.records import as_record
@@ -71,14 +71,14 @@ class Quote:
 def quote(work: Work, deployment: Deployment, rates: Rates, prices: Prices) -> Quote:
     """Estimate an import from measured rates and list prices; docs/capacity.md says how accurate that is."""
     quoting = Quoting(
-        work=work, deployment=deployment, rates=rates, prices=prices, targets=stage_targets(work, deployment.settings)
+        work=work, deployment=deployment, rates=rates, prices=prices, plans=stage_plans(work, deployment.settings)
     )
     stages = quoting.stages()
     lake_gb = work.published * work.width(rates) * rates.lake.bytes / GB if work.kind == "audience" else 0.0
     return Quote(
         billed=deployment.billed,
         stages=stages,
-        obstacles=obstacles(work, deployment, quoting.targets, stages),
+        obstacles=obstacles(deployment, quoting.plans, stages),
         kafka_gb=quoting.sent_bytes * deployment.replication / GB,
         lake_gb=lake_gb,
         lake_usd_month=lake_gb * prices.s3_gb_month.usd,

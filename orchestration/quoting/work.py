@@ -1,4 +1,4 @@
-"""The work: one file, as far as verification or a guess knows it."""
+"""The work: files, as far as verification or a guess knows them."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,10 @@ from schemas.columns import ImportKind, ImportMode
 class Work:
     """One import.
 
-    `bytes`: size of the stored file. `base_members`: of the version that an append or a remove is merged with.
+    `bytes`: size of the stored files, `files` of about one size; `cut`: whether a large one is read in ranges.
+    `base_members`: of the version that an append or a remove is merged with.
     `members`: of the published version; None means at most as many as base and rows allow. `copied`: whether the file
-    is copied to the local disk to be read (Parquet).
+    is copied to the local disk to be read (Parquet, Avro).
     """
 
     rows: int
@@ -22,6 +23,8 @@ class Work:
     base_members: int = 0
     members: int | None = None
     copied: bool = False
+    files: int = 1
+    cut: bool = False
 
     @property
     def builds(self) -> bool:

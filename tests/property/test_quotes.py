@@ -6,12 +6,12 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.capacity_model import undivided
 from orchestration.platform.settings import Settings
 from orchestration.quoting.deployment import Deployment
 from orchestration.quoting.prices import load_prices
 from orchestration.quoting.quote import Quote, quote
 from orchestration.quoting.rates import shipped_rates
-from orchestration.quoting.stage_targets import StageTargets
 from orchestration.quoting.stages import Quoting
 from orchestration.quoting.work import Work
 from schemas.columns import ImportKind, ImportMode
@@ -55,8 +55,8 @@ def test_quote_is_the_sum_of_its_stages(work: Work, deployment: Deployment) -> N
 
 def in_tasks(work: Work, deployment: Deployment) -> tuple[float, float]:
     """Seconds and USD with every stage in a task: a change of compute target would make start and pace jump."""
-    targets = StageTargets(verify="task", import_="task", build="task", publish="task")
-    quoting = Quoting(work=work, deployment=deployment, rates=RATES, prices=PRICES, targets=targets)
+    plans = undivided("task")
+    quoting = Quoting(work=work, deployment=deployment, rates=RATES, prices=PRICES, plans=plans)
     stages = quoting.stages()
     return sum(stage.seconds for stage in stages), sum(stage.usd.total for stage in stages)
 

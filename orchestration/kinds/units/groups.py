@@ -11,6 +11,7 @@ from connectors.storage.objects import ObjectStore
 from orchestration.catalog.records import Job
 from orchestration.kinds.compute_target import MEMBER_BYTES
 from orchestration.kinds.records import ImportRecords
+from orchestration.kinds.spread import has_groups
 from orchestration.kinds.units.results import read_results, stored
 from schemas.errors import FatalError
 from schemas.ids import Attempt, Partition, Version
@@ -55,7 +56,7 @@ def stored_plan(job: Job, name: str, records: ImportRecords, objects: ObjectStor
 
 def is_large(request: PublishRequest, records: ImportRecords) -> bool:
     """Whether the parts of a request are read side by side, if there are several."""
-    return MEMBER_BYTES * request.members > records.settings.unit_bytes
+    return has_groups(records.settings, MEMBER_BYTES * request.members)
 
 
 def read_side_by_side(

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any
 
 from connectors.sources.file_set import complete_spec
 from connectors.sources.limits import ParseLimits
@@ -20,8 +20,10 @@ from connectors.verification.ranges import ranges_of
 from connectors.verification.unit_rounds import Reading, Round, Units
 from connectors.verification.verifier import published_rejects
 from orchestration.catalog.records import Job
+from orchestration.kinds.compute_target import FILE_BYTES
 from orchestration.kinds.file_sets import source_of
-from orchestration.kinds.records import FILE_BYTES, ImportRecords, View
+from orchestration.kinds.records import ImportRecords, View
+from orchestration.kinds.spread import unit_bytes_of
 from orchestration.kinds.units.items import Work, for_workflow
 from orchestration.kinds.units.results import stored
 from orchestration.kinds.verify import kept_rejects
@@ -30,10 +32,6 @@ from schemas.ids import JobId
 from schemas.import_spec import ImportSpec
 from schemas.layout import unit_items_key, unit_plan_key, unit_round_key
 from schemas.records import as_record, from_record
-
-UNITS_MAX: Final = 50_000
-"""Of a job: those of a larger source are larger than the setting says. The keys of their results have six digits, which
-leaves room for the rounds, in which all may be read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +105,7 @@ def _made(
 ) -> UnitPlan | None:
     """The plan that was stored first; None if there is only one unit."""
     settings, spec = records.settings, job.spec
-    unit_bytes = max(settings.unit_bytes, -(-sum(file.size for file in files) // UNITS_MAX))
+    unit_bytes = unit_bytes_of(settings, sum(file.size for file in files))
     units = cut(
         files,
         unit_bytes,

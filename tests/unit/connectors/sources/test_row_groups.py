@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from connectors.sources.chaining import first_ranges
 from connectors.sources.file_set import DigestedSet, FileSet
 from connectors.sources.limits import ParseLimits
-from connectors.sources.ranges import RowGroup
+from connectors.sources.ranges import FileRange, RowGroup
 from connectors.sources.rejects import RejectBatch
 from connectors.sources.row_groups import row_groups_of
-from connectors.sources.units import Unit, cut
+from connectors.sources.units import Unit, about, cut
 from connectors.storage.pinned import SourceObject
 from schemas.columns import Column
 from schemas.digest import Digest
@@ -204,3 +205,16 @@ def test_files_are_cut_only_beyond_the_size_of_a_unit() -> None:
         Unit(first=3),
     )
     assert asked == [130]
+
+
+@pytest.mark.parametrize("ranges", [False, True], ids=["whole", "in ranges"])
+@pytest.mark.parametrize(("files", "each"), [(1, 99), (1, 1000), (7, 30), (200, 33), (3, 100), (4, 101), (2, 450)])
+def test_units_of_equal_files_are_counted_without_cutting_them(files: int, each: int, *, ranges: bool) -> None:
+    def parts_of(file: SourceObject) -> tuple[FileRange, ...]:
+        parts = -(-file.size // 100)
+        return first_ranges([file.size * k // parts for k in range(1, parts)], file.size) if ranges else ()
+
+    sources = [replace(source(b"x"), size=each)] * files
+    units = cut(sources, 100, parts_of=parts_of)
+    largest = max(unit.bytes(sources) for unit in units)
+    assert about(files * each, files, 100, ranges=ranges) == (len(units), largest)

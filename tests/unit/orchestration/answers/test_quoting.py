@@ -33,19 +33,19 @@ EVENTS = ActivityDryRun(
 def test_object_is_quoted_by_its_bytes_and_counted_rows(deployment: Deployment) -> None:
     deployment.objects.put("inbox", "a", b"user_id\nu1\n")
     pinned = deployment.objects.pin("inbox", "a")
-    assert work_of(deployment.context.objects, (pinned,), APPEND) == Work(
-        rows=6, bytes=11, mode="append", base_members=10, members=13
+    assert work_of(deployment.context.objects, (pinned,), APPEND, None) == Work(
+        rows=6, bytes=11, mode="append", base_members=10, members=13, cut=True
     )
-    assert work_of(deployment.context.objects, (pinned,), EVENTS) == Work(
-        rows=6, bytes=11, kind="events", mode="append"
+    assert work_of(deployment.context.objects, (pinned, pinned), EVENTS, "avro") == Work(
+        rows=6, bytes=22, kind="events", mode="append", files=2
     )
 
 
 def test_parquet_is_detected_by_magic_bytes_and_copied(deployment: Deployment) -> None:
     deployment.objects.put("inbox", "a", b"PAR1....")
-    assert work_of(deployment.context.objects, (deployment.objects.pin("inbox", "a"),), APPEND).copied
+    assert work_of(deployment.context.objects, (deployment.objects.pin("inbox", "a"),), APPEND, None).copied
     deployment.objects.put("inbox", "b", b"user_id\n")
-    assert not work_of(deployment.context.objects, (deployment.objects.pin("inbox", "b"),), APPEND).copied
+    assert not work_of(deployment.context.objects, (deployment.objects.pin("inbox", "b"),), APPEND, None).copied
 
 
 def test_setting_names_a_custom_price_file(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_money_shows_significant_digits(value: float, text: str) -> None:
 
 def test_a_quote_is_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
     work = Work(rows=100 * M, bytes=5_000 * M, mode="append", base_members=50 * M, members=120 * M)
-    settings = Settings(s3_endpoint="http://127.0.0.1:1", workers=2)
+    settings = Settings(s3_endpoint="http://127.0.0.1:1", workers=2, unit_bytes=2**60)
     size = deployed()
     local = Deployment(settings=settings, task=size.task, worker=size.worker)
     print_quote(quote(work, local, RATES, prices(task_vcpu_hour=1.8, s3_gb_month=0.5)).as_record())
@@ -41,6 +41,14 @@ def test_a_quote_is_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
         "including 0.8000 USD for workers, which cost the same without a job; "
         "6.0 GB of the brokers' disks for 7 days; 1.2 GB in the lake, 0.6000 USD a month\n"
     )
+
+
+def test_divided_stage_says_how_many_run_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    work = Work(rows=100 * M, bytes=5_000 * M, cut=True)
+    print_quote(quote(work, deployed(unit_bytes=256 * M), RATES, prices()).as_record())
+    lines = capsys.readouterr().out.splitlines()
+    assert "verify       20 x function, 4 at once" in lines[4]
+    assert "publish      4 x task, 4 at once" in lines[7]
 
 
 def test_paid_deployment_does_not_claim_to_be_free(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.catalog.records import Job
+from orchestration.kinds import spread
 from orchestration.kinds.units import plan as planning
 from orchestration.kinds.units import send as sending
 from orchestration.platform.settings import Secret
@@ -209,7 +210,7 @@ def text_jobs(deployment: Deployment, name: str, content: bytes, ranges: int, ta
 
 
 def test_source_of_too_many_units_gets_larger_ones(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "UNITS_MAX", 5)
+    monkeypatch.setattr(spread, "UNITS_MAX", 5)
     side_by_side, _ = text_jobs(deployment, *TEXTS["csv"], 16)
     assert len(units_of(deployment, side_by_side)) == 5
 

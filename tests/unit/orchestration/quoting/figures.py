@@ -53,7 +53,7 @@ def prices(**usd: float) -> Prices:
 
 
 def deployed(**settings: Any) -> Deployment:
-    """Two workers of two vCPU, eight partitions, tasks of two vCPU."""
-    values: dict[str, Any] = {"s3_endpoint": "", "workers": 2, "partitions": 8, **settings}
+    """Two workers of two vCPU, eight partitions, tasks of two vCPU; stages are not divided."""
+    values: dict[str, Any] = {"s3_endpoint": "", "workers": 2, "partitions": 8, "unit_bytes": 2**60, **settings}
     size = Resources(vcpu=2, gb=4, disk_gb=30)
     return Deployment(settings=Settings(**values), task=size, worker=size)

@@ -82,6 +82,35 @@ def test_append_is_merged_with_its_base_if_any() -> None:
     assert "build" not in by_stage(quote(replace(append, base_members=0), deployed(), RATES, FREE))
 
 
+def test_units_of_a_large_file_take_turns_in_functions() -> None:
+    work = replace(LARGE, cut=True)
+    divided = deployed(workers=8, unit_bytes=500 * M, lambda_file_bytes=2**40, units_at_once=4)
+    stages = by_stage(quote(work, divided, RATES, prices(function_request=1.0, transition=1000.0)))
+    vcpu = 2048 / 1769
+    rounds = 3  # ten units of 10 M rows, four at once
+    assert stages["verify"].seconds == pytest.approx(5 + 2 * 1 + rounds * 20 / vcpu)  # a start, and two more looks
+    assert stages["verify"].longest_s == pytest.approx(5 + 20 / vcpu)
+    assert (stages["verify"].runs, stages["verify"].at_once) == (10, 4)
+    sending = rounds * 20  # 2 us a row; workers take 8 us / 8, less than that
+    assert stages["import"].seconds == pytest.approx(5 + 2 * 1 + sending)
+    held = 5 + 1 + 2 * 12.5 + 5  # eight groups of 12.5 M members, four at once, and the one that commits
+    assert stages["publish"].seconds == pytest.approx(held)
+    small = 4 + 2 + 2 + 1
+    assert stages["workflow"].seconds == small
+    states = 8 + 5 + 5 + 6 + 3 * (10 + 10 + 8)
+    assert stages["workflow"].usd.requests == pytest.approx(small + 1000 * states)
+    assert stages["verify"].usd.requests == 10
+
+
+def test_workers_delay_the_units_of_a_large_file() -> None:
+    work = replace(LARGE, cut=True)
+    divided = deployed(unit_bytes=500 * M, lambda_file_bytes=2**40, units_at_once=4)
+    stages = by_stage(quote(work, divided, RATES, prices(function_gb_second=0.5)))
+    held = 400 * (1 - 40.96 / 100)  # as of one run: two workers take 8 us a row
+    assert stages["import"].seconds == pytest.approx(5 + 2 * 1 + held)
+    assert stages["import"].usd.compute == pytest.approx(4 * 5 + 6 * 1 + 4 * held)  # all four wait
+
+
 def test_events_are_archived_and_leave_no_parts() -> None:
     quoted = quote(Work(rows=1 * M, bytes=50 * M, kind="events", mode="append"), deployed(), RATES, FREE)
     stages = by_stage(quoted)

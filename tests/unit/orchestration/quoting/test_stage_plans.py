@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from benchmarks.capacity_model import undivided
 from orchestration.kinds.compute_target import ComputeTarget
 from orchestration.kinds.timeouts import timeouts
 from orchestration.platform.settings import Settings
 from orchestration.quoting.deployment import LARGE_FUNCTION, MACHINE, SMALL_FUNCTION, function_gb
-from orchestration.quoting.stage_targets import StageTargets, allowed_s, stage_targets
+from orchestration.quoting.stage_plans import StagePlan, StagePlans, allowed_s, stage_plans
 from orchestration.quoting.stages import FIXED_STEPS, Quoting
 from orchestration.quoting.work import Work
 from orchestration.workflow.resources import function_specs, machine_specs
@@ -18,20 +20,24 @@ from schemas.columns import ImportMode
 from tests.unit.orchestration.quoting.figures import FREE, RATES, deployed
 
 MIB = 1024 * 1024
+WHOLE = Settings(unit_bytes=2**60)
 STATES: dict[str, Any] = json.loads(next(m.definition for m in machine_specs() if m.name == "ImportAudience"))["States"]
 AFTER = {
     "RegisterImport": "REGISTERED",
     "AwaitTurn": "VERIFYING",
     "Verify": "IMPORTING",
+    "GatherEvidence": "IMPORTING",
     "Import": "AWAITING",
+    "EndAttempt": "AWAITING",
     "AwaitMaterialisation": "PUBLISHING",
     "Build": "PUBLISHING",
+    "GatherParts": "PUBLISHING",
     "Publish": "READY",
 }
 """State of the job after each step of a replace; an append goes to BUILDING first."""
 
 
-def walk(place: ComputeTarget, mode: ImportMode) -> Iterator[str]:
+def walk(place: ComputeTarget, mode: ImportMode, *, divided: bool) -> Iterator[str]:
     """Names of the states that an import enters, with one compute target for every stage."""
     name, state = "RegisterImport", ""
     while True:
@@ -41,7 +47,7 @@ def walk(place: ComputeTarget, mode: ImportMode) -> Iterator[str]:
         if definition["Type"] == "Task" and step is not None:
             state = "BUILDING" if mode != "replace" and step == "AwaitMaterialisation" else AFTER[step]
         if definition["Type"] == "Choice":
-            given = {"$.state": state, "$.place": place, "$.spread": False}
+            given = {"$.state": state, "$.place": place, "$.spread": divided}
             fits = (
                 rule["Next"]
                 for rule in definition["Choices"]
@@ -57,17 +63,28 @@ def walk(place: ComputeTarget, mode: ImportMode) -> Iterator[str]:
             return
 
 
+SMALL = {
+    *("RegisterImport", "AwaitTurn", "AwaitMaterialisation", "ReadOutcome", "NotifySuccess"),
+    *("PlanUnits", "GatherEvidence", "BeginAttempt", "EndAttempt", "PlanParts", "GatherParts"),
+}
+
+
+@pytest.mark.parametrize("divided", [False, True])
 @pytest.mark.parametrize("mode", ["replace", "append"])
 @pytest.mark.parametrize("place", ["function", "task", "machine"])
-def test_counts_of_states_and_functions_match_the_definition(place: ComputeTarget, mode: ImportMode) -> None:
-    entered = list(walk(place, mode))
+def test_counts_of_states_and_functions_match_the_definition(
+    place: ComputeTarget, mode: ImportMode, *, divided: bool
+) -> None:
+    entered = list(walk(place, mode, divided=divided))
     work = Work(rows=1, bytes=1, mode=mode, base_members=1)
-    targets = StageTargets(verify=place, import_=place, build=place, publish=place)
-    quoting = Quoting(work=work, deployment=deployed(), rates=RATES, prices=FREE, targets=targets)
+    plans = undivided(place)
+    if divided:
+        of_units = StagePlan(target=place, runs=3, at_once=2, share=0.4)
+        plans = StagePlans(verify=of_units, import_=of_units, build=of_units, publish=replace(of_units, last=place))
+    quoting = Quoting(work=work, deployment=deployed(), rates=RATES, prices=FREE, plans=plans)
     assert quoting.transitions == len(entered)
-    small = {"RegisterImport", "AwaitTurn", "AwaitMaterialisation", "ReadOutcome", "NotifySuccess"}
     workflow = quoting.stages()[0]
-    assert workflow.seconds == sum(name in small for name in entered) >= FIXED_STEPS
+    assert workflow.seconds == sum(name in SMALL for name in entered) >= FIXED_STEPS
 
 
 @pytest.mark.parametrize(
@@ -86,20 +103,45 @@ def test_counts_of_states_and_functions_match_the_definition(place: ComputeTarge
 def test_targets_depend_on_file_and_merge_sizes(
     work: Work, expected: tuple[ComputeTarget, ComputeTarget, ComputeTarget]
 ) -> None:
-    found = stage_targets(work, Settings())
+    found = stage_plans(work, WHOLE)
     assert found.verify == found.import_
-    assert (found.verify, found.build, found.publish) == expected
+    assert (found.verify.target, found.build.target, found.publish.target) == expected
 
 
 def test_stage_timeouts_match_the_view() -> None:
     work = Work(rows=1, bytes=100 * MIB, mode="append", base_members=10_000_000, members=12_000_000)
-    targets = stage_targets(work, Settings())
-    assert allowed_s(work, targets) == {
+    assert allowed_s(stage_plans(work, WHOLE)) == {
         "verify": timeouts(100 * MIB)["verify_s"],
         "import": timeouts(100 * MIB)["import_s"],
         "build": timeouts(100 * MIB, 10_000_000, "task")["build_s"],
         "publish": timeouts(100 * MIB, 12_000_000, "task")["publish_s"],
     }
+
+
+def test_large_stages_are_divided_as_the_workflow_divides_them() -> None:
+    settings = Settings(partitions=4, function_calls=12)
+    text = stage_plans(Work(rows=100_000_000, bytes=1000 * MIB, cut=True), settings)
+    assert text.verify == text.import_
+    assert text.verify == StagePlan(target="function", bytes=250 * MIB, runs=4, at_once=4, share=0.25)
+    members = StagePlan(
+        target="task", bytes=64 * 25_000_000, members=25_000_000, runs=4, at_once=4, share=0.25, last="task"
+    )
+    assert text.publish == members
+    many = stage_plans(Work(rows=1, bytes=1000 * MIB, files=100), settings).verify
+    assert (many.runs, many.at_once, many.bytes) == (4, 4, 274 * MIB)  # 25 files each, and the time to open 24 more
+    large = stage_plans(Work(rows=1, bytes=4000 * MIB, files=2), settings).verify
+    assert (large.runs, large.bytes, large.target) == (2, 2000 * MIB, "task")
+    assert stage_plans(Work(rows=1, bytes=4000 * MIB, files=16), settings).verify.at_once == 6  # half of the functions
+    assert not stage_plans(Work(rows=1, bytes=4000 * MIB), settings).verify.divided
+    profiles = stage_plans(Work(rows=10**9, bytes=1000 * MIB, cut=True, kind="profiles", mode="append"), settings)
+    assert (profiles.verify.runs, profiles.import_.runs, profiles.publish.runs) == (4, 1, 1)
+    merged = stage_plans(Work(rows=1, bytes=1, mode="append", base_members=40_000_000), settings)
+    assert (merged.verify.runs, merged.build.runs, merged.build.members) == (1, 4, 10_000_000)
+
+
+def test_time_limit_is_that_of_a_unit() -> None:
+    work = Work(rows=1, bytes=1000 * MIB, cut=True)
+    assert allowed_s(stage_plans(work, Settings()))["verify"] == timeouts(250 * MIB)["verify_s"]
 
 
 def test_quoted_memory_matches_the_functions() -> None:
