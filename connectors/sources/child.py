@@ -56,6 +56,11 @@ def run(control_fd: int) -> int:
             job = from_record(ParseJob, json.load(stream))
     source_fd, frames_fd = fds
     _confine(job)
+    return parse(job, source_fd, frames_fd)
+
+
+def parse(job: ParseJob, source_fd: int, frames_fd: int) -> int:
+    """Parse a file and write its frames. The exit code of the child."""
     try:
         _parse(job, source_fd, frames_fd)
     except MemoryError:  # pyarrow.ArrowMemoryError is one too

@@ -3,8 +3,9 @@
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,22 @@ from orchestration.kinds.units import send as sending
 from orchestration.platform.settings import Secret
 from schemas.ids import Attempt
 from schemas.layout import files_key, is_staging_key, rejects_key, staging_prefix, unit_key, unit_sent_key
-from schemas.messages import EventChunk, UserChunk
+from schemas.messages import EventChunk, ImportEnded, ProfileChunk, UserChunk
 from schemas.rows import decode_rows
 from segmentation.progress import GroupKey, Progress, step
 from tests.fakes.deployment import PARTITIONS, Deployment, make_deployment
+from tests.fakes.parsers import parse_in_threads
 from tests.fakes.sweeping import sweep
+from tests.hostile.avro_bytes import avro as container
+from tests.hostile.avro_bytes import record
 
 FOLDERS = ("acme/vip/units/", "acme/vip/whole/")
 UNIT_BYTES = 60
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+def confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """Files are parsed in confined children."""
     catalog = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
     made = make_deployment(catalog, tmp_path, monkeypatch, unit_bytes=UNIT_BYTES)
     made.parse_files(monkeypatch)
@@ -38,37 +43,49 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Depl
     made.context.database.close()
 
 
-def csv(rows: list[tuple[str, str]]) -> bytes:
-    return b"user_id,n\n" + b"".join(f"{user},{n}\n".encode() for user, n in rows)
+@pytest.fixture
+def deployment(confined: Deployment, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    parse_in_threads(monkeypatch)
+    return confined
 
 
-def json_lines(rows: list[tuple[str, str]]) -> bytes:
-    return b"".join(f'{{"user_id": "{user}", "n": "{n}"}}\n'.encode() for user, n in rows)
+Rows = Sequence[Sequence[str]]
+NAMES = ("user_id", "n")
 
 
-def parquet(rows: list[tuple[str, str]]) -> bytes:
+def csv(rows: Rows, names: Sequence[str] = NAMES) -> bytes:
+    return "".join(",".join(row) + "\n" for row in (names, *rows)).encode()
+
+
+def json_lines(rows: Rows, names: Sequence[str] = NAMES) -> bytes:
+    return "".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows).encode()
+
+
+def row_groups(rows: Rows, names: Sequence[str] = NAMES, of: int = 4) -> bytes:
     out = io.BytesIO()
-    users, numbers = zip(*rows, strict=True)
-    pq.write_table(pa.table({"user_id": users, "n": numbers}), out)
+    pq.write_table(pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), out, row_group_size=of)
     return out.getvalue()
 
 
-def row_groups(rows: list[tuple[str, str]]) -> bytes:
-    out = io.BytesIO()
-    users, numbers = zip(*rows, strict=True)
-    pq.write_table(pa.table({"user_id": users, "n": numbers}), out, row_group_size=4)
-    return out.getvalue()
+def parquet(rows: Rows, names: Sequence[str] = NAMES) -> bytes:
+    return row_groups(rows, names, of=len(rows))
 
 
-def zipped(rows: list[tuple[str, str]]) -> bytes:
-    return gzip.compress(csv(rows))
+def avro(rows: Rows, names: Sequence[str] = NAMES) -> bytes:
+    schema = record(*((name, "string") for name in names))
+    return container(schema, [dict(zip(names, row, strict=True)) for row in rows], per_block=4)
 
 
-KINDS: dict[str, Callable[[list[tuple[str, str]]], bytes]] = {
+def zipped(rows: Rows, names: Sequence[str] = NAMES) -> bytes:
+    return gzip.compress(csv(rows, names))
+
+
+KINDS: dict[str, Callable[..., bytes]] = {
     "csv": csv,
     "jsonl": json_lines,
     "parquet": parquet,
     "groups.parquet": row_groups,
+    "avro": avro,
     "csv.gz": zipped,
 }
 
@@ -128,8 +145,11 @@ def same_tables(deployment: Deployment, one: Job, other: Job) -> None:
         assert table(deployment, key(one.tenant, one.job_id)) == table(deployment, key(other.tenant, other.job_id))
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_units_have_the_evidence_of_one_pass(deployment: Deployment, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "parsers"), [*((name, "deployment") for name in KINDS), ("csv", "confined"), ("avro", "confined")]
+)
+def test_units_have_the_evidence_of_one_pass(name: str, parsers: str, request: pytest.FixtureRequest) -> None:
+    deployment: Deployment = request.getfixturevalue(parsers)
     rows = [("" if n % 5 == 0 else f"u{n}", str(n)) for n in range(60)]
     contents = [KINDS[name](rows[at : at + 6]) for at in range(0, 60, 6)]
     side_by_side, whole = both(deployment, contents, name, columns=[{"name": "n"}])
@@ -435,7 +455,7 @@ def rows_of(deployment: Deployment, job: Job) -> list[list[dict[str, Any]]]:
 
 
 def has_rows(message: Any) -> bool:
-    return isinstance(message, UserChunk | EventChunk)
+    return isinstance(message, UserChunk | EventChunk | ProfileChunk)
 
 
 def reconciled(deployment: Deployment, job: Job) -> bool:
@@ -472,6 +492,79 @@ def test_units_that_are_sent_side_by_side_are_the_rows_of_one_pass(deployment: D
     assert reports[Attempt(1)] is not None
     assert reports[Attempt(1)]["rows"] == 40  # type: ignore[index]
     assert deployment.run(side_by_side).state == "READY"
+
+
+TARGETS: dict[str, tuple[tuple[str, ...], Callable[[int], tuple[str, ...]]]] = {
+    "vip": (NAMES, lambda n: ("" if n % 5 == 0 else f"u{n % 70}", str(n))),
+    "_events": (
+        ("user_id", "event", "occurred_at", "n"),
+        lambda n: ("" if n % 5 == 0 else f"u{n % 70}", "login", f"2026-01-01T00:{n % 60:02}:00Z", str(n)),
+    ),
+    "_profiles": (NAMES, lambda n: ("" if n % 5 == 0 else f"u{n % 70}", str(n))),
+}
+LAYOUTS = {"7 files": (7, 3), "200 files": (200, 9), "4 ranges": (1, 4), "16 ranges": (1, 16)}
+"""Files, and about how many units."""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "parquet"])  # without row groups
+def test_the_same_rows_are_the_same_import_in_any_files_and_units(
+    deployment: Deployment, name: str, target: str
+) -> None:
+    names, row = TARGETS[target]
+    rows = [row(n) for n in range(200)]
+    columns = [] if target == "_events" else [{"name": "n"}]
+
+    def registered(layout: str, files: int, units: int) -> Job:
+        firsts = [len(rows) * number // files for number in range(files + 1)]
+        contents = [KINDS[name](rows[begin:end], names) for begin, end in pairwise(firsts)]
+        object.__setattr__(deployment.context.settings, "unit_bytes", -(-sum(map(len, contents)) // units))
+        for number, content in enumerate(contents):
+            deployment.objects.put("inbox", f"acme/vip/{layout}/part-{number:03d}.{name}", content)
+        overrides = {"columns": columns, "max_reject_share": 1.0}
+        request = replace(deployment.request(target, overrides=overrides), key=f"acme/vip/{layout}/", form="prefix")
+        return deployment.register(request)
+
+    whole = registered("whole", 1, 1)
+    deployment.step(whole, "verify_file")
+    deployment.step(whole, "import_to_kafka")
+    expected = imported(deployment, whole, [len(rows)])
+    assert len(expected["rejects"]) == 40
+    for layout, (files, about) in LAYOUTS.items():
+        if files == 200 and target != "vip":
+            continue  # 7 files show the same in less time
+        job = registered(layout, files, about)
+        if files == 1 and name in {"avro", "csv.gz"}:
+            assert not deployment.step(job, "plan_units")["spread"]
+            continue
+        assert 2 <= len(units_of(deployment, job)) <= 2 * about
+        verify_units(deployment, job)
+        if target == "_profiles":  # they are sent in order, by one task
+            deployment.step(job, "import_to_kafka")
+        else:
+            attempt, units = begin(deployment, job)
+            for number in reversed(units):
+                deployment.step(job, "send_unit", number=number, attempt=attempt)
+            deployment.step(job, "end_attempt", attempt=attempt)
+        firsts = [len(rows) * number // files for number in range(files + 1)]
+        assert imported(deployment, job, [end - begin for begin, end in pairwise(firsts)]) == expected, layout
+
+
+def imported(deployment: Deployment, job: Job, rows_of_files: list[int]) -> dict[str, Any]:
+    """What an import is, however its rows are stored: evidence, digests that were sent, rows, rejects by row."""
+    job = deployment.context.jobs.get(job.job_id)
+    assert job.evidence is not None
+    evidence = {key: value for key, value in job.evidence.items() if not key.endswith("_bytes")}
+    rows = rows_of(deployment, job)
+    if job.kind != "audience":  # events are identified by their file and the row in it
+        rows = [[{**row, "_ordinal": None} for row in partition] for partition in rows]
+    sent = [[m.digest for m in messages(deployment, job, p) if isinstance(m, ImportEnded)] for p in range(PARTITIONS)]
+    kept = pq.read_table(io.BytesIO(deployment.objects.get("lake", rejects_key(job.tenant, job.job_id)))).to_pylist()
+    before = [0, *accumulate(rows_of_files)]
+    rejects = sorted(
+        (before[int(one["file"].rpartition("/part-")[2][:3])] if "file" in one else 0) + one["ordinal"] for one in kept
+    )
+    return {"evidence": evidence, "rows": rows, "digests": sent, "rejects": rejects, "codes": {o["code"] for o in kept}}
 
 
 def test_units_of_events_keep_the_numbers_of_their_files(deployment: Deployment) -> None:
