@@ -380,13 +380,28 @@ class ApiMethods(Methods):
         )
 
     def edit_segment(
-        self, tenant: str, segment: str, rule: str | Mapping[str, Any], *, timezone: str | None = None, etag: str
+        self,
+        tenant: str,
+        segment: str,
+        rule: str | Mapping[str, Any],
+        *,
+        approve: str | None = None,
+        timezone: str | None = None,
+        etag: str,
     ) -> tuple[Segment, str]:
-        """Change the rule of a segment. The same rule in other words makes no version."""
+        """Change the rule of a segment. The same rule in other words makes no version.
+
+        A change of many members is refused until its numbers are approved (EDIT_WOULD_CHANGE).
+        """
         return cast(
             "tuple[Segment, str]",
             self._tagged(
-                "PUT", "/tenants/{}/segments/{}", tenant, segment, body=given(rule=rule, timezone=timezone), etag=etag
+                "PUT",
+                "/tenants/{}/segments/{}",
+                tenant,
+                segment,
+                body=given(approve=approve, rule=rule, timezone=timezone),
+                etag=etag,
             ),
         )
 

@@ -649,7 +649,7 @@ class EditPreview(TypedDict):
 
     `changes`: of the segment itself, then of those whose rules depend on it. `same`: the rules mean the same.
     `schedules`: that take snapshots of any of them, or export these snapshots. `paused`: segments counted as if they
-    were active.
+    were active. `approve`: approves the edit, if it changes so many members that it needs that.
     """
 
     rule_version: int
@@ -660,6 +660,7 @@ class EditPreview(TypedDict):
     changes: list[MembersChange]
     paused: list[str]
     schedules: list[str]
+    approve: str | None
 
 
 class Explanation(TypedDict):

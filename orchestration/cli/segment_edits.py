@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 FORM: Final = re.compile(r"\s*rule\s+([12])\s*:", re.IGNORECASE)
 SHOWN: Final = 10
+Approve = Annotated[
+    str | None,
+    typer.Option("--approve", metavar="TOKEN", help="Make an edit that was refused, or shown, with this token."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show who would enter and leave; change nothing.")]
 
 
@@ -52,6 +56,11 @@ def _show_preview(preview: Record) -> None:
             *(("used by", f"schedule {name}") for name in preview["schedules"]),
         ]
     )
+    if preview["approve"] is not None:
+        print_note(
+            "So many members change only with an approval: repeat it within 24 hours, without --dry-run and with\n"
+            f"--approve {preview['approve']}"
+        )
     if preview["same"]:
         print_note("The rule has the same meaning as before.")
     for name in preview["paused"]:
@@ -72,6 +81,7 @@ def edit(
     rule: Rule,
     timezone: Zone = None,
     dry_run: DryRun = False,
+    approve: Approve = None,
     tenant: options.MeantTenant = None,
 ) -> Answer[Record]:
     """Change the rule of a segment.
@@ -79,10 +89,14 @@ def edit(
     Users whom only one of the two rules matches enter or leave. The same rule
     in other words makes no new version. --dry-run counts them over the
     archive, also in the segments whose rules depend on this one.
+
+    A change of more than 1,000 users and 20 % of the members (setting
+    segment_edit_max_percent) is refused with a token; --approve TOKEN makes
+    it, unless the numbers have changed by a tenth.
     """
     with remote.service() as found:
         meant = remote.resolve_tenant(found, tenant)
-        return _changed(found, meant, name, rule_text(rule), timezone, dry_run=dry_run)
+        return _changed(found, meant, name, rule_text(rule), timezone, dry_run=dry_run, approve=approve)
 
 
 @command(
@@ -93,7 +107,9 @@ def edit(
     show=_show,
     record=_record,
 )
-def upgrade(*, name: Name, dry_run: DryRun = False, tenant: options.MeantTenant = None) -> Answer[Record]:
+def upgrade(
+    *, name: Name, dry_run: DryRun = False, approve: Approve = None, tenant: options.MeantTenant = None
+) -> Answer[Record]:
     """Let a rule ask about all members of its audiences (`rule 2: ...`).
 
     In its first form, a rule only asks about users with an event or a
@@ -108,17 +124,17 @@ def upgrade(*, name: Name, dry_run: DryRun = False, tenant: options.MeantTenant 
             print_note(f"The rule of {name} is in this form.")
             return Answer(value=dict(segment))
         text = f"rule 2: {segment['rule'][form.end() if form else 0 :].strip()}"
-        return _changed(found, meant, name, text, segment["timezone"], dry_run=dry_run)
+        return _changed(found, meant, name, text, segment["timezone"], dry_run=dry_run, approve=approve)
 
 
 def _changed(
-    found: "Client", tenant: str, name: str, text: str, timezone: str | None, *, dry_run: bool
+    found: "Client", tenant: str, name: str, text: str, timezone: str | None, *, dry_run: bool, approve: str | None
 ) -> Answer[Record]:
     if dry_run:
         preview = found.preview_edit(tenant, name, text, timezone=timezone, users=SHOWN)
         return Answer(value=dict(preview), notes=rule_notes(found, tenant, text, timezone))
     before, etag = found.segment_with_etag(tenant, name)
-    changed, _ = found.edit_segment(tenant, name, text, etag=etag, timezone=timezone)
+    changed, _ = found.edit_segment(tenant, name, text, etag=etag, timezone=timezone, approve=approve)
     if changed["rule_version"] == before["rule_version"]:
         print_note("The rule has the same meaning as before: nothing has changed.")
     return Answer(value=changed, notes=rule_notes(found, tenant, text, timezone))

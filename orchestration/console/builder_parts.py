@@ -24,7 +24,7 @@ OF_DRAFTS: Final = frozenset(
     {
         *("BAD_RULE", "RULE_TOO_BIG", "BAD_TIMEZONE", "UNKNOWN_AUDIENCE", "UNKNOWN_SEGMENT", "SEGMENT_CYCLE"),
         *("BAD_NAME", "NAME_TAKEN", "AUDIENCE_NAME_TAKEN", "SEGMENT_EXISTS", "TOO_MANY_SEGMENTS", "STALE_ETAG"),
-        *("SEGMENT_PAUSED", "TOO_MANY_QUESTIONS", "BAD_BODY"),
+        *("SEGMENT_PAUSED", "TOO_MANY_QUESTIONS", "BAD_BODY", "EDIT_NOT_COUNTED"),
     }
 )
 """Errors that are shown within the page, where they can be corrected."""
@@ -98,7 +98,11 @@ class NamesPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewPart:
-    """What saving would do. `others`: segments that depend on this one, with their paths; `schedules`: in words."""
+    """What saving would do. `others`: segments that depend on this one, with their paths; `schedules`: in words.
+
+    `approve`: the token by which saving approves a change of many members. `moved`: its numbers have changed since they
+    were shown.
+    """
 
     paths: Paths
     fault: str = ""
@@ -107,6 +111,8 @@ class ReviewPart:
     others: Sequence[tuple[str, MembersChange]] = ()
     as_of: str = ""
     schedules: Sequence[str] = ()
+    approve: str = ""
+    moved: bool = False
 
 
 def paths_of(draft: Draft, tenant: str) -> Paths:

@@ -37,6 +37,7 @@ LEAST: Final = {
     "idle_minutes": 0,
     "min_segment_workers": 0,
     "min_workers": 0,
+    "segment_edit_max_percent": 0,
     "unit_bytes": 1,
     "units_at_once": 0,
 }
@@ -158,6 +159,7 @@ class Settings:
     worker_session_timeout_s: int = 10  # a killed worker's partitions wait this long; Kafka's minimum is 6
     segment_checkpoint_s: int = 60
     segment_check_minutes: int = 10  # 0: never
+    segment_edit_max_percent: float = 20  # of the members; a larger edit needs an approval; 0: none does
     duckdb_memory_bytes: int = 512 * MIB
     duckdb_threads: int = 2
     duckdb_temp_bytes: int = 64 * 1024 * MIB
@@ -265,8 +267,15 @@ class Settings:
 
     def counts_secret(self) -> bytes:
         """The key of the noise in rounded counts; at AWS, where the store has no secret, derived from the catalog's."""
+        return self._derived_secret(b"rounded counts")
+
+    def approvals_secret(self) -> bytes:
+        """The key of approvals of edits."""
+        return self._derived_secret(b"approvals of edits")
+
+    def _derived_secret(self, purpose: bytes) -> bytes:
         secret = self.s3_secret_key.reveal() or self.catalog_url.reveal()
-        return hmac.digest(secret.encode(), b"rounded counts", "sha256")
+        return hmac.digest(secret.encode(), purpose, "sha256")
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""

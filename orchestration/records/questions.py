@@ -113,7 +113,7 @@ class EditPreview:
 
     `changes`: of the segment itself, then of those whose rules depend on it. `same`: the rules mean the same.
     `schedules`: that take snapshots of any of them, or export these snapshots. `paused`: segments counted as if they
-    were active.
+    were active. `approve`: approves the edit, if it changes so many members that it needs that.
     """
 
     rule_version: int
@@ -124,6 +124,7 @@ class EditPreview:
     changes: Sequence[MembersChange]
     paused: Sequence[str]
     schedules: Sequence[str] = ()
+    approve: str | None = None
     example: ClassVar[Example] = {
         "rule_version": 1,
         "rule": "count(purchase, 30d) >= 3",
@@ -142,6 +143,7 @@ class EditPreview:
         ],
         "paused": [],
         "schedules": ["nightly"],
+        "approve": None,
     }
 
 

@@ -16,7 +16,6 @@ class SegmentRule(Shape):
 
     rule: Annotated[str, Field(max_length=500_000)] | dict[str, Any]
     timezone: Annotated[str, Field(max_length=50)] | None = None
-    example: ClassVar[Example] = {"rule": "count(purchase, 30d) >= 2"}
 
     def text(self) -> str:
         """The rule, JSON as text."""
@@ -25,6 +24,13 @@ class SegmentRule(Shape):
     def given(self) -> NewRule:
         """As the catalog takes it. Raises as `rule_of`."""
         return rule_of(self.text(), self.timezone)
+
+
+class SegmentEdit(SegmentRule):
+    """Another rule of a segment. `approve`: the token of a refusal (EDIT_WOULD_CHANGE), or of a preview of the edit."""
+
+    approve: Annotated[str, Field(max_length=20_000, pattern=r"^[0-9A-Za-z_.-]*$")] | None = None
+    example: ClassVar[Example] = {"rule": "count(purchase, 30d) >= 3"}
 
 
 class NewSegment(SegmentRule):

@@ -2,8 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any, Final
 
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
@@ -15,6 +14,7 @@ from orchestration.access.bodies.questions import (
     WantedExplanation,
     WantedUser,
 )
+from orchestration.access.edit_guard import EditGuard
 from orchestration.access.guard import SHOWN, Entry, ValueT, reads, recorded
 from orchestration.access.policy import Action
 from orchestration.access.rounding import Rounding, questions
@@ -32,7 +32,6 @@ from orchestration.readers.questions import (
     ListNames,
     LookUpUser,
     MeasureSegment,
-    PreviewEdit,
     Question,
 )
 from orchestration.records.questions import Count, Coverage, EditPreview, Explanation, Names, QueryResult, User
@@ -148,19 +147,10 @@ class Questions(TenantView):
         """Who would enter and leave a segment with another rule, and what depends on it. Nothing changes."""
         entry.object, entry.arguments = f"segments/{segment[:63]}", {"rule": body.text()[:SHOWN], "users": body.users}
         found = self._services.segments.get(self._name, segment_name(segment))
-        question = PreviewEdit(
-            tenant=self._name, segment=found.name, rule=body.text(), timezone=body.timezone, users=body.users
+        guard = EditGuard(
+            services=self._services, tenant=self._name, ask=lambda q: self._ask(EditPreview, q, cancellation)
         )
-        preview = self._ask(EditPreview, question, cancellation)
-        return replace(preview, schedules=self._schedules_of([change.segment for change in preview.changes]))
-
-    def _schedules_of(self, segments: Collection[str]) -> list[str]:
-        """Schedules that take snapshots of segments, or export these."""
-        schedules = self._services.schedules.all(self._name)
-        snapshots = [one for one in schedules if one.kind == "snapshot" and one.request["segment"] in segments]
-        audiences = {one.request["audience"] for one in snapshots}
-        exports = [one for one in schedules if one.kind == "export" and one.request["audience"] in audiences]
-        return sorted(one.name for one in (*snapshots, *exports))
+        return guard.preview(found.name, body, body.users)
 
     @recorded(
         Action.READ_USERS,

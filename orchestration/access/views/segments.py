@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from orchestration.access.bodies.segments import NewSegment, NewSnapshot, SegmentRule, SegmentState
+from orchestration.access.bodies.segments import NewSegment, NewSnapshot, SegmentEdit, SegmentRule, SegmentState
+from orchestration.access.edit_guard import EditGuard
 from orchestration.access.guard import SHOWN, Entry, reads, recorded
 from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.pages import Page, Tagged, first
@@ -12,7 +13,9 @@ from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.readers.cancellation import Cancellation
 from orchestration.records.jobs import Started
+from orchestration.records.questions import EditPreview
 from orchestration.records.segments import RuleVersion, Segment, SegmentDetail
 from schemas.ids import JobId, segment_name
 
@@ -69,17 +72,36 @@ class Segments(TenantView):
         )
         return self._changed(entry, body.segment)
 
-    @recorded(Action.WRITE_SEGMENTS, "segments edit", "PUT /segments/{segment}", problems=(*OF_RULES, "SEGMENT_PAUSED"))
-    def edit_segment(self, entry: Entry, segment: str, body: SegmentRule, *, seen: Seen) -> Tagged[Segment]:
-        """Change the rule of a segment. The same rule in other words makes no version."""
+    @recorded(
+        Action.WRITE_SEGMENTS,
+        "segments edit",
+        "PUT /segments/{segment}",
+        problems=(*OF_RULES, "SEGMENT_PAUSED", "EDIT_WOULD_CHANGE", "EDIT_NOT_COUNTED"),
+    )
+    def edit_segment(
+        self, entry: Entry, cancellation: Cancellation, segment: str, body: SegmentEdit, *, seen: Seen
+    ) -> Tagged[Segment]:
+        """Change the rule of a segment. The same rule in other words makes no version.
+
+        A change of many members is refused until its numbers are approved (EDIT_WOULD_CHANGE).
+        """
         _describe(entry, segment, body)
+        check, name = unchanged(Segment.revision, seen), segment_name(segment)
+        found = self._services.segments.get(self._name, name)
+        check(found)
+        if found.state == "active":  # a paused one refuses
+            guard = EditGuard(
+                services=self._services, tenant=self._name, ask=lambda q: self._ask(EditPreview, q, cancellation)
+            )
+            entry.arguments = {**entry.arguments, **guard.approved(name, body, body.approve)}
+            cancellation.check()
         self._services.segments.edit(
             self._name,
-            segment_name(segment),
+            name,
             body.given(),
             author=self._caller.principal.name,
             now_ms=now_ms(),
-            check=unchanged(Segment.revision, seen),
+            check=check,
         )
         return self._changed(entry, segment)
 
@@ -144,4 +166,4 @@ class Segments(TenantView):
 
 def _describe(entry: Entry, name: str, body: SegmentRule) -> None:
     entry.object = f"segments/{name[:63]}"
-    entry.arguments = {**body.model_dump(exclude={"segment"}), "rule": body.text()[:SHOWN]}
+    entry.arguments = {**body.model_dump(exclude={"segment", "approve"}), "rule": body.text()[:SHOWN]}

@@ -7,9 +7,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.bodies.questions import NewEditPreview
+from orchestration.access.bodies.segments import SegmentEdit
 from orchestration.access.revisions import Seen
 from orchestration.access.views.questions import Questions
 from orchestration.access.views.segments import Segments
+from orchestration.api.service import asked_in_tenant
 from orchestration.console.builder_parts import OF_DRAFTS, ReviewPart, asked, may_see_users, paths_of
 from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
@@ -41,7 +43,7 @@ async def review(request: Request) -> Response:
         return _refused(request, draft, tenant, exc)
 
 
-async def _compared(request: Request, draft: Draft, rule: Rule) -> ReviewPart:
+async def _compared(request: Request, draft: Draft, rule: Rule, *, moved: bool = False) -> ReviewPart:
     body = NewEditPreview(rule=rule_text(rule), timezone=rule.timezone, users=NAMED)
 
     def call(view: Questions, cancellation: Cancellation) -> EditPreview:
@@ -57,6 +59,8 @@ async def _compared(request: Request, draft: Draft, rule: Rule) -> ReviewPart:
         others=[(in_tenant(tenant, "segments", one.segment), one) for one in others],
         as_of=preview.as_of,
         schedules=[t("segment.schedule", name=name) for name in preview.schedules],
+        approve=preview.approve or "",
+        moved=moved,
     )
 
 
@@ -76,24 +80,33 @@ async def save(request: Request) -> Response:
     draft, tenant = draft_of(form), request.path_params["tenant"]
     await ask(request, may_see_users)
     try:
-        return await _saved(request, draft, _whole(draft))
+        rule = _whole(draft)
+        try:
+            return await _saved(request, draft, rule, approve=form.get("approve") or None)
+        except UserError as exc:
+            if exc.code != "EDIT_WOULD_CHANGE":
+                raise
+            page = await _compared(request, draft, rule, moved=True)
+            return shown("parts/rule_review.html", bare_frame(request), page)
     except (UserError, RetriableError) as exc:
         return _refused(request, draft, tenant, exc)
 
 
-async def _saved(request: Request, draft: Draft, rule: Rule) -> Response:
-    body = draft.body(rule)
+async def _saved(request: Request, draft: Draft, rule: Rule, approve: str | None = None) -> Response:
+    body, tenant = draft.body(rule), request.path_params["tenant"]
 
-    def call(context: PageContext) -> Response:
-        view = context.view(Segments)
-        if draft.segment:
-            view.edit_segment(draft.segment, body, seen=Seen(draft.seen))
-        else:
-            view.create_segment(body)
-        path = in_tenant(context.tenant, "segments", body.segment)
-        return Response(status_code=204, headers={"HX-Redirect": path})
+    def create(context: PageContext) -> None:
+        context.view(Segments).create_segment(body)
 
-    return await ask(request, call)
+    def edit(view: Segments, cancellation: Cancellation) -> None:
+        edited = SegmentEdit(rule=body.rule, timezone=body.timezone, approve=approve)
+        view.edit_segment(cancellation, draft.segment, edited, seen=Seen(draft.seen))
+
+    if draft.segment:
+        await asked_in_tenant(request, Segments, tenant, edit)
+    else:
+        await ask(request, create)
+    return Response(status_code=204, headers={"HX-Redirect": in_tenant(tenant, "segments", body.segment)})
 
 
 def _refused(request: Request, draft: Draft, tenant: str, exc: UserError | RetriableError) -> Response:

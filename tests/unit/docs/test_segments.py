@@ -19,7 +19,7 @@ def test_page_lists_exactly_the_existing_commands() -> None:
 
 def test_documented_segment_rules_and_limit_are_valid() -> None:
     rules = re.findall(r'(?:preview|--rule) "(.*?)"', PAGE)
-    assert len(rules) == 5
+    assert len(rules) == 6
     for rule in rules:
         parse_rule(rule)
     assert f"at most {MAX_SEGMENTS} segments" in TEXT

@@ -1,6 +1,7 @@
 """`muster segments`, as far as it needs no stack: creating, showing, refusing and reporting."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from orchestration.composition.context import Context
 from orchestration.operations.audiences import delete, find, rename
 from orchestration.operations.segments import rule_of
 from orchestration.platform.clock import now_ms
+from orchestration.readers.questions import PreviewEdit
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Partition, TenantName
 from schemas.segment_messages import SegmentStatus
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
+from tests.fakes.readers import ANSWERS
 from tests.unit.orchestration.notifications.test_notices import make_context
 
 CREATE = ("segments", "create", "buyers", "-t", "acme", "--rule")
@@ -110,6 +113,30 @@ def test_edit_is_shown_before_it_is_made(context: Context, capsys: pytest.Captur
     assert "also         depending: would enter 1, would leave 0" in said.out
     assert answer(capsys, *edit)["changes"][0]["entering"] == 3
     assert answer(capsys, "segments", "show", "buyers")["rule_version"] == 1
+
+
+def test_large_edit_is_made_with_the_token_of_its_refusal(
+    context: Context, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main([*CREATE, "ever(purchase)"])
+    plain = ANSWERS[PreviewEdit]
+    large = {"segment": "buyers", "entering": 0, "leaving": 4_000, "staying": 1_000}
+    users: dict[str, list[str]] = {"entering_users": [], "leaving_users": []}
+    monkeypatch.setitem(
+        ANSWERS, PreviewEdit, lambda asked, mark: {**plain(asked, mark), "changes": [{**large, **users}]}
+    )
+    edit = ["segments", "edit", "buyers", "--rule", "in audience vip", "-t", "acme"]
+    capsys.readouterr()
+    assert main(edit) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("EDIT_WOULD_CHANGE: segment buyers has not been changed: ")
+    assert "buyers (0 would enter, 4,000 leave, 1,000 stay)" in said
+    assert main([*edit, "--dry-run"]) == 0
+    [token] = re.findall(r"--approve (\S+)", capsys.readouterr().err)
+    assert main([*edit, "--approve", token]) == 0
+    assert capsys.readouterr().out == "segment buyers is active, rule version 2\n"
+    assert main(["segments", "upgrade", "buyers", "-t", "acme"]) == 3
+    assert "EDIT_WOULD_CHANGE" in capsys.readouterr().err
 
 
 def test_upgrade_moves_a_rule_to_form_2_once(context: Context, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,9 @@ from orchestration.console.language import Language, Texts
 from orchestration.console.rule_form import changed, draft_of
 from orchestration.console.rule_rows import MAX_ROWS, Row, RowGroup, RowTest, groups_of, rule_of
 from orchestration.platform.clock import now_ms
-from orchestration.readers.questions import CountUsers
+from orchestration.readers.questions import CountUsers, PreviewEdit
 from orchestration.records.questions import ConditionCount
-from schemas.errors import UserError
+from schemas.errors import RetriableError, UserError
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from tests.fakes.asgi import Answer, AsgiClient
@@ -162,6 +162,39 @@ def test_edit_previews_who_would_enter_and_leave(client: AsgiClient, world: Worl
     assert saved(client, world, form.replace("plain", "other")).status == 204
     assert world.services.segments.rules_of("acme", "buyers")[-1].rule == "ever(other)"  # type: ignore[arg-type]
     assert "this has changed since it was read" in saved(client, world, form).body.decode()
+
+
+def test_review_approves_the_numbers_that_it_showed(
+    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, leaving = ANSWERS[PreviewEdit], [5000]
+
+    def answer(question: PreviewEdit, mark: str) -> Any:
+        found = plain(question, mark)
+        return {**found, "changes": [{**found["changes"][0], "leaving": leaving[0]}]}
+
+    monkeypatch.setitem(ANSWERS, PreviewEdit, answer)
+    form = f"segment=buyers&{seen_segment(world)}&{DRAFT.replace('plain', 'other')}"
+    shown = send(client, world, f"{BUILDER}/review", form).body.decode()
+    assert "Saving approves these numbers" in shown
+    [token] = re.findall(r'name="approve" value="([^"]+)"', shown)
+    refused = saved(client, world, form).body.decode()  # as if the button had sent no approval
+    assert "the numbers have changed" in refused
+    assert len(world.services.segments.rules_of("acme", "buyers")) == 1  # type: ignore[arg-type]
+    leaving[0] = 9000
+    moved = html.unescape(saved(client, world, f"{form}&approve={token}").body.decode())
+    assert "the numbers have changed" in moved
+    assert "−9,000" in moved
+    [token] = re.findall(r'name="approve" value="([^"]+)"', moved)
+    assert saved(client, world, f"{form}&approve={token}").status == 204
+    assert len(world.services.segments.rules_of("acme", "buyers")) == 2  # type: ignore[arg-type]
+    monkeypatch.setitem(ANSWERS, PreviewEdit, gone)
+    away = saved(client, world, f"segment=buyers&{seen_segment(world)}&{DRAFT.replace('plain', 'x')}")
+    assert "could not be counted" in away.body.decode()
+
+
+def gone(*_: Any) -> Any:
+    raise RetriableError("LAKE_UNAVAILABLE", "the lake does not answer")
 
 
 def saved(client: AsgiClient, world: World, form: str) -> Answer:
