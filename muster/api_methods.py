@@ -478,6 +478,20 @@ class ApiMethods(Methods):
             ),
         )
 
+    def add_members(self, tenant: str, audience: str, users: Sequence[str], *, key: str | None = None) -> Started:
+        """Start the import that adds some users to an audience. Members keep their values in its columns."""
+        return cast(
+            "Started",
+            self._start("/tenants/{}/audiences/{}/additions", tenant, audience, body=given(users=users), key=key),
+        )
+
+    def remove_members(self, tenant: str, audience: str, users: Sequence[str], *, key: str | None = None) -> Started:
+        """Start the import that removes some users from an audience. Its limit of shrinking applies."""
+        return cast(
+            "Started",
+            self._start("/tenants/{}/audiences/{}/removals", tenant, audience, body=given(users=users), key=key),
+        )
+
     def start_export(
         self,
         tenant: str,

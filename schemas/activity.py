@@ -62,8 +62,6 @@ PROFILE_ROWS: Final = pa.schema(
 )
 """Profile changes of one partition, in the order in which they apply: by offset, and within a chunk by ordinal."""
 
-NAME_MAX_CHARACTERS: Final = 255
-"""For names of events, properties and attributes, and for event ids."""
 MAX_PROPERTIES: Final = 256
 """Per event; also the limit for attributes in one change."""
 PROPERTY_MAX_BYTES: Final = 8 * 1024

@@ -12,6 +12,8 @@ OCCURRED_AT: Final = "occurred_at"
 EVENT_ID: Final = "event_id"
 DELETED: Final = "deleted"
 
+NAME_MAX_CHARACTERS: Final = 255
+"""For names of events, properties and attributes, and for event ids."""
 EVENT_COLUMNS: Final = (Column(name=EVENT, type="string"), Column(name=OCCURRED_AT, type="timestamp"))
 """Columns of every event after its user id; then its id, if the source has ids, then its properties."""
 EVENT_ID_COLUMN: Final = Column(name=EVENT_ID, type="string")

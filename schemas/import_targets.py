@@ -15,6 +15,8 @@ RESERVED: Final[Mapping[ImportKind, AudienceName]] = {
     "profiles": AudienceName("_profiles"),
 }
 """Reserved names, used in place of an audience's. No audience can have them: names begin with a letter or a digit."""
+MAX_NAMED_USERS: Final = 100
+"""Users that one call adds to an audience or removes by their ids; more come from a file."""
 _KINDS: Final = {name: kind for kind, name in RESERVED.items()}
 
 

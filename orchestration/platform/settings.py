@@ -273,6 +273,10 @@ class Settings:
         """The key of approvals of edits."""
         return self._derived_secret(b"approvals of edits")
 
+    def audit_secret(self) -> bytes:
+        """The key of the hashes by which the audit trail names users."""
+        return self._derived_secret(b"users in the audit trail")
+
     def _derived_secret(self, purpose: bytes) -> bytes:
         secret = self.s3_secret_key.reveal() or self.catalog_url.reveal()
         return hmac.digest(secret.encode(), purpose, "sha256")

@@ -25,8 +25,9 @@ from schemas.row_digest import row_hashes
 from schemas.rows import chunk_fault, decode_rows
 from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.row_faults import row_faults
+from segmentation.intake.texts import check_text
 from segmentation.intake.topic_records import TopicRecord
-from segmentation.intake.values import check_tenant, check_text
+from segmentation.intake.values import check_tenant
 
 C = TypeVar("C", EventChunk, ProfileChunk)
 

@@ -13,13 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.activity import EARLIEST_US, MAX_AHEAD_US, NAME_MAX_CHARACTERS, PROPERTY_MAX_BYTES
-from schemas.activity_columns import DELETED, EVENT, OCCURRED_AT
+from schemas.activity import EARLIEST_US, MAX_AHEAD_US, PROPERTY_MAX_BYTES
+from schemas.activity_columns import DELETED, EVENT, NAME_MAX_CHARACTERS, OCCURRED_AT
 from schemas.buffers import string_buffers
 from schemas.columns import USER_ID, ImportKind
 from schemas.ids import USER_ID_MAX_CHARACTERS
 from segmentation.intake.refusals import RefusalCode, Refused
-from segmentation.intake.values import check_text, check_time, check_values
+from segmentation.intake.texts import check_text
+from segmentation.intake.values import check_time, check_values
 
 RowFaults = dict[int, tuple[str, Refused]]
 """By row: the column and the reason."""

@@ -15,12 +15,11 @@ from schemas.activity import (
     EARLIEST_US,
     MAX_AHEAD_US,
     MAX_PROPERTIES,
-    NAME_MAX_CHARACTERS,
     PROPERTY_MAX_BYTES,
     RECORD_MAX_BYTES,
     TENANT,
 )
-from schemas.activity_columns import OCCURRED_AT
+from schemas.activity_columns import NAME_MAX_CHARACTERS, OCCURRED_AT
 from schemas.buffers import string_buffers
 from schemas.columns import USER_ID
 from schemas.ids import DEFAULT_TENANT, TenantName

@@ -10,12 +10,12 @@ from schemas.activity import (
     EARLIEST_US,
     MAX_AHEAD_US,
     MAX_PROPERTIES,
-    NAME_MAX_CHARACTERS,
     PROPERTY_MAX_BYTES,
 )
 from schemas.ids import NAME_PATTERN, USER_ID_MAX_CHARACTERS
 from schemas.messages import AttributeValue, EventRecord, ProfileRecord
 from segmentation.intake.refusals import RefusalCode, Refused
+from segmentation.intake.texts import check_characters, check_text
 
 SHOWN_CHARACTERS: Final = 80
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,23 +45,6 @@ def check_tenant(name: str) -> None:
     """Raise `Refused` for an invalid tenant name; existence is checked elsewhere."""
     if not NAME_PATTERN.fullmatch(name):
         raise Refused(RefusalCode.BAD_TENANT, f"{name[:SHOWN_CHARACTERS]!r} is not a valid tenant name")
-
-
-def check_text(text: str, code: RefusalCode, what: str, max_characters: int = NAME_MAX_CHARACTERS) -> None:
-    """An id or a name: 1 to `max_characters`, not only white space. Raises `Refused`."""
-    if not 1 <= len(text) <= max_characters:
-        raise Refused(code, f"{what} has {len(text)} characters; 1 to {max_characters} are allowed")
-    if text.isspace():
-        raise Refused(code, f"{what} is only white space")
-    check_characters(text, code, what)
-
-
-def check_characters(text: str, code: RefusalCode, what: str) -> None:
-    """Raise `Refused` for characters that a file could not hold either."""
-    if "\0" in text:
-        raise Refused(code, f"{what} has a NUL character")
-    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-        raise Refused(code, f"{what} has half of a surrogate pair")
 
 
 def check_time(occurred_at_us: int, received_at_us: int) -> None:

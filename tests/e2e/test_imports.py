@@ -103,6 +103,25 @@ def test_append_and_remove_match_their_dry_runs(muster: Muster, context: Context
     assert ids_of(context, "modes", version=1) == ["u1", "u2", "u3"]
 
 
+def test_single_users_are_added_and_removed_with_receipts(muster: Muster, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "mail,Age", "u1,20", "u2,30", "u3,40")
+    given = ("--id-column", "mail", "--column", "age:long=Age")
+    assert muster("import", file, "-a", "single", *given, "--wait").code == 0
+    refused = muster("audiences", "add", "single", "u4")
+    assert (refused.code, "MISSING_COLUMN" in refused.err) == (3, True)
+    assert muster("audiences", "configure", "single", "--allow-missing-column", "age").code == 0
+    added = muster("audiences", "add", "single", "u4", 'a "b", c', "u1", "u4", "--wait", "--json")
+    receipt = added.json["receipt"]
+    assert (receipt["rows"], receipt["duplicates"], receipt["membership"]["added"]) == (4, 1, 2), added.err
+    rows = muster("sql", "select user_id, age from audience('single') order by 1", "--json").json
+    expected = [('a "b", c', None), ("u1", 20), ("u2", 30), ("u3", 40), ("u4", None)]
+    assert [(row["user_id"], row["age"]) for row in rows] == expected
+    again = muster("audiences", "remove", "single", "u4", "u9", "--wait", "--json").json["receipt"]
+    assert (again["membership"]["removed"], again["members"]) == (1, 4)
+    shrunk = muster("audiences", "remove", "single", "u1", "u2", "u3", "--wait")
+    assert (shrunk.code, "AUDIENCE_WOULD_SHRINK" in shrunk.out) == (3, True)
+
+
 def test_columns_are_kept_until_explicitly_dropped(muster: Muster, tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "user_id,age,city", "u1,20,Ulm", "u2,30,Bonn")
     more = write(tmp_path / "b.csv", "user_id,age", "u3,40")

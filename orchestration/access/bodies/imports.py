@@ -2,13 +2,17 @@
 
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from orchestration.access.bodies.common import Address, ColumnName, Id, ResourceName, Shape
 from orchestration.records.fields import EXAMPLE_ID, Example
 from schemas.columns import ColumnType, ImportKind, ImportMode
+from schemas.ids import USER_ID_MAX_CHARACTERS
 from schemas.import_formats import ImportFormat
+from schemas.import_targets import MAX_NAMED_USERS
 from schemas.text_form import Delimiter, TextEncoding
+from segmentation.intake.refusals import RefusalCode, Refused
+from segmentation.intake.texts import check_text
 
 MAX_UPLOADS: Final = 1_000
 """Of one import; each is looked up while the request waits. More files lie below a prefix."""
@@ -94,3 +98,22 @@ class NewImport(Shape):
         """As an `ImportOrder`."""
         unused = {name for name in ("list", "uploads") if not getattr(self, name)}
         return {**self.model_dump(exclude={"settings", *unused}), "changes": self.settings.changes()}
+
+
+def _member_id(text: str) -> str:
+    """An id that a file could have as well."""
+    try:
+        check_text(text, RefusalCode.BAD_USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
+    except Refused as exc:
+        raise ValueError(exc.reason) from exc
+    return text
+
+
+MemberId = Annotated[str, Field(min_length=1, max_length=USER_ID_MAX_CHARACTERS), AfterValidator(_member_id)]
+
+
+class NamedUsers(Shape):
+    """Users by their ids, at most 100. One that is named twice counts as a duplicate in the receipt."""
+
+    users: Annotated[list[MemberId], Field(min_length=1, max_length=MAX_NAMED_USERS)]
+    example: ClassVar[Example] = {"users": ["ann"]}

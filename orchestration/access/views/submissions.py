@@ -1,17 +1,33 @@
 """Starts jobs in a tenant, cancels and retries them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from orchestration.access.bodies.exports import NewExport
-from orchestration.access.bodies.imports import NewImport
+from orchestration.access.bodies.imports import NamedUsers, NewImport
 from orchestration.access.bodies.jobs import Retry
 from orchestration.access.guard import Entry, recorded
 from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.import_orders import ImportOrder
 from orchestration.access.manifests import settings_of_manifest
+from orchestration.access.named_users import (
+    FILE_NAMES,
+    Change,
+    audited,
+    file_of,
+    require_no_columns,
+    settings_for,
+)
 from orchestration.access.policy import Action
-from orchestration.access.problems import OF_EXPORTS, OF_IMPORTS, OF_MANIFESTS, OF_OBJECTS, OF_THE_ENGINE, OF_UPLOADS
+from orchestration.access.problems import (
+    OF_EXPORTS,
+    OF_IMPORTS,
+    OF_MANIFESTS,
+    OF_OBJECTS,
+    OF_THE_ENGINE,
+    OF_THE_LAKE,
+    OF_UPLOADS,
+)
 from orchestration.access.uploading import list_of_uploads, stored_upload
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
@@ -19,7 +35,7 @@ from orchestration.catalog.records import Export, Job
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import DOWNLOAD
 from orchestration.operations.job_search import AnyJob
-from orchestration.operations.submit import form_of, source_of
+from orchestration.operations.submit import form_of, source_of, upload_key
 from orchestration.records.jobs import (
     CancelledExport,
     CancelledImport,
@@ -53,6 +69,53 @@ class Submissions(TenantView):
         """Start the import of an object or an upload, or of several as one."""
         entry.arguments = given = body.order()
         return self._import(entry, ImportOrder(**given), key)
+
+    @recorded(
+        Action.RUN_JOBS,
+        "audiences add",
+        "POST /audiences/{audience}/additions",
+        status=202,
+        problems=(*OF_THE_ENGINE, *OF_OBJECTS, *OF_THE_LAKE, "MISSING_COLUMN"),
+    )
+    def add_members(self, entry: Entry, audience: str, body: NamedUsers, *, key: RequestKey) -> Started:
+        """Start the import that adds some users to an audience. Members keep their values in its columns."""
+        return self._change_members(entry, audience, body.users, "append", key)
+
+    @recorded(
+        Action.RUN_JOBS,
+        "audiences remove",
+        "POST /audiences/{audience}/removals",
+        status=202,
+        problems=(*OF_THE_ENGINE, *OF_OBJECTS),
+    )
+    def remove_members(self, entry: Entry, audience: str, body: NamedUsers, *, key: RequestKey) -> Started:
+        """Start the import that removes some users from an audience. Its limit of shrinking applies."""
+        return self._change_members(entry, audience, body.users, "remove", key)
+
+    def _change_members(
+        self, entry: Entry, name: str, users: Sequence[str], change: Change, key: RequestKey
+    ) -> Started:
+        services = self._services
+        entry.object, entry.arguments = name[:63], audited(users, services.settings.audit_secret())
+        audience = self._audience(name)
+
+        def start(claim: Claim) -> Started:
+            if change == "append":
+                require_no_columns(audience.name, services.specs.stored(audience))
+            bucket = services.settings.staging_bucket
+            stored = upload_key(self._name, audience.name, claim.job_id, FILE_NAMES[change])
+            services.objects.put(bucket, stored, file_of(users))
+            job = services.submission.submit_object(
+                s3_uri(bucket, stored),
+                tenant=self._name,
+                audience=audience.name,
+                overrides=settings_for(change),
+                again=True,  # the same users may be removed and added again
+                new_id=claim.job_id,
+            )
+            return Started(job=job)
+
+        return self._once(Started, entry, key, start)
 
     @recorded(Action.RUN_JOBS, "import")
     def import_like(self, entry: Entry, files: Mapping[str, Any], like: str, *, key: RequestKey) -> Started:

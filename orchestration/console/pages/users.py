@@ -9,17 +9,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.imports import NamedUsers
 from orchestration.access.bodies.questions import WantedExplanation, WantedUser
 from orchestration.access.policy import Action
+from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.questions import Questions
 from orchestration.access.views.segments import Segments
+from orchestration.access.views.submissions import Submissions
 from orchestration.api.service import asked_in_tenant
 from orchestration.console.context import PageContext, ask
 from orchestration.console.formatting import plain
-from orchestration.console.forms import form_of
+from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import Frame, frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
-from orchestration.console.rendering import shown
+from orchestration.console.rendering import see_other, shown
 from orchestration.console.segment_texts import ALL, Named
 from orchestration.records.questions import Explanation, User
 from schemas.errors import UserError
@@ -27,6 +30,8 @@ from segmentation.rules.nodes import Count
 from segmentation.rules.parser import parse_rule
 
 MAX_ID: Final = 1024
+AUDIENCES: Final = 500
+"""That a user can be added to from here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +67,22 @@ class Why:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """Audiences that the user can be added to, and removed from, by forms to `path`."""
+
+    path: str
+    key: str
+    user: str
+    add_to: Sequence[str]
+    remove_from: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserPage:
-    """`unknown`: no user has this id. `segments`: those that can be explained; `inside`: those of the user."""
+    """`unknown`: no user has this id. `segments`: those that can be explained; `inside`: those of the user.
+
+    `membership`: None for callers who may not change it.
+    """
 
     path: str
     user: str
@@ -74,6 +93,7 @@ class UserPage:
     segments: Sequence[str]
     chosen: str
     why: Why | None
+    membership: Membership | None
 
 
 async def show_form(request: Request) -> Response:
@@ -110,6 +130,22 @@ async def look_up(request: Request) -> Response:
     return await ask(request, call)
 
 
+async def change_membership(request: Request) -> Response:
+    """Add the user to an audience, or remove the user; leads to the job that does."""
+    form = await form_of(request)
+    key, change, body = key_of(request, form), form.get("change", ""), NamedUsers(users=[form.get("user", "")])
+    if change not in {"add", "remove"}:
+        raise UserError("BAD_BODY", "the form cannot be read; load the page again")
+
+    def call(context: PageContext) -> Response:
+        view = context.view(Submissions)
+        start = view.add_members if change == "add" else view.remove_members
+        started = start(form.get("audience", ""), body, key=key)
+        return see_other(in_tenant(context.tenant, "jobs", started.job, started="1"))
+
+    return await ask(request, call)
+
+
 def _page(
     context: PageContext, user: str, found: User | None, *, segment: str = "", explained: Explanation | None = None
 ) -> UserPage:
@@ -123,6 +159,19 @@ def _page(
         segments=[one.segment for one in context.view(Segments).list_segments(limit=ALL).items],
         chosen=segment,
         why=None if explained is None else why_of(explained, context.tenant),
+        membership=_membership(context, user, found) if user and context.may(Action.RUN_JOBS) else None,
+    )
+
+
+def _membership(context: PageContext, user: str, found: User | None) -> Membership:
+    inside = () if found is None else found.audiences
+    every = [one.audience for one in context.view(Audiences).list_audiences(limit=AUDIENCES).items]
+    return Membership(
+        path=in_tenant(context.tenant, "users", "membership"),
+        key=fresh_key(),
+        user=user,
+        add_to=[name for name in every if name not in inside],
+        remove_from=inside,
     )
 
 
@@ -176,4 +225,5 @@ def _window(text: str) -> timedelta | None:
 ROUTES: Final = (
     Route(f"{IN_TENANT}/users", show_form),
     Route(f"{IN_TENANT}/users/found", look_up, methods=["POST"]),
+    Route(f"{IN_TENANT}/users/membership", change_membership, methods=["POST"]),
 )

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from schemas import activity
+from schemas.activity_columns import NAME_MAX_CHARACTERS
 from schemas.ids import USER_ID_MAX_CHARACTERS, Partition
 from schemas.messages import EventRecord
 from schemas.partitioning import partition_of
@@ -35,8 +36,8 @@ def test_exactly_the_existing_refusals_are_explained() -> None:
 def test_documented_event_limits_match_the_code() -> None:
     assert f"at most {activity.RECORD_MAX_BYTES // 1024} KiB" in TEXT
     assert f"1 to {USER_ID_MAX_CHARACTERS} characters, not only white space" in TEXT
-    assert f"the event's name, 1 to {activity.NAME_MAX_CHARACTERS} characters" in TEXT
-    assert f"At most {activity.MAX_PROPERTIES}, with names of 1 to {activity.NAME_MAX_CHARACTERS} characters" in TEXT
+    assert f"the event's name, 1 to {NAME_MAX_CHARACTERS} characters" in TEXT
+    assert f"At most {activity.MAX_PROPERTIES}, with names of 1 to {NAME_MAX_CHARACTERS} characters" in TEXT
     assert f"at most {activity.PROPERTY_MAX_BYTES // 1024} KiB in UTF-8" in TEXT
     assert f"more than {activity.MAX_AHEAD_US // 3_600_000_000} hours ahead" in TEXT
     assert activity.EARLIEST_US == 946_684_800_000_000

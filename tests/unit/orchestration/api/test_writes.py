@@ -1,5 +1,6 @@
 """Jobs and changes through the service, and their refusals."""
 
+import hashlib
 import itertools
 import json
 from dataclasses import replace
@@ -13,9 +14,13 @@ from orchestration.access.uploading import GIB, MAX_PARTS, MIB, UNFINISHED_BYTES
 from orchestration.catalog.operations import LAKE_CHANGES, RECIPIENT_TEST
 from orchestration.catalog.places import EVERYWHERE
 from orchestration.catalog.records import Retention
+from orchestration.kinds.specs import import_spec
 from orchestration.readers.questions import TryImport
+from schemas.columns import Column
 from schemas.errors import UserError
+from schemas.ids import USER_ID_MAX_CHARACTERS
 from schemas.import_spec import ImportSpec
+from schemas.import_targets import MAX_NAMED_USERS
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.readers import FakeReaders
 from tests.fakes.tenants import (
@@ -150,6 +155,100 @@ def test_invalid_import_starts_nothing(
     answer = send(client, token, "POST", "imports", body)
     assert answer.json["code"] == code, answer.body
     assert world.workflow.started == []
+
+
+# Single users
+
+
+def change(client: AsgiClient, token: str, what: str, users: list[str], *, key: str | None = None) -> Answer:
+    headers = {"Idempotency-Key": key or f"change {next(_KEYS)}"}
+    path = f"/v1/tenants/acme/audiences/{VIP}/{what}"
+    return client.send("POST", path, token=token, body={"users": users}, headers=headers)
+
+
+@pytest.mark.parametrize(("what", "mode"), [("additions", "append"), ("removals", "remove")])
+def test_single_users_are_an_import_of_a_row_each(
+    client: AsgiClient, world: World, token: str, what: str, mode: str
+) -> None:
+    ids = ["ann", 'b"\n,é😀', "ann"]
+    answer = change(client, token, what, ids)
+    assert answer.status == 202, answer.body
+    request = started(world)["import"]
+    assert (request["job_id"], request["tenant"], request["audience"]) == (answer.json["job"], ACME, VIP)
+    assert (request["again"], request["overrides"]["mode"]) == (True, mode)
+    rows = world.objects.get("staging", request["key"]).decode().splitlines()
+    assert [json.loads(row) for row in rows] == [{"user_id": user} for user in ids]
+    kept = ImportSpec(id_column="Mail", allow_missing_columns=("age",), columns=(Column(name="age", type="long"),))
+    spec = import_spec(VIP, kept, request["overrides"])
+    assert (spec.id_column, spec.columns, spec.format, spec.mode) == ("user_id", (), "jsonl", mode)
+
+
+def test_audit_trail_has_keyed_hashes_of_single_users(client: AsgiClient, world: World, token: str) -> None:
+    for what in ("additions", "removals"):
+        assert change(client, token, what, ["ann@example.com", "bob"]).status == 202
+    added, removed = sorted(world.services.audit.search(), key=lambda entry: entry.action)
+    assert (added.action, removed.action, added.object) == ("audiences add", "audiences remove", f"acme/{VIP}")
+    assert added.arguments["users"] == 2
+    assert added.arguments == removed.arguments
+    marks = {*added.arguments["user_hmacs"]}
+    assert len(marks) == 2
+    assert not marks & {hashlib.sha256(user.encode()).hexdigest()[:16] for user in ("ann@example.com", "bob")}
+    assert "ann@example.com" not in str(world.services.audit.search())
+
+
+def test_repeated_change_of_single_users_starts_one_job(client: AsgiClient, world: World, token: str) -> None:
+    first, second = (change(client, token, "additions", ["ann"], key="once") for _ in range(2))
+    assert first.json == second.json
+    assert len(world.workflow.started) == 1
+    other = change(client, token, "additions", ["bob"], key="once")
+    assert (other.status, other.json["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert change(client, token, "additions", ["ann"]).json["job"] != first.json["job"]
+
+
+@pytest.mark.parametrize(
+    ("users", "at"),
+    [
+        ([], "users"),
+        (["x"] * (MAX_NAMED_USERS + 1), "users"),
+        (["ann", ""], "users/1"),
+        (["ann", " \t\u3000"], "users/1"),
+        (["canary" + "x" * USER_ID_MAX_CHARACTERS], "users/0"),
+        (["canary\0"], "users/0"),
+        ([7], "users/0"),
+        ([None], "users/0"),
+    ],
+)
+def test_invalid_ids_of_single_users_start_nothing(
+    client: AsgiClient, world: World, token: str, users: list[Any], at: str
+) -> None:
+    answer = change(client, token, "additions", users)
+    assert (answer.status, answer.json["code"]) == (422, "INVALID_REQUEST"), answer.body
+    assert answer.json["values"]["errors"][0]["at"] == at
+    assert b"canary" not in answer.body
+    assert world.workflow.started == []
+
+
+def test_user_without_needed_columns_is_refused_but_can_be_removed(
+    client: AsgiClient, world: World, token: str
+) -> None:
+    audience = world.services.audiences.get(ACME, VIP)
+    columns = (Column(name="age", type="long"), Column(name="city"))
+    for may_lack, code in (((), "MISSING_COLUMN"), (("age",), "MISSING_COLUMN"), (("age", "city"), None)):
+        spec = replace(audience.spec, columns=columns, allow_missing_columns=may_lack)
+        world.services.audiences.configure(audience.audience_id, spec=spec, retention=audience.retention)
+        answer = change(client, token, "additions", ["ann"])
+        assert answer.json.get("code") == code
+        if may_lack == ("age",):
+            assert "configure vip --allow-missing-column city" in answer.json["detail"]
+            assert change(client, token, "removals", ["ann"]).status == 202
+    missing = client.send(
+        "POST",
+        "/v1/tenants/acme/audiences/gone/additions",
+        token=token,
+        body={"users": ["ann"]},
+        headers={"Idempotency-Key": "gone"},
+    )
+    assert (missing.status, missing.json["code"]) == (404, "UNKNOWN_AUDIENCE")
 
 
 # Jobs

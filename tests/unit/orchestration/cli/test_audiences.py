@@ -1,5 +1,6 @@
 """`muster audiences` through the service: the same output as when commands read the catalog themselves."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ from orchestration.composition.context import Context
 from orchestration.composition.service import Services
 from orchestration.readers.questions import CompareVersions
 from schemas.ids import AudienceName, TenantName
+from schemas.import_targets import MAX_NAMED_USERS
+from tests.fakes.objects import InMemoryObjects
 from tests.fakes.readers import ANSWERS
+from tests.fakes.workflow import InMemoryWorkflow
 from tests.unit.orchestration.cli.conftest import answer
 
 KEYS = ["tenant", "audience", "audience_id", "spec", "folders", "retention", "created_at", "current", "told"]
@@ -153,9 +157,26 @@ def test_difference_is_paged_by_kind_with_changed_values(
     ]
 
 
+def test_single_users_are_added_and_removed(service: Services, capsys: pytest.CaptureFixture[str]) -> None:
+    engine, objects = InMemoryWorkflow(), InMemoryObjects()
+    vars(service).update(workflow=engine, objects=objects)
+    for word, mode in (("add", "append"), ("remove", "remove")):
+        found = answer(capsys, "audiences", word, "vip", "ann", "bob", "-t", "acme")
+        request = json.loads(engine.started[-1])["import"]
+        assert (found, request["overrides"]["mode"]) == ({"job": request["job_id"], "state": "SUBMITTED"}, mode)
+        assert objects.get("staging", request["key"]).count(b"\n") == 2
+    many = [f"u{number}" for number in range(MAX_NAMED_USERS + 1)]
+    assert main(["audiences", "add", "vip", *many, "-t", "acme"]) == 2
+    shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "muster import FILE --audience vip --mode append" in shown
+    assert len(engine.started) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
+        (("add", "gone", "ann"), "UNKNOWN_AUDIENCE"),
+        (("remove", "vip", " "), "INVALID_REQUEST"),
         (("create", "vip"), "AUDIENCE_EXISTS"),
         (("create", "../x"), "BAD_NAME"),
         (("show", "gone"), "UNKNOWN_AUDIENCE"),

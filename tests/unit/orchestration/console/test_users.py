@@ -1,5 +1,8 @@
 """The page of a user: what is counted stands on a timeline, and ids stand nowhere else."""
 
+import json
+import re
+
 from orchestration.console.pages.users import why_of
 from orchestration.records.questions import Explanation
 from tests.fakes.asgi import AsgiClient
@@ -37,3 +40,27 @@ def test_lookup_and_explanation_of_a_user_are_audited_without_the_id(client: Asg
     entries = world.services.audit.search()
     assert sorted(entry.action for entry in entries) == ["segments explain", "users look up"]
     assert ANN not in str(entries)
+
+
+def test_user_is_added_to_and_removed_from_audiences(client: AsgiClient, world: World) -> None:
+    shown = send(client, world, f"{USERS}/found", f"user={ANN}", "acme-admin")
+    assert "Change membership" in text_of(shown)
+    assert "Change membership" not in text_of(send(client, world, f"{USERS}/found", f"user={ANN}"))
+    key = re.findall(r'name="key" value="(\w+-add)"', shown.body.decode())[0]
+    for _ in range(2):
+        form = f"key={key}&user={ANN}&audience=vip&change=add"
+        answer = send(client, world, f"{USERS}/membership", form, "acme-admin")
+        assert answer.status == 303
+    (event,) = world.workflow.started
+    request = json.loads(event)["import"]
+    assert (request["audience"], request["overrides"]["mode"]) == ("vip", "append")
+    assert answer.headers["location"] == f"/console/tenants/acme/jobs/{request['job_id']}?started=1"
+    for form, status in (
+        (f"key=a&user={ANN}&audience=vip&change=remove", 303),
+        (f"key=b&user={ANN}&audience=gone&change=add", 404),
+        (f"key=c&user={ANN}&audience=vip&change=replace", 400),
+        ("key=d&user=&audience=vip&change=add", 422),
+    ):
+        assert send(client, world, f"{USERS}/membership", form, "acme-admin").status == status
+    assert send(client, world, f"{USERS}/membership", f"key=e&user={ANN}&audience=vip&change=add").status == 403
+    assert ANN not in str(world.services.audit.search())
