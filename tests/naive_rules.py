@@ -1,6 +1,7 @@
 """Rules evaluated by definition, user by user over all history: what stream and SQL must answer."""
 
 import operator
+from calendar import isleap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +9,16 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
-from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition, Seen, SeenNear
+from segmentation.rules.relative import (
+    Anniversary,
+    AttributeCondition,
+    Between,
+    Distance,
+    Near,
+    Today,
+    TodayComparison,
+)
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 TYPES = {bool: "boolean", str: "string", float: "double", date: "date", datetime: "timestamp"}
@@ -39,6 +49,57 @@ class World:
     members: set[tuple[str, str, str]]
 
 
+def is_near(distance: Distance, value: Any, at: datetime, zone: str | None) -> bool:
+    """Whether a time is so far from now; of a date, whether its day is, counting today among past and coming days."""
+    if type(value) is datetime:
+        after, until = (None if s is None else at + timedelta(seconds=s) for s in (distance.after_s, distance.until_s))
+        return (after is None or after < value) and (until is None or value <= until)
+    after_d, until_d = (None if s is None else s / 86_400 for s in (distance.after_s, distance.until_s))
+    if type(value) is not date or any(days is not None and days % 1 for days in (after_d, until_d)):
+        return False
+    days = (value - today_in(zone, at)).days
+    late_enough = after_d is None or (days > after_d if after_d < 0 else days >= after_d)
+    return late_enough and (until_d is None or (days < until_d if until_d > 0 else days <= until_d))
+
+
+def today_in(zone: str | None, at: datetime) -> date:
+    return at.astimezone(ZoneInfo(str(zone))).date()
+
+
+def years_later(day: date, years: int) -> date:
+    leap = (day.month, day.day) == (2, 29) and not isleap(day.year + years)
+    return date(day.year + years, day.month, 28 if leap else day.day)
+
+
+def is_relatively(test: AttributeCondition, given: Named, at: datetime, zone: str | None) -> bool:
+    """Naive evaluation of a test of an attribute at an instant."""
+    value = given.get(test.column)
+    match test:
+        case Near(distance=distance):
+            return is_near(distance, value, at, zone)
+        case TodayComparison(column=name, operator=sign, value=today):
+            end = today_in(zone, at) + timedelta(days=today.days)
+            return holds(Comparison(column=name, type="date", operator=sign, value=end), given, zone)
+        case Between(column=name, type=type_, low=low, high=high):
+            ends = [
+                today_in(zone, at) + timedelta(days=end.days) if isinstance(end, Today) else end for end in (low, high)
+            ]
+            signs: tuple[Operator, Operator] = (">=", "<=")
+            each = (
+                Comparison(column=name, type=type_, operator=sign, value=end)
+                for sign, end in zip(signs, ends, strict=True)
+            )
+            return all(holds(one, given, zone) for one in each)
+        case Anniversary(first_day=first, last_day=last):
+            day = today_in(zone, value) if type(value) is datetime else value
+            if type(day) is not date:
+                return False
+            at_last = min(150, 9999 - day.year)
+            return any(first <= (years_later(day, n) - today_in(zone, at)).days <= last for n in range(1, at_last + 1))
+        case _:
+            return holds(test, given, zone)
+
+
 def holds(test: Condition, given: Named, zone: str | None) -> bool:
     """Naive evaluation of a test on named values."""
     value = given.get(test.column)
@@ -62,22 +123,27 @@ def is_true(condition: RuleCondition, user: str, at: datetime, zone: str | None,
             for event in world.events
             if (event.user, event.name) == (user, of.event) and since < event.occurred_at <= at
             if all(holds(test, event.properties, None) for test in of.where)
+            if of.since is None or of.before is None or of.since <= event.occurred_at < of.before
         }
         return sorted(moment for moment, _ in found)
 
     match condition:
         case Count(quantity=quantity, times=n):
-            count = len(times(condition.events, at - timedelta(seconds=condition.within_s)))
+            within_s = condition.within_s
+            count = len(times(condition.events, LONG_AGO if within_s is None else at - timedelta(seconds=within_s)))
             return {"at_least": count >= n, "at_most": count <= n, "exactly": count == n}[quantity]
         case Ever() | Never():
             return bool(times(condition.events)) == isinstance(condition, Ever)
         case Seen(which=which, bound=bound, moment=moment):
             seen = times(condition.events)[:1] if which == "first" else times(condition.events)[-1:]
             return any((then < moment) == (bound == "before") for then in seen)
+        case SeenNear(which=which, distance=distance):
+            seen = times(condition.events)[:1] if which == "first" else times(condition.events)[-1:]
+            return any(is_near(distance, then, at, zone) for then in seen)
         case Member(kind=kind, name=name):
             return (kind, name, user) in world.members
-        case Comparison() | OneOf() | Presence():
-            return holds(condition, world.profiles.get(user, {}), zone)
+        case _:
+            return is_relatively(condition, world.profiles.get(user, {}), at, zone)
 
 
 def is_asked(rule: Rule, user: str, world: World, *, known: bool) -> bool:

@@ -11,9 +11,11 @@ from orchestration.readers.questions import ExplainUser
 from schemas.ids import Partition
 from schemas.partitioning import partition_of
 from schemas.topics import EVENTS, PROFILES
-from segmentation.rules.nodes import Count, EventCondition, Group, Member, Rule, RuleCondition, Seen
+from segmentation.evaluation.spans import next_change_of
+from segmentation.rules.nodes import Count, EventCondition, Member, Rule, RuleCondition, Seen, SeenNear
 from segmentation.rules.printer import rule_condition_text
-from segmentation.rules.state import needs
+from segmentation.rules.relative import is_relative
+from segmentation.rules.state import need
 
 SHOWN_EVENTS: Final = 20
 
@@ -47,27 +49,28 @@ def explain_user(reading: Reading, asked: ExplainUser) -> dict[str, Any]:
         "partition": partition,
         "archived_to": {topic: context.archive.archived_to(topic).get(partition, 0) for topic in (EVENTS, PROFILES)},
         "paused": [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused],
-        "groups": [] if found is None else _groups(meaning.rule, found),
+        "groups": [] if found is None else _groups(meaning.rule, found, at),
         "attributes": {} if found is None else {name: _plain(value) for name, value in found.values.items()},
     }
 
 
-def _groups(rule: Rule, found: Explained) -> list[dict[str, Any]]:
+def _groups(rule: Rule, found: Explained, at: datetime) -> list[dict[str, Any]]:
     answers = iter(found.conditions)
     groups = []
     for group in rule.groups:
-        conditions = [_condition(condition, found, true=next(answers)) for condition in group.conditions]
+        conditions = [_condition(condition, rule, found, at, true=next(answers)) for condition in group.conditions]
         holds = any(condition["true"] for condition in conditions) != group.negated
         groups.append({"negated": group.negated, "true": holds, "conditions": conditions})
     return groups
 
 
-def _condition(condition: RuleCondition, found: Explained, *, true: bool) -> dict[str, Any]:
+def _condition(condition: RuleCondition, rule: Rule, found: Explained, at: datetime, *, true: bool) -> dict[str, Any]:
     record: dict[str, Any] = {"condition": rule_condition_text(condition), "true": true}
     if isinstance(condition, EventCondition):
         events = found.events[condition]
         record["counted"] = len(events)
-        shown = events[-1:] if isinstance(condition, Seen) and condition.which == "first" else events[:SHOWN_EVENTS]
+        is_first = isinstance(condition, Seen | SeenNear) and condition.which == "first"
+        shown = events[-1:] if is_first else events[:SHOWN_EVENTS]
         record["events"] = [
             {
                 "occurred_at": one.occurred_at.astimezone(UTC).isoformat(),
@@ -77,18 +80,34 @@ def _condition(condition: RuleCondition, found: Explained, *, true: bool) -> dic
             }
             for one in shown
         ]
-        if isinstance(condition, Count):
-            record["changes_at"] = _changes_at(condition, found)
+        if isinstance(condition, Count | SeenNear):
+            record["changes_at"] = _changes_at(condition, [one.occurred_at for one in events], at)
     elif not isinstance(condition, Member):
-        record["value"] = _plain(found.values[condition.column])
+        value = found.values[condition.column]
+        record["value"] = _plain(value)
+        if is_relative(condition):
+            changes_at = next_change_of(condition, rule.timezone, value, at)
+            record["changes_at"] = None if changes_at is None else changes_at.isoformat()
     return record
 
 
-def _changes_at(condition: Count, found: Explained) -> str | None:
-    """When the answer changes if no further event comes: when the next of the ranks leaves the window."""
-    times = [one.occurred_at for one in found.events[condition]]
-    ranks = needs(Rule(groups=(Group(conditions=(condition,)),)))[condition].deadlines
-    due = [times[rank - 1] + timedelta(seconds=condition.within_s) for rank in ranks if rank <= len(times)]
+def _changes_at(condition: Count | SeenNear, times: list[datetime], at: datetime) -> str | None:
+    """When the answer changes if no further event comes. `times`: of the events, the latest first.
+
+    A count changes when the next of the ranks leaves the window.
+    """
+    match condition:
+        case Count(within_s=within_s):
+            due = [
+                times[rank - 1] + timedelta(seconds=within_s)
+                for rank in need(condition).deadlines
+                if within_s is not None and rank <= len(times)
+            ]
+        case SeenNear(which=which, distance=distance):
+            seen = times[-1:] if which == "first" else times[:1]
+            ends = [end for end in (distance.until_s, distance.after_s) if end is not None]
+            changes = [then - timedelta(seconds=end) for then in seen for end in ends]
+            due = [change for change in changes if change > at]
     return min(due).astimezone(UTC).isoformat() if due else None
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from segmentation.rules.nodes import Rule
 
 with deferred(__name__):
-    from segmentation.rules import records
+    from segmentation.rules import record_reader
 
 SegmentState = Literal["active", "paused", "deleted"]
 ActivationKind = Literal["activate", "pause", "delete"]
@@ -49,7 +49,7 @@ class RuleVersion:
     @property
     def parsed(self) -> "Rule":
         """The rule as a value."""
-        return records.rule_from_json(self.rule.encode())
+        return record_reader.rule_from_json(self.rule.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,8 @@ from schemas.ids import AudienceName, JobId, TenantName
 from schemas.segment_messages import SegmentStatus
 from segmentation.rules.canonical import rule_hash
 from segmentation.rules.nodes import Rule
-from segmentation.rules.records import rule_from_json, rule_record
+from segmentation.rules.record_reader import rule_from_json
+from segmentation.rules.records import rule_record
 from segmentation.rules.references import check_members, referrers
 
 MAX_SEGMENTS: Final = 500

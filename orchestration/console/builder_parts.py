@@ -15,7 +15,16 @@ from orchestration.console.context import PageContext
 from orchestration.console.count_texts import Figure, Mistyped
 from orchestration.console.paths import in_tenant
 from orchestration.console.rule_form import Draft
-from orchestration.console.rule_rows import BOUNDS, KINDS, OF_EVENTS, QUANTITIES, TESTS, UNITS_SHOWN
+from orchestration.console.rule_rows import (
+    BOUNDS,
+    KINDS,
+    NEAR,
+    OF_EVENTS,
+    QUANTITIES,
+    TESTS,
+    TESTS_OF_ATTRIBUTES,
+    UNITS_SHOWN,
+)
 from orchestration.readers.cancellation import Cancellation
 from orchestration.records.questions import Count, MembersChange
 
@@ -57,9 +66,10 @@ class BuilderPage:
     kinds: Sequence[str] = KINDS
     of_events: frozenset[str] = OF_EVENTS
     quantities: Sequence[str] = tuple(QUANTITIES)
-    bounds: Sequence[str] = tuple(BOUNDS)
+    bounds: Sequence[str] = (*BOUNDS, *NEAR)
     units: Sequence[str] = UNITS_SHOWN
     tests: Sequence[str] = TESTS
+    attribute_tests: Sequence[str] = TESTS_OF_ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,18 +6,19 @@ from typing import Final, Literal, TypeVar
 
 from orchestration.access.bodies.segments import NewSegment
 from orchestration.access.revisions import revision_of
-from orchestration.console.rule_rows import KINDS, MAX_ROWS, OF_EVENTS, Row, RowGroup, RowTest, groups_of, rule_of
+from orchestration.console.row_rules import rule_of
+from orchestration.console.rule_rows import KINDS, MAX_ROWS, OF_EVENTS, Row, RowGroup, RowTest, groups_of
 from orchestration.console.segment_texts import parsed_rule
 from orchestration.records.segments import Segment
 from schemas.errors import UserError
 from segmentation.rules.nodes import Form, Rule
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
-from segmentation.rules.records import rule_from_json
+from segmentation.rules.record_reader import rule_from_json
 
 Source = Literal["rows", "text"]
 ItemT = TypeVar("ItemT")
-ROW_FIELDS: Final = ("kind", "name", "quantity", "times", "window", "unit", "bound", "moment")
+ROW_FIELDS: Final = ("kind", "name", "quantity", "times", "window", "unit", "bound", "moment", "during")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

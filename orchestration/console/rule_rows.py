@@ -1,36 +1,53 @@
 """Rules as rows of a form, and back: a row becomes the text of one condition, which the rules' own parser reads.
 
-A value is written without quotes, and taken for a text unless it reads as a number, true, false, a date or a time;
-such a text stands in double quotes.
+A value is written without quotes, and taken for a text unless it reads as a number, true, false, a date or a time, or
+of an attribute as now or today; such a text stands in double quotes.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.errors import UserError
 from segmentation.expressions.lexer import DATE, TIMESTAMP, string
 from segmentation.expressions.literals import literal
 from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, OneOf, Presence, Value
-from segmentation.rules.nodes import Count, Events, Ever, Form, Group, Member, Never, Rule, RuleCondition, Seen
-from segmentation.rules.parser import parse_rule
+from segmentation.rules.nodes import (
+    Count,
+    EventCondition,
+    Ever,
+    Member,
+    Never,
+    OnEvents,
+    Rule,
+    RuleCondition,
+    Seen,
+    SeenNear,
+)
+from segmentation.rules.printer import during
+from segmentation.rules.relative import Anniversary, AttributeCondition, Between, Near, Today, TodayComparison
+from segmentation.rules.relative_text import distance_text, end_text
 from segmentation.rules.windows import UNITS
 
 KINDS: Final = ("count", "ever", "never", "first", "last", "attribute", "audience", "segment")
 OF_EVENTS: Final = frozenset({"count", "ever", "never", "first", "last"})
 QUANTITIES: Final[Mapping[str, str]] = {"at_least": ">=", "at_most": "<=", "exactly": "="}
+NEAR: Final = {"in_last": ("in last ", ""), "over": ("over ", " ago"), "ago": ("", " ago")}
+"""How far in the past a time is: what stands before and after the lengths."""
+NEAR_OF_ATTRIBUTES: Final = {**NEAR, "in_next": ("in next ", ""), ">": ("> ", ""), "<=": ("<= ", "")}
+ANNIVERSARIES: Final = {"anniversary": "= today", "anniversary_in_next": "in next ", "anniversary_in_last": "in last "}
 BOUNDS: Final[Mapping[str, str]] = {"before": "<", "from": ">="}
 UNITS_SHOWN: Final = ("d", "h", "m", "s")
 TESTS: Final = (*OPERATORS, "in", "set", "unset")
+TESTS_OF_ATTRIBUTES: Final = (*TESTS, "between", "in_last", "in_next", "over", "ago", *ANNIVERSARIES)
+WITHOUT_VALUE: Final = frozenset({"set", "unset", "anniversary"})
 MAX_ROWS: Final = 40
 """Rows and tests of a rule that a form shows: more are edited as text, and a form has at most 1,000 fields."""
-_PLAIN: Final = re.compile(
+PLAIN: Final = re.compile(
     rf"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|{TIMESTAMP.pattern}|{DATE.pattern}", re.IGNORECASE
 )
-_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
-_ITEM: Final = re.compile(rf"\s*({_QUOTED.pattern}|[^,]*)\s*(?:,|$)")
+MOVING: Final = re.compile(r"(?:now|today)(?:\s*[+-]\s*[0-9][0-9a-z]*)?", re.IGNORECASE)
+QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +61,11 @@ class RowTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One condition, as typed. `name`: of the event, audience or segment; tests of an attribute are one."""
+    """One condition, as typed. `name`: of the event, audience or segment; tests of an attribute are one.
+
+    `moment`: of `first` and `last`, a time, or how far in the past it is. `during`: two times between which events are;
+    then a count has no window.
+    """
 
     kind: str = "count"
     name: str = ""
@@ -55,6 +76,7 @@ class Row:
     unit: str = "d"
     bound: str = "from"
     moment: str = ""
+    during: str = ""
 
     @property
     def blank(self) -> bool:
@@ -85,24 +107,61 @@ def _size(groups: tuple[RowGroup, ...]) -> int:
 
 def _row(condition: RuleCondition) -> Row:
     match condition:
-        case Count(events=events, quantity=quantity, times=times, within_s=within_s):
-            unit = next(unit for unit in UNITS_SHOWN if within_s % UNITS[unit] == 0)
-            row = _of_events("count", events, quantity=quantity, times=str(times), unit=unit)
-            return _with(row, window=str(within_s // UNITS[unit]))
-        case Ever(events=events):
-            return _of_events("ever", events)
-        case Never(events=events):
-            return _of_events("never", events)
-        case Seen(which=which, events=events, bound=bound, moment=moment):
-            return _of_events(which, events, bound=bound, moment=literal(moment))
+        case OnEvents(events=events):
+            row = Row(name=events.event, tests=tuple(_test(test) for test in events.where), during=during(events))
+            return _with(row, **_of_events(condition))
         case Member(kind=kind, name=name):
             return Row(kind=kind, name=name)
         case _:
-            return Row(kind="attribute", tests=(_test(condition),))
+            return Row(kind="attribute", tests=(_attribute_test(condition),))
 
 
-def _of_events(kind: str, events: Events, **given: str) -> Row:
-    return _with(Row(kind=kind, name=events.event, tests=tuple(_test(test) for test in events.where)), **given)
+def _of_events(condition: EventCondition) -> dict[str, str]:
+    """The fields of a row that its kind has, apart from the events."""
+    match condition:
+        case Count(quantity=quantity, times=times, within_s=within_s):
+            fields = {"kind": "count", "quantity": quantity, "times": str(times)}
+            if within_s is None:
+                return fields
+            unit = next(unit for unit in UNITS_SHOWN if within_s % UNITS[unit] == 0)
+            return {**fields, "window": str(within_s // UNITS[unit]), "unit": unit}
+        case Ever():
+            return {"kind": "ever"}
+        case Never():
+            return {"kind": "never"}
+        case Seen(which=which, bound=bound, moment=moment):
+            return {"kind": which, "bound": bound, "moment": literal(moment)}
+        case SeenNear(which=which, distance=distance):
+            how, lengths = _parted(distance_text(distance), NEAR)
+            return {"kind": which, "bound": how, "moment": lengths}
+
+
+def _parted(text: str, forms: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+    """Which of the forms a text has, and what stands between its words."""
+    return next(
+        (name, text.removeprefix(before).removesuffix(after))
+        for name, (before, after) in forms.items()
+        if text.startswith(before) and text.endswith(after)
+    )
+
+
+def _attribute_test(test: AttributeCondition) -> RowTest:
+    match test:
+        case Near(column=name, distance=distance):
+            operator, value = _parted(distance_text(distance), NEAR_OF_ATTRIBUTES)
+            return RowTest(name=name, operator=operator, value=value)
+        case TodayComparison(column=name, operator=operator, value=today):
+            return RowTest(name=name, operator=operator, value=end_text(today))
+        case Between(column=name, low=low, high=high):
+            ends = (end_text(end) if isinstance(end, Today) else _shown(end, word="and") for end in (low, high))
+            return RowTest(name=name, operator="between", value=" and ".join(ends))
+        case Anniversary(column=name, first_day=first, last_day=last):
+            if first == last:
+                return RowTest(name=name, operator="anniversary")
+            operator = "anniversary_in_next" if last else "anniversary_in_last"
+            return RowTest(name=name, operator=operator, value=f"{last - first + 1}d")
+        case _:
+            return _test(test)
 
 
 def _with(row: Row, **given: str) -> Row:
@@ -115,99 +174,14 @@ def _test(test: Condition) -> RowTest:
         case Presence(column=name, present=present):
             return RowTest(name=name, operator="set" if present else "unset")
         case OneOf(column=name, values=values):
-            return RowTest(name=name, operator="in", value=", ".join(_shown(value, listed=True) for value in values))
+            return RowTest(name=name, operator="in", value=", ".join(_shown(value, word=",") for value in values))
         case Comparison(column=name, operator=operator, value=value):
             return RowTest(name=name, operator=operator, value=_shown(value))
 
 
-def _shown(value: Value, *, listed: bool = False) -> str:
-    """A value as typed: a text without quotes, if it is read back as the same text."""
+def _shown(value: Value, *, word: str = "") -> str:
+    """A value as typed: a text without quotes, if it is read back as the same text, and has no `word` that parts it."""
     if not isinstance(value, str):
         return literal(value)
-    plain = value == value.strip() and value and not _PLAIN.fullmatch(value) and not value.startswith('"')
-    return value if plain and value.isprintable() and not (listed and "," in value) else string(value)
-
-
-def rule_of(
-    groups: tuple[RowGroup, ...], timezone: str | None, form: Form = 1
-) -> tuple[Rule | None, dict[tuple[int, int], UserError]]:
-    """The rule of rows; None if one is at fault, with the error of each such row by group and row.
-
-    Raises `UserError` BAD_RULE, BAD_TIMEZONE for what belongs to no row.
-    """
-    faults: dict[tuple[int, int], UserError] = {}
-    found: list[Group] = []
-    for number, group in enumerate(groups):
-        conditions: list[RuleCondition] = []
-        for at, row in enumerate(group.rows):
-            try:
-                conditions += parse_rule(condition_text(row), timezone=timezone).conditions
-            except UserError as exc:
-                if exc.code != "BAD_RULE":
-                    raise
-                faults[number, at] = exc
-        if conditions:
-            found.append(Group(conditions=tuple(conditions), negated=group.negated))
-    if faults or not found:
-        return None, faults
-    rule = Rule(groups=tuple(found), timezone=timezone, form=form)
-    return (rule if rule.has_dates else replace(rule, timezone=None)), faults
-
-
-def condition_text(row: Row) -> str:
-    """A row in the language of rules, whether or not that is a condition."""
-    if row.kind in OF_EVENTS:
-        tests = " and ".join(_test_text(test) for test in row.tests)
-        events = f"{string(row.name.strip())}{f' where {tests}' if tests else ''}"
-        if row.kind == "count":
-            window = f"{_digits(row.window)}{row.unit if row.unit in UNITS else ''}"
-            return f"count({events}, {window}) {QUANTITIES.get(row.quantity, '>=')} {_digits(row.times)}"
-        if row.kind in {"first", "last"}:
-            moment = row.moment.strip()
-            known = moment if TIMESTAMP.fullmatch(moment) or DATE.fullmatch(moment) else string(moment)
-            return f"{row.kind}({events}) {BOUNDS.get(row.bound, '>=')} {known}"
-        return f"{row.kind}({events})"
-    if row.kind in {"audience", "segment"}:
-        return f"in {row.kind} {string(row.name.strip())}"
-    return _test_text(row.tests[0] if row.tests else RowTest())
-
-
-def _digits(text: str) -> str:
-    return text.strip() if text.strip().isdecimal() else string(text)
-
-
-def _test_text(test: RowTest) -> str:
-    name = string(test.name.strip())
-    match test.operator:
-        case "set":
-            return f"{name} is set"
-        case "unset":
-            return f"{name} is not set"
-        case "in":
-            return f"{name} in ({', '.join(_items(test.value))})"
-        case _:
-            return f"{name} {test.operator if test.operator in OPERATORS else '='} {_literal(test.value)}"
-
-
-def _items(text: str) -> Iterator[str]:
-    at = 0
-    while at < len(text):
-        found = _ITEM.match(text, at)
-        if found is None:
-            yield string(text[at:])
-            return
-        yield _literal(found[1])
-        at = found.end()
-
-
-def _literal(text: str) -> str:
-    """A typed value, as a token of the language."""
-    text = text.strip()
-    if not text or _PLAIN.fullmatch(text):
-        return text
-    if _QUOTED.fullmatch(text):
-        try:
-            return string(json.loads(text))
-        except ValueError:
-            return string(text)
-    return string(text)
+    reads = PLAIN.fullmatch(value) or MOVING.fullmatch(value) or value.startswith('"') or (word and word in value)
+    return value if value and value == value.strip() and value.isprintable() and not reads else string(value)

@@ -28,7 +28,7 @@ from schemas.errors import MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.log_ids import bound
 from schemas.segment_messages import AudienceActivated
-from segmentation.rules.records import rule_from_json
+from segmentation.rules.record_reader import rule_from_json
 from segmentation.rules.references import names
 from segmentation.versions import VersionStore
 

@@ -6,7 +6,7 @@ from schemas.errors import UserError
 from schemas.ids import segment_name, tenant_name
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
-from segmentation.rules.records import rule_from_json
+from segmentation.rules.record_reader import rule_from_json
 
 
 def rule_of(given: str, timezone: str | None) -> NewRule:

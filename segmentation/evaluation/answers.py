@@ -1,25 +1,38 @@
 """Evaluates conditions over whole columns: counts in a window, tests of properties and attributes."""
 
-from datetime import timedelta
+from collections.abc import Mapping
 from functools import reduce
 from typing import Final, assert_never
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
+from schemas.activity_columns import PROPERTY_TYPES
 from schemas.columns import ColumnType
 from segmentation.evaluation.batches import EventBatch, ProfileBatch
 from segmentation.evaluation.columns import Flags, Micros, Users
-from segmentation.evaluation.latest import NONE, Rows
-from segmentation.evaluation.plan import AttributeTest, fact
+from segmentation.evaluation.latest import LONG_AGO, NEVER, NONE, Rows
+from segmentation.evaluation.plan import AttributeTest, Timed, fact
+from segmentation.evaluation.spans import next_change, span_of
 from segmentation.evaluation.state import State
-from segmentation.expressions.literals import EPOCH
+from segmentation.expressions.literals import EPOCH, micros
 from segmentation.expressions.masks import mask_of
-from segmentation.rules.nodes import Count, Events, Ever, Group, Never, Rule, RuleCondition, Seen
-from segmentation.rules.typed import typed
+from segmentation.rules.nodes import (
+    Count,
+    EventCondition,
+    Events,
+    Ever,
+    Group,
+    Never,
+    OnEvents,
+    Rule,
+    RuleCondition,
+    Seen,
+    SeenNear,
+    Which,
+)
+from segmentation.rules.typed import typed, typed_at
 
 MICROS: Final = 1_000_000
 Indices = npt.NDArray[np.int64]
@@ -51,19 +64,39 @@ class Answers:
         groups = (self._group(group, rule, indices) for group in rule.groups)
         return reduce(np.logical_and, groups, reduce(np.logical_or, asked))
 
-    def deadlines(self, count: Count, ranks: tuple[int, ...], indices: Indices) -> tuple[Rows, Micros]:
-        """When the answer changes if no more events arrive: the next event of one of the ranks leaves the window.
+    def deadlines(self, timed: Timed, ranks: Mapping[Count, tuple[int, ...]], indices: Indices) -> tuple[Rows, Micros]:
+        """When answers change next if no more records arrive, for the users in `indices`.
 
-        For the users in `indices`: the rows of their events, and the deadlines.
+        Rows of the store that the answers come from, and the deadlines. A count changes when an event of one of its
+        `ranks` leaves the window.
         """
-        rows, window = self.rows(count.events)[indices], count.within_s * MICROS
-        return rows, self._state.latest[count.events].leaving(rows, self.at[indices], window, ranks)
+        at = self.at[indices]
+        match timed:
+            case Count(events=events, within_s=int(within_s)):
+                rows = self.rows(events)[indices]
+                return rows, self._state.latest[events].leaving(rows, at, within_s * MICROS, ranks[timed])
+            case SeenNear(events=events):
+                enter, leave = self._seen_near(timed, indices)
+                return self.rows(events)[indices], next_change(enter, leave, at)
+            case AttributeTest():
+                users = self.users[indices]
+                return users, self._state.spans[timed].due(users, at)
+            case _:
+                raise TypeError(f"time alone does not change {timed}")
 
     def _group(self, group: Group, rule: Rule, indices: Indices) -> Flags:
         one = reduce(np.logical_or, (self._holds(condition, rule, indices) for condition in group.conditions))
         return ~one if group.negated else one
 
     def _holds(self, condition: RuleCondition, rule: Rule, indices: Indices) -> Flags:
+        if isinstance(condition, OnEvents):
+            return self._of_events(condition, indices)
+        users, one = self.users[indices], fact(condition, rule)
+        if isinstance(one, AttributeTest) and one.is_timed:
+            return self._state.spans[one].true(users, self.at[indices])
+        return self._state.true[one][users]  # type: ignore[index]  # events are above
+
+    def _of_events(self, condition: EventCondition, indices: Indices) -> Flags:
         match condition:
             case Count():
                 return self._count(condition, indices)
@@ -71,15 +104,25 @@ class Answers:
                 return self._has(condition.events, indices)
             case Never():
                 return ~self._has(condition.events, indices)
-            case Seen():
-                rows, latest = self.rows(condition.events)[indices], self._state.latest[condition.events]
-                seen = latest.first(rows) if condition.which == "first" else latest.times(rows, 1)
-                moment = (condition.moment - EPOCH) // timedelta(microseconds=1)
+            case Seen(events=events):
+                seen, moment = self._seen(events, condition.which, self.rows(events)[indices]), micros(condition.moment)
                 met: Flags = (seen < moment) if condition.bound == "before" else (seen >= moment)
-                return self._has(condition.events, indices) & met
-            case _:
-                flag_fact = fact(condition, rule)
-                return self._state.true[flag_fact][self.users[indices]]  # type: ignore[index]  # events are above
+                return self._has(events, indices) & met
+            case SeenNear():
+                enter, leave = self._seen_near(condition, indices)
+                near: Flags = (enter <= self.at[indices]) & (self.at[indices] < leave)
+                return near
+
+    def _seen_near(self, condition: SeenNear, indices: Indices) -> tuple[Micros, Micros]:
+        """From when to when the condition is true; the first instant is `NEVER` for users without such an event."""
+        rows = self.rows(condition.events)[indices]
+        enter, leave = span_of(self._seen(condition.events, condition.which, rows), condition.distance)
+        return np.where(rows != NONE, enter, NEVER), leave
+
+    def _seen(self, events: Events, which: Which, rows: Rows) -> Micros:
+        """The time of the first or last event of each row."""
+        latest = self._state.latest[events]
+        return latest.first(rows) if which == "first" else latest.times(rows, 1)
 
     def _has(self, kind: Events, indices: Indices) -> Flags:
         has: Flags = self.rows(kind)[indices] != NONE
@@ -90,6 +133,9 @@ class Answers:
         latest, rows, at = self._state.latest[count.events], self.rows(count.events)[indices], self.at[indices]
 
         def at_least(times: int) -> Flags:
+            if count.within_s is None:
+                enough: Flags = latest.times(rows, times) != LONG_AGO
+                return enough
             return latest.within(rows, at, count.within_s * MICROS, times)
 
         match count.quantity:
@@ -104,7 +150,7 @@ class Answers:
 
 
 def event_mask(kind: Events, batch: EventBatch) -> Flags:
-    """bool[n]: True for events of a batch with the required properties, whatever their name."""
+    """bool[n]: True for events of a batch with the required properties and times, whatever their name."""
     columns: dict[str, pa.Array] = {}
 
     def column(name: str, type_: ColumnType) -> str:
@@ -112,16 +158,19 @@ def event_mask(kind: Events, batch: EventBatch) -> Flags:
         return f"{type_} {name}"
 
     masks = (mask_of(typed(test, PROPERTY_TYPES, column, None), columns.__getitem__) for test in kind.where)
-    return reduce(np.logical_and, masks, np.ones(len(batch.occurred_at), np.bool_))
+    in_time = np.ones(len(batch.occurred_at), np.bool_)
+    if kind.since is not None and kind.before is not None:
+        in_time = (batch.occurred_at >= micros(kind.since)) & (batch.occurred_at < micros(kind.before))
+    return reduce(np.logical_and, masks, in_time)
 
 
 def attribute_mask(test: AttributeTest, batch: ProfileBatch) -> Flags:
-    """bool[n]: result of a test on each change by itself."""
+    """bool[n]: result, on each change by itself, of a test that is not timed."""
     columns: dict[str, pa.Array] = {}
 
     def column(name: str, type_: ColumnType) -> str:
-        values = batch.values(name, type_)
-        columns[f"{type_} {name}"] = pc.if_else(pa.array(~batch.deleted), values, pa.scalar(None, values.type))
+        columns[f"{type_} {name}"] = batch.current(name, type_)
         return f"{type_} {name}"
 
-    return mask_of(typed(test.condition, ATTRIBUTE_TYPES, column, test.timezone), columns.__getitem__)
+    tree = typed_at(test.condition, column, test.timezone, EPOCH)  # at whatever instant: time does not change it
+    return mask_of(tree, columns.__getitem__)

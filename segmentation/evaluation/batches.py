@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.columns import ColumnType
 from schemas.segment_messages import ChangeCause
@@ -38,6 +39,11 @@ class ProfileBatch:
     deleted: Flags
     mentions: Callable[[str], Flags]
     values: ValuesOf
+
+    def current(self, name: str, type_: ColumnType) -> pa.Array:
+        """The values that hold after each change by itself: none after a deletion."""
+        values = self.values(name, type_)
+        return pc.if_else(pa.array(~self.deleted), values, pa.scalar(None, values.type))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

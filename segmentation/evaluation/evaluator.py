@@ -23,9 +23,9 @@ from segmentation.evaluation.kinds import Kinds
 from segmentation.evaluation.latest import NONE
 from segmentation.evaluation.marks import Marks
 from segmentation.evaluation.pending import Occurrences
-from segmentation.evaluation.plan import ActiveRule, AttributeTest, Fact, plan_of
+from segmentation.evaluation.plan import ActiveRule, AttributeTest, Fact, plan_of, timed_fact
 from segmentation.evaluation.state import State
-from segmentation.rules.nodes import Events, Member
+from segmentation.rules.nodes import Member
 
 MAX_USERS: Final = 100_000
 """Users evaluated per step as time advances; bounds the changes emitted at once."""
@@ -116,33 +116,34 @@ class Evaluator:
         while (due := self._due(at_us, max_users)) is not None:
             users, instants, passed = due
             touched = self._apply_events(self.state.pending.take(users, instants))
-            for kind, kind_users in passed:
-                touched[kind] = np.concatenate((touched.get(kind, kind_users[:0]), kind_users))
+            for fact, of_fact in passed:
+                touched[fact] = np.concatenate((touched.get(fact, of_fact[:0]), of_fact))
             yield self._evaluate(touched, users, "time", instants)
         self.state.at_us = max(self.state.at_us, at_us)
 
-    def _due(self, at_us: int, max_users: int) -> tuple[Users, Micros, list[tuple[Events, Users]]] | None:
+    def _due(self, at_us: int, max_users: int) -> tuple[Users, Micros, list[tuple[Fact, Users]]] | None:
         """Users (ascending) with something due up to an instant, the first due instant of each, and what is due.
 
-        What is due: the kinds of events whose count changes, each with its users.
+        What is due: the facts that time changes, each with its users.
         """
         pending = self.state.pending.due(at_us)
-        kinds, passed_users = [], []
-        for count, deadlines in self.state.deadlines.items():
+        facts: list[Fact] = []
+        passed_users = []
+        for timed, deadlines in self.state.deadlines.items():
             rows, passed = deadlines.passed(at_us)
             if len(rows):
-                kinds.append(count.events)
-                passed_users.append((self.state.latest[count.events].users(rows), passed))
+                facts.append(timed_fact(timed))
+                passed_users.append((self.state.users(timed, rows), passed))
         if not passed_users and not len(pending.users):
             return None
         distinct = [*passed_users, (pending.users, pending.occurred_at)]
         users, instants, is_earliest = self._marks.earliest(len(self.state.index), distinct)
         due = [
-            (kind, kind_users[first])
-            for kind, (kind_users, _), first in zip(kinds, passed_users, is_earliest[:-1], strict=True)
+            (fact, of_fact[first])
+            for fact, (of_fact, _), first in zip(facts, passed_users, is_earliest[:-1], strict=True)
         ]
         if len(users) > max_users:
-            due = [(kind, kind_users[kind_users < users[max_users]]) for kind, kind_users in due]
+            due = [(fact, of_fact[of_fact < users[max_users]]) for fact, of_fact in due]
             users, instants = users[:max_users], instants[:max_users]
         return users, instants, due
 
@@ -155,6 +156,7 @@ class Evaluator:
             touched: dict[Fact, Users] = {
                 kind: users[latest.rows(users) != NONE] for kind, latest in self.state.latest.items()
             }
+            touched |= dict.fromkeys(self.state.spans, users)
             changes += self._evaluate(touched, users, "rule", new=users)
         return changes
 
@@ -187,10 +189,15 @@ class Evaluator:
         touched: dict[Fact, Users] = {}
         for test in tests:
             changed = np.flatnonzero(batch.mentions(test.condition.column) | batch.deleted)
-            if len(changed):
-                flags = attribute_mask(test, batch)[changed]
-                self.state.true[test][users[changed]] = flags  # if a user changes several times, the last one wins
+            if len(changed):  # if a user changes several times, the last one wins
                 touched[test] = users[changed]
+                if test in self.state.spans:
+                    dates, timestamps = (
+                        batch.current(test.condition.column, t).take(changed) for t in ("date", "timestamp")
+                    )
+                    self.state.spans[test].set(touched[test], dates, timestamps, self.state.at_us)
+                else:
+                    self.state.true[test][touched[test]] = attribute_mask(test, batch)[changed]
         return touched
 
     def _apply_events(self, events: Occurrences) -> dict[Fact, Users]:
@@ -247,10 +254,10 @@ class Evaluator:
                     cause=cause,
                 )
             )
-        renewed: dict[Events, Indices] = {}
-        for count, ranks in self.plan.deadlines.items():
-            if (kind := count.events) in touched_flags:
-                if kind not in renewed:
-                    renewed[kind] = np.flatnonzero(touched_flags[kind])
-                self.state.deadlines[count].set(*answers.deadlines(count, ranks, renewed[kind]))
+        renewed: dict[Fact, Indices] = {}
+        for timed, deadlines in self.state.deadlines.items():
+            if (fact := timed_fact(timed)) in touched_flags:
+                if fact not in renewed:
+                    renewed[fact] = np.flatnonzero(touched_flags[fact])
+                deadlines.set(*answers.deadlines(timed, self.plan.ranks, renewed[fact]))
         return changes

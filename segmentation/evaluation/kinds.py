@@ -38,7 +38,7 @@ class Kinds:
             for index, kind in enumerate(of_name):
                 if index == 0:
                     named = indices == number
-                rows = np.flatnonzero(named & event_mask(kind, batch) if kind.where else named)
+                rows = np.flatnonzero(named & event_mask(kind, batch) if kind.where or kind.since else named)
                 kinds = np.full(len(rows), self._number[kind], np.int32)
                 found.append(Occurrences(kinds, users[rows], batch.occurred_at[rows], batch.identities[rows]))
         return Occurrences.of(found)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from segmentation.expressions.nodes import Condition, Presence
-from segmentation.rules.nodes import Count, Events, Member, OnEvents, Rule, RuleCondition
+from segmentation.expressions.nodes import Presence
+from segmentation.rules.nodes import Count, Events, Member, OnEvents, Rule, RuleCondition, SeenNear
 from segmentation.rules.references import evaluation_order
+from segmentation.rules.relative import AttributeCondition, compares_days, is_relative
 from segmentation.rules.state import needs
 
 
@@ -20,10 +21,15 @@ class ActiveRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributeTest:
-    """A condition on an attribute; `timezone` is set if it compares with dates."""
+    """A condition on an attribute; `timezone` is set if the answer depends on when days begin."""
 
-    condition: Condition
+    condition: AttributeCondition
     timezone: str | None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether time alone changes the result."""
+        return is_relative(self.condition)
 
     @property
     def true_without_attributes(self) -> bool:
@@ -33,21 +39,24 @@ class AttributeTest:
 
 Fact = Events | AttributeTest | Member
 """A fact about a user that a condition depends on."""
+Timed = Count | SeenNear | AttributeTest
+"""What time alone changes the answer of; of the tests, those that are timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """`order`: the segments, each after those its rule refers to. `depends`: the facts that a segment's rule uses.
 
-    `keep`: the number of latest events kept of a kind. `deadlines`: the counts, which change with time, and the ranks
-    of the events (1: the latest) that change them by leaving the window.
+    `keep`: the number of latest events kept of a kind. `timed`: what changes with time. `ranks`: of counts, the events
+    (1: the latest) that change them by leaving the window.
     """
 
     order: tuple[str, ...]
     rules: Mapping[str, ActiveRule]
     depends: Mapping[str, frozenset[Fact]]
     keep: Mapping[Events, int]
-    deadlines: Mapping[Count, tuple[int, ...]]
+    timed: tuple[Timed, ...]
+    ranks: Mapping[Count, tuple[int, ...]]
     tests: tuple[AttributeTest, ...]
     members: tuple[Member, ...]
 
@@ -60,13 +69,17 @@ def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
     for need in needed.values():  # the earliest is kept in addition to the latest
         keep[need.events] = max(keep.get(need.events, 1), need.keep)
     facts = [fact(condition, rule) for condition, rule in conditions]
+    tests = tuple(dict.fromkeys(f for f in facts if isinstance(f, AttributeTest)))
+    ranks = {c: need.deadlines for c, need in needed.items() if isinstance(c, Count) and need.deadlines}
+    seen = tuple(c for c in needed if isinstance(c, SeenNear))
     return Plan(
         order=evaluation_order({name: active.rule for name, active in rules.items()}),
         rules=dict(rules),
         depends={name: _facts(active.rule) for name, active in rules.items()},
         keep=keep,
-        deadlines={c: need.deadlines for c, need in needed.items() if isinstance(c, Count)},
-        tests=tuple(dict.fromkeys(f for f in facts if isinstance(f, AttributeTest))),
+        timed=(*ranks, *seen, *(test for test in tests if test.is_timed)),
+        ranks=ranks,
+        tests=tests,
         members=tuple(dict.fromkeys(f for f in facts if isinstance(f, Member))),
     )
 
@@ -79,8 +92,12 @@ def fact(condition: RuleCondition, rule: Rule) -> Fact:
         case Member():
             return condition
         case _:
-            of_dates = not isinstance(condition, Presence) and condition.type == "date"
-            return AttributeTest(condition=condition, timezone=rule.timezone if of_dates else None)
+            return AttributeTest(condition=condition, timezone=rule.timezone if compares_days(condition) else None)
+
+
+def timed_fact(timed: Timed) -> Fact:
+    """The fact by which time changes an answer."""
+    return timed if isinstance(timed, AttributeTest) else timed.events
 
 
 def _facts(rule: Rule) -> frozenset[Fact]:

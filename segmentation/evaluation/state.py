@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from segmentation.evaluation.columns import Columns, Flags, Users, grown
-from segmentation.evaluation.latest import Deadlines, LatestEvents
+from segmentation.evaluation.latest import Deadlines, LatestEvents, Rows
 from segmentation.evaluation.pending import Occurrences, PendingEvents
-from segmentation.evaluation.plan import AttributeTest, Plan
+from segmentation.evaluation.plan import AttributeTest, Plan, Timed
+from segmentation.evaluation.spans import Spans
 from segmentation.evaluation.user_index import UserIndex
-from segmentation.rules.nodes import Count, Events, Member
+from segmentation.rules.nodes import Events, Member
 
 BooleanFact = AttributeTest | Member
 
@@ -21,29 +22,31 @@ BooleanFact = AttributeTest | Member
 class State:
     """The answer at (records taken so far, `at_us`), and everything needed to continue from there.
 
-    Flags are indexed by user number. `known`: the user has an event or a profile. `true`: results of tests and
-    memberships.
-    `inside`: the user is in the segment. `pending` numbers the kinds of events as `latest` does.
+    Flags are indexed by user number. `known`: the user has an event or a profile. `true`: results of tests that time
+    does not change, and memberships. `spans`: when the other tests are true. `inside`: the user is in the segment.
+    `pending` numbers the kinds of events as `latest` does.
     """
 
     at_us: int
     index: UserIndex = field(default_factory=UserIndex)
     known: Flags = field(default_factory=lambda: np.zeros(0, np.bool_))
     latest: dict[Events, LatestEvents]
-    deadlines: dict[Count, Deadlines]
+    deadlines: dict[Timed, Deadlines]
     pending: PendingEvents = field(default_factory=PendingEvents)
     true: dict[BooleanFact, Flags]
+    spans: dict[AttributeTest, Spans]
     inside: dict[str, Flags]
 
     @classmethod
     def empty(cls, plan: Plan, at_us: int) -> Self:
         """The state before the first record."""
-        facts: tuple[BooleanFact, ...] = (*plan.tests, *plan.members)
+        facts: tuple[BooleanFact, ...] = (*(test for test in plan.tests if not test.is_timed), *plan.members)
         return cls(
             at_us=at_us,
             latest={kind: LatestEvents(keep) for kind, keep in plan.keep.items()},
-            deadlines={count: Deadlines() for count in plan.deadlines},
+            deadlines={one: Deadlines() for one in plan.timed},
             true={one: np.zeros(0, np.bool_) for one in facts},
+            spans={test: Spans(test.condition, test.timezone) for test in plan.tests if test.is_timed},
             inside={name: np.zeros(0, np.bool_) for name in plan.order},
         )
 
@@ -52,7 +55,8 @@ class State:
         """Memory in use, without future events."""
         flags = sum(column.nbytes for column in (self.known, *self.true.values(), *self.inside.values()))
         events = sum(latest.nbytes for latest in self.latest.values())
-        return flags + events + self.index.nbytes + sum(due.nbytes for due in self.deadlines.values())
+        times = sum(due.nbytes for due in self.deadlines.values()) + sum(span.nbytes for span in self.spans.values())
+        return flags + events + times + self.index.nbytes
 
     def members(self, segment: str) -> pa.StringArray:
         """Members of a segment, in no order."""
@@ -73,11 +77,21 @@ class State:
             if isinstance(test, AttributeTest):
                 flags[users] = test.true_without_attributes
 
+    def users(self, timed: Timed, rows: Rows) -> Users:
+        """The users of the rows of the deadlines of one."""
+        return rows if isinstance(timed, AttributeTest) else self.latest[timed.events].users(rows)
+
+    def tested(self, test: AttributeTest) -> bool:
+        """Whether there are results of a test."""
+        return test in self.true or test in self.spans
+
     def grow(self) -> None:
         """Make room for every user of the index."""
         self.known = grown(self.known, len(self.index))
         self.true = {one: grown(flags, len(self.known)) for one, flags in self.true.items()}
         self.inside = {name: grown(flags, len(self.known)) for name, flags in self.inside.items()}
+        for spans in self.spans.values():
+            spans.grow(len(self.known))
 
     def columns(self) -> Columns:
         """Columns from which `from_columns` builds an equal state, with the same plan. Deadlines follow from them."""
@@ -88,6 +102,8 @@ class State:
             out |= {f"latest.{number}.{name}": column for name, column in latest.columns().items()}
         for number, flags in enumerate(self.true.values()):
             out[f"true.{number}"] = flags[:users]
+        for number, spans in enumerate(self.spans.values()):
+            out |= {f"spans.{number}.{name}": column for name, column in spans.columns(users).items()}
         for number, flags in enumerate(self.inside.values()):
             out[f"inside.{number}"] = flags[:users]
         out |= {f"pending.{name}": column for name, column in self.pending.events._asdict().items()}
@@ -104,6 +120,8 @@ class State:
             for number, kind in enumerate(plan.keep)
         }
         out.true = {one: columns[f"true.{number}"] for number, one in enumerate(out.true)}
+        for number, spans in enumerate(out.spans.values()):
+            spans.take_over(_with_prefix(columns, f"spans.{number}."))
         out.inside = {name: columns[f"inside.{number}"] for number, name in enumerate(out.inside)}
         out.pending.add(Occurrences(**_with_prefix(columns, "pending.")))
         out.grow()

@@ -18,7 +18,8 @@ from segmentation.evaluation.latest import LONG_AGO
 from segmentation.evaluation.pending import Occurrences
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State
-from segmentation.rules.nodes import Count, EventCondition, Events, Member
+from segmentation.rules.nodes import EventCondition, Events, Member
+from segmentation.rules.state import need
 
 _SECOND_US: Final = 1_000_000
 
@@ -46,12 +47,14 @@ class Succession:
         self.kinds = tuple(kind for kind in plan.keep if kind not in kept)
         for kind in self.kinds:
             state.latest[kind].since_us = self._needed_since(kind)
-        self.tests = tuple(test for test in plan.tests if test not in old.state.true)
+        self.tests = tuple(test for test in plan.tests if not old.state.tested(test))
         audiences = tuple(member for member in plan.members if member.kind == "audience")
         self.audiences = tuple(member for member in audiences if member not in old.state.true)
         state.true |= {one: old.state.true[one] for one in (*plan.tests, *audiences) if one in old.state.true}
+        state.spans |= {test: old.state.spans[test] for test in plan.tests if test in old.state.spans}
         for test in self.tests:
-            state.true[test][:] = test.true_without_attributes
+            if test in state.true:
+                state.true[test][:] = test.true_without_attributes
         for member in plan.members:
             if member.kind == "segment" and member.name in state.inside:
                 state.true[member] = state.inside[member.name].copy()
@@ -66,8 +69,8 @@ class Succession:
     def _needed_since(self, kind: Events) -> int:
         """The new rules need only later events of a kind than this; `LONG_AGO`: they need all."""
         conditions = [c for active in self._new.plan.rules.values() for c in active.rule.conditions]
-        of_kind = [c for c in conditions if isinstance(c, EventCondition) and c.events == kind]
-        windows = [c.within_s for c in of_kind if isinstance(c, Count)]
+        of_kind = [need(c) for c in conditions if isinstance(c, EventCondition) and c.events == kind]
+        windows = [one.within_s for one in of_kind if one.within_s is not None]
         return self._new.at_us - max(windows) * _SECOND_US if len(windows) == len(of_kind) else LONG_AGO
 
     @property

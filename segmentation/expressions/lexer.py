@@ -17,8 +17,8 @@ UNTYPED: Final = "write a date as 2026-11-01, a timestamp as 2026-11-01T09:00:00
 NO_PATTERNS: Final = 'patterns are not supported: write = or in ("JP", "US")'
 
 
-def pattern(*, word: str, more: str = "") -> re.Pattern[str]:
-    """Tokens of a language: `word` is the pattern of its names, `more` holds further alternatives, tried last."""
+def pattern(*, word: str, symbols: str = "", more: str = "") -> re.Pattern[str]:
+    """Tokens of a language: `word` is the pattern of its names; `symbols` and `more` hold alternatives, tried last."""
     return re.compile(
         rf"""
         (?P<blank>[ \t\r\n]+)
@@ -27,7 +27,7 @@ def pattern(*, word: str, more: str = "") -> re.Pattern[str]:
       | (?P<word>{word})
       | (?P<moment>[0-9]+-[0-9][0-9A-Za-z:.+-]*)
       | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0-9A-Za-z_.]))
-      | (?P<symbol><=|>=|!=|=|<|>|\(|\)|,)
+      | (?P<symbol><=|>=|!=|=|<|>|\(|\)|,{symbols})
       {more}
         """,
         re.VERBOSE,

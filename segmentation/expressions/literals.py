@@ -27,6 +27,11 @@ WRITTEN: Final[dict[ColumnType, str]] = {
 }
 
 
+def micros(at: datetime) -> int:
+    """An instant (aware) as microseconds since 1970 UTC."""
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
 def value(source: Source, token: Token, type_: ColumnType, timezone: str | None) -> Value:
     """The value of a token. Raises `UserError` with the code of the source, BAD_TIMEZONE for an unknown zone."""
     try:

@@ -5,11 +5,11 @@ begin with `IS NOT NULL AND`, which, unlike `coalesce`, lets DuckDB compare whil
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple, assert_never
 
 from segmentation.expressions.dialects import DUCKDB, Dialect
-from segmentation.expressions.literals import EPOCH
+from segmentation.expressions.literals import micros
 from segmentation.expressions.nodes import And, Comparison, Condition, Filter, Not, OneOf, Or, Presence, Value
 
 
@@ -64,7 +64,7 @@ def both_zeros(values: tuple[Value, ...]) -> tuple[Value, ...]:
 def parameter(value: Value) -> object:
     """A value as bound: a timestamp as microseconds since 1970."""
     if isinstance(value, datetime):
-        return (value - EPOCH) // timedelta(microseconds=1)
+        return micros(value)
     return value
 
 

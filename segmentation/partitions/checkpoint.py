@@ -18,7 +18,8 @@ from segmentation.evaluation.state import State
 from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.partition import PartitionSegments
 from segmentation.partitions.tenant import TenantSegments
-from segmentation.rules.records import rule_from_record, rule_record
+from segmentation.rules.record_reader import rule_from_record
+from segmentation.rules.records import rule_record
 
 FORMAT: Final = 1
 _ABOUT: Final = "about"

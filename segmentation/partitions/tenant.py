@@ -18,7 +18,7 @@ from segmentation.evaluation.succession import Succession
 from segmentation.historical_activity import HistoricalActivity
 from segmentation.intake.batches import event_batches, profile_batches
 from segmentation.rules.nodes import Member
-from segmentation.rules.records import rule_from_json
+from segmentation.rules.record_reader import rule_from_json
 
 Activation = RuleActivated | SegmentPaused | SegmentDeleted | AudienceActivated
 

@@ -13,9 +13,13 @@ from hashlib import sha256
 from typing import TypeVar
 
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence, Value
-from segmentation.rules.nodes import Count, Group, Member, OnEvents, Rule, RuleCondition
+from segmentation.rules.nodes import Count, Group, OnEvents, Rule, RuleCondition
 from segmentation.rules.records import condition_record, rule_record
+from segmentation.rules.relative import Between, Today
 from segmentation.rules.truths import true_of_strangers
+
+C = TypeVar("C", bound=RuleCondition)
+EndT = TypeVar("EndT", Value, Value | Today)
 
 
 def canonical(rule: Rule) -> Rule:
@@ -52,10 +56,12 @@ def _condition(condition: RuleCondition) -> RuleCondition:
         case OnEvents():
             where = _ordered(_test(test) for test in condition.events.where)
             return replace(condition, events=replace(condition.events, where=where))
-        case Member():
-            return condition
-        case _:
+        case Between(low=low, high=high):
+            return replace(condition, low=_value(low), high=_value(high))
+        case Comparison() | OneOf() | Presence():
             return _test(condition)
+        case _:
+            return condition
 
 
 def _test(test: Condition) -> Condition:
@@ -71,11 +77,8 @@ def _test(test: Condition) -> Condition:
             return test
 
 
-def _value(value: Value) -> Value:
+def _value(value: EndT) -> EndT:
     return value + 0.0 if isinstance(value, float) else value  # -0.0 + 0.0 is 0.0
-
-
-C = TypeVar("C", bound=RuleCondition)
 
 
 def _ordered(conditions: Iterable[C]) -> tuple[C, ...]:

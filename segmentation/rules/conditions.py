@@ -1,19 +1,20 @@
 """Parses one condition of a rule.
 
-condition = "count" "(" events "," window ")" ( ">=" | ">" | "<=" | "<" | "=" ) times
+condition = "count" "(" events [ "," window ] ")" ( ">=" | ">" | "<=" | "<" | "=" ) times
           | ( "ever" | "never" ) "(" events ")"
-          | ( "first" | "last" ) "(" events ")" ( ">=" | ">" | "<=" | "<" ) time
+          | ( "first" | "last" ) "(" events ")" ( ( ">=" | ">" | "<=" | "<" ) time | near )
           | "in" ( "audience" | "segment" ) name
-          | attribute test
-events    = event [ "where" property test { "and" property test } ]
+          | attribute ( test | near | today | between ) | anniversary
+events    = event [ "where" property test { "and" property test } ] [ "between" time "and" time ]
 test      = operator value | "in" "(" value { "," value } ")" | "is" [ "not" ] "set"
 
-An event, attribute or property is a word, or anything in double quotes.
+`relative_text` parses near, today, between and anniversary. An event, attribute or property is a word, or anything in
+double quotes.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final, NoReturn, cast
 
@@ -38,15 +39,18 @@ from segmentation.rules.nodes import (
     Quantity,
     RuleCondition,
     Seen,
+    SeenNear,
     Which,
     check_attribute,
     check_name,
 )
+from segmentation.rules.relative import Anniversary, AttributeCondition
+from segmentation.rules.relative_text import RelativeReader
 from segmentation.rules.windows import window
 
 WORD: Final = "[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*"
 RULES: Final = Lexicon(
-    pattern(word=WORD, more="| (?P<duration>[0-9]+[A-Za-z][0-9A-Za-z]*) | (?P<colon>:)"),
+    pattern(word=WORD, symbols=r"|\.\.|\+|-", more="| (?P<duration>[0-9]+[A-Za-z][0-9A-Za-z]*) | (?P<colon>:)"),
     RESERVED | {"count", "ever", "never", "first", "last", "where", "audience", "segment"},
 )
 BY_ID: Final = (
@@ -86,14 +90,18 @@ class RuleReader:
     def _count(self) -> Count:
         cursor = self.cursor
         events = self._events("count(purchase, 30d) >= 2")
-        if not cursor.symbol(","):
-            cursor.refuse(
-                "a comma and a window, as in: count(purchase, 30d) >= 2; without a window, write ever(purchase)"
-            )
-        with self._pointing(cursor.token.at):
-            within_s = self._window()
-            Count(events=events, quantity="at_most", times=0, within_s=within_s)
-        cursor.expect(")", "after the window")
+        within_s = None
+        if events.since is None:
+            if not cursor.symbol(","):
+                cursor.refuse(
+                    "a comma and a window, as in: count(purchase, 30d) >= 2; without a window, write ever(purchase)"
+                )
+            with self._pointing(cursor.token.at):
+                within_s = self._window()
+                Count(events=events, quantity="at_most", times=0, within_s=within_s)
+        elif cursor.sees("symbol", ","):
+            cursor.refuse("')': between takes the place of the window")
+        cursor.expect(")", "after the window" if within_s else "after the times")
         quantity, more = self._quantity()
         with self._pointing(cursor.token.at):
             return Count(events=events, quantity=quantity, times=self._times() + more, within_s=within_s)
@@ -136,13 +144,17 @@ class RuleReader:
         self.cursor.expect(")", "after the event")
         return Ever(events=events) if word == "ever" else Never(events=events)
 
-    def _seen(self) -> Seen:
+    def _seen(self) -> Seen | SeenNear:
         cursor, which = self.cursor, cast(Which, self.cursor.token.text.lower())
         events = self._events(f"{which}(purchase) < 2026-11-01")
         cursor.expect(")", "after the event")
         sign = cursor.token
+        if (distance := self._relative.distance()) is not None:
+            with self._pointing(sign.at):
+                past = replace(distance, until_s=0) if distance.until_s is None else distance
+                return SeenNear(which=which, events=events, distance=past)
         if sign.kind != "symbol" or sign.text not in ("<", "<=", ">", ">="):
-            cursor.refuse("<, <=, > or >= and a time: before is written as <, after as >")
+            cursor.refuse("<, <=, > or >= and a time: before is written as <, after as >; or in last 7d, over 90d ago")
         cursor.take()
         bound: Bound = "before" if sign.text in ("<", "<=") else "from"
         return Seen(which=which, events=events, bound=bound, moment=self._time(after=sign.text in ("<=", ">")))
@@ -171,17 +183,36 @@ class RuleReader:
         with self._pointing(self.cursor.token.at):
             return Member(kind=cast(Kind, kind.text.lower()), name=self._name(what))
 
-    def _attribute(self) -> Condition:
+    def _attribute(self) -> AttributeCondition:
         token = self.cursor.token
         name = self._name(CONDITION)
         if self.cursor.sees("symbol", "("):
-            self._no_function(token)
+            return self._anniversary(token)
         if token.kind == "word" and token.text.lower() == USER_ID and not self.stored:
             raise self.cursor.source.fault(token.at, BY_ID)
         with self._pointing(token.at):
-            condition = ValueReader(self._attribute_type, self.timezone).condition(self.cursor, name)
+            condition = self._relative.condition(name) or self._plain.condition(self.cursor, name)
             check_attribute(condition)
         return condition
+
+    def _anniversary(self, function: Token) -> Anniversary:
+        if function.kind != "word" or function.text.lower() != "anniversary":
+            self._no_function(function)
+        self.cursor.take()
+        at = self.cursor.token.at
+        name = self._name("the name of an attribute, as in: anniversary(born) = today")
+        self.cursor.expect(")", "after the attribute")
+        with self._pointing(at):
+            check_attribute(condition := self._relative.anniversary(name))
+        return condition
+
+    @property
+    def _plain(self) -> ValueReader:
+        return ValueReader(self._attribute_type, self.timezone)
+
+    @property
+    def _relative(self) -> RelativeReader:
+        return RelativeReader(self.cursor, self.timezone, self._attribute_type, self._zone, self._pointing)
 
     def _events(self, example: str) -> Events:
         """Parse from the name of the function to the end of the events."""
@@ -195,8 +226,14 @@ class RuleReader:
                 tests.append(self._test())
             if cursor.sees("word", "or"):
                 cursor.refuse('and, a comma, or \')\'; a choice of values is written as: where plan in ("free", "pro")')
+        since = before = None
+        if cursor.word("between"):
+            since = self._time(after=False)
+            if not cursor.word("and"):
+                cursor.refuse("and and the later time, as in: purchase between 2026-11-01 and 2026-11-30")
+            before = self._time(after=True)
         with self._pointing(at):
-            return Events(event=event, where=tuple(tests))
+            return Events(event=event, where=tuple(tests), since=since, before=before)
 
     def _test(self) -> Condition:
         cursor, token = self.cursor, self.cursor.token
@@ -255,7 +292,9 @@ class RuleReader:
         if name.lower() in AGGREGATES:
             operands = source.text[token.at + len(token.text) :]
             raise source.fault(token.at, no_aggregate(name, operands, RULES.reserved))
-        raise source.fault(token.at, f"unknown function {name}; known are count, ever, never, first and last")
+        raise source.fault(
+            token.at, f"unknown function {name}; known are count, ever, never, first, last and anniversary"
+        )
 
     @contextmanager
     def _pointing(self, at: int) -> Iterator[None]:

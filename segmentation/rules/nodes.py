@@ -9,13 +9,14 @@ value whom the rule asks about, and for no other user. docs/rules.md has the ful
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from schemas.errors import UserError
 from schemas.ids import NAME_PATTERN
 from segmentation.expressions.cursor import MAX_TERMS
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence
 from segmentation.rules.days import check_day
+from segmentation.rules.relative import AttributeCondition, Between, Distance, compares_days
 
 MAX_TIMES: Final = 1_000
 """Maximum of a count; one more than this many latest events of a user are kept for a condition."""
@@ -34,10 +35,15 @@ Form = Literal[1, 2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Events:
-    """Events of a name whose properties satisfy all of `where`; `column` of those conditions is a property."""
+    """Events of a name whose properties satisfy all of `where`; `column` of those conditions is a property.
+
+    With `since` and `before`, only those with `since` <= occurred_at < `before`.
+    """
 
     event: str
     where: tuple[Condition, ...] = ()
+    since: datetime | None = None
+    before: datetime | None = None
 
     def __post_init__(self) -> None:
         check_name("event", self.event)
@@ -45,6 +51,10 @@ class Events:
             check_name("property", test.column)
             if not isinstance(test, Presence) and test.type in ("date", "timestamp"):
                 raise _bad(f"properties of {NO_DATES}")
+        if (self.since is None) != (self.before is None):
+            raise _bad("events between two times have both of them")
+        if self.since is not None and self.before is not None and self.since >= self.before:
+            raise _bad("nothing is between these times: write the earlier one first")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +71,19 @@ class OnEvents(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count(OnEvents):
-    """`count(purchase, 30d) >= 2`: the number of events with T - `within_s` < occurred_at <= T."""
+    """`count(purchase, 30d) >= 2`: the number of events with T - `within_s` < occurred_at <= T.
+
+    None if the events are between two times, which takes the place of a window.
+    """
 
     quantity: Quantity
     times: int
-    within_s: int
+    within_s: int | None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.within_s <= MAX_WINDOW_S:
+        if (self.within_s is None) == (self.events.since is None):
+            raise _bad("a count has a window, as in: count(purchase, 30d) >= 2; or its events are between two times")
+        if self.within_s is not None and not 1 <= self.within_s <= MAX_WINDOW_S:
             raise _bad(f"a window is from 1s to 366d, not {self.within_s:,} seconds")
         if not 0 <= self.times <= MAX_TIMES:
             raise _bad(f"a count is compared with 0 to {MAX_TIMES:,} times, not {self.times:,}")
@@ -119,6 +134,24 @@ class Seen(OnEvents):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeenNear(OnEvents):
+    """`last(visit) over 30d ago`: there is an event, and the first or last one was so far from T, in the past."""
+
+    which: Which
+    distance: Distance
+
+    def __post_init__(self) -> None:
+        after_s, until_s = self.distance.after_s, self.distance.until_s
+        if until_s is None or until_s > 0 or (after_s is None and until_s == 0):
+            raise _bad(f"all events have happened: write {self.which}(purchase) in last 7d, 30d..90d ago, over 90d ago")
+
+    @property
+    def true_without_events(self) -> bool:
+        """See `OnEvents`."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """`in audience vip`, `in segment buyers`: the user is a member at T."""
 
@@ -133,9 +166,9 @@ class Member:
             )
 
 
-EventCondition = Count | Ever | Never | Seen
-RuleCondition = EventCondition | Member | Condition
-"""`Comparison`, `OneOf` and `Presence` apply to an attribute (`column`) in the user's profile."""
+EventCondition = Count | Ever | Never | Seen | SeenNear
+RuleCondition = EventCondition | Member | AttributeCondition
+"""Those that are neither on events nor on membership apply to an attribute (`column`) in the user's profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +197,7 @@ class Rule:
         if sum(map(_terms, self.conditions)) > MAX_TERMS:
             raise _bad(f"more than {MAX_TERMS} conditions and values")
         if self.timezone is None and self.has_dates:
-            raise _bad("comparing an attribute with a date needs a time zone")
+            raise _bad("comparing an attribute with dates or whole days needs a time zone")
 
     @property
     def conditions(self) -> tuple[RuleCondition, ...]:
@@ -180,7 +213,7 @@ class Rule:
     @property
     def has_dates(self) -> bool:
         """True if the time zone matters."""
-        return any(isinstance(c, Comparison | OneOf) and c.type == "date" for c in self.conditions)
+        return any(not isinstance(c, EventCondition | Member) and compares_days(c) for c in self.conditions)
 
 
 def check_name(what: str, name: str) -> None:
@@ -191,12 +224,21 @@ def check_name(what: str, name: str) -> None:
         raise _bad(f"the {what} {name[:80]!r} has {fault}")
 
 
-def check_attribute(condition: Condition) -> None:
+def check_attribute(condition: AttributeCondition) -> None:
     """Raise `UserError` BAD_RULE for a condition that attributes do not support."""
     check_name("attribute", condition.column)
-    if not isinstance(condition, Presence) and condition.type == "date":
-        for value in condition.values if isinstance(condition, OneOf) else (condition.value,):
-            check_day(cast(date, value))
+    match condition:
+        case OneOf(type="date", values=values):
+            days: tuple[object, ...] = values
+        case Comparison(type="date", value=value):
+            days = (value,)
+        case Between(type="date", low=low, high=high):
+            days = low, high
+        case _:
+            return
+    for day in days:
+        if isinstance(day, date):
+            check_day(day)
 
 
 def unusable(text: str) -> str | None:

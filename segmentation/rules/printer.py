@@ -7,8 +7,23 @@ from schemas.columns import USER_ID
 from segmentation.expressions.lexer import string
 from segmentation.expressions.literals import literal
 from segmentation.expressions.printer import condition_text
-from segmentation.rules.conditions import RULES, WORD
-from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.conditions import MICROSECOND, RULES, WORD
+from segmentation.rules.nodes import (
+    Count,
+    EventCondition,
+    Events,
+    Ever,
+    Group,
+    Member,
+    Never,
+    OnEvents,
+    Rule,
+    RuleCondition,
+    Seen,
+    SeenNear,
+)
+from segmentation.rules.relative import Anniversary, Between, Near, TodayComparison
+from segmentation.rules.relative_text import distance_text, relative_text
 from segmentation.rules.windows import window_text
 
 PLAIN: Final = re.compile(WORD)
@@ -26,19 +41,29 @@ def rule_text(rule: Rule) -> str:
 def rule_condition_text(condition: RuleCondition) -> str:
     """One condition."""
     match condition:
-        case Count(events=events):
-            window = window_text(condition.within_s)
-            return f"count({_events(events)}, {window}) {SIGNS[condition.quantity]} {condition.times}"
+        case OnEvents():
+            return _on_events_text(condition)
+        case Member():
+            return f"in {condition.kind} {_name(condition.name)}"
+        case Near() | TodayComparison() | Between() | Anniversary():
+            return relative_text(condition, _attribute(condition.column))
+        case _:
+            return condition_text(condition, _attribute)
+
+
+def _on_events_text(condition: EventCondition) -> str:
+    match condition:
+        case Count(events=events, within_s=within_s):
+            window = "" if within_s is None else f", {window_text(within_s)}"
+            return f"count({_events(events)}{window}) {SIGNS[condition.quantity]} {condition.times}"
         case Ever(events=events):
             return f"ever({_events(events)})"
         case Never(events=events):
             return f"never({_events(events)})"
         case Seen(events=events):
             return f"{condition.which}({_events(events)}) {SIGNS[condition.bound]} {literal(condition.moment)}"
-        case Member():
-            return f"in {condition.kind} {_name(condition.name)}"
-        case _:
-            return condition_text(condition, _attribute)
+        case SeenNear(events=events):
+            return f"{condition.which}({_events(events)}) {distance_text(condition.distance)}"
 
 
 def _group(group: Group) -> str:
@@ -52,8 +77,17 @@ def _alternatives(group: Group) -> str:
 
 
 def _events(events: Events) -> str:
-    tests = " and ".join(condition_text(test, _name) for test in events.where)
-    return f"{_name(events.event)} where {tests}" if tests else _name(events.event)
+    text, tests = _name(events.event), " and ".join(condition_text(test, _name) for test in events.where)
+    if tests:
+        text += f" where {tests}"
+    return f"{text} between {during(events)}" if events.since else text
+
+
+def during(events: Events) -> str:
+    """The first and the last time of events between two times, else nothing."""
+    if events.since is None or events.before is None:
+        return ""
+    return f"{literal(events.since)} and {literal(events.before - MICROSECOND)}"
 
 
 def _attribute(name: str) -> str:

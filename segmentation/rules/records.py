@@ -3,51 +3,31 @@
 Errors name the path in the document: `at all[0].any[1].times: ...`.
 """
 
-import json
-import math
-from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from typing import Any, Final, cast, get_args
+from datetime import date, datetime
 
-from schemas.columns import ColumnType
-from schemas.errors import UserError
-from segmentation.expressions.conditions import NO_ORDER
-from segmentation.expressions.lexer import DATE, TIMESTAMP
 from segmentation.expressions.literals import literal, plain
-from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, OneOf, Operator, Presence, Value
-from segmentation.expressions.source import MAX_CHARACTERS
-from segmentation.rules.aggregates import AGGREGATES, why_not
-from segmentation.rules.document_path import DocumentPath
+from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence, Value
 from segmentation.rules.nodes import (
-    Bound,
     Count,
+    EventCondition,
     Events,
     Ever,
-    Form,
-    Group,
-    Kind,
     Member,
     Never,
-    Quantity,
+    OnEvents,
     Rule,
     RuleCondition,
     Seen,
-    Which,
-    check_attribute,
-    unusable,
+    SeenNear,
 )
-from segmentation.rules.printer import rule_text
-from segmentation.timetable import time_zone
-
-FORMS: Final = get_args(Form)
-MAX_BYTES: Final = 1024 * 1024
-COUNTED: Final = Count(
-    events=Events(event="purchase", where=(Comparison(column="amount", type="double", operator=">=", value=100.0),)),
-    quantity="at_least",
-    times=2,
-    within_s=30 * 24 * 60 * 60,
+from segmentation.rules.relative import (
+    Anniversary,
+    Between,
+    Distance,
+    Near,
+    Today,
+    TodayComparison,
 )
-"""An example."""
 
 
 def rule_record(rule: Rule) -> dict[str, object]:
@@ -62,174 +42,53 @@ def rule_record(rule: Rule) -> dict[str, object]:
 def condition_record(condition: RuleCondition) -> dict[str, object]:
     """One condition."""
     match condition:
-        case Count(quantity=quantity, times=times, within_s=within_s):
-            of_count = {"quantity": quantity, "times": times, "within_s": within_s}
-            return {"type": "count", **_events_record(condition.events), **of_count}
-        case Ever(events=events):
-            return {"type": "ever", **_events_record(events)}
-        case Never(events=events):
-            return {"type": "never", **_events_record(events)}
-        case Seen(which=which, events=events, bound=bound):
-            return {"type": which, **_events_record(events), "bound": bound, "moment": literal(condition.moment)}
+        case OnEvents():
+            return _on_events_record(condition)
         case Member(kind=kind, name=name):
             return {"type": "member", "kind": kind, "name": name}
+        case Anniversary(column=name, first_day=first, last_day=last):
+            return {"type": "anniversary", "name": name, "first_day": first, "last_day": last}
+        case Near() | TodayComparison() | Between():
+            return {"type": "attribute", "name": condition.column, **_relative_record(condition)}
         case _:
             return {"type": "attribute", **_test_record(condition)}
 
 
-def rule_from_json(data: bytes) -> Rule:
-    """A rule from JSON of any origin. Raises `UserError` BAD_RULE and BAD_TIMEZONE."""
-    if len(data) > MAX_BYTES:
-        raise UserError("BAD_RULE", f"{len(data)} bytes exceed the limit of {MAX_BYTES}", bytes=len(data))
-    try:
-        record = json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
-    except RecursionError as exc:
-        raise UserError("BAD_RULE", "not a rule in JSON: lists or objects are nested too deep") from exc
-    except ValueError as exc:
-        raise UserError("BAD_RULE", f"not a rule in JSON: {exc}"[:300]) from exc
-    return rule_from_record(record)
+def _on_events_record(condition: EventCondition) -> dict[str, object]:
+    events = _events_record(condition.events)
+    match condition:
+        case Count(quantity=quantity, times=times, within_s=within_s):
+            window = {} if within_s is None else {"within_s": within_s}
+            return {"type": "count", **events, "quantity": quantity, "times": times, **window}
+        case Ever():
+            return {"type": "ever", **events}
+        case Never():
+            return {"type": "never", **events}
+        case Seen(which=which, bound=bound, moment=moment):
+            return {"type": which, **events, "bound": bound, "moment": literal(moment)}
+        case SeenNear(which=which, distance=distance):
+            return {"type": which, **events, "near": _distance_record(distance)}
 
 
-def rule_from_record(record: object) -> Rule:
-    """Inverse of `rule_record`. Raises `UserError` BAD_RULE, with the `path` in its detail, and BAD_TIMEZONE."""
-    top = DocumentPath("")
-    fields = top.fields(record, {"rule", "all"}, {"timezone"})
-    version = fields["rule"]
-    if isinstance(version, bool) or version not in FORMS:
-        raise top.at("rule").fault(f"this is a rule of version {version!r}, not 1 or 2"[:200])
-    form: Form = 2 if version == 2 else 1  # 2.0 is 2 in JSON
-    timezone = fields.get("timezone")
-    if timezone is not None:
-        time_zone(top.at("timezone").text(timezone))
-    groups = tuple(_group(path, entry) for path, entry in top.at("all").entries(fields["all"]))
-    with top.naming():
-        rule = Rule(groups=groups, timezone=cast("str | None", timezone), form=form)
-    if len(rule_text(rule)) > MAX_CHARACTERS:
-        raise top.fault(f"written as text, the rule has more than {MAX_CHARACTERS:,} characters")
-    return rule
+def _relative_record(condition: Near | TodayComparison | Between) -> dict[str, object]:
+    match condition:
+        case Near(distance=distance):
+            return {"near": _distance_record(distance)}
+        case TodayComparison(operator=operator, value=today):
+            return {"operator": operator, "value": _value_record(today)}
+        case Between(low=low, high=high):
+            return {"between": [_value_record(low), _value_record(high)]}
 
 
-def _group(path: DocumentPath, record: object) -> Group:
-    negated = isinstance(record, Mapping) and "none" in record
-    key = "none" if negated else "any"
-    entries = path.at(key).entries(path.fields(record, {key})[key])
-    with path.naming():
-        return Group(conditions=tuple(_condition(inner, entry) for inner, entry in entries), negated=negated)
-
-
-def _condition(path: DocumentPath, record: object) -> RuleCondition:
-    type_ = record.get("type") if isinstance(record, Mapping) else None
-    with path.naming():
-        match type_:
-            case "count":
-                fields = path.fields(record, {"type", "event", "quantity", "times", "within_s"}, {"where"})
-                return Count(
-                    events=_events(path, fields),
-                    quantity=cast(Quantity, path.at("quantity").one_of(fields["quantity"], get_args(Quantity))),
-                    times=path.at("times").integer(fields["times"]),
-                    within_s=path.at("within_s").integer(fields["within_s"]),
-                )
-            case "ever":
-                return Ever(events=_events(path, path.fields(record, {"type", "event"}, {"where"})))
-            case "never":
-                return Never(events=_events(path, path.fields(record, {"type", "event"}, {"where"})))
-            case "first" | "last":
-                fields = path.fields(record, {"type", "event", "bound", "moment"}, {"where"})
-                return Seen(
-                    which=cast(Which, type_),
-                    events=_events(path, fields),
-                    bound=cast(Bound, path.at("bound").one_of(fields["bound"], get_args(Bound))),
-                    moment=_moment(path.at("moment"), fields["moment"]),
-                )
-            case "member":
-                fields = path.fields(record, {"type", "kind", "name"})
-                kind = cast(Kind, path.at("kind").one_of(fields["kind"], get_args(Kind)))
-                return Member(kind=kind, name=path.at("name").text(fields["name"]))
-            case "attribute":
-                rest = {key: value for key, value in cast("Mapping[str, object]", record).items() if key != "type"}
-                check_attribute(test := _test(path, rest))
-                return test
-            case str() if type_.lower() in AGGREGATES:
-                example = json.dumps(condition_record(COUNTED))
-                raise path.fault(f"{why_not(type_)}. Count the events on one side of a bound, as in: {example}")
-            case _:
-                raise path.fault("type is not one of count, ever, never, first, last, member, attribute")
-
-
-def _events(path: DocumentPath, fields: Mapping[str, object]) -> Events:
-    where = tuple(_test(inner, test) for inner, test in path.at("where").entries(fields.get("where", [])))
-    return Events(event=path.at("event").text(fields["event"]), where=where)
-
-
-def _test(path: DocumentPath, record: object) -> Condition:
-    given = record.keys() if isinstance(record, Mapping) else ()
-    if "set" in given:
-        fields = path.fields(record, {"name", "set"})
-        if not isinstance(fields["set"], bool):
-            raise path.at("set").fault("neither true nor false")
-        return Presence(column=path.at("name").text(fields["name"]), present=fields["set"])
-    if "in" in given:
-        fields = path.fields(record, {"name", "in"})
-        typed = [_value(inner, value) for inner, value in path.at("in").entries(fields["in"])]
-        if len({type_ for type_, _ in typed}) != 1:
-            raise path.at("in").fault("a list must have at least one value, and all of one type")
-        values = tuple(value for _, value in typed)
-        return OneOf(column=path.at("name").text(fields["name"]), type=typed[0][0], values=values)
-    fields = path.fields(record, {"name", "operator", "value"})
-    operator = cast(Operator, path.at("operator").one_of(fields["operator"], OPERATORS))
-    type_, value = _value(path.at("value"), fields["value"])
-    if type_ == "boolean" and operator not in NO_ORDER:
-        raise path.at("operator").fault("true and false have no order: use = or !=")
-    return Comparison(column=path.at("name").text(fields["name"]), type=type_, operator=operator, value=value)
-
-
-def _value(path: DocumentPath, given: object) -> tuple[ColumnType, Value]:
-    match given:
-        case bool():
-            return "boolean", given
-        case str():
-            if fault := unusable(given):
-                raise path.fault(f"this text has {fault}")
-            return "string", given
-        case int() | float():
-            return "double", _double(path, given)
-        case {"date": str(text), **rest} if not rest and DATE.fullmatch(text):
-            try:
-                return "date", date.fromisoformat(text)
-            except ValueError as exc:
-                raise path.fault(f"this date does not exist: {text}") from exc
-        case {"timestamp": text, **rest} if not rest:
-            return "timestamp", _moment(path, text)
-    raise path.fault(
-        'not a string, number, true or false, {"date": "2026-11-01"}, or {"timestamp": "2026-11-01T09:00:00Z"}'
-    )
-
-
-def _double(path: DocumentPath, given: float) -> float:
-    try:
-        number = float(given)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise path.fault("this number is larger than any double")
-    if number != given:
-        raise path.fault(f"no double represents this whole number exactly; the nearest one is {int(number)}")
-    return number
-
-
-def _moment(path: DocumentPath, given: object) -> datetime:
-    if isinstance(given, str) and TIMESTAMP.fullmatch(given):
-        try:
-            found = datetime.fromisoformat(given)
-            if found.tzinfo is not None:
-                return found.astimezone(UTC)
-        except (ValueError, OverflowError) as exc:
-            raise path.fault(f"this time does not exist: {given}") from exc
-    raise path.fault("not a timestamp with an offset, as in 2026-11-01T09:00:00Z")
+def _distance_record(distance: Distance) -> dict[str, object]:
+    return {"after_s": distance.after_s, "until_s": distance.until_s}
 
 
 def _events_record(events: Events) -> dict[str, object]:
-    return {"event": events.event, "where": [_test_record(test) for test in events.where]}
+    record: dict[str, object] = {"event": events.event, "where": [_test_record(test) for test in events.where]}
+    if events.since is not None and events.before is not None:
+        record |= {"from": literal(events.since), "before": literal(events.before)}
+    return record
 
 
 def _test_record(test: Condition) -> dict[str, object]:
@@ -242,8 +101,10 @@ def _test_record(test: Condition) -> dict[str, object]:
             return {"name": name, "operator": operator, "value": _value_record(value)}
 
 
-def _value_record(value: Value) -> object:
+def _value_record(value: Value | Today) -> object:
     match value:
+        case Today(days=days):
+            return {"today": days}
         case datetime():
             return {"timestamp": literal(value)}
         case date():
@@ -252,14 +113,3 @@ def _value_record(value: Value) -> object:
             return plain(value)
         case _:
             return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        raise ValueError("an object has a key twice")
-    return record
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")

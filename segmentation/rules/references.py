@@ -11,6 +11,7 @@ from segmentation.expressions.nodes import Comparison, OneOf
 from segmentation.expressions.source import Code, Source
 from segmentation.rules.conditions import RULES
 from segmentation.rules.nodes import Kind, Member, OnEvents, Rule
+from segmentation.rules.relative import Anniversary, Between, Near, TodayComparison, compares_days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,9 @@ def operands(rule: Rule) -> tuple[Operand, ...]:
         if isinstance(condition, OnEvents):
             event, tests = condition.events.event, condition.events.where
         for test in tests:
-            if isinstance(test, Comparison | OneOf):
+            if isinstance(test, Near | TodayComparison | Anniversary):
+                found[Operand(event=None, name=test.column, type="date" if compares_days(test) else "timestamp")] = None
+            elif isinstance(test, Comparison | OneOf | Between):
                 found[Operand(event=event, name=test.column, type=test.type)] = None
     return tuple(found)
 

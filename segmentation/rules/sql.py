@@ -7,12 +7,12 @@ identity, since copies of an event count once, then by user. The answer is the o
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never, cast
 
-from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
+from schemas.activity_columns import PROPERTY_TYPES
 from schemas.columns import ColumnType
 from segmentation.expressions.dialects import DUCKDB, Dialect
-from segmentation.expressions.literals import EPOCH
+from segmentation.expressions.literals import EPOCH, micros
 from segmentation.expressions.sql import BoundSql, joined, parameter, to_sql
 from segmentation.rules.nodes import (
     Count,
@@ -22,12 +22,15 @@ from segmentation.rules.nodes import (
     Group,
     Member,
     Never,
+    OnEvents,
     Rule,
     RuleCondition,
     Seen,
+    SeenNear,
 )
+from segmentation.rules.state import need
 from segmentation.rules.truths import false_without
-from segmentation.rules.typed import MAPS, typed
+from segmentation.rules.typed import MAPS, typed, typed_at
 
 SIGNS: Final = {"at_least": ">=", "at_most": "<=", "exactly": "=", "before": "<", "from": ">="}
 MICROS: Final = 1_000_000
@@ -165,7 +168,7 @@ class _Query:
             raise ValueError("an instant needs a time zone")
         self._rule = rule
         self._relations = relations
-        self._at = (at - EPOCH) // timedelta(microseconds=1)
+        self._at = micros(at)
         self._user = user_id
         self._properties = _Values(relations.event_value)
         self._attributes = _Values(relations.profile_value)
@@ -178,8 +181,8 @@ class _Query:
         """A text, bound."""
         return BoundSql(self._parameter("string"), (value,))
 
-    def _moment(self, micros: int) -> BoundSql:
-        return BoundSql(self._parameter("timestamp"), (micros,))
+    def _moment(self, at_us: int) -> BoundSql:
+        return BoundSql(self._parameter("timestamp"), (at_us,))
 
     def _parameter(self, type_: ColumnType) -> str:
         return self._relations.dialect.parameter(type_)
@@ -196,6 +199,18 @@ class _Query:
     def condition(self, condition: RuleCondition) -> BoundSql:
         """SQL that is true if a condition is; never null."""
         match condition:
+            case OnEvents():
+                return self._on_events(condition)
+            case Member():
+                column = self._members.setdefault(condition, f"m{len(self._members)}")
+                return BoundSql(f"coalesce(m.{column}, false)", ())
+            case _:
+                at = EPOCH + timedelta(microseconds=self._at)
+                tree = typed_at(condition, self._attributes.column, self._rule.timezone, at)
+                return to_sql(tree, "a", self._relations.dialect)
+
+    def _on_events(self, condition: EventCondition) -> BoundSql:
+        match condition:
             case Count():
                 sign = SIGNS[condition.quantity]
                 return BoundSql(
@@ -209,12 +224,14 @@ class _Query:
                 seen = self._number(condition)
                 compared = f"({seen} IS NOT NULL AND {seen} {SIGNS[condition.bound]} {self._parameter('timestamp')})"
                 return BoundSql(compared, (parameter(condition.moment),))
-            case Member():
-                column = self._members.setdefault(condition, f"m{len(self._members)}")
-                return BoundSql(f"coalesce(m.{column}, false)", ())
+            case SeenNear(distance=distance):
+                seen = self._number(condition)
+                ends = ((">", distance.after_s), ("<=", distance.until_s))
+                moments = [(sign, self._moment(self._at + s * MICROS)) for sign, s in ends if s is not None]
+                within = [_sql(f" AND {seen} {sign} ", moment) for sign, moment in moments]
+                return _sql(f"({seen} IS NOT NULL", *within, ")")
             case _:
-                tree = typed(condition, ATTRIBUTE_TYPES, self._attributes.column, self._rule.timezone)
-                return to_sql(tree, "a", self._relations.dialect)
+                assert_never(condition)
 
     def source(self, *, of_parts: bool = False) -> _Source:
         """The relation that the conditions so far are read from.
@@ -302,12 +319,12 @@ class _Query:
         # CASE, since DuckDB's planning time grows with the square of the number of FILTERs
         matched = f"e.{self._events.setdefault(condition.events, f'e{len(self._events)}')}"
         match condition:
-            case Count():
-                since = self._moment(self._at - condition.within_s * MICROS)
+            case Count(within_s=int(within_s)):
+                since = self._moment(self._at - within_s * MICROS)
                 return _sql(f"count(CASE WHEN {matched} AND e.occurred_at > ", since, " THEN true END)")
-            case Ever() | Never():
+            case Count() | Ever() | Never():
                 return BoundSql(f"count(CASE WHEN {matched} THEN true END)", ())
-            case Seen(which=which):
+            case Seen(which=which) | SeenNear(which=which):
                 least = "min" if which == "first" else "max"
                 return BoundSql(f"{least}(CASE WHEN {matched} THEN e.occurred_at END)", ())
             case _:
@@ -331,6 +348,9 @@ class _Query:
     def _matches(self, events: Events) -> BoundSql:
         trees = (typed(test, PROPERTY_TYPES, self._properties.column, None) for test in events.where)
         tests = [to_sql(tree, "s", self._relations.dialect) for tree in trees]
+        for sign, end in ((">=", events.since), ("<", events.before)):
+            if end is not None:
+                tests.append(_sql(f"s.occurred_at {sign} ", self._moment(micros(end))))
         return joined(" AND ", [_sql("s.event = ", self.text(events.event)), *tests])
 
     def events(self, condition: EventCondition, columns: str) -> BoundSql:
@@ -348,11 +368,17 @@ class _Query:
             _sql("occurred_at <= ", self._moment(self._at)),
             *self._only_the_user(),
         ]
-        windows = [condition.within_s for condition in self._of_user if isinstance(condition, Count)]
-        if len(windows) == len(self._of_user):  # no condition needs the whole past
-            conditions.append(_sql("occurred_at > ", self._moment(self._at - max(windows) * MICROS)))
+        since = [self._since(condition) for condition in self._of_user]
+        if None not in since:  # no condition needs the whole past
+            conditions.append(_sql("occurred_at > ", self._moment(min(cast("list[int]", since)))))
         where = joined(" AND ", conditions)
         return _sql(f"SELECT {columns}", values, " FROM ", self._from(self._relations.events), " WHERE ", where)
+
+    def _since(self, condition: EventCondition) -> int | None:
+        """A condition asks about later events only; None: about all."""
+        if (within_s := need(condition).within_s) is not None:
+            return self._at - within_s * MICROS
+        return None if condition.events.since is None else micros(condition.events.since) - 1
 
     def _memberships(self) -> BoundSql:
         named = {member: self._of_member(member) for member in self._members}

@@ -5,10 +5,14 @@ window is compared with N, and beyond N + 1 the exact number does not matter. Wi
 only when one of them leaves the window.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
-from segmentation.rules.nodes import Count, EventCondition, Events, Ever, Never, Rule, Seen
+from segmentation.rules.nodes import Count, EventCondition, Events, Ever, Never, Rule, Seen, SeenNear, Which
+
+End = Literal["latest", "earliest"]
+ENDS: Final[Mapping[Which, End]] = {"last": "latest", "first": "earliest"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,13 +20,13 @@ class Need:
     """The events (identities, with occurred_at <= T) of a user matching `events` that are kept.
 
     `keep` of them, at most MAX_TIMES + 1, counted from the `end`: `latest` or `earliest`. `within_s`: events with
-    occurred_at <= T - within_s may be dropped; None: never. `deadlines` are ranks, 1 = the latest: without a new event,
-    the answer may change at occurred_at + within_s of an event with such a rank, and at no other time.
+    occurred_at <= T - within_s may be dropped; None: never. `deadlines`, of a count, are ranks, 1 = the latest: without
+    a new event, its answer may change at occurred_at + within_s of an event with such a rank, and at no other time.
     """
 
     events: Events
     keep: int
-    end: Literal["latest", "earliest"]
+    end: End
     within_s: int | None
     deadlines: tuple[int, ...]
 
@@ -30,19 +34,24 @@ class Need:
 def needs(rule: Rule) -> dict[EventCondition, Need]:
     """The need of each condition on events."""
     conditions = (c for c in rule.conditions if isinstance(c, EventCondition))
-    return {condition: _need(condition) for condition in conditions}
+    return {condition: need(condition) for condition in conditions}
 
 
-def _need(condition: EventCondition) -> Need:
+def need(condition: EventCondition) -> Need:
+    """The need of one condition."""
     match condition:
         case Count(events=events, quantity=quantity, times=times, within_s=within_s):
             deadlines = {"at_least": (times,), "at_most": (times + 1,), "exactly": (times, times + 1)}[quantity]
             ranks = tuple(rank for rank in deadlines if rank > 0)
-            return Need(events=events, keep=max(ranks), end="latest", within_s=within_s, deadlines=ranks)
+            leaving = () if within_s is None else ranks
+            return Need(events=events, keep=max(ranks), end="latest", within_s=within_s, deadlines=leaving)
         case Ever(events=events) | Never(events=events):
             return Need(events=events, keep=1, end="latest", within_s=None, deadlines=())
         case Seen(events=events, which=which):
-            end: Literal["latest", "earliest"] = "latest" if which == "last" else "earliest"
-            return Need(events=events, keep=1, end=end, within_s=None, deadlines=())
+            return Need(events=events, keep=1, end=ENDS[which], within_s=None, deadlines=())
+        case SeenNear(events=events, which=which, distance=distance):
+            farthest = distance.after_s if which == "last" else None
+            within_s = None if farthest is None else -farthest
+            return Need(events=events, keep=1, end=ENDS[which], within_s=within_s, deadlines=())
         case _:
             assert_never(condition)

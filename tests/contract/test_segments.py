@@ -17,7 +17,7 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, Partition, TenantName, Version
 from schemas.segment_messages import RuleActivated, SegmentDeleted, SegmentPaused, SegmentStatus
 from segmentation.rules.parser import parse_rule
-from segmentation.rules.records import rule_from_json
+from segmentation.rules.record_reader import rule_from_json
 from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     ACME,
     AUDIENCE_ID,

@@ -8,7 +8,27 @@ from hypothesis import strategies as st
 
 from schemas.columns import ColumnType
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
-from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.nodes import (
+    Count,
+    Events,
+    Ever,
+    Group,
+    Member,
+    Never,
+    Rule,
+    RuleCondition,
+    Seen,
+    SeenNear,
+)
+from segmentation.rules.relative import (
+    Anniversary,
+    AttributeCondition,
+    Between,
+    Distance,
+    Near,
+    Today,
+    TodayComparison,
+)
 
 NOW = datetime(2026, 11, 1, 4, 30, tzinfo=UTC)
 """Within a day that has 25 hours in New York, and two midnights in Havana."""
@@ -17,7 +37,7 @@ EVENTS = ("purchase", "Add to cart", "'; DROP TABLE events; --")
 NAMES = ("amount", "amount", "amount", "set", 'a"b', "日本")
 TEXTS = ("", "a", "A", "é", "1", "true", "2026-11-01", "' OR 1=1 --")
 NUMBERS = (-0.0, 0.0, 1.0, -1.5, 0.1, 5e-324, 2.0**53, 2.0**53 + 2, 1e300)
-DAYS = tuple(date(2026, 10, 31) + timedelta(days=n) for n in range(3))
+DAYS = tuple(date(year, 10, 31) + timedelta(days=n) for year in (2026, 2026, 1990, 2025) for n in range(3))
 SECONDS = st.sampled_from([1, 3_600, 86_400, 86_401, 172_800, 366 * 86_400])
 NEAR = st.builds(
     lambda seconds, micros: NOW + timedelta(seconds=seconds, microseconds=micros),
@@ -49,11 +69,67 @@ def tests(draw: st.DrawFn, types: tuple[ColumnType, ...]) -> Condition:
     return Comparison(column=name, type=type_, operator=operator, value=draw(VALUES[type_]))
 
 
+LENGTHS = st.sampled_from([0, 1, 3_600, 86_400, 86_400, 172_800, 172_801, 366 * 86_400])
+"""Distances from now, in seconds, that often are exactly the distance of a value from it."""
+
+
+@st.composite
+def distances(draw: st.DrawFn, *, past: bool = False) -> Distance:
+    """How far from now a time is; `past`: no later than it."""
+    near, far = sorted((draw(LENGTHS), draw(LENGTHS)))
+    kind = "past" if past else draw(st.sampled_from(["past", "past", "next", "moved"]))
+    if kind == "moved":  # > now + 1d, <= now - 1d
+        end = draw(st.sampled_from([near, -far]))
+        after, until = draw(st.sampled_from([(end, None), (None, end)]))
+        return Distance(after_s=after, until_s=until)
+    if near == far:
+        if kind == "past":
+            return Distance(after_s=None, until_s=-near) if near else Distance(after_s=-1, until_s=0)
+        return Distance(after_s=near, until_s=None)
+    return Distance(after_s=-far, until_s=-near) if kind == "past" else Distance(after_s=near, until_s=far)
+
+
+TODAY = st.builds(Today, days=st.integers(-2, 2) | st.sampled_from([-366, 366]))
+
+
+@st.composite
+def betweens(draw: st.DrawFn, types: tuple[ColumnType, ...]) -> Between:
+    """A test of an attribute between two values, or days from today."""
+    name, type_ = draw(st.sampled_from(NAMES)), draw(st.sampled_from(types))
+    if type_ == "date" and draw(st.booleans()):
+        low, high = draw(st.sampled_from([(TODAY, TODAY), (VALUES["date"], TODAY), (TODAY, VALUES["date"])]))
+        ends = [draw(low), draw(high)]
+        if all(isinstance(end, Today) for end in ends):
+            ends.sort(key=lambda end: end.days)
+        return Between(column=name, type=type_, low=ends[0], high=ends[1])
+    low, high = sorted((draw(VALUES[type_]), draw(VALUES[type_])))
+    return Between(column=name, type=type_, low=low, high=high)
+
+
+@st.composite
+def anniversaries(draw: st.DrawFn) -> Anniversary:
+    """An anniversary from, or up to, today."""
+    days = draw(st.sampled_from([0, 0, 1, 2, 59, 89]))
+    first, last = draw(st.sampled_from([(0, days), (-days, 0)]))
+    return Anniversary(column=draw(st.sampled_from(NAMES)), first_day=first, last_day=last)
+
+
+RELATIVE: st.SearchStrategy[AttributeCondition] = st.one_of(
+    st.builds(Near, column=st.sampled_from(NAMES), distance=distances()),
+    st.builds(Near, column=st.sampled_from(NAMES), distance=distances()),
+    st.builds(TodayComparison, column=st.sampled_from(NAMES), operator=st.sampled_from(SIGNS), value=TODAY),
+    betweens(("date",)),
+    anniversaries(),
+)
+"""Tests of attributes whose answer time alone changes; some between two dates are not."""
+
+TIMES = st.tuples(NEAR, NEAR).map(sorted).map(lambda ends: (ends[0], ends[1] + timedelta(microseconds=1)))
 EVENTS_ASKED = st.builds(
     Events,
     event=st.sampled_from(EVENTS[:1] * 3 + EVENTS),
     where=st.just(()) | st.lists(tests(OF_PROPERTIES), max_size=2).map(tuple),
 )
+BETWEEN_TIMES = st.builds(lambda events, times: replace(events, since=times[0], before=times[1]), EVENTS_ASKED, TIMES)
 COUNTS = st.builds(
     Count,
     events=EVENTS_ASKED,
@@ -66,6 +142,13 @@ COUNTS = st.builds(
     quantity=st.sampled_from(["at_most", "exactly"]),
     times=st.just(0),
     within_s=SECONDS,
+)
+COUNTS_BETWEEN = st.builds(
+    Count,
+    events=BETWEEN_TIMES,
+    quantity=st.sampled_from(["at_least", "at_most", "exactly"]),
+    times=st.sampled_from([1, 1, 2, 3]),
+    within_s=st.none(),
 )
 MEMBERS = st.builds(Member, kind=st.sampled_from(["audience", "segment"]), name=st.sampled_from(["vip", "2026-spring"]))
 CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
@@ -80,7 +163,17 @@ CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
         bound=st.sampled_from(["before", "from"]),
         moment=NEAR,
     ),
+    st.builds(
+        SeenNear,
+        which=st.sampled_from(["first", "last"]),
+        events=EVENTS_ASKED,
+        distance=distances(past=True),
+    ),
+    COUNTS_BETWEEN,
+    st.builds(Ever, events=BETWEEN_TIMES),
     MEMBERS,
+    RELATIVE,
+    betweens(tuple(type_ for type_ in VALUES if type_ != "boolean")),
     tests(tuple(VALUES)),
     tests(("double", "date", "timestamp")),
     tests(("double", "date")),

@@ -16,7 +16,8 @@ from segmentation.rules.canonical import canonical, canonical_json, rule_hash
 from segmentation.rules.nodes import Group, Rule
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
-from segmentation.rules.records import rule_from_json, rule_from_record, rule_record
+from segmentation.rules.record_reader import rule_from_json, rule_from_record
+from segmentation.rules.records import rule_record
 from tests.examples import examples
 from tests.property.rule_cases import rules
 

@@ -219,7 +219,8 @@ def _explained(found: Mapping[str, Any], as_of: datetime) -> Explained:
 def _window(text: str) -> timedelta | None:
     """The window of a condition that counts. Texts of conditions are parsed as rules; dates in them need a zone."""
     (condition,) = parse_rule(text, timezone="UTC").conditions
-    return timedelta(seconds=condition.within_s) if isinstance(condition, Count) else None
+    within_s = condition.within_s if isinstance(condition, Count) else None
+    return None if within_s is None else timedelta(seconds=within_s)
 
 
 ROUTES: Final = (

@@ -13,7 +13,7 @@ from schemas.segment_messages import RuleActivated, SegmentDeleted, SegmentPause
 from segmentation.expressions.literals import EPOCH
 from segmentation.partitions.log_position import LogPosition
 from segmentation.rules.nodes import Member, Rule
-from segmentation.rules.records import rule_from_json
+from segmentation.rules.record_reader import rule_from_json
 from segmentation.rules.references import cycle, evaluation_order
 from tests.naive_rules import Event, World, is_in
 

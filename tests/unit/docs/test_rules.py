@@ -17,12 +17,14 @@ from segmentation.rules.conditions import RULES
 from segmentation.rules.nodes import MAX_NAME, MAX_TIMES
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
-from segmentation.rules.records import rule_from_record, rule_record
+from segmentation.rules.record_reader import rule_from_record
+from segmentation.rules.records import rule_record
 from segmentation.rules.sql import Relations, members_sql
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "rules.md").read_text()
 ZONE = "Asia/Tokyo"
+TIMED = "Times that follow the clock"
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BLOCKS = "".join(re.findall(r"```rule\n(.*?)```", TEXT, re.DOTALL)).splitlines()
 
@@ -63,15 +65,18 @@ def found(connection: duckdb.DuckDBPyConnection, text: str) -> str:
 
 
 def test_documented_rules_parse_and_run() -> None:
-    conditions = [text for cell, _ in rows_with_code("How a rule is built") for text in re.findall(r"`([^`]+)`", cell)]
+    cells = [cell for cell, _ in rows_with_code("How a rule is built") + rows_with_code(TIMED)]
+    conditions = [text for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
+    wishes = re.findall(r"^\| [^`|]+ \| `([^|]*?)` \|$", section(TIMED), re.MULTILINE)
     with tenant() as connection:
-        for text in BLOCKS + [text for text in conditions if text[0].isalpha()]:
+        for text in BLOCKS + wishes + [text for text in conditions if text[0].isalpha()]:
             rule = parse_rule(text, timezone=ZONE)
             assert parse_rule(rule_text(rule), timezone=ZONE) == rule
             assert rule_from_record(rule_record(rule)) == rule
             found(connection, text)
-    assert len(BLOCKS) == 10
-    assert len(conditions) > 15
+    assert len(BLOCKS) == 12
+    assert len(conditions) > 30
+    assert len(wishes) == 9
 
 
 def rows_with_code(title: str) -> list[tuple[str, str]]:
@@ -82,7 +87,7 @@ def test_documented_example_finds_the_documented_users() -> None:
     with tenant() as connection:
         examples = rows("Example")
         assert {text: found(connection, text) for text, _ in examples} == dict(examples)
-    assert len(examples) == 19
+    assert len(examples) == 32
     assert f"T = {NOW.isoformat().replace('+00:00', 'Z')}, in {ZONE}" in TEXT
 
 
@@ -93,7 +98,7 @@ def test_documented_refusals_are_refused() -> None:
     for text in refused:
         with pytest.raises(UserError, match="BAD_RULE: at character"):
             parse_rule(text, timezone=ZONE)
-    assert len(refused) == 10
+    assert len(refused) == 15
 
 
 def test_documented_json_equals_the_first_rule() -> None:

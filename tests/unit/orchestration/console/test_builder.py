@@ -9,8 +9,9 @@ import pytest
 
 from orchestration.console.count_texts import figure_of
 from orchestration.console.language import Language, Texts
+from orchestration.console.row_rules import rule_of
 from orchestration.console.rule_form import changed, draft_of
-from orchestration.console.rule_rows import MAX_ROWS, Row, RowGroup, RowTest, groups_of, rule_of
+from orchestration.console.rule_rows import MAX_ROWS, Row, RowGroup, RowTest, groups_of
 from orchestration.platform.clock import now_ms
 from orchestration.readers.questions import CountUsers, PreviewEdit
 from orchestration.records.questions import ConditionCount
@@ -36,6 +37,12 @@ BUILDER = "/console/tenants/acme/builder"
         r'e = "tr\"ue" or e = "true" or e = " x" or e = "" or e = "1e5" or e = "\\" or e in ("", "2026-11-01")',
         '"a b" = "日本" or never("where") or in audience vip or in segment "count"',
         "n = -0.5 or n = 1e300 or n in (1, 2.5)",
+        "a in last 7d or a in next 12h or a 30d..90d ago or a over 90d ago or a > now or a <= now - 1d12h",
+        "a in next 7d..30d or a = today or a < today + 7d or a between today - 7d and 2026-11-01",
+        'a between 18 and 30 or a between "x and y" and "z" or a between "and" and "today" or a = "now"',
+        "anniversary(born) = today or anniversary(born) in next 7d or anniversary(born) in last 90d",
+        "first(x) in last 7d or last(x where p = 1) 30d..90d ago or last(x) over 90d ago",
+        "count(x where p = 1 between 2026-11-01 and 2026-11-30) >= 2 or never(x between 2026-11-01 and 2026-11-02)",
     ],
 )
 def test_rule_round_trips_through_rows(text: str) -> None:

@@ -18,7 +18,7 @@ from orchestration.console.language import LANGUAGES, Texts, catalogue, preferre
 from orchestration.console.pages.differences import KINDS as KINDS_OF_CHANGES
 from orchestration.console.pages.jobs import STATE_FILTERS
 from orchestration.console.pages.schedules import RUNS
-from orchestration.console.rule_rows import BOUNDS, QUANTITIES, TESTS, UNITS_SHOWN
+from orchestration.console.rule_rows import BOUNDS, NEAR, QUANTITIES, TESTS_OF_ATTRIBUTES, UNITS_SHOWN
 from orchestration.console.rule_rows import KINDS as KINDS_OF_ROWS
 from orchestration.notifications.outbox import Outcome
 from orchestration.operations.connecting import FORMS
@@ -55,12 +55,12 @@ FAMILIES: Mapping[str, set[str]] = {
     "builder": {
         *(f"kind_{kind}" for kind in KINDS_OF_ROWS),
         *(f"quantity_{one}" for one in QUANTITIES),
-        *(f"bound_{one}" for one in BOUNDS),
+        *(f"bound_{one}" for one in (*BOUNDS, *NEAR)),
         *(f"unit_{one}" for one in UNITS_SHOWN),
         *("property", "attribute"),
     },
     "builder.of": {"events", "audiences", "segments"},
-    "builder.test": set(TESTS),
+    "builder.test": set(TESTS_OF_ATTRIBUTES),
     "connections.tool": {"environment", "cli", "curl", "python", "files", *FORMS},
     "connections.address": {"kafka", "topics", "s3", "region", "inbox", "lake"},
     "grants": set(get_args(PrincipalKind)),

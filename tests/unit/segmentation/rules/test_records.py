@@ -14,7 +14,8 @@ from segmentation.expressions.cursor import MAX_TERMS
 from segmentation.rules.canonical import canonical_json, rule_hash
 from segmentation.rules.nodes import MAX_NAME, MAX_TIMES, MAX_WINDOW_S, Quantity
 from segmentation.rules.parser import parse_rule
-from segmentation.rules.records import MAX_BYTES, rule_from_json, rule_from_record, rule_record
+from segmentation.rules.record_reader import MAX_BYTES, rule_from_json, rule_from_record
+from segmentation.rules.records import rule_record
 
 SCHEMA = json.loads((Path(__file__).parents[4] / "schemas" / "rule.schema.json").read_text())
 TEXT = (
@@ -120,7 +121,7 @@ def of_born(value: object) -> bytes:
         (changed(lambda r: r.update(any=[])), "at the top: unknown: any; known: all, rule, timezone"),
         (
             changed(lambda r: r.pop("timezone")),
-            "at the top: comparing an attribute with a date needs a time zone",
+            "at the top: comparing an attribute with dates or whole days needs a time zone",
         ),
         (changed(lambda r: r.update(timezone=9)), "at timezone: not a string"),
         (changed(lambda r: r["all"][0].update(none=[])), "at all[0]: unknown: any; known: none"),

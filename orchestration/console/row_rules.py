@@ -1,0 +1,162 @@
+"""Rows of the builder -> a rule: each row becomes the text of one condition, which the parser of rules reads."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from orchestration.console.rule_rows import (
+    ANNIVERSARIES,
+    BOUNDS,
+    MOVING,
+    NEAR,
+    NEAR_OF_ATTRIBUTES,
+    OF_EVENTS,
+    PLAIN,
+    QUANTITIES,
+    QUOTED,
+    WITHOUT_VALUE,
+    Row,
+    RowGroup,
+    RowTest,
+)
+from schemas.errors import UserError
+from segmentation.expressions.lexer import DATE, TIMESTAMP, string
+from segmentation.expressions.nodes import OPERATORS
+from segmentation.rules.nodes import (
+    Form,
+    Group,
+    Rule,
+    RuleCondition,
+)
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.windows import UNITS
+
+_LENGTHS: Final = re.compile(r"[0-9][0-9A-Za-z]*(?:\.\.[0-9][0-9A-Za-z]*)?")
+_TWO: Final = re.compile(rf"({QUOTED.pattern}|.*?)\s+and\s+(.*)", re.DOTALL | re.IGNORECASE)
+_ITEM: Final = re.compile(rf"\s*({QUOTED.pattern}|[^,]*)\s*(?:,|$)")
+
+
+def rule_of(
+    groups: tuple[RowGroup, ...], timezone: str | None, form: Form = 1
+) -> tuple[Rule | None, dict[tuple[int, int], UserError]]:
+    """The rule of rows; None if one is at fault, with the error of each such row by group and row.
+
+    Raises `UserError` BAD_RULE, BAD_TIMEZONE for what belongs to no row.
+    """
+    faults: dict[tuple[int, int], UserError] = {}
+    found: list[Group] = []
+    for number, group in enumerate(groups):
+        conditions: list[RuleCondition] = []
+        for at, row in enumerate(group.rows):
+            try:
+                conditions += parse_rule(condition_text(row), timezone=timezone).conditions
+            except UserError as exc:
+                if exc.code != "BAD_RULE":
+                    raise
+                faults[number, at] = exc
+        if conditions:
+            found.append(Group(conditions=tuple(conditions), negated=group.negated))
+    if faults or not found:
+        return None, faults
+    rule = Rule(groups=tuple(found), timezone=timezone, form=form)
+    return (rule if rule.has_dates else replace(rule, timezone=None)), faults
+
+
+def condition_text(row: Row) -> str:
+    """A row in the language of rules, whether or not that is a condition."""
+    if row.kind in OF_EVENTS:
+        tests = " and ".join(_test_text(test) for test in row.tests)
+        events = f"{string(row.name.strip())}{f' where {tests}' if tests else ''}"
+        if row.during.strip():
+            events += f" between {' and '.join(_moment(end) for end in _ends(row.during))}"
+        if row.kind == "count":
+            window = f", {_digits(row.window)}{row.unit if row.unit in UNITS else ''}" if not row.during.strip() else ""
+            return f"count({events}{window}) {QUANTITIES.get(row.quantity, '>=')} {_digits(row.times)}"
+        if row.kind in {"first", "last"}:
+            if row.bound in NEAR:
+                before, after = NEAR[row.bound]
+                return f"{row.kind}({events}) {before}{_lengths(row.moment)}{after}"
+            return f"{row.kind}({events}) {BOUNDS.get(row.bound, '>=')} {_moment(row.moment)}"
+        return f"{row.kind}({events})"
+    if row.kind in {"audience", "segment"}:
+        return f"in {row.kind} {string(row.name.strip())}"
+    return _attribute_text(row.tests[0] if row.tests else RowTest())
+
+
+def _attribute_text(test: RowTest) -> str:
+    name, operator, value = string(test.name.strip()), test.operator, test.value.strip()
+    if operator in ANNIVERSARIES:
+        return f"anniversary({name}) {ANNIVERSARIES[operator]}{'' if operator in WITHOUT_VALUE else _lengths(value)}"
+    if operator == "between":
+        return f"{name} between {' and '.join(_end(end) for end in _ends(value))}"
+    if operator in OPERATORS and MOVING.fullmatch(value):
+        return f"{name} {operator} {_end(value)}"
+    if operator in NEAR_OF_ATTRIBUTES and operator not in OPERATORS:
+        before, after = NEAR_OF_ATTRIBUTES[operator]
+        return f"{name} {before}{_lengths(value)}{after}"
+    return _test_text(test)
+
+
+def _ends(text: str) -> list[str]:
+    """The two ends that `and` joins; a text in double quotes may have the word."""
+    found = _TWO.fullmatch(text.strip())
+    return [found[1], found[2]] if found else [text]
+
+
+def _end(text: str) -> str:
+    """An end of between: now or today, with blanks around a sign, or a value."""
+    text = text.strip()
+    return re.sub(r"\s*([+-])\s*", r" \1 ", text) if MOVING.fullmatch(text) else _literal(text)
+
+
+def _moment(text: str) -> str:
+    text = text.strip()
+    return text if TIMESTAMP.fullmatch(text) or DATE.fullmatch(text) else string(text)
+
+
+def _lengths(text: str) -> str:
+    text = text.strip()
+    return text if _LENGTHS.fullmatch(text) else string(text)
+
+
+def _digits(text: str) -> str:
+    return text.strip() if text.strip().isdecimal() else string(text)
+
+
+def _test_text(test: RowTest) -> str:
+    name = string(test.name.strip())
+    match test.operator:
+        case "set":
+            return f"{name} is set"
+        case "unset":
+            return f"{name} is not set"
+        case "in":
+            return f"{name} in ({', '.join(_items(test.value))})"
+        case _:
+            return f"{name} {test.operator if test.operator in OPERATORS else '='} {_literal(test.value)}"
+
+
+def _items(text: str) -> Iterator[str]:
+    at = 0
+    while at < len(text):
+        found = _ITEM.match(text, at)
+        if found is None:
+            yield string(text[at:])
+            return
+        yield _literal(found[1])
+        at = found.end()
+
+
+def _literal(text: str) -> str:
+    """A typed value, as a token of the language."""
+    text = text.strip()
+    if not text or PLAIN.fullmatch(text):
+        return text
+    if QUOTED.fullmatch(text):
+        try:
+            return string(json.loads(text))
+        except ValueError:
+            return string(text)
+    return string(text)
