@@ -579,7 +579,7 @@ class Names(TypedDict):
 
 
 class Outside(TypedDict):
-    """Members of a version of an audience without an event or a profile, whom the rule does not ask about."""
+    """Members of a version of an audience without an event or a profile."""
 
     audience: str
     version: int
@@ -589,11 +589,13 @@ class Outside(TypedDict):
 class Coverage(TypedDict):
     """`behind`: records of the topics that the workers of the segment have not processed; null if Kafka is down.
 
-    `outside`: by audience that the rule names; null if it could not be counted, for the reason in `trouble`.
+    `outside`: members of audiences without an event or a profile whom the rule does not ask about, `known_only_by`:
+    whom it matches; null if they could not be counted, for the reason in `trouble`.
     """
 
     behind: int | None
     outside: list[Outside] | None
+    known_only_by: list[Outside] | None
     trouble: str | None
 
 
@@ -672,6 +674,7 @@ class Explanation(TypedDict):
     user: str
     member: bool
     outside: list[str]
+    known_only_by: list[str]
     as_of: str
     partition: int
     archived_to: dict[str, int]

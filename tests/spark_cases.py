@@ -106,6 +106,7 @@ class Engines:
             ("counts", self.duckdb.breakdown(one.duckdb, at, SHOWN), self.spark.breakdown(one.spark, at, SHOWN)),
             ("types", self.duckdb.mistyped(one.duckdb), self.spark.mistyped(one.spark)),
             ("outside", self.duckdb.unknown_members(one.duckdb), self.spark.unknown_members(one.spark)),
+            ("strangers", self.duckdb.strangers(one.duckdb), self.spark.strangers(one.spark)),
         ):
             if plain(ours) != plain(theirs):
                 found.append(f"{what} of {rule_text(one.case.rule)!r}: DuckDB {plain(ours)}, Spark {plain(theirs)}")

@@ -1,6 +1,6 @@
 """Answers about rules, by one SQL for every engine: counts by part, names that nobody has, values of other types."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -86,6 +86,22 @@ class RuleQueries(Protocol[AskedT_contra]):
     def unknown_members(self, question: AskedT_contra) -> dict[str, int]:
         """For each audience, the number of members who are not known, so that rules do not consider them."""
         ...
+
+    def strangers(self, question: AskedT_contra) -> dict[str, int]:
+        """For each audience, the number of its members whom the rule matches although they are not known.
+
+        That depends on no instant: nothing but memberships is known of them.
+        """
+        ...
+
+
+def strangers_of(ask: Ask, source: ActivitySource, matched: BoundSql, audiences: Iterable[str]) -> dict[str, int]:
+    """For each audience, how many of the users of a query are its members, and not known. `source`: with members."""
+    found = {}
+    for name in audiences:
+        users = source.unknown(f"{matched.text} INTERSECT {source.members['audience', name]}")
+        [[found[name]]] = ask(BoundSql(f"SELECT count(*) FROM ({users})", matched.parameters))  # noqa: S608  # ours
+    return found
 
 
 def breakdown_of(ask: Ask, source: ActivitySource, rule: Rule, at: datetime, users: int) -> Breakdown:

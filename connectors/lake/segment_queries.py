@@ -20,6 +20,7 @@ from connectors.lake.rule_answers import (
     UnknownNames,
     breakdown_of,
     mistyped_of,
+    strangers_of,
     unknown_names_of,
 )
 from connectors.storage.access import S3Access
@@ -29,6 +30,7 @@ from schemas.errors import UserError
 from schemas.partitioning import partitions_of
 from schemas.sql_text import identifier, literal
 from segmentation.expressions.dialects import DUCKDB
+from segmentation.expressions.literals import EPOCH
 from segmentation.rules.nodes import EventCondition, Kind, Rule
 from segmentation.rules.references import dependents, evaluation_order, names
 from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
@@ -168,6 +170,16 @@ class SegmentQueries:
                 for name, uris in question.audiences.items()
             }
 
+    def strangers(self, question: Question) -> dict[str, int]:
+        """See `RuleQueries`. The rule is evaluated as if there was no activity at all."""
+        if not true_of_strangers(question.rule):
+            return dict.fromkeys(question.audiences, 0)
+        nothing = replace(question.activity, events=(), profiles=())
+        with self._prepared_connection(replace(question, activity=nothing), EPOCH) as (connection, activity):
+            matched = members_sql(question.rule, activity.relations(question.rule), EPOCH)
+            everything = replace(question.activity, members=activity.members)
+            return strangers_of(_asking(connection), everything, matched, question.audiences)
+
     def audiences_containing(self, audiences: Mapping[str, Sequence[str]], user_id: str) -> list[str]:
         """The audiences that contain a user. `audiences`: by name, their files."""
         with self._connected() as connection:
@@ -176,6 +188,12 @@ class SegmentQueries:
                 for name, uris in audiences.items()
                 if connection.execute(f"FROM ({_users_of(uris)}) WHERE user_id = ?", (user_id,)).fetchone()
             ]
+
+    def is_known(self, activity: Activity, user_id: str) -> bool:
+        """Whether a user has an event or a profile change."""
+        with self._connected() as connection:
+            rows = f"FROM ({activity.known_users()}) WHERE user_id = ? LIMIT 1"
+            return connection.execute(rows, (user_id,)).fetchone() is not None
 
     def segments_containing(self, question: Question, at: datetime, user_id: str) -> list[str]:
         """The segments of `question.segments` that a user is in at an instant, in the order of their names."""

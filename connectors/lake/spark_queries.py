@@ -23,6 +23,7 @@ from connectors.lake.rule_answers import (
     UnknownNames,
     breakdown_of,
     mistyped_of,
+    strangers_of,
     unknown_names_of,
 )
 from connectors.lake.spark_session import spark_session
@@ -31,10 +32,12 @@ from schemas.columns import USER_ID
 from schemas.partitioning import partitions_of
 from schemas.topics import ACTIVITY_TOPICS, OWN_PREFIX
 from segmentation.expressions.dialects import SPARK
+from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.sql import BoundSql
 from segmentation.rules.nodes import Kind, Rule
 from segmentation.rules.references import evaluation_order
 from segmentation.rules.sql import members_sql
+from segmentation.rules.truths import true_of_strangers
 
 if TYPE_CHECKING:
     from connectors.lake.spark_session import SparkSession
@@ -131,6 +134,14 @@ class SparkQueries:
                 for name in question.audiences
             }
             return {name: int(_asking(session)(sql)[0][0]) for name, sql in counts.items()}
+
+    def strangers(self, question: PinnedQuestion) -> dict[str, int]:
+        """See `RuleQueries`. At an instant before all events, few are read."""
+        if not true_of_strangers(question.rule):
+            return dict.fromkeys(question.audiences, 0)
+        with self._prepared(question, EPOCH) as (session, activity):
+            matched = members_sql(question.rule, activity.relations(question.rule), EPOCH)
+            return strangers_of(_asking(session), activity, matched, question.audiences)
 
     @contextmanager
     def _prepared(

@@ -82,7 +82,7 @@ class Rounding:
             conditions = [self._rounded(_question(next(parts), rule), one, sampled) for one in group.conditions]
             groups.append(replace(number, conditions=conditions))
         precision: Literal["rounded", "estimate"] = "rounded" if sampled == 1 else "estimate"
-        return replace(whole, precision=precision, groups=groups, rounded_to=TO * sampled)
+        return replace(whole, precision=precision, groups=groups, known_only_by=None, rounded_to=TO * sampled)
 
     def _rounded(self, counted: bytes, found: CountT, sampled: int) -> CountT:
         question = b"\0".join((self.tenant.encode(), str(sampled).encode(), counted))

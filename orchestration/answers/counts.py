@@ -90,7 +90,9 @@ def _counted(
     found = queries.breakdown(sampled, at, asked.users)
     unmet = _unmet(meaning.rule, found.conditions)
     unknown = UnknownNames() if unmet is None else queries.unknown_names(replace(question, rule=unmet))
-    outside = meaning.outside(queries.unknown_members(question)) if asked.notes and meaning.versions else ()
+    members: dict[str, Any] = {"outside": None, "known_only_by": None}
+    if asked.notes:
+        members = as_record(meaning.unknown_members(queries, question))
     return {
         "precision": "exact" if partitions == 1 else "estimate",
         **_estimate(found.members, partitions),
@@ -100,7 +102,7 @@ def _counted(
         **as_record(unknown),
         "paused": list(meaning.paused),
         "mistyped": [as_record(one) for one in queries.mistyped(question)] if asked.notes else None,
-        "outside": [as_record(one) for one in outside] if asked.notes else None,
+        **members,
     }
 
 

@@ -23,7 +23,8 @@ SHOWN_EVENTS: Final = 20
 def explain_user(reading: Reading, asked: ExplainUser) -> dict[str, Any]:
     """The conditions of the rule with what they found, as plain JSON data.
 
-    `outside` names the audiences of the rule that have the user as a member although nothing else is known of the user.
+    `outside` and `known_only_by` name the audiences of the rule that have the user as a member although nothing else is
+    known of the user: `outside` if the rule does not ask about the user.
 
     Raises `UserError` UNKNOWN_SEGMENT, UNKNOWN_USER.
     """
@@ -35,7 +36,8 @@ def explain_user(reading: Reading, asked: ExplainUser) -> dict[str, Any]:
     partition = Partition(partition_of(user_id, context.settings.partitions))
     question = meaning.question(meanings.activity(segment.tenant, partition))
     found = queries.explain(question, at, user_id)
-    audiences = queries.audiences_containing(question.audiences, user_id) if found is None else ()
+    known = found is not None and (not meaning.rule.admits or queries.is_known(question.activity, user_id))
+    audiences = () if known else queries.audiences_containing(question.audiences, user_id)
     if found is None and not audiences:
         raise unknown_user()
     return {
@@ -44,7 +46,8 @@ def explain_user(reading: Reading, asked: ExplainUser) -> dict[str, Any]:
         "rule_version": segment.rule_version,
         "user": user_id,
         "member": found is not None and found.member,
-        "outside": audiences,
+        "outside": audiences if found is None else (),
+        "known_only_by": () if found is None else audiences,
         "as_of": at.isoformat(),
         "partition": partition,
         "archived_to": {topic: context.archive.archived_to(topic).get(partition, 0) for topic in (EVENTS, PROFILES)},

@@ -12,7 +12,7 @@ from orchestration.composition.context import Context
 from orchestration.operations.availability import require_services
 from orchestration.operations.segments import find
 from orchestration.readers.questions import CheckSegment, MeasureSegment
-from orchestration.records.questions import Outside
+from orchestration.records.questions import UnknownMembers
 from schemas.errors import MusterError, RetriableError
 from schemas.ids import Partition, TenantName
 from schemas.records import as_record
@@ -40,21 +40,22 @@ def check_segment(reading: Reading, asked: CheckSegment) -> dict[str, Any]:
         "by_stream": compared.by_stream,
         "missing": {"users": compared.missing, "some": list(compared.missing_users)},
         "extra": {"users": compared.extra, "some": list(compared.extra_users)},
-        "outside": [as_record(one) for one in found.outside],
+        **as_record(found.members),
         **as_record(found.unknown),
     }
 
 
 def measure_segment(reading: Reading, asked: MeasureSegment) -> dict[str, Any]:
-    """`behind`: records that its workers have not processed. `outside`: None if `trouble` says why it is unknown."""
+    """As the record `Coverage`."""
     context = reading.context
-    found, outside, trouble = find(context.segments, asked.tenant, asked.segment), None, None
+    found, trouble = find(context.segments, asked.tenant, asked.segment), None
     behind = records_behind(context, found.partitions.values())
+    members: dict[str, Any] = {"outside": None, "known_only_by": None}
     try:
-        outside = [as_record(one) for one in _outside(reading, asked.tenant, found.rule.parsed)]
+        members = as_record(_unknown_members(reading, asked.tenant, found.rule.parsed))
     except MusterError as exc:
         trouble = str(exc)
-    return {"behind": behind, "outside": outside, "trouble": trouble}
+    return {"behind": behind, **members, "trouble": trouble}
 
 
 def records_behind(context: Context, statuses: Collection[PartitionStatus]) -> int | None:
@@ -71,15 +72,15 @@ def records_behind(context: Context, statuses: Collection[PartitionStatus]) -> i
     return sum(max(0, found[topic, partition] - at) for topic, partition, at in positions)
 
 
-def _outside(reading: Reading, tenant: TenantName, rule: Rule) -> tuple[Outside, ...]:
-    """Members of the audiences that a rule depends on without any archived activity, so that no rule can match them.
+def _unknown_members(reading: Reading, tenant: TenantName, rule: Rule) -> UnknownMembers:
+    """Members of the audiences that a rule depends on without any archived activity.
 
     Raises `RetriableError` STACK_NOT_RUNNING if there are such audiences and no lake, and as `SegmentQueries`.
     """
     if not (names(rule).audiences or names(rule).segments):  # the lake is slow to load
-        return ()
+        return UnknownMembers()
     require_services(reading.context.settings, "object store")
-    return reading.meanings.outside(tenant, reading.meanings.resolve(tenant, rule))
+    return reading.meanings.unknown_members(tenant, reading.meanings.resolve(tenant, rule))
 
 
 ANSWERS: Final = {CheckSegment: check_segment, MeasureSegment: measure_segment}

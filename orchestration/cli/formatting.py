@@ -95,6 +95,23 @@ def percent(done: int, total: int) -> str:
     return f"{share:3d} %"
 
 
+def member_pairs(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values about members of a rule's audiences of whom nothing else is known; receipts may have none."""
+    return [
+        *(("outside", text) for text in outside_texts(found.get("outside", ()))),
+        *(("known only by", f"audience {text}") for text in only_by_texts(found.get("known_only_by") or ())),
+    ]
+
+
+def only_by_texts(known_only_by: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`vip: 1,700 users (no event, no profile)` for each audience with such users."""
+    return [
+        f"{one['audience']}: {counted(one['users'], 'user')} (no event, no profile)"
+        for one in known_only_by
+        if one["users"]
+    ]
+
+
 def outside_texts(outside: Sequence[Mapping[str, Any]] | None) -> list[str]:
     """One text per audience of a rule with members that the rule cannot ask about, with their number."""
     if outside is None:

@@ -13,7 +13,7 @@ from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_note, print_pairs, print_table
 from orchestration.cli.exits import ExitCode, code_for_job
-from orchestration.cli.formatting import number, outside_texts, safe
+from orchestration.cli.formatting import member_pairs, number, safe
 from orchestration.cli.job_facts import place_of
 from orchestration.cli.rendering import column_pairs, kept_text, value_pairs
 from orchestration.platform.deferred import deferred
@@ -81,7 +81,7 @@ def _print_snapshot(receipt: Mapping[str, Any]) -> None:
             ("segment", f"{rule['segment']}, rule version {rule['rule_version']}"),
             ("as of", rule["as_of"]),
             ("members", number(receipt["members"])),
-            *(("outside", text) for text in outside_texts(receipt.get("outside", ()))),
+            *member_pairs(receipt),
             ("digest", receipt["digest"]),
             ("snapshot", receipt["snapshot_id"]),
             ("finished", f"{receipt['finished_at']}, started {receipt['started_at']}"),

@@ -11,7 +11,7 @@ from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
-from orchestration.cli.formatting import duration, number, outside_texts, shorten, text_time
+from orchestration.cli.formatting import duration, member_pairs, number, shorten, text_time
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_notes import rule_notes
 
@@ -124,7 +124,7 @@ def _show_segment(shown: Shown) -> None:
             *([("time zone", record["timezone"])] if record["timezone"] else []),
             ("rule version", f"{record['rule_version']}, of {text_time(shown.rule_since)} UTC"),
             ("members", _members(record)),
-            *(("outside", text) for text in outside_texts(record["outside"])),
+            *member_pairs(record),
             ("as of", (record["as_of"] or "-") + (f", {_lag(record)} ago" if record["as_of"] else "") + behind),
             ("complete", "yes" if record["complete"] else reported),
         ]
@@ -141,8 +141,8 @@ def _show_segment(shown: Shown) -> None:
 def show(*, name: Name, tenant: options.MeantTenant = None) -> Shown:
     """Show a segment: its rule, its size and how current it is.
 
-    If the rule names audiences, also shows how many members are outside:
-    without an event or a profile, no rule can match them.
+    If the rule names audiences, also shows how many of their members without
+    an event or a profile are outside, and in form 2 how many it matches.
     """
     with remote.service() as found:
         meant = remote.resolve_tenant(found, tenant)
@@ -156,10 +156,10 @@ def _coverage(found: "Client", tenant: str, name: str) -> Record:
     try:
         coverage = found.segment_coverage(tenant, name)
     except ApiError as exc:
-        coverage = {"behind": None, "outside": None, "trouble": f"{exc.code}: {exc.message}"}
+        coverage = {"behind": None, "outside": None, "known_only_by": None, "trouble": f"{exc.code}: {exc.message}"}
     if coverage["trouble"] is not None:
-        print_note(f"Note: members of its audiences who are outside could not be counted now: {coverage['trouble']}")
-    return {"behind": coverage["behind"], "outside": coverage["outside"]}
+        print_note(f"Note: unknown members of its audiences could not be counted now: {coverage['trouble']}")
+    return {name: coverage[name] for name in ("behind", "outside", "known_only_by")}
 
 
 def _change_state(tenant: str | None, name: str, state: Literal["active", "paused"]) -> Record:

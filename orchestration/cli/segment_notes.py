@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from muster.errors import ApiError
 from muster.records import Record
-from orchestration.cli.formatting import number, safe
+from orchestration.cli.formatting import counted, number, safe
 
 if TYPE_CHECKING:
     from muster.client import Client
@@ -80,11 +80,20 @@ def outside_notes(outside: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"Note: {number(one['users'])} {verb.format(one['audience'])} outside (no event, no profile)."
 
 
-def count_notes(counted: Record) -> Iterator[str]:
+def only_by_notes(known_only_by: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Notes about members whom only audiences know."""
+    for one in known_only_by:
+        if one["users"]:
+            users = f"{counted(one['users'], 'user')} {'is' if one['users'] == 1 else 'are'}"
+            yield f"Note: {users} known only by audience {one['audience']} (no event, no profile)."
+
+
+def count_notes(found: Record) -> Iterator[str]:
     """Notes about a rule that was counted with its notes."""
-    yield from unseen_notes(counted)
-    yield from _mistyped_notes(counted["mistyped"] or ())
-    yield from outside_notes(counted["outside"] or ())
+    yield from unseen_notes(found)
+    yield from _mistyped_notes(found["mistyped"] or ())
+    yield from outside_notes(found["outside"] or ())
+    yield from only_by_notes(found["known_only_by"] or ())
 
 
 def rule_notes(found: "Client", tenant: str, rule: str, timezone: str | None) -> list[str]:

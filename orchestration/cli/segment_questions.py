@@ -9,7 +9,7 @@ from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note, print_pairs
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import counted, number, outside_texts, safe, some_of
+from orchestration.cli.formatting import counted, member_pairs, number, safe, some_of
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_commands import Name, Zone, segments
 from orchestration.cli.segment_notes import count_notes, unseen_notes
@@ -35,6 +35,7 @@ _PREVIEW: Final = (
     "mistyped",
     "paused",
     "outside",
+    "known_only_by",
 )
 
 
@@ -47,11 +48,21 @@ def _show_preview(found: Record) -> None:
     if members is None:
         print_line(f"fewer than about {number(to)} users")
     else:
-        print_line(f"{'about ' if to else ''}{counted(members, 'user')}")
-    for note in count_notes(found):
+        print_line(f"{'about ' if to else ''}{counted(members, 'user')}{_only_by(found)}")
+    for note in count_notes({**found, "known_only_by": None}):
         print_note(note)
     for name in found["paused"]:
         print_note(f"Note: segment {name} is paused; it is counted as if it were active.")
+
+
+def _only_by(found: Record) -> str:
+    """`; 1,700 known only by audience vip`."""
+    named = [
+        f"{number(one['users'])} known only by audience {one['audience']}"
+        for one in found["known_only_by"] or ()
+        if one["users"]
+    ]
+    return f"; {', '.join(named)}" if named else ""
 
 
 @command(
@@ -98,7 +109,7 @@ def _show_checked(found: Record) -> None:
             ("by the stream", number(found["by_stream"])),
             ("missing", some_of(missing["users"], missing["some"])),
             ("extra", some_of(extra["users"], extra["some"])),
-            *(("outside", text) for text in outside_texts(found["outside"])),
+            *member_pairs(found),
             ("", "equal" if found["equal"] else "DIFFERENT"),
         ]
     )
@@ -146,6 +157,8 @@ def _show_explained(found: Record) -> None:
         print_line(
             f"outside: a member of {audiences} without an event or a profile; the rule does not ask about such users"
         )
+    if found["known_only_by"]:
+        print_line(f"known only by audience {', '.join(found['known_only_by'])}: no event and no profile")
     for part in found["groups"]:
         print_line(f"{_mark(part['true'])} {'none of' if part['negated'] else 'one of'}")
         for condition in part["conditions"]:

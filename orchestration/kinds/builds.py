@@ -53,16 +53,17 @@ class CutAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotBuild:
-    """For built snapshots: the rule, the log position of each partition, and members that the rule cannot ask about.
+    """For built snapshots: the rule, the log position of each partition, and members of audiences who are not known.
 
-    `cuts`: {partition, and the names of `kinds.snapshot.cuts.POSITION_FIELDS`}. `outside`: records of `Outside`; None
-    if they could not be counted.
+    `cuts`: {partition, and the names of `kinds.snapshot.cuts.POSITION_FIELDS`}. `outside`, `known_only_by`: as of
+    `UnknownMembers`; None if they could not be counted.
     """
 
     asked: CutAsked
     rule: SegmentRule
     cuts: Sequence[Mapping[str, Any]]
     outside: Sequence[Mapping[str, Any]] | None = None
+    known_only_by: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

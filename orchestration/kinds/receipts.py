@@ -143,7 +143,8 @@ def _snapshot(job: Job, partitions: Iterable[Mapping[str, Any]]) -> dict[str, An
     cuts = {cut["partition"]: cut for cut in snapshot.cuts}
     return {
         "snapshot": as_record(snapshot.rule),
-        "outside": None if snapshot.outside is None else list(snapshot.outside),
+        "outside": snapshot.outside,
+        "known_only_by": snapshot.known_only_by,
         "partitions": [{**partition, **cuts[partition["partition"]]} for partition in partitions],
     }
 

@@ -1,23 +1,27 @@
 """The current meaning of a rule, and the members it cannot ask about: for previews, checks, explanations, snapshots."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from connectors.lake.activity_relations import Activity, PinnedActivity
 from connectors.lake.archive import ActivityArchive
+from connectors.lake.rule_answers import RuleQueries
 from connectors.lake.segment_queries import Question, SegmentQueries
 from connectors.lake.spark_queries import PinnedQuestion, PinnedTable, SparkQueries
 from orchestration.catalog.activations import ActivationStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segments import SegmentStore
-from orchestration.records.questions import Outside
+from orchestration.records.questions import Outside, UnknownMembers
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Partition, TenantName, Version
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
 from segmentation.rules.nodes import Rule
 from segmentation.rules.references import names
 from segmentation.versions import VersionStore
+
+QuestionT = TypeVar("QuestionT", Question, PinnedQuestion)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +39,21 @@ class Meaning:
         audiences = {name: files for name, (_, files) in self.versions.items()}
         return Question(rule=self.rule, activity=activity, segments=self.segments, audiences=audiences)
 
-    def outside(self, counted: Mapping[str, int]) -> tuple[Outside, ...]:
-        """Members whom the rule does not ask about, by audience. `counted`: those who are not known."""
+    def unknown_members(self, queries: RuleQueries[QuestionT], question: QuestionT) -> UnknownMembers:
+        """By audience that the rule depends on. `question`: the rule as a query. Raises as `queries`."""
+        if not self.versions:
+            return UnknownMembers()
         admitted = self._admitted()
-        return tuple(
-            Outside(audience=name, version=self.versions[name][0], users=n)
-            for name, n in counted.items()
-            if name not in admitted
+        others = {name: files for name, files in question.audiences.items() if name not in admitted}
+        outside = queries.unknown_members(replace(question, audiences=others)) if others else {}
+        matched = queries.strangers(question) if admitted else {}
+        return UnknownMembers(
+            outside=tuple(self._users(name, n) for name, n in outside.items()),
+            known_only_by=tuple(self._users(name, n) for name, n in matched.items() if name in admitted),
         )
+
+    def _users(self, audience: str, users: int) -> Outside:
+        return Outside(audience=audience, version=self.versions[audience][0], users=users)
 
     def _admitted(self) -> set[str]:
         """The audiences whose members the rule asks about, also through segments."""
@@ -133,11 +144,11 @@ class Meanings:
         changed = tuple(overviews[AudienceName(n)].segment.updated_at_ms for n in sorted(segments))
         return Meaning(rule=rule, segments=segments, versions=versions, paused=paused, changed_ms=changed)
 
-    def outside(self, tenant: TenantName, meaning: Meaning, activity: Activity | None = None) -> tuple[Outside, ...]:
-        """For each audience that the rule depends on. Without any, the lake is not queried.
+    def unknown_members(self, tenant: TenantName, meaning: Meaning, activity: Activity | None = None) -> UnknownMembers:
+        """By audience that the rule depends on. Without any, the lake is not queried.
 
         `activity`: what counts as known; by default everything archived. Raises as `SegmentQueries`.
         """
         if not meaning.versions:
-            return ()
-        return meaning.outside(self.queries.unknown_members(meaning.question(activity or self.activity(tenant))))
+            return UnknownMembers()
+        return meaning.unknown_members(self.queries, meaning.question(activity or self.activity(tenant)))

@@ -30,7 +30,7 @@ from orchestration.kinds.segment_meaning import Meaning
 from orchestration.operations.segments import find
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import DUCKDB, SPARK
-from orchestration.records.questions import Outside
+from orchestration.records.questions import UnknownMembers
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId, Partition
@@ -61,14 +61,14 @@ _log = logging.getLogger(__name__)
 class Checked:
     """Result of a check: both sizes, the difference, and the cut they refer to.
 
-    `outside`: at the offsets of the cut; it and `unknown` are empty if only one partition is checked.
+    `members`: at the offsets of the cut; it and `unknown` are empty if only one partition is checked.
     """
 
     cut_id: JobId
     rule_version: int
     at: datetime
     comparison: Comparison
-    outside: tuple[Outside, ...] = ()
+    members: UnknownMembers = field(default_factory=UnknownMembers)
     unknown: UnknownNames = field(default_factory=UnknownNames)
 
 
@@ -119,12 +119,12 @@ class SegmentCheck:
             if on_spark:
                 pinned = _below(self.meanings.pinned_activity(segment.tenant), cuts)
                 asked = self.meanings.pinned_question(segment.tenant, meaning, pinned)
-                counted = self.meanings.spark.unknown_members(asked) if meaning.versions else {}
-                names_ = self.meanings.spark.unknown_names(asked)
-                return replace(found, outside=meaning.outside(counted), unknown=names_)
+                members = meaning.unknown_members(self.meanings.spark, asked)
+                return replace(found, members=members, unknown=self.meanings.spark.unknown_names(asked))
             everything = _below(self.meanings.activity(segment.tenant), cuts)
             unknown = self.meanings.queries.unknown_names(meaning.question(everything))
-            return replace(found, outside=self.meanings.outside(segment.tenant, meaning, everything), unknown=unknown)
+            members = self.meanings.unknown_members(segment.tenant, meaning, everything)
+            return replace(found, members=members, unknown=unknown)
         finally:
             self._remove(request)  # 5
 

@@ -53,9 +53,10 @@ class RuleSuggestion:
 class Count:
     """How many users a rule matches, as of `as_of`. `unseen_...`: names that the archive has never had.
 
-    `paused`: segments that the rule names, counted as if they were active. `users`, `mistyped` and `outside` are null
-    unless requested. `rounded_to`: without the action read_users, all numbers are blurred and rounded to a multiple of
-    it, and null below it; `precision` is then `rounded` instead of `exact`.
+    `paused`: segments that the rule names, counted as if they were active. `outside`: members of audiences without an
+    event or a profile whom the rule does not ask about, `known_only_by`: whom it matches. These, `users` and `mistyped`
+    are null unless requested. `rounded_to`: without the action read_users, all numbers are blurred and rounded to a
+    multiple of it, and null below it, without `known_only_by`; `precision` is then `rounded` instead of `exact`.
     """
 
     precision: Literal["estimate", "exact", "rounded"]
@@ -70,6 +71,7 @@ class Count:
     paused: Sequence[str]
     mistyped: Sequence[Mapping[str, Any]] | None
     outside: Sequence[Mapping[str, Any]] | None
+    known_only_by: Sequence[Mapping[str, Any]] | None
     rounded_to: int | None = None
     example: ClassVar[Example] = {
         "precision": "estimate",
@@ -91,6 +93,7 @@ class Count:
         "paused": [],
         "mistyped": None,
         "outside": None,
+        "known_only_by": None,
         "rounded_to": None,
     }
 
@@ -241,6 +244,7 @@ class Explanation:
     user: str
     member: bool
     outside: Sequence[str]
+    known_only_by: Sequence[str]
     as_of: Time
     partition: int
     archived_to: Mapping[str, int]
@@ -254,6 +258,7 @@ class Explanation:
         "user": "ann",
         "member": True,
         "outside": [],
+        "known_only_by": [],
         "as_of": EXAMPLE_TIME,
         "partition": 3,
         "archived_to": {"muster.events": 120, "muster.profiles": 7},
@@ -279,7 +284,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Members of a version of an audience without an event or a profile, whom the rule does not ask about."""
+    """Members of a version of an audience without an event or a profile."""
 
     audience: str
     version: int
@@ -287,18 +292,32 @@ class Outside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownMembers:
+    """Members of audiences without an event or a profile, by audience.
+
+    `outside`: whom the rule does not ask about. `known_only_by`: whom it matches.
+    """
+
+    outside: Sequence[Outside] = ()
+    known_only_by: Sequence[Outside] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """`behind`: records of the topics that the workers of the segment have not processed; null if Kafka is down.
 
-    `outside`: by audience that the rule names; null if it could not be counted, for the reason in `trouble`.
+    `outside`: members of audiences without an event or a profile whom the rule does not ask about, `known_only_by`:
+    whom it matches; null if they could not be counted, for the reason in `trouble`.
     """
 
     behind: int | None
     outside: Sequence[Outside] | None
+    known_only_by: Sequence[Outside] | None
     trouble: str | None
     example: ClassVar[Example] = {
         "behind": 12,
         "outside": [{"audience": "vip", "version": 2, "users": 3}],
+        "known_only_by": [],
         "trouble": None,
     }
 

@@ -29,13 +29,14 @@ def _count(asked: q.CountUsers, mark: str) -> Any:
         "paused": [],
         "mistyped": None,
         "outside": None,
+        "known_only_by": None,
     }
 
 
 def _explanation(asked: q.ExplainUser, mark: str) -> Any:
     found = {"tenant": asked.tenant, "segment": asked.segment, "rule_version": 1, "user": asked.user, "member": False}
     rest = {"partition": 1, "archived_to": {}, "paused": [], "groups": [], "attributes": {mark: 1}}
-    return {**found, "outside": [], "as_of": AT, **rest}
+    return {**found, "outside": [], "known_only_by": [], "as_of": AT, **rest}
 
 
 def _edit_preview(asked: q.PreviewEdit, mark: str) -> Any:
@@ -104,6 +105,7 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
     q.MeasureSegment: lambda _, mark: {
         "behind": None,
         "outside": [{"audience": mark, "version": 1, "users": 1}] if mark else [],
+        "known_only_by": [],
         "trouble": None,
     },
     q.CompareVersions: lambda _, mark: {"audience": mark, "sample": {}},

@@ -312,7 +312,12 @@ def test_versions_are_compared_by_an_operation_of_the_caller(shop: Shop) -> None
 def test_segment_unknown_to_workers_cannot_be_checked(shop: Shop) -> None:
     found = finished(shop, shop.owner.begin_segment_check("acme", "buyers", timeout_s=1))
     assert (found["state"], found["error"]["code"]) == ("failed", "SEGMENT_NOT_READY")
-    assert shop.owner.segment_coverage("acme", "buyers") == {"behind": 0, "outside": [], "trouble": None}
+    assert shop.owner.segment_coverage("acme", "buyers") == {
+        "behind": 0,
+        "outside": [],
+        "known_only_by": [],
+        "trouble": None,
+    }
 
 
 def test_tenant_file_is_inspected_before_its_import(shop: Shop) -> None:

@@ -236,6 +236,10 @@ def test_archive_users_match_a_naive_evaluation(
         with patch.object(segment_queries, "TOGETHER_ROWS", together_rows):
             counts = queries.breakdown(question, NOW, 3)
         assert (counts.members, counts.users) == (len(expected), expected[:3])
+        assert queries.strangers(question) == {
+            name: sum(("audience", name, user) in members and user not in known for user in expected)
+            for name in audiences
+        }
         true = [[user for user in considered if is_true(c, user, NOW, rule.timezone, seen)] for c in rule.conditions]
         assert list(counts.conditions) == [len(users) for users in true]
         part = Path(folder) / "part.parquet"

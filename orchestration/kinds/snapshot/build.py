@@ -74,7 +74,7 @@ def build_snapshot(
         parts=tuple(parts),
         columns=CUT_ROWS,
         counts=None,
-        snapshot=SnapshotBuild(asked=asked, rule=rule, cuts=cuts, outside=_outside(meanings, job)),
+        snapshot=SnapshotBuild(asked=asked, rule=rule, cuts=cuts, **_unknown_members(meanings, job)),
     )
     _, job = records.jobs.move(
         job_id,
@@ -88,18 +88,18 @@ def build_snapshot(
     return records.view(job)
 
 
-def _outside(meanings: Meanings, job: Job) -> list[dict[str, Any]] | None:
-    """Members of the rule's audiences without any archived activity. None if they cannot be counted.
+def _unknown_members(meanings: Meanings, job: Job) -> dict[str, Any]:
+    """Members of the rule's audiences without any archived activity, as `UnknownMembers`; none if not to be counted.
 
     This is only a note in the receipt: a changed catalog or short memory must not fail the job.
     """
     try:
         segment = meanings.segments.get(job.tenant, segment_of(job))
         rule = meanings.segments.versions(segment.segment_id)[CutAsked.of(job).rule_version - 1].parsed
-        return [as_record(one) for one in meanings.outside(job.tenant, meanings.resolve(job.tenant, rule))]
+        return as_record(meanings.unknown_members(job.tenant, meanings.resolve(job.tenant, rule)))
     except UserError as exc:
         _log.warning("cannot count the users outside the snapshot of %s: %s", job.segment, exc)
-        return None
+        return {}
 
 
 def _evidence(found: Complete) -> Evidence:

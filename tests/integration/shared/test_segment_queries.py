@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -264,6 +265,46 @@ def test_edit_is_counted_with_the_segments_that_depend_on_it(shop: World, capsys
     )
     assert main(["segments", "edit", "buyers", "--rule", "in segment others", "--dry-run", "-t", shop.tenant]) == 3
     assert capsys.readouterr().err.startswith("SEGMENT_CYCLE: ")
+
+
+def test_members_known_only_by_an_audience_are_accounted_for(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+    vip = shop.context.audiences.ensure(shop.tenant, VIP, new_id=fresh_id(), now_ms=1)
+    parts = Parts(shop.context.s3).write(ref_of(vip), new_id(), users("bob", *(f"stranger-{n}" for n in range(1_700))))
+    shop.context.versions.publish(request(ref_of(vip), parts, "1"))
+    only_by = [{"audience": "vip", "version": 1, "users": 1_700}]
+    rule = "rule 2: in audience vip"
+
+    found = answer(shop, capsys, "segments", "preview", rule)
+    assert (found["members"], found["outside"], found["known_only_by"]) == (1_701, [], only_by)
+    none = answer(shop, capsys, "segments", "preview", f"{rule} and ever(purchase)")
+    assert none["known_only_by"] == [{**only_by[0], "users": 0}]
+    assert main(["segments", "preview", rule, "-t", shop.tenant]) == 0
+    assert capsys.readouterr() == ("1,701 users; 1,700 known only by audience vip\n", "")
+
+    assert main(["segments", "create", "buyers", "--rule", rule, "-t", shop.tenant]) == 0
+    assert capsys.readouterr().err == "Note: 1,700 users are known only by audience vip (no event, no profile).\n"
+    for one in shop.context.activations.unsent():
+        shop.context.activations.mark_sent(one, [0] * P, now_ms())
+    assert answer(shop, capsys, "segments", "show", "buyers")["known_only_by"] == only_by
+    with Worker(shop, ["bob", *(f"stranger-{n}" for n in range(1_700))]):
+        assert main(["segments", "check", "buyers", "-t", shop.tenant]) == 0
+    assert "known only by  audience vip: 1,700 users (no event, no profile)\n" in capsys.readouterr().out
+
+    found = answer(shop, capsys, "explain", "buyers", "stranger-7")
+    assert (found["member"], found["outside"], found["known_only_by"]) == (True, [], ["vip"])
+    assert main(["explain", "buyers", "stranger-7", "-t", shop.tenant]) == 0
+    assert "known only by audience vip: no event and no profile\n" in capsys.readouterr().out
+    assert answer(shop, capsys, "explain", "buyers", "bob")["known_only_by"] == []
+
+    shop.create("in audience vip", "moved")
+    upgrade = ["segments", "upgrade", "moved", "-t", shop.tenant]
+    assert main(upgrade) == 3
+    refused = capsys.readouterr().err
+    assert "EDIT_WOULD_CHANGE" in refused
+    assert "moved (1,700 would enter, 0 leave, 1 stay)" in refused
+    assert main([*upgrade, "--approve", re.findall(r"--approve (\S+)", refused)[0]]) == 0
+    assert capsys.readouterr().out == "segment moved is active, rule version 2\n"
+    assert answer(shop, capsys, "segments", "show", "moved")["rule"] == "rule 2: in audience vip"
 
 
 def test_unknown_names_are_reported(shop: World, capsys: pytest.CaptureFixture[str]) -> None:

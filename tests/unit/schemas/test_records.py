@@ -127,7 +127,13 @@ BUILT: Final = {
     "counts": COUNTS,
 }
 LOG_POSITION: Final = {"partition": 0, "at_us": 5, "events": 5, "profiles": 6, "activations": 1, "changes": 8}
-SNAPSHOT: Final = {"asked": CUT, "rule": RULE, "cuts": [LOG_POSITION], "outside": [{"audience": "vip", "users": 12}]}
+SNAPSHOT: Final = {
+    "asked": CUT,
+    "rule": RULE,
+    "cuts": [LOG_POSITION],
+    "outside": [{"audience": "vip", "users": 12}],
+    "known_only_by": [],
+}
 
 
 class Colour(StrEnum):
@@ -201,13 +207,13 @@ def test_a_build_is_stored_with_the_fields_of_its_snapshot(record: Mapping[str, 
     assert json.loads(json.dumps(as_record(build))) == record
 
 
-def test_build_without_an_outside_count_is_read() -> None:
+def test_build_without_counts_of_unknown_members_is_read() -> None:
     record = {**BUILT, **SNAPSHOT}
-    del record["outside"]
+    del record["outside"], record["known_only_by"]
     build = VersionBuild.of(cast(Job, SimpleNamespace(build=record)))
     assert build is not None
     assert build.snapshot is not None
-    assert build.snapshot.outside is None
+    assert (build.snapshot.outside, build.snapshot.known_only_by) == (None, None)
 
 
 @pytest.mark.parametrize(

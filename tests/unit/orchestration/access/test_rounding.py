@@ -43,6 +43,7 @@ def counted(
         paused=[],
         mistyped=None,
         outside=None,
+        known_only_by=None,
     )
 
 

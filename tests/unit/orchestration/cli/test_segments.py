@@ -263,6 +263,7 @@ def test_preview_marks_rounded_numbers(
         "unseen_attributes": [],
         "mistyped": None,
         "outside": None,
+        "known_only_by": None,
         "paused": [],
     }
     nothing["suggestions"] = []

@@ -25,7 +25,7 @@ from orchestration.operations.job_records import view_record
 from orchestration.operations.schedules import registered, schedule_snapshot
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
-from orchestration.records.questions import Outside
+from orchestration.records.questions import Outside, UnknownMembers
 from schemas.columns import USER_ID, Column, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, Partition, Version
@@ -195,12 +195,15 @@ def test_snapshot_receipt_counts_audience_members_outside(
 ) -> None:
     assert (deployment.context.jobs.receipt(published(deployment).job_id) or {})["outside"] == []
     outside = Outside(audience="vip", version=Version(3), users=1_700)
-    monkeypatch.setattr("orchestration.kinds.segment_meaning.Meanings.outside", lambda *_: (outside,))
+    found = UnknownMembers(outside=(outside,), known_only_by=(replace(outside, audience="gold", users=12),))
+    monkeypatch.setattr("orchestration.kinds.segment_meaning.Meanings.unknown_members", lambda *_: found)
     receipt = deployment.context.jobs.receipt(published(deployment).job_id)
     assert receipt is not None
     assert receipt["outside"] == [{"audience": "vip", "version": 3, "users": 1_700}]
     print_receipt(dict(receipt))
-    assert "outside   1,700 members of vip (no event, no profile)\n" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "outside 1,700 members of vip (no event, no profile) " in printed
+    assert "known only by audience gold: 12 users (no event, no profile) " in printed
 
 
 def test_snapshot_is_published_even_if_members_outside_cannot_be_counted(
@@ -209,7 +212,7 @@ def test_snapshot_is_published_even_if_members_outside_cannot_be_counted(
     def too_big(*_: Any) -> Any:
         raise UserError("RULE_TOO_BIG", "no memory")
 
-    monkeypatch.setattr("orchestration.kinds.segment_meaning.Meanings.outside", too_big)
+    monkeypatch.setattr("orchestration.kinds.segment_meaning.Meanings.unknown_members", too_big)
     receipt = deployment.context.jobs.receipt(published(deployment).job_id)
     assert receipt is not None
     assert (receipt["state"], receipt["outside"]) == ("READY", None)
