@@ -16,10 +16,20 @@ def list_pinned(client: "S3Client", bucket: str, prefix: str) -> Iterator[Source
     Needs the right to list versions: without its version, an object of a bucket with versioning would be another
     source than the same object imported alone.
     """
+    plain = list_unversioned(client, bucket, prefix)
+    ahead: SourceObject | None = None
     for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Versions", ()):
-            if entry["IsLatest"]:
-                yield _pinned(bucket, entry, entry.get("VersionId"))
+            if not entry["IsLatest"]:
+                continue
+            found = _pinned(bucket, entry, entry.get("VersionId"))
+            if found.version_id is None and "-" in found.etag:  # SeaweedFS may name another ETag here than HEAD does
+                while ahead is None or ahead.key < found.key:
+                    if (ahead := next(plain, None)) is None:
+                        break
+                if ahead is not None and ahead.key == found.key:
+                    found = ahead
+            yield found
 
 
 def list_unversioned(client: "S3Client", bucket: str, prefix: str) -> Iterator[SourceObject]:

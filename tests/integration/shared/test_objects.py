@@ -192,6 +192,17 @@ def test_prefix_is_listed_and_deleted_without_its_neighbours(store: ObjectStore,
             store.delete_prefix(bucket, dangerous)
 
 
+def test_listed_objects_are_pinned_as_each_by_itself(
+    store: ObjectStore, bucket: str, versioned: str, prefix: str
+) -> None:
+    for place in (bucket, versioned):
+        for number, size in enumerate((1, 5 * MIB, 2, 9 * MIB)):  # the server keeps large ones in chunks
+            store.put(place, f"{prefix}{number}", b"x" * size)
+        found = [*store.pin_below(place, prefix)]
+        assert len(found) == 4
+        assert found == [store.pin(place, one.key) for one in found]
+
+
 def test_wrong_credentials_and_missing_buckets_are_user_errors(
     stack: Settings, store: ObjectStore, bucket: str
 ) -> None:
