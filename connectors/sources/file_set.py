@@ -78,6 +78,7 @@ class FileSet:
         self._part = Unit(first=0, files=len(files)) if unit is None else unit
         self._files = self._part.of(files)
         self._of = len(files)
+        self._first = files[0]
         self._spec = spec
         self._limits = limits
         self._store = store
@@ -87,7 +88,8 @@ class FileSet:
         self._rows_in_file = rows_in_file
         self._before_range = 0
         """Rows of the file before its row groups, which ordinals in the file count."""
-        self._format: ImportFormat | None = None
+        self.format: ImportFormat | None = None
+        """Of its first file, once that was opened. A unit's may be another than the set's, which its caller finds."""
         self._rows = 0
         self._bytes = 0
         self._current: ParsedFile | None = None
@@ -194,10 +196,10 @@ class FileSet:
             )
 
     def _check_format(self, found: ImportFormat) -> None:
-        self._format = self._format or found
-        if found != self._format:
+        self.format = self.format or found
+        if found != self.format:
             here = self._files[self.file - self._part.first].uri
-            raise mixed_formats(self._files[0].uri, self._format, here, found)
+            raise mixed_formats(self._first.uri, self.format, here, found)
 
 
 def total_of(summaries: Sequence[ParseSummary]) -> ParseSummary:

@@ -28,7 +28,7 @@ from connectors.verification.verifier import count_rejects, published_rejects
 from schemas.chunk_rule import CHUNK_RULE, ChunkCounts
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, UserError
-from schemas.import_formats import mixed_formats
+from schemas.import_formats import ImportFormat, mixed_formats
 from schemas.import_spec import ImportSpec
 
 
@@ -51,6 +51,8 @@ class UnitRead:
     rejects: bool = False
     error: dict[str, Any] | None = None
     begin: int | None = None
+    format: ImportFormat | None = None
+    """Of its first file, if it could be opened: that of a broken one, too."""
 
     @property
     def rows(self) -> int:
@@ -135,7 +137,14 @@ def verify_unit(
     except (UserError, FatalError) as exc:
         kept = rejects.finish() is not None
         begin = unit.known_begin if digested is None else digested.begin
-        return UnitRead(**_files(read), first=tuple(first.values()), rejects=kept, error=exc.as_record(), begin=begin)
+        return UnitRead(
+            **_files(read),
+            first=tuple(first.values()),
+            rejects=kept,
+            error=exc.as_record(),
+            begin=begin,
+            format=None if digested is None else digested.format,
+        )
     assert digested.chunks is not None  # noqa: S101  # given above
     return UnitRead(
         **_files(read),
@@ -144,6 +153,7 @@ def verify_unit(
         chunk_rule=CHUNK_RULE,
         first=tuple(first.values()),
         rejects=kept,
+        format=digested.format,
     )
 
 
@@ -208,11 +218,11 @@ def _check_format(
     files: SourceFiles, counted: Sequence[CountedUnit], read: Sequence[UnitRead], unit: Unit, one: UnitRead
 ) -> None:
     """Within a unit, its reading has compared them."""
-    if not one.files or not read[0].files or one.files[0].format == read[0].files[0].format:
+    if one.format is None or (first := read[0].format) is None or one.format == first:
         return
     source = files[unit.first]
     with named(source, unit.first, len(files)):
-        raise mixed_formats(files[counted[0].unit.first].uri, read[0].files[0].format, source.uri, one.files[0].format)
+        raise mixed_formats(files[counted[0].unit.first].uri, first, source.uri, one.format)
 
 
 def _check_columns(

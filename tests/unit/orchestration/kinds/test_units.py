@@ -349,6 +349,7 @@ def test_the_plan_outlasts_a_change_of_the_settings(deployment: Deployment, monk
 FAULTS: dict[str, tuple[str, dict[int, bytes], dict[str, Any]]] = {
     "a column is missing in file 37": ("csv", {36: b"user_id,m\nu,1\n", 38: b'user_id,n\n"'}, {}),
     "an unclosed quote behind a bad row": ("csv", {20: b'user_id,n\nu,x\nv,"'}, {}),
+    "a broken file of another format": ("csv", {20: b"PAR1 and no more"}, {}),
     "another format": ("csv", {20: b'{"user_id": "u", "n": "1"}\n'}, {"columns": []}),
     "too many rejects": ("csv", {3: b"user_id,n\nu,x\n", 39: b"user_id,n\nu,y\n"}, {"max_reject_share": 0.001}),
     "damaged gzip": ("csv.gz", {12: gzip.compress(b"user_id,n\n")[:-3]}, {}),
