@@ -26,9 +26,9 @@ from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.spread import groups_of
 from orchestration.kinds.units.groups import PartsPlan, is_large, name_of_check, plan_name, read_plan, stored_plan
 from orchestration.kinds.units.items import Work, for_workflow
-from orchestration.kinds.units.results import has_result, read_results, store_result
+from orchestration.kinds.units.results import has_result, raise_first_fault, read_results, store_result
 from orchestration.platform.clock import now_ms
-from schemas.errors import FatalError, MusterError, UserError
+from schemas.errors import FatalError, UserError
 from schemas.ids import Partition
 from schemas.layout import parts_items_key, parts_key, parts_plan_key
 from schemas.messages import JobState
@@ -148,9 +148,7 @@ def gather_parts(job: Job, name: str, *, records: ImportRecords, versions: Versi
         records.settings.staging_bucket,
         lambda number: parts_key(job.job_id, name, number),
     )
-    for one in groups:
-        if one.error is not None:
-            raise MusterError.from_record(one.error)
+    raise_first_fault(groups)
     imported = imported_parts(job, require_complete(records.progress, job, attempt=plan.attempt))
     built = version_of(
         imported,

@@ -1,14 +1,14 @@
 """What units leave in staging for the steps after them: each writes its result once, and the first one counts."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from connectors.storage.objects import ObjectStore
 from connectors.verification.units import CountedUnit
 from orchestration.catalog.records import Job
-from schemas.errors import FatalError, UserError
+from schemas.errors import FatalError, MusterError, UserError
 from schemas.layout import counted_units_key
 from schemas.records import WithFields, as_record, from_record
 
@@ -58,6 +58,21 @@ def read_result(of: type[ResultT], job: Job, number: int, objects: ObjectStore, 
             "UNITS_LOST", f"unit {number} of job {job.job_id} has left no result", job=job.job_id, unit=number
         )
     return from_record(of, record)
+
+
+class MayFail(Protocol):
+    """A result that may be a fault."""
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The fault, as `MusterError.as_record` gives it."""
+
+
+def raise_first_fault(results: Iterable[MayFail]) -> None:
+    """Raise the first fault in order, if there is one."""
+    for one in results:
+        if one.error is not None:
+            raise MusterError.from_record(one.error)
 
 
 def read_results(

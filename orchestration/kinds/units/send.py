@@ -22,9 +22,16 @@ from orchestration.kinds.attempts import attempt_of
 from orchestration.kinds.failures import error_record
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.units.plan import files_of, units_for_workflow
-from orchestration.kinds.units.results import has_result, read_counted, read_result, read_results, store_result
+from orchestration.kinds.units.results import (
+    has_result,
+    raise_first_fault,
+    read_counted,
+    read_result,
+    read_results,
+    store_result,
+)
 from schemas.chunk_rule import CHUNK_RULE
-from schemas.errors import FatalError, MusterError, UserError
+from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt
 from schemas.layout import unit_bases_key, unit_items_key, unit_key, unit_sent_key
 from schemas.records import from_record
@@ -135,9 +142,7 @@ def end_attempt(job: Job, attempt: Attempt, *, records: ImportRecords, objects: 
     sent = read_results(
         UnitSent, job, len(counted), objects, staging, lambda number: unit_sent_key(job.job_id, attempt, number)
     )
-    for unit in sent:
-        if unit.error is not None:
-            raise MusterError.from_record(unit.error)
+    raise_first_fault(sent)
     evidence = _evidence(job)
     report = records.report(job.job_id, "import", total=evidence.accepted, **_all_sent(sent, attempt))
     try:
