@@ -63,13 +63,14 @@ def run(setting: Setting) -> list[Result]:
     ]
 
 
-def put_source(context: Context, file: Path) -> str:
+def put_source(context: Context, file: Path, folder: str = "") -> str:
     """Put a file where `whole_import` reads it: in a bucket that is not one of Muster's. Returns the key."""
     client = context.s3.client()
     with suppress(client.exceptions.BucketAlreadyOwnedByYou):
         client.create_bucket(Bucket=SOURCE_BUCKET)
-    context.objects.put_file(file, SOURCE_BUCKET, file.name)
-    return file.name
+    key = folder + file.name
+    context.objects.put_file(file, SOURCE_BUCKET, key)
+    return key
 
 
 def plain_duckdb(csv: Path, rows: int, out: Path) -> int:

@@ -122,25 +122,34 @@ def _growth(role: str, sizes: Sequence[Import]) -> Result:
 def _import(scratch: Path, rows: int, *, workers: int = 1, plain: bool = False) -> Import:
     folder = scratch / f"scaling-{rows}-{workers}"
     folder.mkdir()
-    path, home = folder / "users.csv", folder / "home"
+    path = folder / "users.csv"
     generate_csv(path, rows)
     bare = best_of(1, plain_duckdb, path, rows, folder / "plain") if plain else None
-    settings = stack.up(home, free_ports=True, env={**os.environ, "MUSTER_WORKERS": str(workers)})
+    measured, peaks = import_alone(folder, [path], rows, {"MUSTER_WORKERS": str(workers)})
+    return Import(workers=workers, measured=measured, peaks=peaks, plain=bare)
+
+
+def import_alone(
+    folder: Path, files: Sequence[Path], rows: int, env: Mapping[str, str]
+) -> tuple[Measured, dict[str, int]]:
+    """One import of all files on a stack of its own, after a small one; and the peak of each role. Removes `folder`."""
+    home, first = folder / "home", folder / "first.csv"
+    generate_csv(first, WARM_ROWS)
+    settings = stack.up(home, free_ports=True, env={**os.environ, **env})
     try:
         await_members(settings)
         context = Context(settings)
         context.audiences.add_tenant(TENANT, 1)
-        first = folder / "first.csv"
-        generate_csv(first, WARM_ROWS)
-        for file in (first, path):
-            put_source(context, file)
-            file.unlink()
-        whole_import(context, first.name, WARM_ROWS)
-        measured, peaks, _ = whole_import(context, path.name, rows)
+        for prefix, of_import in (("warm/", [first]), ("rows/", files)):
+            for file in of_import:
+                put_source(context, file, prefix)
+                file.unlink()
+        whole_import(context, "warm/", WARM_ROWS, form="prefix")
+        measured, peaks, _ = whole_import(context, "rows/", rows, form="prefix")
     finally:
         stack.down(home)
     shutil.rmtree(folder)
-    return Import(workers=workers, measured=measured, peaks=peaks, plain=bare)
+    return measured, peaks
 
 
 def await_members(settings: Settings) -> None:

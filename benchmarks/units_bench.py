@@ -3,18 +3,13 @@
 Each import runs on its own stack, since how files are cut into units is a setting.
 """
 
-import os
-import shutil
 from pathlib import Path
 from typing import Final
 
 from benchmarks.generate import generate_csv
-from benchmarks.import_bench import SOURCE_BUCKET, TENANT, whole_import
 from benchmarks.measure import Measured, Result
-from benchmarks.scaling_bench import WARM_ROWS, await_members
+from benchmarks.scaling_bench import import_alone
 from benchmarks.setting import Setting
-from orchestration.composition.context import Context
-from orchestration.local import stack
 
 FILES: Final = 40
 UNITS: Final = 8
@@ -45,26 +40,10 @@ def run(setting: Setting) -> list[Result]:
 
 def _measured(setting: Setting, *, files: int, units: int) -> Measured:
     folder = setting.scratch / f"units-{files}-{units}"
-    home = folder / "home"
     size = generate_files(folder / "rows", setting.rows, files=files)
-    warm = folder / "warm" / "first.csv"
-    warm.parent.mkdir()
-    generate_csv(warm, WARM_ROWS)
     unit_bytes = 2 * size if units == 1 else -(-size // units)
-    settings = stack.up(home, free_ports=True, env={**os.environ, "MUSTER_UNIT_BYTES": str(unit_bytes)})
-    try:
-        await_members(settings)
-        context = Context(settings)
-        context.audiences.add_tenant(TENANT, 1)
-        context.s3.client().create_bucket(Bucket=SOURCE_BUCKET)
-        for path in (*(folder / "rows").iterdir(), warm):
-            context.objects.put_file(path, SOURCE_BUCKET, f"{path.parent.name}/{path.name}")
-            path.unlink()
-        whole_import(context, "warm/", WARM_ROWS, form="prefix")
-        measured, _, _ = whole_import(context, "rows/", setting.rows, form="prefix")
-    finally:
-        stack.down(home)
-    shutil.rmtree(folder)
+    sources = sorted((folder / "rows").iterdir())
+    measured, _ = import_alone(folder, sources, setting.rows, {"MUSTER_UNIT_BYTES": str(unit_bytes)})
     return measured
 
 
