@@ -4,8 +4,9 @@ The client (`pyspark-client`, the extra `spark`) is loaded when the first sessio
 """
 
 import socket
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -52,10 +53,12 @@ def spark_session(remote: str) -> Iterator["SparkSession"]:
         ) from exc
     _require_answer(remote)
     with spark_faults(remote):
-        session = SparkSession.builder.remote(remote).config(map=dict(SETTINGS)).create()
+        session = SparkSession.builder.remote(remote).create()
         try:
-            session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES)])
+            session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES)])  # before the first call
             _check_version(remote, session.version, pyspark.__version__)
+            for name, value in SETTINGS.items():
+                session.conf.set(name, value)
             yield session
         finally:
             with suppress(Exception):  # the cluster ends sessions that nobody uses
@@ -63,12 +66,23 @@ def spark_session(remote: str) -> Iterator["SparkSession"]:
 
 
 def _require_answer(remote: str) -> None:
-    """Find a cluster that is away at once. Raises `RetriableError` SPARK_UNAVAILABLE."""
-    place = urlsplit(address(remote))
+    """Find a cluster that is away at once, and one that takes connections but says nothing within `CONNECT_S`.
+
+    Raises `RetriableError` SPARK_UNAVAILABLE: before the 30 seconds of a count are over, which would blame the rule.
+    """
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+
+    where = address(remote)
+    place = urlsplit(where)
     try:
         socket.create_connection((place.hostname or "", place.port or PORT), CONNECT_S).close()
     except (OSError, ValueError) as exc:
-        raise _away(address(remote), str(exc)) from exc
+        raise _away(where, str(exc)) from exc
+    with spark_faults(remote), closing(DefaultChannelBuilder(remote).toChannel()) as channel:
+        ready = threading.Event()
+        channel.subscribe(lambda state: ready.set() if state.name == "READY" else None, try_to_connect=True)
+        if not ready.wait(CONNECT_S):
+            raise _away(where, f"it takes the connection, but has said nothing for {CONNECT_S:g} s")
 
 
 def _away(where: str, text: str) -> RetriableError:

@@ -1,11 +1,14 @@
+import socket
 import sys
 from typing import Any
 
 import pytest
 
+from connectors.lake import spark_session as spark_sessions
 from connectors.lake.spark_session import _check_version, spark_faults, spark_session
 from orchestration.kinds.segment_meaning import Meanings
 from orchestration.platform.settings import Settings
+from orchestration.readers.questions import CountUsers
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
 REMOTE = "sc://cluster:15002/;token=secret"
@@ -44,6 +47,16 @@ def test_client_of_another_release_is_refused() -> None:
     ) as caught:
         _check_version(REMOTE, "3.5.6", "4.0.1")
     assert caught.value.code == "SPARK_VERSION"
+
+
+def test_cluster_that_says_nothing_is_named_within_the_time_of_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CountUsers.limit_s > 2 * spark_sessions.CONNECT_S
+    monkeypatch.setattr(spark_sessions, "CONNECT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        remote = f"sc://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(RetriableError, match=f"{remote}: it takes the connection") as caught, spark_session(remote):
+            pass
+    assert caught.value.code == "SPARK_UNAVAILABLE"
 
 
 def test_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
