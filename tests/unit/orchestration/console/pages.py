@@ -178,6 +178,9 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     f"{IN_TENANT}/users": Row(action=Action.READ_USERS),
     f"{IN_TENANT}/users/found": Row(action=Action.READ_USERS, method="POST", form="user=ann&segment=buyers"),
+    f"{IN_TENANT}/users/membership": Row(
+        action=Action.RUN_JOBS, method="POST", form=f"key=abc&user=ann&audience={VIP}&change=add", status=303
+    ),
     f"{IN_TENANT}/sql": Row(action=Action.READ_USERS),
     f"{IN_TENANT}/sql/run": Row(action=Action.READ_USERS, method="POST", form="sql=FROM+vip"),
     f"{IN_TENANT}/sql/csv": Row(action=Action.READ_USERS, method="POST", form="sql=FROM+vip"),
