@@ -196,6 +196,12 @@ class Activity(ActivitySource):
         events = _users(EVENTS, self.events, self.events_below)
         return f"{events} UNION ALL {_users(PROFILES, self.profiles, self.profiles_below)}"
 
+    @property
+    def uris(self) -> list[str]:
+        """All files that its queries may read."""
+        files = [*self.events, *self.profiles]
+        return [*(file.uri for file in files), *(file.users for file in files if file.users is not None)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedActivity(ActivitySource):

@@ -31,6 +31,7 @@ from schemas.partitioning import partitions_of
 from schemas.sql_text import identifier, literal
 from segmentation.expressions.dialects import DUCKDB
 from segmentation.expressions.literals import EPOCH
+from segmentation.expressions.sql import BoundSql
 from segmentation.rules.nodes import EventCondition, Kind, Rule
 from segmentation.rules.references import dependents, evaluation_order, names
 from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
@@ -312,15 +313,27 @@ class SegmentQueries:
                 ) from exc
 
     def _prepared(self, connection: duckdb.DuckDBPyConnection, question: Question, at: datetime) -> Activity:
-        """The activity with the members of everything that the rule names: each segment once, in a table."""
-        members: dict[tuple[Kind, str], str] = {}
-        for name, uris in question.audiences.items():
-            members["audience", name] = _users_of(uris)
-        activity = replace(question.activity, members=members)
-        for name in evaluation_order(question.segments):
-            rule = question.segments[name]
-            members["segment", name] = _evaluated(connection, rule, activity, at, f"segment {name}")
+        tables, activity = segment_tables(question, at)
+        for table, sql in tables.items():
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {identifier(table)} AS {sql.text}", sql.parameters)
         return activity
+
+
+def segment_tables(question: Question, at: datetime, prefix: str = "segment ") -> tuple[dict[str, BoundSql], Activity]:
+    """The activity with the members of everything that a rule names: each segment once, in a table.
+
+    The tables, by their names (`prefix` and the segment's), are to be filled in this order.
+    """
+    members: dict[tuple[Kind, str], str] = {}
+    for name, uris in question.audiences.items():
+        members["audience", name] = _users_of(uris)
+    activity = replace(question.activity, members=members)
+    tables: dict[str, BoundSql] = {}
+    for name in evaluation_order(question.segments):
+        rule, table = question.segments[name], f"{prefix}{name}"
+        tables[table] = members_sql(rule, activity.relations(rule), at)
+        members["segment", name] = f"SELECT {USER_ID} FROM {identifier(table)}"  # noqa: S608  # quoted
+    return tables, activity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""`muster sql`: one SELECT over audiences and rejects, in a sandbox.
+"""`muster sql`: one SELECT over a tenant's data, in a sandbox.
 
-DuckDB has no functions `audience('vip', version => 3, tenant => 'acme')` and `rejects('<job>')`. A child process
-(`connectors.lake.sql_child`) parses the query, asks for the files behind these calls, and runs it over exactly these
-files: no other objects, no local files, no network, no settings, no writes. DuckDB enforces that; below it the
+DuckDB has no functions such as `audience('vip', version => 3, tenant => 'acme')` (`sql_tree.USAGE` lists them). A child
+process (`connectors.lake.sql_child`) parses the query, asks for the files behind these calls, and runs it over exactly
+these files: no other objects, no local files, no network, no settings, no writes. DuckDB enforces that; below it the
 operating system confines the child to its own files and to the port of the object store (`connectors.sandbox`). DuckDB
 neither counts all of its memory nor checks the time inside a function, so the child has a hard memory limit and is
 killed when its time is up. It is forked from a process that has loaded what it needs, but neither DuckDB nor a query
@@ -20,13 +20,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, get_args
 
 from connectors import sandbox
 from connectors.confinement import ONE_THREAD, child_environment
 from connectors.fork_server.child_process import ChildProcess
 from connectors.fork_server.owner import Forks, ForkServerDiedError
-from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
+from connectors.lake.sql_tree import Call
 from connectors.storage.access import S3Access
 from connectors.storage.duck_limits import DuckLimits
 from schemas.columns import RowSchema
@@ -40,15 +40,31 @@ SQL_ENVIRONMENT: Final = {**ONE_THREAD}
 """The child has one thread until it is confined."""
 MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"Out of Memory")
 
+CALLS: Final = {call.__name__: call for call in get_args(Call)}
+
 Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TableQuery:
+    """A table that the child fills before it is locked down. `parameters`: texts, numbers and booleans."""
+
+    name: str
+    sql: str
+    parameters: Sequence[str | int | float | bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """S3 URIs of the Parquet files behind a call. `schema=None` takes the columns from the files."""
+    """S3 URIs of the Parquet files behind a call. `schema=None` takes the columns from the files.
+
+    `sql`: instead of all rows of the files, a SELECT over them and over `tables`, which are filled in this order.
+    """
 
     files: Sequence[str]
-    schema: RowSchema | None
+    schema: RowSchema | None = None
+    sql: str | None = None
+    tables: Sequence[TableQuery] = ()
 
 
 Resolve = Callable[[Call], Resolved]
@@ -116,7 +132,7 @@ def _rows(child: "_Child") -> Iterator[Row]:
 
 
 def _call(record: dict[str, Any]) -> Call:
-    call: type[Call] = RejectsCall if "job" in record else AudienceCall
+    call: type[Call] = CALLS[record["call"]]
     return from_record(call, record)
 
 

@@ -3,7 +3,8 @@
 1. in: the query, the S3 access, limits. From here on the process has its own memory limit and is confined
    (`connectors.sandbox`): files to what Python imports, certificates and its own temporary directory; TCP to the port
    of the object store. DuckDB is loaded only now, since it starts threads, which would not be confined.
-2. out: the calls in the query, in order, and the missing layers of confinement. in: the files of each call.
+2. out: the calls in the query, in order, and the missing layers of confinement. in: the files of each call, and the
+   SQL that reads them, which a reader has made; the query has no part in it.
 3. From here on the connection sees these files and nothing else.
 4. out: the column names, rows, the end. Or an error, at any time.
 """
@@ -31,7 +32,7 @@ from connectors.storage.duck import DuckLimits, connect
 from schemas.columns import RowSchema
 from schemas.errors import MusterError, UserError
 from schemas.records import as_record, from_record
-from schemas.sql_text import literal
+from schemas.sql_text import identifier, literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -108,7 +109,8 @@ def _run(parent: _Parent, text: str, s3: S3Access, limits: DuckLimits, timeout_s
         _query_faults(expired, timeout_s),
     ):
         tree, views = _checked(connection, text)
-        parent.send({"calls": [as_record(call) for call in views], "missing": missing.value})
+        calls = [{"call": type(call).__name__, **as_record(call)} for call in views]
+        parent.send({"calls": calls, "missing": missing.value})
         _make_views(connection, list(views.values()), parent.receive()["views"])
         [(query,)] = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
         with errors_as_written(text, tree, lambda: _parse(connection, query)):
@@ -150,8 +152,12 @@ def _system_names(connection: "duckdb.DuckDBPyConnection") -> frozenset[str]:
 
 
 def _make_views(connection: "duckdb.DuckDBPyConnection", names: list[str], views: list[dict[str, Any]]) -> None:
-    """One view for each call; afterwards the connection is locked down."""
+    """One view for each call, and the tables behind it; afterwards the connection is locked down."""
     for name, view in zip(names, views, strict=True):
+        for table in view["tables"]:
+            connection.execute(
+                f"CREATE TEMP TABLE IF NOT EXISTS {identifier(table['name'])} AS {table['sql']}", table["parameters"]
+            )
         connection.execute(f"CREATE TEMP VIEW {name} AS {_select(view)}")
     allowed = ", ".join(literal(file) for view in views for file in view["files"])
     connection.execute(f"SET allowed_paths = [{allowed}]")
@@ -162,6 +168,8 @@ def _make_views(connection: "duckdb.DuckDBPyConnection", names: list[str], views
 
 def _select(view: dict[str, Any]) -> str:
     files: list[str] = view["files"]
+    if view["sql"] is not None:
+        return str(view["sql"])
     if view["schema"] is not None:
         return rows_sql(files, RowSchema.from_record(view["schema"]))
     if not files:

@@ -29,7 +29,7 @@ FAMILIES: Final = {
     "inspect": Family(["admin.inspect"], "Inspect a file: columns, types, faults."),
     "receipt": Family(["receipts"], "Show the receipt of a READY job."),
     "rejects": Family(["receipts"], "Show the rejected rows of a job."),
-    "sql": Family(["sql_commands"], "Query published audiences and rejects."),
+    "sql": Family(["sql_commands"], "Query audiences, segments, events, profiles and rejects."),
     "fsck": Family(["admin.fsck"], "Compare staging, lake and catalog."),
     "export": Family(["export_commands"], "Write a version of an audience as files with a manifest."),
     "verify": Family(["admin.verify"], "Verify an export from its manifest alone."),

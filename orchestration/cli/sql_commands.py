@@ -23,6 +23,7 @@ SQL_MAX_S: Final = 3600.0
     TOP,
     "sql",
     "muster sql \"select count(*) from audience('vip')\"",
+    "muster sql \"select count(*) from events('purchase', since => '7d') join audience('vip') using (user_id)\"",
     "muster sql \"select code, count(*) from rejects('JOB') group by code\" --json",
     "muster sql",
     show=show_queried,
@@ -39,9 +40,10 @@ def sql(
         float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=SQL_MAX_S, help="Time limit of the query.")
     ] = SQL_MAX_S,
 ) -> Queried | None:
-    """Query published audiences and rejects.
+    """Query audiences, segments, events, profiles and rejects.
 
-    Read them as audience('name'[, version => N][, tenant => 'T']) and rejects('job').
+    Read them as audience('name'[, version => N][, tenant => 'T']), segment('name'), events(['name'][, since => '30d']
+    [, until => TIME]), profiles() and rejects('job'). Segments, events and profiles take a tenant, too.
 
     If the output is not a terminal, or with --csv or --json, all rows are printed. Control characters in texts are
     escaped, so that none reaches a terminal; --json and, into a file or pipe, --csv print texts unchanged.

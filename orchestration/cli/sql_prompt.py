@@ -26,7 +26,8 @@ PROMPT, CONTINUED = "muster> ", "     -> "
 WORDS: Final = (
     *("select", "from", "where", "group by", "having", "order by", "limit", "join", "on", "using", "with", "as"),
     *("and", "or", "not", "in", "is", "null", "like", "between", "case", "when", "then", "else", "end", "distinct"),
-    *("union", "except", "intersect", "count(", "sum(", "min(", "max(", "avg(", "audience('", "rejects('"),
+    *("union", "except", "intersect", "count(", "sum(", "min(", "max(", "avg(", "audience('", "segment('", "events('"),
+    *("profiles()", "rejects('"),
 )
 
 
@@ -93,17 +94,20 @@ def _enter_sends_whole_queries() -> KeyBindings:
 class Names(Completer):
     """Completes words of SQL, and the names that the service knows of a tenant once `load` has them."""
 
-    def __init__(self, audiences: tuple[str, ...] = (), columns: tuple[str, ...] = ()) -> None:
-        self._audiences = audiences
-        self._columns = columns
+    def __init__(self) -> None:
+        self._columns: tuple[str, ...] = ()
+        self._named: dict[str, tuple[str, ...]] = {"audience": (), "segment": (), "events": ()}
+        """By call, what its first argument can name."""
 
     def load(self, tenant: str, connect: Callable[[], Any] = remote.service) -> None:
         """Ask the service, on a connection of its own. Without an answer, only words of SQL are completed."""
         try:
             with connect() as own:
-                self._audiences = tuple(one["audience"] for one in own.audiences(tenant))
+                self._named["audience"] = tuple(one["audience"] for one in own.audiences(tenant))
                 found = own.names(tenant)
                 self._columns = ("user_id", *(one["name"] for one in found["attributes"]))
+                self._named["segment"] = tuple(found["segments"])
+                self._named["events"] = tuple(one["event"].replace("'", "''") for one in found["events"])
         except (MusterError, ApiError):
             return
 
@@ -112,9 +116,10 @@ class Names(Completer):
         del complete_event
         before = document.text_before_cursor
         head, quote, begun = before.rpartition("'")
-        if quote and head.rstrip().lower().endswith("audience("):
-            yield from _beginning(begun, self._audiences, "')")
-            return
+        for call, names in self._named.items() if quote else ():
+            if head.rstrip().lower().endswith(f"{call}("):
+                yield from _beginning(begun, names, "')")
+                return
         word = document.get_word_before_cursor(WORD=False)
         if word.strip():
             yield from _beginning(word, (*WORDS, *self._columns), "")

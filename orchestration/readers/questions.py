@@ -93,6 +93,32 @@ class FindRejectsFile(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FindEvents(Question):
+    """The archived events of a tenant, of one name or of all, as SQL over files. `since`, `until`: ISO 8601."""
+
+    tenant: TenantName
+    event: str | None
+    since: str | None
+    until: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindProfiles(Question):
+    """The attributes of the users of a tenant, as SQL over files."""
+
+    tenant: TenantName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindMembers(Question):
+    """The members of a segment at an instant (ISO 8601) by its rule, as SQL over files."""
+
+    tenant: TenantName
+    segment: AudienceName
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRejects(Question):
     """Rejected rows of a job from row `skip` on, of one code or all."""
 
@@ -242,4 +268,6 @@ def tenant_of(question: Question) -> str:
     return str(getattr(question, "tenant", ""))
 
 
+FindData = FindVersionFiles | FindRejectsFile | FindEvents | FindProfiles | FindMembers
+"""Questions about what a query reads; the answer to each is a `connectors.lake.sql.Resolved`."""
 QUESTIONS: Final = {one.__name__: one for one in Question.__subclasses__()}

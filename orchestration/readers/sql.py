@@ -1,4 +1,4 @@
-"""SQL over published versions and rejects, with limits on its answer.
+"""SQL over the data of tenants, with limits on its answer.
 
 A query takes a reader's place, and its reader finds the files. The query itself runs in a child of the service that
 sees these files and nothing else (`connectors.lake.sql`): a reader could not start it, since it may start no program.
@@ -7,7 +7,7 @@ sees these files and nothing else (`connectors.lake.sql`): a reader could not st
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -20,18 +20,18 @@ from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.pool import Readers
-from orchestration.readers.questions import FindRejectsFile, FindVersionFiles
+from orchestration.readers.questions import FindData
 from orchestration.records.questions import Column, QueryResult
 from schemas.columns import RowSchema
 from schemas.errors import MusterError
-from schemas.records import as_record
+from schemas.records import as_record, from_record
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Of the rows of an answer as JSON."""
 STREAMED_ROWS: Final = 1000
 """At a time."""
-Meaning = Callable[[Call], FindVersionFiles | FindRejectsFile]
-"""What `audience(...)` and `rejects(...)` stand for; raises for what the caller may not read."""
+Meaning = Callable[[Call], FindData]
+"""What a call in a query stands for; raises for what the caller may not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ class SqlRunner:
         def resolve(call: Call) -> Resolved:
             found = find(call)
             schema = None if found["schema"] is None else RowSchema.from_record(found["schema"])
-            return Resolved(files=found["files"], schema=schema)
+            return replace(from_record(Resolved, {**found, "schema": None}), schema=schema)
 
         def while_running(stop: Callable[[], None]) -> nullcontext[None]:
             cancellation.on_set(stop)

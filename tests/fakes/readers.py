@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
+from connectors.lake.sql_tree import AudienceCall, Call, EventsCall, ProfilesCall, RejectsCall, SegmentCall
 from orchestration.readers import questions as q
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.turns import Turns
@@ -155,7 +155,10 @@ class FakeReaders:
 
 
 class FakeSql:
-    """As `SqlRunner`: `FROM name`, `FROM tenant.name` read an audience, `REJECTS id` those of a job."""
+    """As `SqlRunner`: `FROM name`, `FROM tenant.name` read an audience, `REJECTS id` those of a job.
+
+    So do `SEGMENT tenant.name`, `EVENTS tenant.name` and `PROFILES tenant.`.
+    """
 
     def __init__(self, marks: Mapping[str, str]) -> None:
         self._marks = marks
@@ -167,13 +170,7 @@ class FakeSql:
         cancellation.check()
         assert rows
         assert timeout_s
-        tenant, _, name = text.removeprefix("FROM ").rpartition(".")
-        named: Call = AudienceCall(
-            audience=AudienceName(name), version=None, tenant=TenantName(tenant) if tenant else None
-        )
-        if text.startswith("REJECTS "):
-            named = RejectsCall(job=JobId(text.removeprefix("REJECTS ")))
-        found = meaning(named)
+        found = meaning(_call(text))
         columns = [Column(name="user_id", type="VARCHAR")]
         return QueryResult(columns=columns, rows=[[self._marks[found.tenant]]], truncated=False)
 
@@ -181,3 +178,19 @@ class FakeSql:
         found = self.run("-", text, meaning, cancellation, rows=1, timeout_s=timeout_s)
         put({"columns": [as_record(one) for one in found.columns]})
         put({"rows": found.rows})
+
+
+def _call(text: str) -> Call:
+    word, _, named = text.partition(" ")
+    text, _, name = named.rpartition(".")
+    tenant = TenantName(text) if text else None
+    match word:
+        case "REJECTS":
+            return RejectsCall(job=JobId(named))
+        case "SEGMENT":
+            return SegmentCall(segment=AudienceName(name), tenant=tenant)
+        case "EVENTS":
+            return EventsCall(event=name, since="30d", until=None, tenant=tenant)
+        case "PROFILES":
+            return ProfilesCall(tenant=tenant)
+    return AudienceCall(audience=AudienceName(name), version=None, tenant=tenant)

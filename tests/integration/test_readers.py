@@ -199,6 +199,29 @@ def test_queries_return_typed_columns_within_their_limits(shop: Shop) -> None:
     assert refused(shop.owner.query, "acme", NEVER_ENDS, timeout_s=0.5) == "SQL_TIMEOUT"
 
 
+def test_events_profiles_and_live_members_are_queried_together(shop: Shop) -> None:
+    text = """
+        select user_id, count(*), sum(properties['amount'].double), any_value(attributes['age'].double),
+            any_value(as_of) > now() - interval 1 minute and any_value(as_of) <= now()
+        from segment('buyers') join events('purchase', since => '30d') using (user_id) join profiles() using (user_id)
+        group by all
+    """
+    assert shop.owner.query("acme", text)["rows"] == [["ann", 2, 200.0, 30.0, True]]
+    assert shop.owner.query("acme", "select count(*) from events('purchase', until => '2d')")["rows"] == [[0]]
+    segments = shop.context.segments
+    for name, rule in (("inner", "in audience vip and ever(purchase)"), ("outer", "in segment inner and age >= 30")):
+        made = new_rule(rule)
+        segments.create(ACME, AudienceName(name), made, new_id=fresh_id(), author="ann", now_ms=now_ms())
+    try:
+        both = "select 1 as n, user_id from segment('inner') union all select 2, user_id from segment('outer')"
+        found = shop.owner.query("acme", f"from ({both}) order by all")["rows"]
+        assert found == [[1, "ann"], [1, "cid"], [2, "ann"]]
+    finally:
+        for name in ("outer", "inner"):
+            segments.delete(ACME, AudienceName(name), now_ms=now_ms())
+    assert refused(shop.owner.query, "acme", "from segment('gone')") == "UNKNOWN_SEGMENT"
+
+
 def test_a_query_of_any_length_is_streamed(shop: Shop) -> None:
     with shop.owner.stream_query("acme", "select range as n, repeat('x', 1000) from range(20000)") as (columns, rows):
         assert [one["name"] for one in columns] == ["n", "repeat('x', 1000)"]
@@ -251,6 +274,12 @@ def test_data_of_another_tenant_cannot_be_queried(shop: Shop) -> None:
         assert str(foreign[0]).replace("beta", "gone") == str(foreign[1])
         assert foreign[0].code == "UNKNOWN_TENANT"
         assert refused(ann.query, "acme", "from audience('hidden')") == "UNKNOWN_AUDIENCE"
+        for call in ("events('secret-event', {})", "events({})", "profiles({})", "segment('buyers', {})"):
+            texts = [f"from {call.format('tenant => ' + repr(one))}" for one in ("beta", "gone")]
+            there = [refusal(ann.query, "acme", text) for text in texts]
+            assert str(there[0]).replace("beta", "gone") == str(there[1])
+            assert there[0].code == "UNKNOWN_TENANT"
+        assert ann.query("acme", "select count(*) from events('secret-event')")["rows"] == [[0]]
         assert refused(ann.query, "acme", f"from rejects('{fresh_id()}')") == "UNKNOWN_JOB"
         assert ann.query("acme", "select count(*) from audience('vip', tenant => 'acme')")["rows"] == [[2]]
     assert shop.owner.query("acme", "select user_id from audience('hidden', tenant => 'beta')")["rows"] == [["zoe"]]
@@ -259,6 +288,8 @@ def test_data_of_another_tenant_cannot_be_queried(shop: Shop) -> None:
         assert (counted["precision"], counted["rounded_to"]) == ("rounded", 10)
         assert refused(bob.count, "acme", "ever(purchase)", users=1) == "FORBIDDEN"
         assert refused(bob.query, "acme", "select 1") == "FORBIDDEN"
+    secret = "select user_id from events('secret-event', tenant => 'beta')"
+    assert shop.owner.query("acme", secret)["rows"] == [["zoe"]]
 
 
 def test_harmful_query_is_refused_by_the_service(shop: Shop) -> None:

@@ -3,9 +3,19 @@
 import hashlib
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
-from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
+from connectors.lake.sql_tree import (
+    AudienceCall,
+    Call,
+    EventsCall,
+    ProfilesCall,
+    RejectsCall,
+    SegmentCall,
+    moment_of,
+)
 from orchestration.access.bodies.questions import (
     LongQuery,
     NewCount,
@@ -27,6 +37,10 @@ from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import (
     CountUsers,
     ExplainUser,
+    FindData,
+    FindEvents,
+    FindMembers,
+    FindProfiles,
     FindRejectsFile,
     FindVersionFiles,
     ListNames,
@@ -62,7 +76,9 @@ OF_SQL: Final = (
     "SQL_TOO_BIG",
     "UNKNOWN_AUDIENCE",
     "UNKNOWN_JOB",
+    "UNKNOWN_SEGMENT",
 )
+ActivityCall = EventsCall | ProfilesCall | SegmentCall
 
 
 class Questions(TenantView):
@@ -171,11 +187,11 @@ class Questions(TenantView):
 
     @recorded(Action.READ_USERS, "sql", "POST /queries", problems=OF_SQL, client="query")
     def run_query(self, entry: Entry, cancellation: Cancellation, body: NewQuery) -> QueryResult:
-        """Run one SELECT over published versions and rejects; one at a time of a tenant."""
+        """Run one SELECT over audiences, segments, events, profiles and rejects; one at a time of a tenant."""
         entry.object, entry.arguments = "queries", {"sql": body.sql[:SHOWN]}
         with self._services.readers.turns.alone(self._name, cancellation):
             return self._services.sql.run(
-                self._name, body.sql, self._meaning, cancellation, rows=body.rows, timeout_s=body.timeout_s
+                self._name, body.sql, self._meaning(), cancellation, rows=body.rows, timeout_s=body.timeout_s
             )
 
     @recorded(Action.READ_USERS, "sql")
@@ -185,7 +201,7 @@ class Questions(TenantView):
         """As `run_query`, but without a limit of rows: `put` gets its columns, then its rows, some at a time."""
         entry.object, entry.arguments = "queries", {"sql": body.sql[:SHOWN]}
         with self._services.readers.turns.alone(self._name, cancellation):
-            self._services.sql.stream(body.sql, self._meaning, cancellation, put, timeout_s=body.timeout_s)
+            self._services.sql.stream(body.sql, self._meaning(), cancellation, put, timeout_s=body.timeout_s)
 
     @recorded(Action.READ_USERS, "sql")
     def read_version(self, entry: Entry, call: AudienceCall) -> FindVersionFiles:
@@ -199,24 +215,58 @@ class Questions(TenantView):
         entry.object, entry.job_id = job.audience[:63], job.job_id
         return FindRejectsFile(tenant=self._name, job=job.job_id)
 
-    def _meaning(self, call: Call) -> FindVersionFiles | FindRejectsFile:
+    @recorded(Action.READ_USERS, "sql")
+    def read_activity(self, entry: Entry, call: ActivityCall, at: datetime) -> FindData:
+        """Events, profiles or a segment that a query of another tenant names, as `read_version`."""
         match call:
-            case AudienceCall():
-                if call.tenant in {None, self._name}:
-                    return self._version(call)
-                return Questions(self._services, self._caller, str(call.tenant)).read_version(call)
-            case RejectsCall():
-                job = self._services.jobs.find(call.job)
-                try:
-                    if job is None:
-                        raise unknown_job(call.job)
-                    view = Questions(self._services, self._caller, job.tenant)
-                except UserError as exc:  # of a tenant without a right: the same as none
-                    raise unknown_job(call.job) from exc
-                if view.name != self._name:
-                    return view.read_rejects(job)
-                self.require(Action.READ_REJECTS)
-                return FindRejectsFile(tenant=self._name, job=job.job_id)
+            case EventsCall():
+                entry.object, entry.arguments = "events", {"event": call.event}
+            case ProfilesCall():
+                entry.object = "profiles"
+            case SegmentCall():
+                entry.object = call.segment
+        return self._activity(call, at)
+
+    def _meaning(self) -> Callable[[Call], FindData]:
+        """What the calls of a query stand for, all at one instant."""
+        return partial(self._data, at=datetime.now(UTC))
+
+    def _data(self, call: Call, at: datetime) -> FindData:
+        if isinstance(call, RejectsCall):
+            return self._rejects(call)
+        view = self if call.tenant in {None, self._name} else Questions(self._services, self._caller, str(call.tenant))
+        if isinstance(call, AudienceCall):
+            return self._version(call) if view is self else view.read_version(call)
+        return self._activity(call, at) if view is self else view.read_activity(call, at)
+
+    def _rejects(self, call: RejectsCall) -> FindRejectsFile:
+        job = self._services.jobs.find(call.job)
+        try:
+            if job is None:
+                raise unknown_job(call.job)
+            view = Questions(self._services, self._caller, job.tenant)
+        except UserError as exc:  # of a tenant without a right: the same as none
+            raise unknown_job(call.job) from exc
+        if view.name != self._name:
+            return view.read_rejects(job)
+        self.require(Action.READ_REJECTS)
+        return FindRejectsFile(tenant=self._name, job=job.job_id)
+
+    def _activity(self, call: ActivityCall, at: datetime) -> FindData:
+        match call:
+            case EventsCall():
+                since, until = (None if one is None else moment_of(one, at) for one in (call.since, call.until))
+                return FindEvents(
+                    tenant=self._name,
+                    event=call.event,
+                    since=None if since is None else since.isoformat(),
+                    until=None if until is None else until.isoformat(),
+                )
+            case ProfilesCall():
+                return FindProfiles(tenant=self._name)
+            case SegmentCall():
+                found = self._services.segments.get(self._name, call.segment)
+                return FindMembers(tenant=self._name, segment=found.name, at=at.isoformat())
 
     def _version(self, call: AudienceCall) -> FindVersionFiles:
         audience = self._services.audiences.get(self._name, call.audience)

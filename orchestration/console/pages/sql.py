@@ -1,4 +1,4 @@
-"""SQL over audiences and rejects: an editor, what can be read, and the rows of a result.
+"""SQL over a tenant's data: an editor, what can be read, and the rows of a result.
 
 A query runs as long as its request: cancelling it or leaving the page ends the request, and frees the reader.
 """
@@ -17,6 +17,7 @@ from orchestration.access.policy import Action
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.questions import Questions
+from orchestration.access.views.segments import Segments
 from orchestration.api.query_stream import Put
 from orchestration.api.service import QUERY_S, asked_in_tenant, service_of
 from orchestration.console.context import PageContext, ask
@@ -28,6 +29,7 @@ from orchestration.console.job_texts import id_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.problems import title_of
 from orchestration.console.rendering import shown
+from orchestration.console.segment_texts import ALL
 from orchestration.readers.cancellation import Cancellation
 from orchestration.records.questions import QueryResult
 from schemas.errors import MusterError, UserError
@@ -39,6 +41,8 @@ AUDIENCES: Final = 500
 JOBS: Final = 50
 """Of the newest, those with rejected rows can be chosen."""
 PREFILLED: Final = 4000
+VALUES: Final = "MAP"
+"""From a name to a struct with a field for each type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,20 @@ class Source:
     columns: Sequence[tuple[str, str]]
 
 
+MEMBER: Final = (("user_id", "string"), ("as_of", "timestamp"))
+EVENT: Final = (
+    ("user_id", "string"),
+    ("event", "string"),
+    ("occurred_at", "timestamp"),
+    ("event_id", "string"),
+    ("properties", VALUES),
+)
+ACTIVITY: Final = (
+    Source(name="events", call="events(since => '30d')", columns=EVENT),
+    Source(name="profiles", call="profiles()", columns=(("user_id", "string"), ("attributes", VALUES))),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlPage:
     """The editor. `sql`: a query from the address, which runs only when the reader runs it."""
@@ -57,6 +75,8 @@ class SqlPage:
     sql: str
     run_path: str
     audiences: Sequence[Source]
+    segments: Sequence[Source]
+    activity: Sequence[Source]
     rejects: Sequence[Source]
     rows: int
     limit_s: int
@@ -97,6 +117,8 @@ async def show_editor(request: Request) -> Response:
             sql=sql,
             run_path=in_tenant(context.tenant, "sql", "run"),
             audiences=_audiences(context) if context.may(Action.READ) else (),
+            segments=_segments(context) if context.may(Action.READ) else (),
+            activity=ACTIVITY,
             rejects=_rejects(context) if context.may(Action.READ_REJECTS) and context.may(Action.READ_JOBS) else (),
             rows=ROWS,
             limit_s=round(LIMIT_S),
@@ -117,6 +139,11 @@ def _audiences(context: PageContext) -> list[Source]:
         )
         for one in found
     ]
+
+
+def _segments(context: PageContext) -> list[Source]:
+    found = context.view(Segments).list_segments(limit=ALL).items
+    return [Source(name=one.segment, call=f"segment('{one.segment}')", columns=MEMBER) for one in found]
 
 
 def _rejects(context: PageContext) -> list[Source]:

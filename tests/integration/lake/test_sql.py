@@ -4,6 +4,7 @@ import dataclasses
 import signal
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
@@ -12,9 +13,9 @@ import duckdb
 import pytest
 
 from connectors.confinement import child_environment
-from connectors.lake.sql import Resolved, query
+from connectors.lake.sql import Resolved, TableQuery, query
 from connectors.lake.sql_child import _checked, _make_views
-from connectors.lake.sql_tree import AudienceCall, RejectsCall
+from connectors.lake.sql_tree import AudienceCall, Call, EventsCall, ProfilesCall, RejectsCall, SegmentCall, moment_of
 from connectors.storage.access import S3Access
 from connectors.storage.duck import connect, extension_path
 from orchestration.console.pages.differences import KINDS, Kind, sql_of
@@ -29,20 +30,22 @@ Run = Callable[..., list[tuple[Any, ...]]]
 
 
 @pytest.fixture
-def calls() -> list[AudienceCall | RejectsCall]:
+def calls() -> list[Call]:
     return []
 
 
 @pytest.fixture
-def run(s3: S3Access, tmp_path: Path, calls: list[AudienceCall | RejectsCall]) -> Run:
+def run(s3: S3Access, tmp_path: Path, calls: list[Call]) -> Run:
     """Runs a query where every audience is {ann 30, bob 40, cy null}, and all rejects are one file."""
     rows: list[dict[str, Any]] = [{"user_id": "ann", "age": 30}, {"user_id": "bob", "age": 40}, {"user_id": "cy"}]
     uris = [part.uri for part in Parts(s3).write(audience(), new_id(), rows, AGE) if part.rows]
 
-    def resolve(call: AudienceCall | RejectsCall) -> Resolved:
+    def resolve(call: Call) -> Resolved:
         calls.append(call)
         if isinstance(call, RejectsCall):
             return Resolved(files=uris[:1], schema=None)
+        if not isinstance(call, AudienceCall):
+            return Resolved(files=uris, schema=AGE)
         return Resolved(files=[] if call.audience == "nobody" else uris, schema=AGE)
 
     def go(text: str, timeout_s: float = 60) -> list[tuple[Any, ...]]:
@@ -81,6 +84,52 @@ def test_rejects_of_a_job_are_queryable(run: Run, calls: list[Any]) -> None:
     job = "01kav9ft7c60rk4csm6mv3ee1s"
     assert run(f"select count(*) > 0 from rejects('{job}')") == [(True,)]
     assert calls == [RejectsCall(job=job)]  # type: ignore[arg-type]
+
+
+def test_events_profiles_and_segments_are_tables(run: Run, calls: list[Any]) -> None:
+    run(
+        "select 1 from segment('buyers') s join EVENTS('it''s', since => '30d', until => '2026-12-01') using (user_id) "
+        "where user_id in (select user_id from profiles(tenant => 'acme')) "
+        "and exists (select 1 from events() where events.user_id = s.user_id) "
+        "and user_id in (select user_id from Segment('buyers'))"
+    )
+    assert calls == [
+        SegmentCall(segment="buyers", tenant=None),  # type: ignore[arg-type]
+        EventsCall(event="it's", since="30d", until="2026-12-01", tenant=None),
+        ProfilesCall(tenant="acme"),  # type: ignore[arg-type]
+        EventsCall(event=None, since=None, until=None, tenant=None),
+    ]
+
+
+def test_tables_behind_a_call_are_filled_once_and_cannot_be_named(s3: S3Access, tmp_path: Path) -> None:
+    first = TableQuery(name="_muster_segment a", sql="SELECT CAST(? AS VARCHAR) AS user_id", parameters=["it's"])
+    second = TableQuery(name="_muster_segment b", sql='FROM "_muster_segment a" WHERE ?', parameters=[True])
+    found = Resolved(files=[], sql='FROM "_muster_segment b"', tables=[first, second])
+    text = "select user_id from segment('a') union all select user_id from segment('b') order by 1"
+    with query(text, lambda _: found, s3=s3, limits=limits(tmp_path), timeout_s=60) as answer:
+        assert list(answer.rows) == [("it's",), ("it's",)]
+    for text in ('from "_muster_segment a"', "from (with \"_muster_segment a\" as (select 1) select 1), segment('a')"):
+        with (
+            pytest.raises(UserError, match=r"reserved|does not exist"),
+            query(text, lambda _: found, s3=s3, limits=limits(tmp_path), timeout_s=60) as answer,
+        ):
+            list(answer.rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-12-01", 0),
+        ("2026-12-01T09:00", 9 * 3600),
+        ("2026-12-01T09:00+09:00", 0),
+        ("2026-12-01 00:00:01.5Z", 1.5),
+        ("1d12h", -36 * 3600),
+        ("90s", -90),
+    ],
+)
+def test_times_in_a_query_are_in_utc_or_before_now(text: str, seconds: float) -> None:
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    assert moment_of(text, now) == now + timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +296,13 @@ CALLS = [
     "audience(null)", "audience(name => 'a')", "audience('a', version => (select 1))", "audience(user_id)",
     "audience('x''; drop table y; --')", "audience('a', tenant => 'x/y')", "audience('a') with ordinality",
     "rejects()", "rejects('01kav9ft7c60rk4csm6mv3ee1s', version => 1)", "rejects('../../etc/passwd')",
+    "segment()", "segment('a', 'b')", "segment(7)", "segment('a', version => 1)", "segment('../x')",
+    "segment('a', tenant => 'x/y')", "segment('a') with ordinality", "segment('a', as_of => '2026-12-01')",
+    "events('a', 'b')", "events(7)", "events('')", f"events('{'a' * 256}')", "events(event => 'a')",
+    "events('a', since => 30)", "events('a', since => '30x')", "events('a', since => '')", "events(since => now())",
+    "events('a', since => '9999999999d')", "events('a', until => '2026-13-01')", "events(tenant => '../x')",
+    "events('a', since => '1d', since => '2d')", "events('a', since => (select '1d'))", "main.events('a')",
+    "profiles('a')", "profiles(version => 1)", "profiles(tenant => 7)", "profiles() with ordinality",
 ]  # fmt: skip
 
 
@@ -254,7 +310,7 @@ CALLS = [
     "text",
     [*STATEMENTS, *(f"select * from {name}" for name in (*TABLE_FUNCTIONS, *TABLES, *CALLS)), *ELSEWHERE],
 )
-def test_query_reads_only_audiences_rejects_and_generated_rows(text: str) -> None:
+def test_query_reads_only_data_by_calls_and_generated_rows(text: str) -> None:
     with duckdb.connect() as connection, pytest.raises(UserError) as caught:
         _checked(connection, text)
     assert caught.value.code in {"BAD_SQL", "BAD_NAME", "BAD_JOB_ID"}
@@ -268,7 +324,7 @@ def test_query_reads_only_audiences_rejects_and_generated_rows(text: str) -> Non
 )  # fmt: skip
 def test_query_past_the_parser_reads_only_audience_files(s3: S3Access, tmp_path: Path, text: str) -> None:
     with connect(limits(tmp_path), s3) as connection:
-        _make_views(connection, ["_muster_0"], [{"files": [], "schema": None}])
+        _make_views(connection, ["_muster_0"], [{"files": [], "schema": None, "sql": None, "tables": []}])
         with pytest.raises(duckdb.Error, match=r"disabled by configuration|locked|Cannot access"):
             connection.execute(text).fetchall()
 

@@ -24,7 +24,7 @@ from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.readers import FakeSql
-from tests.fakes.tenants import ACME, BETA, CANARY, JOB, VIP, World, id_of
+from tests.fakes.tenants import ACME, BETA, BUYERS, CANARY, JOB, VIP, World, id_of
 
 ANN = "ann@example.com"
 
@@ -55,19 +55,25 @@ def test_lookup_of_a_user_is_audited_without_the_user(world: World, client: Asgi
     assert ANN not in str((first, second))
 
 
-def test_query_reads_only_tenants_of_the_callers_rights(world: World, client: AsgiClient) -> None:
-    assert post(world, client, "queries", {"sql": f"FROM {VIP}"}).json["rows"] == [["plain"]]
-    assert post(world, client, "queries", {"sql": f"FROM acme.{VIP}"}).json["rows"] == [["plain"]]
-    foreign = [post(world, client, "queries", {"sql": f"FROM {tenant}.{VIP}"}).json for tenant in (BETA, "gone")]
+@pytest.mark.parametrize(
+    ("word", "name", "where"),
+    [("FROM", VIP, VIP), ("SEGMENT", BUYERS, BUYERS), ("EVENTS", "order", "events"), ("PROFILES", "", "profiles")],
+)
+def test_query_reads_only_tenants_of_the_callers_rights(
+    world: World, client: AsgiClient, word: str, name: str, where: str
+) -> None:
+    assert post(world, client, "queries", {"sql": f"{word} .{name}"}).json["rows"] == [["plain"]]
+    assert post(world, client, "queries", {"sql": f"{word} acme.{name}"}).json["rows"] == [["plain"]]
+    foreign = [post(world, client, "queries", {"sql": f"{word} {tenant}.{name}"}).json for tenant in (BETA, "gone")]
     assert [one["code"] for one in foreign] == ["UNKNOWN_TENANT", "UNKNOWN_TENANT"]
     assert foreign[0]["detail"].replace(BETA, "gone") == foreign[1]["detail"]
-    everywhere = post(world, client, "queries", {"sql": f"FROM {BETA}.{VIP}"}, "deployment-admin")
+    everywhere = post(world, client, "queries", {"sql": f"{word} {BETA}.{name}"}, "deployment-admin")
     assert everywhere.json["rows"] == [[CANARY]]
     # Whoever looks after beta's users learns of it, and nothing of the tenant whose path was used.
     entries = [e for e in world.services.audit.search() if e.principal == world.principals["deployment-admin"]]
     # The order of entries of one millisecond is random.
     theirs, ours = sorted(entries, key=lambda entry: entry.tenant == ACME)
-    assert (theirs.tenant, theirs.action, theirs.object, theirs.error) == (BETA, "sql", f"{BETA}/{VIP}", None)
+    assert (theirs.tenant, theirs.action, theirs.object, theirs.error) == (BETA, "sql", f"{BETA}/{where}", None)
     assert (ours.tenant, ours.action, ours.object, ours.error) == (ACME, "sql", f"{ACME}/queries", None)
     assert ACME not in str(theirs.arguments)
     # with a right in beta, but not to see users
@@ -75,7 +81,7 @@ def test_query_reads_only_tenants_of_the_callers_rights(world: World, client: As
         BETA, {world.principals["acme-analyst"]: ["viewer"]}, now_ms=1, check=lambda *_: None
     )
     token = world.add_token("acme-analyst", {(ACME, "analyst"), (BETA, "viewer")}, 2000).text.reveal()
-    answer = client.send("POST", "/v1/tenants/acme/queries", token=token, body={"sql": f"FROM {BETA}.{VIP}"})
+    answer = client.send("POST", "/v1/tenants/acme/queries", token=token, body={"sql": f"{word} {BETA}.{name}"})
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
     refused = [e for e in world.services.audit.search() if e.tenant == BETA and e.error]
     assert [(e.principal, e.error) for e in refused] == [(world.principals["acme-analyst"], "FORBIDDEN")]

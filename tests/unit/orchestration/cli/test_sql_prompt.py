@@ -76,7 +76,8 @@ def test_keywords_and_names_are_completed() -> None:
             return [{"audience": f"{tenant}-vip"}, {"audience": "other"}]
 
         def names(self, _: str) -> Any:
-            return {"attributes": [{"name": "country"}]}
+            events = [{"event": "it's"}, {"event": "order"}]
+            return {"attributes": [{"name": "country"}], "segments": ["buyers"], "events": events}
 
     @contextmanager
     def connect() -> Iterator[Own]:
@@ -89,6 +90,8 @@ def test_keywords_and_names_are_completed() -> None:
         return [one.text for one in names.get_completions(Document(text), CompleteEvent())]
 
     assert completed("select * from audience('AC") == ["acme-vip')"]
+    assert completed("select * from segment('b") == ["buyers')"]
+    assert completed("from audience('other') join events('") == ["it''s')", "order')"]
     assert completed("sel") == ["select"]
     assert completed("select cou") == ["count(", "country"]
     assert completed("select ") == []

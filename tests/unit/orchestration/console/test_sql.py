@@ -29,7 +29,8 @@ def test_editor_lists_readable_tables_without_running_anything(client: AsgiClien
     shown = client.get(SQL, token=world.tokens["acme-analyst"].text.reveal(), query={"sql": ["SELECT '<b>'"]})
     text = html.unescape(shown.body.decode())
     assert "SELECT '&lt;b&gt;'" in shown.body.decode().replace("&#39;", "'")
-    for call in (f"audience('{VIP}')", "audience('quiet')", f"rejects('{id_of('acme', JOB)}')"):
+    rejects, activity = f"rejects('{id_of('acme', JOB)}')", ("events(since => '30d')", "profiles()")
+    for call in (f"audience('{VIP}')", "audience('quiet')", "segment('buyers')", rejects, *activity):
         assert f'data-insert="{call}"' in text
     assert f"at most {ROWS:,} rows" in text
     assert world.services.audit.search() == []
