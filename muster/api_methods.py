@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ExportFiles,
         ExportJob,
         ExportJobDetail,
+        Forecast,
         Grants,
         ImportJob,
         ImportJobDetail,
@@ -933,6 +934,12 @@ class ApiMethods(Methods):
                 segment,
                 body=given(users=users, rule=rule, timezone=timezone),
             ),
+        )
+
+    def forecast(self, tenant: str, segment: str, in_s: Sequence[int]) -> Forecast:
+        """How many users a segment will have if nothing more is sent: by time alone. Exact with read_users."""
+        return cast(
+            "Forecast", self._send("POST", "/tenants/{}/segments/{}/forecasts", tenant, segment, body=given(in_s=in_s))
         )
 
     def explain(self, tenant: str, segment: str, user: str, *, as_of: str | None = None) -> Explanation:

@@ -665,6 +665,31 @@ class EditPreview(TypedDict):
     approve: str | None
 
 
+class ForecastPoint(TypedDict):
+    """Members `in_s` seconds after now, at `at`. `members`: null if fewer than `rounded_to` of the answer."""
+
+    in_s: int
+    at: str
+    members: int | None
+    interval: list[int]
+
+
+class Forecast(TypedDict):
+    """How many users a segment will have at later instants if nothing more is sent.
+
+    By its rule over what the archive has at `as_of`. `precision` and `rounded_to`: as of counts. `paused`: this segment
+    and those that its rule names, counted as if they were active.
+    """
+
+    segment: str
+    rule_version: int
+    as_of: str
+    points: list[ForecastPoint]
+    paused: list[str]
+    precision: Literal["exact", "rounded"]
+    rounded_to: int | None
+
+
 class Explanation(TypedDict):
     """Why a user is in a segment or not (docs/cli.md, `muster explain`)."""
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeVar
 
 from orchestration.readers.sampling import scaled
-from orchestration.records.questions import ConditionCount, Count, GroupCount
+from orchestration.records.questions import ConditionCount, Count, Forecast, ForecastPoint, GroupCount
 from schemas.ids import TenantName
 from segmentation.rules.canonical import canonical_json
 from segmentation.rules.nodes import Group, Rule
 
-CountT = TypeVar("CountT", Count, GroupCount, ConditionCount)
+CountT = TypeVar("CountT", Count, GroupCount, ConditionCount, ForecastPoint)
 TO: Final = 10
 SCALE: Final = 5.0
 """Of the noise: 95 % of it is within 15, so a rounded number is within `SPREAD` of the true one."""
@@ -83,6 +83,14 @@ class Rounding:
             groups.append(replace(number, conditions=conditions))
         precision: Literal["rounded", "estimate"] = "rounded" if sampled == 1 else "estimate"
         return replace(whole, precision=precision, groups=groups, known_only_by=None, rounded_to=TO * sampled)
+
+    def forecast(self, rule: Rule, found: Forecast) -> Forecast:
+        """A forecast with rounded numbers. Each instant is a question of its own."""
+        points = [
+            self._rounded(b"\0".join((b"forecast", str(one.in_s).encode(), _question(rule, rule))), one, 1)
+            for one in found.points
+        ]
+        return replace(found, points=points, precision="rounded", rounded_to=TO)
 
     def _rounded(self, counted: bytes, found: CountT, sampled: int) -> CountT:
         question = b"\0".join((self.tenant.encode(), str(sampled).encode(), counted))

@@ -24,6 +24,7 @@ from schemas.records import from_record
 MODULES: Final = {
     questions.CountUsers: "counts",
     questions.PreviewEdit: "counts",
+    questions.ForecastSegment: "counts",
     questions.ListNames: "names",
     questions.LookUpUser: "users",
     questions.ExplainUser: "explanations",

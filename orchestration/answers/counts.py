@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from connectors.lake.activity_relations import Activity
@@ -14,7 +14,7 @@ from orchestration.answers.reading import Reading
 from orchestration.kinds.segment_meaning import Meaning
 from orchestration.operations.segments import find, rule_of
 from orchestration.platform.settings import SPARK
-from orchestration.readers.questions import CountUsers, PreviewEdit
+from orchestration.readers.questions import CountUsers, ForecastSegment, PreviewEdit
 from orchestration.readers.sampling import Estimate, exactly, scaled
 from schemas.ids import Partition, TenantName
 from schemas.records import as_record
@@ -74,6 +74,28 @@ def preview_edit(reading: Reading, asked: PreviewEdit) -> dict[str, Any]:
         "as_of": at.isoformat(),
         "changes": [{"segment": name, **as_record(change)} for name, change in changes.items()],
         "paused": list(meaning.paused),
+    }
+
+
+def forecast(reading: Reading, asked: ForecastSegment) -> dict[str, Any]:
+    """As the record `Forecast`: the answers of later instants over what is archived now.
+
+    Raises `UserError` UNKNOWN_SEGMENT, RULE_TOO_BIG, `RetriableError`.
+    """
+    meanings, now = reading.meanings, datetime.now(UTC)
+    found = find(reading.context.segments, asked.tenant, asked.segment)
+    meaning = meanings.resolve(asked.tenant, found.rule.parsed)
+    instants = [now + timedelta(seconds=later_s) for later_s in asked.in_s]
+    numbers = meanings.queries.counts(meaning.question(meanings.activity(asked.tenant)), instants)
+    return {
+        "segment": asked.segment,
+        "rule_version": found.segment.rule_version,
+        "as_of": now.isoformat(),
+        "points": [
+            {"in_s": later_s, "at": at.isoformat(), "members": members, "interval": [members, members]}
+            for later_s, at, members in zip(asked.in_s, instants, numbers, strict=True)
+        ],
+        "paused": [*((asked.segment,) if found.segment.state == "paused" else ()), *meaning.paused],
     }
 
 
@@ -144,4 +166,4 @@ def _estimate(found: int, partitions: int) -> dict[str, Any]:
     return {"members": estimate.users, "interval": [estimate.low, estimate.high]}
 
 
-ANSWERS: Final = {CountUsers: count_users, PreviewEdit: preview_edit}
+ANSWERS: Final = {CountUsers: count_users, PreviewEdit: preview_edit, ForecastSegment: forecast}

@@ -15,6 +15,7 @@ from schemas.text_form import DELIMITER_NAMES
 
 with deferred(__name__):
     from orchestration.cli import spec_changes
+    from segmentation.rules import windows
 
 AnswerT = TypeVar("AnswerT")
 
@@ -215,6 +216,13 @@ def with_options(
 
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     return command
+
+
+def window_s(text: str, option: str) -> int:
+    """Parse the value of an option as a window of rules, such as 1d12h, in seconds."""
+    if not (seconds := windows.window(text.strip())):
+        raise typer.BadParameter(f"{text!r} is not a time such as 90m, 12h or 1d12h", param_hint=option)
+    return seconds
 
 
 def instant(text: str, option: str) -> datetime:

@@ -7,9 +7,9 @@ import typer
 from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
-from orchestration.cli.console import print_line, print_note, print_pairs
+from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import counted, member_pairs, number, safe, some_of
+from orchestration.cli.formatting import counted, member_pairs, number, safe, some_of, text_time
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_commands import Name, Zone, segments
 from orchestration.cli.segment_notes import count_notes, unseen_notes
@@ -17,6 +17,7 @@ from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
     from muster import following
+    from segmentation.rules import windows
 
 TOP = Group("")
 Engine = Annotated[
@@ -97,6 +98,50 @@ def preview(
     with remote.service() as found:
         meant = remote.resolve_tenant(found, tenant)
         return found.count(meant, text, timezone=timezone, exact=True, notes=True, engine=engine)
+
+
+def _show_forecast(found: Record) -> None:
+    to = found["rounded_to"]
+    now = found["points"][0]["members"] if not to and found["points"][0]["in_s"] == 0 else None
+    print_table(
+        ("IN", "AT", "MEMBERS", "CHANGE"),
+        [
+            (
+                windows.window_text(one["in_s"]) or "now",
+                text_time(one["at"]),
+                f"< {number(to)}" if one["members"] is None else f"{'about ' if to else ''}{number(one['members'])}",
+                "" if now is None or not one["in_s"] else f"{one['members'] - now:+,}",
+            )
+            for one in found["points"]
+        ],
+        right=("MEMBERS", "CHANGE"),
+    )
+    for name in found["paused"]:
+        print_note(f"Note: segment {name} is paused; it is counted as if it were active.")
+
+
+@command(
+    segments,
+    "forecast",
+    "muster segments forecast buyers --in 1h,24h,7d",
+    show=_show_forecast,
+)
+def forecast(
+    *,
+    name: Name,
+    later: Annotated[
+        str, typer.Option("--in", metavar="TIMES", help="Up to 47 times from now, such as 1h,24h,7d.")
+    ] = "1h,24h,7d",
+    tenant: options.MeantTenant = None,
+) -> Record:
+    """Show how the passing of time alone changes the size of a segment.
+
+    Counts its members now and at later instants, by the events and profiles
+    archived so far. Exact with the right to read users, else rounded.
+    """
+    instants_s = [0, *(options.window_s(one, "--in") for one in later.split(","))]
+    with remote.service() as found:
+        return found.forecast(remote.resolve_tenant(found, tenant), name, instants_s)
 
 
 def _show_checked(found: Record) -> None:

@@ -76,6 +76,15 @@ class PreviewEdit(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastSegment(Question):
+    """How many users a segment will have if nothing more is sent; `in_s`: seconds from now."""
+
+    tenant: TenantName
+    segment: AudienceName
+    in_s: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindVersionFiles(Question):
     """The files of a version of an audience, and its columns. `version`: None for the current one."""
 

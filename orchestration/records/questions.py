@@ -151,6 +151,42 @@ class EditPreview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastPoint:
+    """Members `in_s` seconds after now, at `at`. `members`: null if fewer than `rounded_to` of the answer."""
+
+    in_s: int
+    at: Time
+    members: int | None
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """How many users a segment will have at later instants if nothing more is sent.
+
+    By its rule over what the archive has at `as_of`. `precision` and `rounded_to`: as of counts. `paused`: this segment
+    and those that its rule names, counted as if they were active.
+    """
+
+    segment: str
+    rule_version: int
+    as_of: Time
+    points: Sequence[ForecastPoint]
+    paused: Sequence[str]
+    precision: Literal["exact", "rounded"] = "exact"
+    rounded_to: int | None = None
+    example: ClassVar[Example] = {
+        "segment": "buyers",
+        "rule_version": 1,
+        "as_of": EXAMPLE_TIME,
+        "points": [{"in_s": 3600, "at": EXAMPLE_TIME, "members": 1180, "interval": [1180, 1180]}],
+        "paused": [],
+        "precision": "exact",
+        "rounded_to": None,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeenName:
     """An attribute or a property with the types that its values have."""
 

@@ -91,6 +91,13 @@ def _files(_: q.ReadFiles, mark: str) -> Any:
 ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
     q.CountUsers: _count,
     q.PreviewEdit: _edit_preview,
+    q.ForecastSegment: lambda asked, _: {
+        "segment": asked.segment,
+        "rule_version": 1,
+        "as_of": AT,
+        "points": [{"in_s": one, "at": AT, "members": 2340 - one, "interval": [0, 1]} for one in asked.in_s],
+        "paused": [],
+    },
     q.ListNames: lambda _, mark: {
         "events": [],
         "attributes": [{"name": mark, "types": ["string"]}],

@@ -7,7 +7,7 @@ some are after the requested position. Profiles change again and again, values a
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -236,6 +236,16 @@ def test_archive_users_match_a_naive_evaluation(
         with patch.object(segment_queries, "TOGETHER_ROWS", together_rows):
             counts = queries.breakdown(question, NOW, 3)
         assert (counts.members, counts.users) == (len(expected), expected[:3])
+        moment = NOW + timedelta(seconds=data.draw(st.sampled_from([1, 3600, 86_400, 2_592_000])))
+        in_inner_then = {user for user in USERS if is_in(inner, user, moment, world, known=user in known)}
+        then = replace(seen, members=members | {("segment", name, user) for name in segments for user in in_inner_then})
+        matched = [
+            user
+            for user in USERS
+            if is_asked(rule, user, then, known=user in known) and is_in(rule, user, moment, then)
+        ]
+        with patch.object(segment_queries, "TOGETHER_ROWS", together_rows):
+            assert queries.counts(question, [NOW, moment]) == [len(expected), len(matched)]
         assert queries.strangers(question) == {
             name: sum(("audience", name, user) in members and user not in known for user in expected)
             for name in audiences

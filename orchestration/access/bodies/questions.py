@@ -49,6 +49,13 @@ class NewEditPreview(SegmentRule):
     example: ClassVar[Example] = {"rule": "count(purchase, 30d) >= 3"}
 
 
+class NewForecast(Shape):
+    """Seconds from now, up to 366 days: instants at which a segment is counted."""
+
+    in_s: Annotated[list[Annotated[int, Field(ge=0, le=366 * 24 * 3600)]], Field(min_length=1, max_length=48)]
+    example: ClassVar[Example] = {"in_s": [3600, 86_400, 604_800]}
+
+
 class WantedUser(Shape):
     """A user to look up."""
 

@@ -20,6 +20,7 @@ from orchestration.access.bodies.questions import (
     LongQuery,
     NewCount,
     NewEditPreview,
+    NewForecast,
     NewQuery,
     WantedExplanation,
     WantedUser,
@@ -43,12 +44,22 @@ from orchestration.readers.questions import (
     FindProfiles,
     FindRejectsFile,
     FindVersionFiles,
+    ForecastSegment,
     ListNames,
     LookUpUser,
     MeasureSegment,
     Question,
 )
-from orchestration.records.questions import Count, Coverage, EditPreview, Explanation, Names, QueryResult, User
+from orchestration.records.questions import (
+    Count,
+    Coverage,
+    EditPreview,
+    Explanation,
+    Forecast,
+    Names,
+    QueryResult,
+    User,
+)
 from schemas.errors import UserError
 from schemas.ids import segment_name
 
@@ -96,10 +107,9 @@ class Questions(TenantView):
         entry.object, entry.arguments = "counts", {"rule": body.rule[:SHOWN], "exact": exact}
         if exact:
             return self._count(body, 0, cancellation)
-        rule, settings = rule_of(body.rule, body.timezone).rule, self._services.settings
+        rule = rule_of(body.rule, body.timezone).rule
         self._spend(len(questions(rule)))
-        rounding = Rounding(secret=settings.counts_secret(), tenant=self._name)
-        return rounding.answer(rule, self._count(body, 0, cancellation), self._services.partitions)
+        return self._rounding().answer(rule, self._count(body, 0, cancellation), self._services.partitions)
 
     @recorded(Action.READ_USERS, "counts")
     def count_with_users(self, entry: Entry, cancellation: Cancellation, body: NewCount, users: int) -> Count:
@@ -107,13 +117,17 @@ class Questions(TenantView):
         entry.object, entry.arguments = "counts", {"rule": body.rule[:SHOWN], "users": users}
         return self._count(body, users, cancellation)
 
+    def _rounding(self) -> Rounding:
+        return Rounding(secret=self._services.settings.counts_secret(), tenant=self._name)
+
     def _spend(self, numbers: int) -> None:
         if wait_s := self._services.count_budget.take(self._caller.principal_id, numbers):
             most = self._services.settings.counts_per_day
             raise UserError(
                 "TOO_MANY_COUNTS",
-                f"without the right to read users, {most} numbers a day can be counted, and this rule has {numbers}: "
-                "itself, its groups and its conditions; wait, or ask an administrator for the role analyst",
+                f"without the right to read users, {most} numbers a day can be counted, and this asks for {numbers}: "
+                "for a rule, its groups and its conditions, or for each instant; wait, or ask an administrator for the "
+                "role analyst",
                 numbers=numbers,
                 per_day=most,
                 retry_after_s=math.ceil(min(wait_s, DAY_S)),
@@ -167,6 +181,25 @@ class Questions(TenantView):
             services=self._services, tenant=self._name, ask=lambda q: self._ask(EditPreview, q, cancellation)
         )
         return guard.preview(found.name, body, body.users)
+
+    @recorded(
+        Action.READ,
+        "segments forecast",
+        "POST /segments/{segment}/forecasts",
+        problems=("RULE_TOO_BIG", "TOO_MANY_COUNTS"),
+        client="forecast",
+    )
+    def forecast_segment(self, entry: Entry, cancellation: Cancellation, segment: str, body: NewForecast) -> Forecast:
+        """How many users a segment will have if nothing more is sent: by time alone. Exact with read_users."""
+        exact, instants = Action.READ_USERS in self.permitted, tuple(sorted(set(body.in_s)))
+        entry.object, entry.arguments = f"segments/{segment[:63]}", {"in_s": instants, "exact": exact}
+        name = self._services.segments.get(self._name, segment_name(segment)).name
+        question = ForecastSegment(tenant=self._name, segment=name, in_s=instants)
+        if exact:
+            return self._ask(Forecast, question, cancellation)
+        rule = self._services.segments.rules(self._name)[name]
+        self._spend(len(instants))
+        return self._rounding().forecast(rule, self._ask(Forecast, question, cancellation))
 
     @recorded(
         Action.READ_USERS,

@@ -133,6 +133,37 @@ def test_viewer_gets_rounded_audited_and_limited_counts(
     ]
 
 
+def test_forecast_is_exact_only_with_the_right_to_read_users(
+    world: World, client: AsgiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent: list[float] = []
+    take, counts = Budget.take, world.services.count_budget
+
+    def taking(one: Budget, *given: Any) -> float:
+        if one is not counts:
+            return take(one, *given)
+        spent.append(given[1])
+        return 0.0
+
+    monkeypatch.setattr(Budget, "take", taking)
+    body = {"in_s": [60, 0, 60, 40]}
+    exact = post(world, client, "segments/buyers/forecasts", body).json
+    assert [(one["in_s"], one["members"]) for one in exact["points"]] == [(0, 2340), (40, 2300), (60, 2280)]
+    assert (exact["precision"], exact["rounded_to"], spent) == ("exact", None, [])
+    rounded = [post(world, client, "segments/buyers/forecasts", body, "acme-viewer").json for _ in range(2)]
+    assert rounded[0] == rounded[1]
+    assert (rounded[0]["precision"], rounded[0]["rounded_to"], spent) == ("rounded", 10, [3, 3])
+    for point, true in zip(rounded[0]["points"], exact["points"], strict=True):
+        assert point["members"] % 10 == 0
+        assert abs(point["members"] - true["members"]) <= 100
+        assert point["interval"] == [point["members"] - 20, point["members"] + 20]
+    monkeypatch.setattr(Budget, "take", lambda one, *given: 9.0 if one is counts else take(one, *given))
+    refused = post(world, client, "segments/buyers/forecasts", body, "acme-viewer")
+    assert (refused.status, refused.json["code"]) == (429, "TOO_MANY_COUNTS")
+    for wrong in ([], [-1], [1] * 49, [366 * 86_400 + 1]):
+        assert post(world, client, "segments/buyers/forecasts", {"in_s": wrong}).json["code"] == "INVALID_REQUEST"
+
+
 @pytest.mark.parametrize(
     "body",
     [

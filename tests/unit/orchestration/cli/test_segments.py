@@ -139,6 +139,23 @@ def test_large_edit_is_made_with_the_token_of_its_refusal(
     assert "EDIT_WOULD_CHANGE" in capsys.readouterr().err
 
 
+def test_forecast_shows_the_change_from_now(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*CREATE, "ever(purchase)"])
+    capsys.readouterr()
+    assert main(["segments", "forecast", "buyers", "--in", "10m, 30s,1h30s", "-t", "acme"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [(row[0], *row[3:]) for row in rows[1:]] == [
+        ("now", "2,340"),
+        ("30s", "2,310", "-30"),
+        ("10m", "1,740", "-600"),
+        ("1h30s", "-1,290", "-3,630"),  # no reader would say so
+    ]
+    found = answer(capsys, "segments", "forecast", "buyers", "--in", "2d")
+    assert [one["in_s"] for one in found["points"]] == [0, 172_800]
+    for wrong in ("", "1y", "1h,,2h"):
+        assert main(["segments", "forecast", "buyers", "--in", wrong, "-t", "acme"]) == 2
+
+
 def test_upgrade_moves_a_rule_to_form_2_once(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     main([*CREATE, "rule 1: in audience vip"])
     capsys.readouterr()
