@@ -23,15 +23,19 @@ from tests.unit.children import fork_servers, parsers
 from tests.unit.connectors.sources.reading import parse_file, spec_of
 from tests.waiting import until
 
-ROWS = 600_000
+ROWS = 100_000
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file larger than the pipes hold, so its process lives until the rows are read."""
-    path = tmp_path_factory.mktemp("large") / "f.csv"
-    path.write_bytes(b"user_id,n\n,2\nb,x\n" + b"".join(b"user-%027d,7\n" % k for k in range(ROWS)))
+    return file_of(ROWS, tmp_path_factory.mktemp("file"))
+
+
+def file_of(rows: int, folder: Path) -> Path:
+    path = folder / "f.csv"
+    path.write_bytes(b"user_id,n\n,2\nb,x\n" + b"".join(b"user-%027d,7\n" % k for k in range(rows)))
     return path
 
 
@@ -294,9 +298,9 @@ def test_failed_fork_is_reported_and_other_files_continue(
     assert parsed.ended
 
 
-def test_peak_memory_of_a_child_excludes_its_parent(file: Path, small: Path) -> None:
+def test_peak_memory_of_a_child_excludes_its_parent(tmp_path: Path, small: Path) -> None:
     peaks = []
-    for path in (small, file, small):
+    for path in (small, file_of(6 * ROWS, tmp_path), small):
         with open_parsed(path, spec_of("n:long")) as parsed:
             list(parsed)
         peaks.append(parsed.peak_bytes)
