@@ -1,6 +1,7 @@
 """Whole imports of as many rows as one file that one reader takes, as one file in units, and as many files in units.
 
-Each import runs on its own stack, since how files are cut into units is a setting.
+Each import runs on its own stack, since how files are cut into units is a setting. A unit has the fixed cost of two
+functions, so the goal is for `--rows 20000000` and more.
 """
 
 from pathlib import Path
