@@ -62,6 +62,7 @@ class SimulatedSet:
         self._counter = None if chunks is None else ChunkCounter(spec.row_schema, chunks, max_rows=CHUNK_ROWS)
         self._schema_id = spec.row_schema.schema_id
         self.file = unit.first
+        self.format = "csv"
         self.read: list[FileRead] = []
         self.unknown = False
         self.begin = unit.known_begin
