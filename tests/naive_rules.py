@@ -5,11 +5,12 @@ from calendar import isleap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
-from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition, Seen, SeenNear
+from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition, Seen, SeenNear, Split
 from segmentation.rules.relative import (
     Anniversary,
     AttributeCondition,
@@ -140,10 +141,18 @@ def is_true(condition: RuleCondition, user: str, at: datetime, zone: str | None,
         case SeenNear(which=which, distance=distance):
             seen = times(condition.events)[:1] if which == "first" else times(condition.events)[-1:]
             return any(is_near(distance, then, at, zone) for then in seen)
-        case Member(kind=kind, name=name):
-            return (kind, name, user) in world.members
+        case Member() | Split():
+            return is_of(condition, user, world)
         case _:
             return is_relatively(condition, world.profiles.get(user, {}), at, zone)
+
+
+def is_of(condition: Member | Split, user: str, world: World) -> bool:
+    """Whether a user is a member, or in this part of a split."""
+    if isinstance(condition, Member):
+        return (condition.kind, condition.name, user) in world.members
+    place = int(sha256(f"{condition.name}:{user}".encode()).hexdigest()[:13], 16) % 10_000
+    return condition.begin <= place < condition.before
 
 
 def is_asked(rule: Rule, user: str, world: World, *, known: bool) -> bool:

@@ -69,12 +69,13 @@ class CountedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """Why a user is in a segment or not.
+    """Why a `user` is in a segment or not.
 
     `conditions`: the result of each, in the order of the rule. `events`: for each condition on events, the events that
     it asks for, latest first. `values`: the value of each attribute that the rule names; None if it has none.
     """
 
+    user: str
     member: bool
     conditions: Sequence[bool]
     events: Mapping[EventCondition, Sequence[CountedEvent]]
@@ -232,7 +233,9 @@ class SegmentQueries:
                     sql = events_sql(condition, relations, at, user_id, EVIDENCE)
                     events[condition] = _deduplicated(connection.execute(sql.text, sql.parameters))
             values = _values(connection, activity, question.rule, user_id)
-        return Explained(member=bool(found[0]), conditions=tuple(map(bool, found[1:])), events=events, values=values)
+        return Explained(
+            user=user_id, member=bool(found[0]), conditions=tuple(map(bool, found[1:])), events=events, values=values
+        )
 
     def compare(
         self,

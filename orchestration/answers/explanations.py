@@ -12,9 +12,10 @@ from schemas.ids import Partition
 from schemas.partitioning import partition_of
 from schemas.topics import EVENTS, PROFILES
 from segmentation.evaluation.spans import next_change_of
-from segmentation.rules.nodes import Count, EventCondition, Member, Rule, RuleCondition, Seen, SeenNear
+from segmentation.rules.nodes import Count, EventCondition, Member, Rule, RuleCondition, Seen, SeenNear, Split
 from segmentation.rules.printer import rule_condition_text
 from segmentation.rules.relative import is_relative
+from segmentation.rules.splits import bucket
 from segmentation.rules.state import need
 
 SHOWN_EVENTS: Final = 20
@@ -85,6 +86,8 @@ def _condition(condition: RuleCondition, rule: Rule, found: Explained, at: datet
         ]
         if isinstance(condition, Count | SeenNear):
             record["changes_at"] = _changes_at(condition, [one.occurred_at for one in events], at)
+    elif isinstance(condition, Split):
+        record["value"] = bucket(condition.name, found.user) / 100  # percent
     elif not isinstance(condition, Member):
         value = found.values[condition.column]
         record["value"] = _plain(value)

@@ -29,12 +29,14 @@ from segmentation.rules.nodes import (
     Group,
     Rule,
     RuleCondition,
+    Split,
 )
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.windows import UNITS
 
 _LENGTHS: Final = re.compile(r"[0-9][0-9A-Za-z]*(?:\.\.[0-9][0-9A-Za-z]*)?")
 _TWO: Final = re.compile(rf"({QUOTED.pattern}|.*?)\s+and\s+(.*)", re.DOTALL | re.IGNORECASE)
+PERCENT: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,4})?")
 _ITEM: Final = re.compile(rf"\s*({QUOTED.pattern}|[^,]*)\s*(?:,|$)")
 
 
@@ -51,7 +53,10 @@ def rule_of(
         conditions: list[RuleCondition] = []
         for at, row in enumerate(group.rows):
             try:
-                conditions += parse_rule(condition_text(row), timezone=timezone).conditions
+                text = condition_text(row)
+                if row.kind == "split":
+                    text = f"rule 2: {text}"
+                conditions += parse_rule(text, timezone=timezone).conditions
             except UserError as exc:
                 if exc.code != "BAD_RULE":
                     raise
@@ -60,6 +65,8 @@ def rule_of(
             found.append(Group(conditions=tuple(conditions), negated=group.negated))
     if faults or not found:
         return None, faults
+    if any(isinstance(condition, Split) for group in found for condition in group.conditions):
+        form = 2
     rule = Rule(groups=tuple(found), timezone=timezone, form=form)
     return (rule if rule.has_dates else replace(rule, timezone=None)), faults
 
@@ -82,7 +89,14 @@ def condition_text(row: Row) -> str:
         return f"{row.kind}({events})"
     if row.kind in {"audience", "segment"}:
         return f"in {row.kind} {string(row.name.strip())}"
-    return _attribute_text(row.tests[0] if row.tests else RowTest())
+    return _split_text(row) if row.kind == "split" else _attribute_text(row.tests[0] if row.tests else RowTest())
+
+
+def _split_text(row: Row) -> str:
+    share = row.times.strip()
+    return f"split({string(row.name.strip())}) {BOUNDS.get(row.bound, '<')} " + (
+        share if PERCENT.fullmatch(share) else string(share)
+    )
 
 
 def _attribute_text(test: RowTest) -> str:

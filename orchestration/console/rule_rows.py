@@ -23,13 +23,14 @@ from segmentation.rules.nodes import (
     RuleCondition,
     Seen,
     SeenNear,
+    Split,
 )
 from segmentation.rules.printer import during
 from segmentation.rules.relative import Anniversary, AttributeCondition, Between, Near, Today, TodayComparison
 from segmentation.rules.relative_text import distance_text, end_text
 from segmentation.rules.windows import UNITS
 
-KINDS: Final = ("count", "ever", "never", "first", "last", "attribute", "audience", "segment")
+KINDS: Final = ("count", "ever", "never", "first", "last", "attribute", "audience", "segment", "split")
 OF_EVENTS: Final = frozenset({"count", "ever", "never", "first", "last"})
 QUANTITIES: Final[Mapping[str, str]] = {"at_least": ">=", "at_most": "<=", "exactly": "="}
 NEAR: Final = {"in_last": ("in last ", ""), "over": ("over ", " ago"), "ago": ("", " ago")}
@@ -61,10 +62,10 @@ class RowTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One condition, as typed. `name`: of the event, audience or segment; tests of an attribute are one.
+    """One condition, as typed. `name`: of the event, audience, segment or split; tests of an attribute are one.
 
     `moment`: of `first` and `last`, a time, or how far in the past it is. `during`: two times between which events are;
-    then a count has no window.
+    then a count has no window. `times`: of a split, percent.
     """
 
     kind: str = "count"
@@ -112,6 +113,9 @@ def _row(condition: RuleCondition) -> Row:
             return _with(row, **_of_events(condition))
         case Member(kind=kind, name=name):
             return Row(kind=kind, name=name)
+        case Split(name=name, begin=begin, before=before):
+            bound, end = ("from", begin) if begin else ("before", before)
+            return Row(kind="split", name=name, bound=bound, times=f"{end / 100:g}")
         case _:
             return Row(kind="attribute", tests=(_attribute_test(condition),))
 

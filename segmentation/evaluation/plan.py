@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segmentation.expressions.nodes import Presence
-from segmentation.rules.nodes import Count, Events, Member, OnEvents, Rule, RuleCondition, SeenNear
+from segmentation.rules.nodes import Count, Events, Member, OnEvents, Rule, RuleCondition, SeenNear, Split
 from segmentation.rules.references import evaluation_order
 from segmentation.rules.relative import AttributeCondition, compares_days, is_relative
 from segmentation.rules.state import needs
@@ -37,7 +37,7 @@ class AttributeTest:
         return isinstance(self.condition, Presence) and not self.condition.present
 
 
-Fact = Events | AttributeTest | Member
+Fact = Events | AttributeTest | Member | Split
 """A fact about a user that a condition depends on."""
 Timed = Count | SeenNear | AttributeTest
 """What time alone changes the answer of; of the tests, those that are timed."""
@@ -59,6 +59,7 @@ class Plan:
     ranks: Mapping[Count, tuple[int, ...]]
     tests: tuple[AttributeTest, ...]
     members: tuple[Member, ...]
+    splits: tuple[Split, ...]
 
 
 def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
@@ -81,6 +82,7 @@ def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
         ranks=ranks,
         tests=tests,
         members=tuple(dict.fromkeys(f for f in facts if isinstance(f, Member))),
+        splits=tuple(dict.fromkeys(f for f in facts if isinstance(f, Split))),
     )
 
 
@@ -89,7 +91,7 @@ def fact(condition: RuleCondition, rule: Rule) -> Fact:
     match condition:
         case OnEvents(events=events):
             return events
-        case Member():
+        case Member() | Split():
             return condition
         case _:
             return AttributeTest(condition=condition, timezone=rule.timezone if compares_days(condition) else None)

@@ -1,10 +1,11 @@
 """An evaluator's state of the users of one tenant and partition: mostly columns by user."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from segmentation.evaluation.columns import Columns, Flags, Users, grown
@@ -13,9 +14,10 @@ from segmentation.evaluation.pending import Occurrences, PendingEvents
 from segmentation.evaluation.plan import AttributeTest, Plan, Timed
 from segmentation.evaluation.spans import Spans
 from segmentation.evaluation.user_index import UserIndex
-from segmentation.rules.nodes import Events, Member
+from segmentation.rules.nodes import Events, Member, Split
+from segmentation.rules.splits import bucket
 
-BooleanFact = AttributeTest | Member
+BooleanFact = AttributeTest | Member | Split
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,7 +25,8 @@ class State:
     """The answer at (records taken so far, `at_us`), and everything needed to continue from there.
 
     Flags are indexed by user number. `known`: the user has an event or a profile. `true`: results of tests that time
-    does not change, and memberships. `spans`: when the other tests are true. `inside`: the user is in the segment.
+    does not change, memberships, and splits. `spans`: when the other tests are true. `inside`: the user is in the
+    segment.
     `pending` numbers the kinds of events as `latest` does.
     """
 
@@ -40,7 +43,11 @@ class State:
     @classmethod
     def empty(cls, plan: Plan, at_us: int) -> Self:
         """The state before the first record."""
-        facts: tuple[BooleanFact, ...] = (*(test for test in plan.tests if not test.is_timed), *plan.members)
+        facts: tuple[BooleanFact, ...] = (
+            *(test for test in plan.tests if not test.is_timed),
+            *plan.members,
+            *plan.splits,
+        )
         return cls(
             at_us=at_us,
             latest={kind: LatestEvents(keep) for kind, keep in plan.keep.items()},
@@ -69,7 +76,18 @@ class State:
         self.grow()
         if len(self.index) > first:
             self.forget_attributes(slice(first, len(self.index)))
+            self.assign([one for one in self.true if isinstance(one, Split)], first)
         return users
+
+    def assign(self, splits: Iterable[Split], first: int = 0) -> None:
+        """Give users from a number on their places in splits."""
+        buckets: dict[str, npt.NDArray[np.int32]] = {}
+        for split in splits:
+            if split.name not in buckets:
+                ids = self.index.ids(np.arange(first, len(self.index), dtype=np.int32)).to_pylist()
+                buckets[split.name] = np.fromiter((bucket(split.name, one) for one in ids), np.int32, len(ids))
+            of_user = buckets[split.name]
+            self.true[split][first : len(self.index)] = (split.begin <= of_user) & (of_user < split.before)
 
     def forget_attributes(self, users: Flags | slice) -> None:
         """Give users the results of tests on a profile without attributes, which a rule may ask for."""

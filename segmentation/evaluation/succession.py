@@ -50,7 +50,9 @@ class Succession:
         self.tests = tuple(test for test in plan.tests if not old.state.tested(test))
         audiences = tuple(member for member in plan.members if member.kind == "audience")
         self.audiences = tuple(member for member in audiences if member not in old.state.true)
-        state.true |= {one: old.state.true[one] for one in (*plan.tests, *audiences) if one in old.state.true}
+        kept_facts = (*plan.tests, *audiences, *plan.splits)
+        state.true |= {one: old.state.true[one] for one in kept_facts if one in old.state.true}
+        state.assign(split for split in plan.splits if split not in old.state.true)
         state.spans |= {test: old.state.spans[test] for test in plan.tests if test in old.state.spans}
         for test in self.tests:
             if test in state.true:

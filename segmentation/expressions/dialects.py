@@ -42,6 +42,10 @@ class Dialect(ABC):
     def latest(self, value: str, place: str) -> str:
         """The aggregate of the value, null or not, at the greatest place; rows whose place is null do not count."""
 
+    @abstractmethod
+    def bucket(self, text: str, digits: int, buckets: int) -> str:
+        """The number that the first hexadecimal digits of the SHA-256 of a text make, modulo a number of buckets."""
+
     def parameter(self, type_: ColumnType) -> str:
         """A bound value of a type; `sql.parameter` says how it is bound."""
         if type_ == "timestamp":  # not a text, which a session's zone could change
@@ -79,6 +83,9 @@ class _DuckDb(Dialect):
     def latest(self, value: str, place: str) -> str:
         return f"arg_max_null({value}, {place})"
 
+    def bucket(self, text: str, digits: int, buckets: int) -> str:
+        return f"(('0x' || substr(sha256({text}), 1, {digits}))::BIGINT % {buckets})"
+
 
 class _Spark(Dialect):
     types: ClassVar = {
@@ -107,6 +114,9 @@ class _Spark(Dialect):
 
     def latest(self, value: str, place: str) -> str:
         return f"max_by({value}, {place})"
+
+    def bucket(self, text: str, digits: int, buckets: int) -> str:
+        return f"(CAST(conv(substr(sha2({text}, 256), 1, {digits}), 16, 10) AS BIGINT) % {buckets})"
 
 
 DUCKDB: Final[Dialect] = _DuckDb()

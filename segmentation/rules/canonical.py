@@ -2,8 +2,8 @@
 
 Canonical form: groups and conditions in the order of their JSON, each once; `not (a or b)` as `not a and not b`; tests
 of a `where` and values of a list in order, each once; a list of one as `=`; `= 0` times as `<= 0`; -0 as 0; no time
-zone unless a date needs one; form 2 only where the rule may have members without an event or a profile. Rules that are
-equal for deeper reasons (`never(x)` and `not ever(x)`) stay different.
+zone unless a date needs one; form 2 only where the rule may have members without an event or a profile, or has a split.
+Rules that are equal for deeper reasons (`never(x)` and `not ever(x)`) stay different.
 """
 
 import json
@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence, Value
-from segmentation.rules.nodes import Count, Group, OnEvents, Rule, RuleCondition
+from segmentation.rules.nodes import Count, Group, OnEvents, Rule, RuleCondition, Split
 from segmentation.rules.records import condition_record, rule_record
 from segmentation.rules.relative import Between, Today
 from segmentation.rules.truths import true_of_strangers
@@ -31,11 +31,11 @@ def canonical(rule: Rule) -> Rule:
             groups += [Group(conditions=(condition,), negated=True) for condition in conditions]
         else:
             groups.append(Group(conditions=conditions))
-    by_text = {_text(rule_record(Rule(groups=(g,), timezone=rule.timezone))): g for g in groups}
+    by_text = {_text(rule_record(replace(rule, groups=(g,)))): g for g in groups}
     return Rule(
         groups=tuple(by_text[t] for t in sorted(by_text)),
         timezone=rule.timezone if rule.has_dates else None,
-        form=2 if true_of_strangers(rule) else 1,
+        form=2 if true_of_strangers(rule) or any(isinstance(c, Split) for c in rule.conditions) else 1,
     )
 
 

@@ -4,6 +4,7 @@ condition = "count" "(" events [ "," window ] ")" ( ">=" | ">" | "<=" | "<" | "=
           | ( "ever" | "never" ) "(" events ")"
           | ( "first" | "last" ) "(" events ")" ( ( ">=" | ">" | "<=" | "<" ) time | near )
           | "in" ( "audience" | "segment" ) name
+          | "split" "(" name ")" ( "<" | ">=" ) percent
           | attribute ( test | near | today | between ) | anniversary
 events    = event [ "where" property test { "and" property test } ] [ "between" time "and" time ]
 test      = operator value | "in" "(" value { "," value } ")" | "is" [ "not" ] "set"
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Final, NoReturn, cast
 
 from schemas.columns import USER_ID, ColumnType
@@ -29,10 +31,12 @@ from segmentation.rules.aggregates import AGGREGATES, no_aggregate
 from segmentation.rules.days import day
 from segmentation.rules.nodes import (
     NO_DATES,
+    SPLIT_FORM,
     Bound,
     Count,
     Events,
     Ever,
+    Form,
     Kind,
     Member,
     Never,
@@ -40,12 +44,14 @@ from segmentation.rules.nodes import (
     RuleCondition,
     Seen,
     SeenNear,
+    Split,
     Which,
     check_attribute,
     check_name,
 )
 from segmentation.rules.relative import Anniversary, AttributeCondition
 from segmentation.rules.relative_text import RelativeReader
+from segmentation.rules.splits import BUCKETS
 from segmentation.rules.windows import window
 
 WORD: Final = "[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*"
@@ -69,6 +75,7 @@ class RuleReader:
     timezone: str | None
     stored: bool = False
     """Whether the rule was accepted earlier: then `user_id` without quotes is an attribute."""
+    form: Form = 1
 
     def condition(self) -> RuleCondition:
         """Parse one condition."""
@@ -85,6 +92,8 @@ class RuleReader:
             case "in":
                 return self._member()
             case _:
+                if token.kind == "word" and token.text.lower() == "split" and cursor.following.text == "(":
+                    return self._split()
                 return self._attribute()
 
     def _count(self) -> Count:
@@ -182,6 +191,29 @@ class RuleReader:
         what = f"the name of the {kind.text.lower()}, in double quotes if it begins with a digit"
         with self._pointing(self.cursor.token.at):
             return Member(kind=cast(Kind, kind.text.lower()), name=self._name(what))
+
+    def _split(self) -> Split:
+        cursor, function = self.cursor, self.cursor.take()
+        if self.form == 1:
+            raise cursor.source.fault(function.at, SPLIT_FORM)
+        cursor.take()
+        at = cursor.token.at
+        name = self._name("the name of a split, as in: split(winter) < 5")
+        cursor.expect(")", "after the name of the split")
+        sign = cursor.token
+        if sign.kind != "symbol" or sign.text not in ("<", ">="):
+            cursor.refuse("< or >= and a percentage, as in: split(winter) < 5")
+        cursor.take()
+        if cursor.token.kind != "number":
+            cursor.refuse("a percentage, as in: split(winter) < 5")
+        share = Decimal(cursor.take().text) * 100
+        with self._pointing(at):
+            end = int(share) if share == share.to_integral_value() and 0 < share < BUCKETS else BUCKETS
+            return (
+                Split(name=name, begin=0, before=end)
+                if sign.text == "<"
+                else Split(name=name, begin=end, before=BUCKETS)
+            )
 
     def _attribute(self) -> AttributeCondition:
         token = self.cursor.token
@@ -293,7 +325,7 @@ class RuleReader:
             operands = source.text[token.at + len(token.text) :]
             raise source.fault(token.at, no_aggregate(name, operands, RULES.reserved))
         raise source.fault(
-            token.at, f"unknown function {name}; known are count, ever, never, first, last and anniversary"
+            token.at, f"unknown function {name}; known are count, ever, never, first, last, anniversary and split"
         )
 
     @contextmanager

@@ -17,6 +17,7 @@ from segmentation.expressions.cursor import MAX_TERMS
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence
 from segmentation.rules.days import check_day
 from segmentation.rules.relative import AttributeCondition, Between, Distance, compares_days
+from segmentation.rules.splits import BUCKETS
 
 MAX_TIMES: Final = 1_000
 """Maximum of a count; one more than this many latest events of a user are kept for a condition."""
@@ -24,6 +25,7 @@ MAX_WINDOW_S: Final = 366 * 24 * 60 * 60
 MAX_NAME: Final = 255
 """Maximum characters in the name of an event, a property or an attribute."""
 NO_DATES: Final = "events have no dates: compare the text, which sorts by time if written as 2026-11-01"
+SPLIT_FORM: Final = "split needs the second form of rules, as in: rule 2: in audience vip and split(winter) < 5"
 
 Quantity = Literal["at_least", "at_most", "exactly"]
 Which = Literal["first", "last"]
@@ -166,9 +168,30 @@ class Member:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """`split(winter) < 5`: the user's bucket (`splits.bucket`) is one of `begin` to `before` - 1, from either end."""
+
+    name: str
+    begin: int
+    before: int
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise _bad(
+                f"{self.name[:80]!r} is not a valid name of a split: use 1 to 63 of a-z, 0-9, '_' and '-', starting "
+                "with a letter or a digit"
+            )
+        if not (0 <= self.begin < self.before <= BUCKETS and (self.begin == 0) != (self.before == BUCKETS)):
+            raise _bad(
+                "a split is below or from 0.01 to 99.99 percent, in steps of 0.01, as in: split(winter) < 5; "
+                "split(winter) >= 5"
+            )
+
+
 EventCondition = Count | Ever | Never | Seen | SeenNear
-RuleCondition = EventCondition | Member | AttributeCondition
-"""Those that are neither on events nor on membership apply to an attribute (`column`) in the user's profile."""
+RuleCondition = EventCondition | Member | Split | AttributeCondition
+"""`AttributeCondition`s apply to an attribute (`column`) in the user's profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +219,8 @@ class Rule:
             raise _bad("a rule must have at least one condition")
         if sum(map(_terms, self.conditions)) > MAX_TERMS:
             raise _bad(f"more than {MAX_TERMS} conditions and values")
+        if self.form == 1 and any(isinstance(c, Split) for c in self.conditions):
+            raise _bad(SPLIT_FORM)
         if self.timezone is None and self.has_dates:
             raise _bad("comparing an attribute with dates or whole days needs a time zone")
 
@@ -213,7 +238,7 @@ class Rule:
     @property
     def has_dates(self) -> bool:
         """True if the time zone matters."""
-        return any(not isinstance(c, EventCondition | Member) and compares_days(c) for c in self.conditions)
+        return any(not isinstance(c, EventCondition | Member | Split) and compares_days(c) for c in self.conditions)
 
 
 def check_name(what: str, name: str) -> None:

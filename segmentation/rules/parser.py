@@ -41,8 +41,8 @@ def parse_rule(text: str, *, timezone: str | None = None, stored: bool = False) 
     if timezone is not None:
         time_zone(timezone)
     cursor = Cursor(Source(text=text, code="BAD_RULE"), RULES)
-    reader = RuleReader(cursor, timezone, stored)
     form = _form(cursor)
+    reader = RuleReader(cursor, timezone, stored, form)
     opening = cursor.token
     groups = [_group(cursor, reader)]
     if cursor.sees("word", "or") and not _grouped(opening):

@@ -21,6 +21,7 @@ from segmentation.rules.nodes import (
     RuleCondition,
     Seen,
     SeenNear,
+    Split,
 )
 from segmentation.rules.relative import Anniversary, Between, Near, TodayComparison
 from segmentation.rules.relative_text import distance_text, relative_text
@@ -45,6 +46,8 @@ def rule_condition_text(condition: RuleCondition) -> str:
             return _on_events_text(condition)
         case Member():
             return f"in {condition.kind} {_name(condition.name)}"
+        case Split(name=name, begin=begin, before=before):
+            return f"split({_name(name)}) {f'>= {begin / 100:g}' if begin else f'< {before / 100:g}'}"
         case Near() | TodayComparison() | Between() | Anniversary():
             return relative_text(condition, _attribute(condition.column))
         case _:

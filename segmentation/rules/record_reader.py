@@ -30,6 +30,7 @@ from segmentation.rules.nodes import (
     RuleCondition,
     Seen,
     SeenNear,
+    Split,
     Which,
     check_attribute,
     unusable,
@@ -111,6 +112,10 @@ def _condition(path: DocumentPath, record: object) -> RuleCondition:
                 fields = path.fields(record, {"type", "kind", "name"})
                 kind = cast(Kind, path.at("kind").one_of(fields["kind"], get_args(Kind)))
                 return Member(kind=kind, name=path.at("name").text(fields["name"]))
+            case "split":
+                fields = path.fields(record, {"type", "name", "from", "before"})
+                begin, before = (path.at(end).integer(fields[end]) for end in TIMES)
+                return Split(name=path.at("name").text(fields["name"]), begin=begin, before=before)
             case "attribute" | "anniversary":
                 rest = {key: value for key, value in cast("Mapping[str, object]", record).items() if key != "type"}
                 check_attribute(test := (_attribute_test if type_ == "attribute" else _anniversary)(path, rest))
@@ -119,7 +124,9 @@ def _condition(path: DocumentPath, record: object) -> RuleCondition:
                 example = json.dumps(condition_record(COUNTED))
                 raise path.fault(f"{why_not(type_)}. Count the events on one side of a bound, as in: {example}")
             case _:
-                raise path.fault("type is not one of count, ever, never, first, last, member, attribute, anniversary")
+                raise path.fault(
+                    "type is not one of count, ever, never, first, last, member, attribute, anniversary, split"
+                )
 
 
 def _on_events(path: DocumentPath, type_: str, record: Mapping[str, object]) -> EventCondition:

@@ -19,6 +19,7 @@ from segmentation.rules.nodes import (
     RuleCondition,
     Seen,
     SeenNear,
+    Split,
 )
 from segmentation.rules.relative import (
     Anniversary,
@@ -46,6 +47,8 @@ def condition_record(condition: RuleCondition) -> dict[str, object]:
             return _on_events_record(condition)
         case Member(kind=kind, name=name):
             return {"type": "member", "kind": kind, "name": name}
+        case Split(name=name, begin=begin, before=before):
+            return {"type": "split", "name": name, "from": begin, "before": before}
         case Anniversary(column=name, first_day=first, last_day=last):
             return {"type": "anniversary", "name": name, "first_day": first, "last_day": last}
         case Near() | TodayComparison() | Between():

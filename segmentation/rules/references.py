@@ -10,7 +10,7 @@ from segmentation.expressions.lexer import tokens
 from segmentation.expressions.nodes import Comparison, OneOf
 from segmentation.expressions.source import Code, Source
 from segmentation.rules.conditions import RULES
-from segmentation.rules.nodes import Kind, Member, OnEvents, Rule
+from segmentation.rules.nodes import Kind, Member, OnEvents, Rule, Split
 from segmentation.rules.relative import Anniversary, Between, Near, TodayComparison, compares_days
 
 
@@ -37,6 +37,8 @@ def names(rule: Rule) -> Names:
                 properties |= {(of.event, test.column) for test in of.where}
             case Member(kind=kind, name=name):
                 members[kind].add(name)
+            case Split():
+                pass
             case _:
                 attributes.add(condition.column)
     return Names(

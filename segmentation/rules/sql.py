@@ -27,7 +27,9 @@ from segmentation.rules.nodes import (
     RuleCondition,
     Seen,
     SeenNear,
+    Split,
 )
+from segmentation.rules.splits import BUCKETS, DIGITS
 from segmentation.rules.state import need
 from segmentation.rules.truths import false_without
 from segmentation.rules.typed import MAPS, typed, typed_at
@@ -35,6 +37,8 @@ from segmentation.rules.typed import MAPS, typed, typed_at
 SIGNS: Final = {"at_least": ">=", "at_most": "<=", "exactly": "=", "before": "<", "from": ">="}
 MICROS: Final = 1_000_000
 COUNTED: Final = "SELECT user_id FROM c"
+USER: Final = "{user}"
+"""Stands in conditions for the user until the relation that they are read from is known."""
 
 ValueOf = Callable[[str, ColumnType], BoundSql]
 """An expression over a row of a relation: the value of a name if it has one of that type, else null."""
@@ -77,7 +81,7 @@ def members_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
     query = _Query(rule, relations, at)
     matched = query.rule()
     source = query.source()
-    return _sql(source.before, "SELECT ", source.user, " AS user_id FROM ", source.joins, " WHERE ", matched)
+    return source.query("SELECT ", source.user, " AS user_id FROM ", source.joins, " WHERE ", matched)
 
 
 def count_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
@@ -85,7 +89,7 @@ def count_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
     query = _Query(rule, relations, at)
     matched = query.rule()
     source = query.source()
-    return _sql(source.before, "SELECT count(*) FROM ", source.joins, " WHERE ", matched)
+    return source.query("SELECT count(*) FROM ", source.joins, " WHERE ", matched)
 
 
 def breakdown_sql(rule: Rule, relations: Relations, at: datetime, users: int) -> BoundSql:
@@ -101,7 +105,7 @@ def breakdown_sql(rule: Rule, relations: Relations, at: datetime, users: int) ->
     counts = ", ".join(f"count(CASE WHEN b{number} THEN true END)" for number in range(len(parts)))
     first = f"min(user_id, {users}) FILTER (b0)" if users else "NULL"
     rows = _sql("(SELECT ", source.user, " AS user_id", *columns, " FROM ", source.joins, ")")
-    return _sql(source.before, f"SELECT {counts}, {first} FROM ", rows)  # noqa: S608  # ours
+    return source.query(f"SELECT {counts}, {first} FROM ", rows)  # noqa: S608  # ours
 
 
 def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) -> BoundSql:
@@ -111,7 +115,7 @@ def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) ->
     columns = BoundSql(", ".join(answer.text for answer in answers), tuple(p for a in answers for p in a.parameters))
     source = query.source()
     user = _sql(" WHERE ", source.user, " = ", query.text(user_id))
-    return _sql(source.before, "SELECT ", columns, " FROM ", source.joins, user)
+    return source.query("SELECT ", columns, " FROM ", source.joins, user)
 
 
 def events_sql(condition: EventCondition, relations: Relations, at: datetime, user_id: str, columns: str) -> BoundSql:
@@ -155,6 +159,11 @@ class _Source(NamedTuple):
     before: BoundSql
     joins: BoundSql
     user: str
+
+    def query(self, *parts: str | BoundSql) -> BoundSql:
+        """A query with what stands before it, about this user."""
+        found = _sql(self.before, *parts)
+        return BoundSql(found.text.replace(USER, self.user), found.parameters)
 
 
 class _Query:
@@ -204,6 +213,12 @@ class _Query:
             case Member():
                 column = self._members.setdefault(condition, f"m{len(self._members)}")
                 return BoundSql(f"coalesce(m.{column}, false)", ())
+            case Split(name=name, begin=begin, before=before):
+                text = _sql(self.text(f"{name}:"), f" || {USER}")
+                bucket = self._relations.dialect.bucket(text.text, DIGITS, BUCKETS)
+                sign, end = (">=", begin) if begin else ("<", before)
+                compared = f"({bucket} {sign} {self._parameter('long')})"
+                return BoundSql(compared, (*text.parameters, end))
             case _:
                 at = EPOCH + timedelta(microseconds=self._at)
                 tree = typed_at(condition, self._attributes.column, self._rule.timezone, at)

@@ -3,12 +3,20 @@
 from collections.abc import Callable
 
 from segmentation.expressions.nodes import Presence
-from segmentation.rules.nodes import Member, OnEvents, Rule, RuleCondition
+from segmentation.rules.nodes import Member, OnEvents, Rule, RuleCondition, Split
 
 
 def true_without_facts(rule: Rule) -> bool:
-    """True if such a user is in the segment. If not, only users with some fact that the rule uses can be members."""
-    return all(any(map(_true_without_facts, group.conditions)) != group.negated for group in rule.groups)
+    """True if such a user may be in the segment: a split depends on the user.
+
+    If not, only users with some fact that the rule uses can be members.
+    """
+    return all(
+        not any(map(_true_without_facts, group.conditions))
+        if group.negated
+        else any(map(_may_be_true_without_facts, group.conditions))
+        for group in rule.groups
+    )
 
 
 def false_without(rule: Rule, uses_facts: Callable[[RuleCondition], bool]) -> bool:
@@ -16,7 +24,7 @@ def false_without(rule: Rule, uses_facts: Callable[[RuleCondition], bool]) -> bo
     return any(
         any(uses_facts(c) and _true_without_facts(c) for c in group.conditions)
         if group.negated
-        else all(uses_facts(c) and not _true_without_facts(c) for c in group.conditions)
+        else all(uses_facts(c) and not _may_be_true_without_facts(c) for c in group.conditions)
         for group in rule.groups
     )
 
@@ -24,6 +32,10 @@ def false_without(rule: Rule, uses_facts: Callable[[RuleCondition], bool]) -> bo
 def true_of_strangers(rule: Rule) -> bool:
     """True if the rule may have members without an event or a profile."""
     return bool(rule.admits) and not false_without(rule, lambda condition: not isinstance(condition, Member))
+
+
+def _may_be_true_without_facts(condition: RuleCondition) -> bool:
+    return isinstance(condition, Split) or _true_without_facts(condition)
 
 
 def _true_without_facts(condition: RuleCondition) -> bool:

@@ -12,6 +12,7 @@ from segmentation.rules.nodes import (
     Count,
     Events,
     Ever,
+    Form,
     Group,
     Member,
     Never,
@@ -19,6 +20,7 @@ from segmentation.rules.nodes import (
     RuleCondition,
     Seen,
     SeenNear,
+    Split,
 )
 from segmentation.rules.relative import (
     Anniversary,
@@ -151,6 +153,12 @@ COUNTS_BETWEEN = st.builds(
     within_s=st.none(),
 )
 MEMBERS = st.builds(Member, kind=st.sampled_from(["audience", "segment"]), name=st.sampled_from(["vip", "2026-spring"]))
+SPLITS = st.builds(
+    lambda name, end, is_first: Split(name=name, begin=0 if is_first else end, before=end if is_first else 10_000),
+    st.sampled_from(["winter", "2026-holdout"]),
+    st.sampled_from([1, 2_500, 5_000, 5_000, 9_999]),
+    st.booleans(),
+)
 CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
     COUNTS,
     COUNTS,
@@ -172,6 +180,7 @@ CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
     COUNTS_BETWEEN,
     st.builds(Ever, events=BETWEEN_TIMES),
     MEMBERS,
+    SPLITS,
     RELATIVE,
     betweens(tuple(type_ for type_ in VALUES if type_ != "boolean")),
     tests(tuple(VALUES)),
@@ -190,7 +199,9 @@ def rules(draw: st.DrawFn) -> Rule:
     """A rule of either form, of one to three groups, some with counts only, and with a zone if it needs one."""
     chosen = draw(st.sampled_from([CONDITIONS, CONDITIONS, COUNTS]))
     given = tuple(draw(st.lists(groups(chosen), min_size=1, max_size=draw(st.sampled_from([1, 3])))))
-    rule = Rule(groups=given, timezone=draw(st.sampled_from(ZONES)), form=draw(st.sampled_from([1, 2])))
+    has_split = any(isinstance(condition, Split) for group in given for condition in group.conditions)
+    form: Form = 2 if has_split else draw(st.sampled_from([1, 2]))
+    rule = Rule(groups=given, timezone=draw(st.sampled_from(ZONES)), form=form)
     return rule if rule.has_dates else replace(rule, timezone=None)
 
 
@@ -199,6 +210,7 @@ def widened(draw: st.DrawFn) -> Rule:
     """A rule that may be true of users who are only members: nothing but memberships and absence."""
     absence = st.one_of(
         MEMBERS,
+        SPLITS,
         st.builds(Never, events=EVENTS_ASKED),
         st.builds(Presence, column=st.sampled_from(NAMES), present=st.just(False)),
     )

@@ -195,7 +195,7 @@ def test_each_condition_matches_a_naive_evaluation(
     session: str,
 ) -> None:
     fill(database, world, session)
-    rule = Rule(groups=(Group(conditions=tuple(conditions)),), timezone=zone)
+    rule = Rule(groups=(Group(conditions=tuple(conditions)),), timezone=zone, form=2)
     for user in KNOWN:
         [(_, *found)] = rows(database, explain_sql(rule, Relations(), at, user))
         expected = [is_true(condition, user, at, zone, world) for condition in conditions]

@@ -74,7 +74,7 @@ def test_documented_rules_parse_and_run() -> None:
             assert parse_rule(rule_text(rule), timezone=ZONE) == rule
             assert rule_from_record(rule_record(rule)) == rule
             found(connection, text)
-    assert len(BLOCKS) == 12
+    assert len(BLOCKS) == 14
     assert len(conditions) > 30
     assert len(wishes) == 9
 
@@ -98,7 +98,7 @@ def test_documented_refusals_are_refused() -> None:
     for text in refused:
         with pytest.raises(UserError, match="BAD_RULE: at character"):
             parse_rule(text, timezone=ZONE)
-    assert len(refused) == 15
+    assert len(refused) == 16
 
 
 def test_documented_json_equals_the_first_rule() -> None:

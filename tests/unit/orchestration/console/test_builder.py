@@ -37,6 +37,7 @@ BUILDER = "/console/tenants/acme/builder"
         r'e = "tr\"ue" or e = "true" or e = " x" or e = "" or e = "1e5" or e = "\\" or e in ("", "2026-11-01")',
         '"a b" = "日本" or never("where") or in audience vip or in segment "count"',
         "n = -0.5 or n = 1e300 or n in (1, 2.5)",
+        'rule 2: split(winter) < 0.5 and not split("2026-holdout") >= 99.99',
         "a in last 7d or a in next 12h or a 30d..90d ago or a over 90d ago or a > now or a <= now - 1d12h",
         "a in next 7d..30d or a = today or a < today + 7d or a between today - 7d and 2026-11-01",
         'a between 18 and 30 or a between "x and y" and "z" or a between "and" and "today" or a = "now"',
@@ -57,6 +58,17 @@ def test_rule_round_trips_through_rows(text: str) -> None:
                 form |= {f"{g}.{r}.{n}.{name}": getattr(test, name) for name in RowTest.__slots__}
     again, faults = draft_of({**form, "timezone": "Asia/Tokyo"}).rule()
     assert (again, faults) == (rule, {})
+
+
+def test_split_row_has_its_fields_and_makes_a_rule_of_form_2(client: AsgiClient, world: World) -> None:
+    fields = {"0.negated": "", "0.0.kind": "split", "0.0.name": "winter", "0.0.bound": "from", "0.0.times": "5"}
+    rule, faults = draft_of(fields).rule()
+    assert (rule, faults) == (parse_rule("rule 2: split(winter) >= 5"), {})
+    assert draft_of({**fields, "0.0.times": "5 or ever(x)"}).rule()[1].keys() == {(0, 0)}
+    form = urlencode({**fields, "editor": "e", "action": "kind"})
+    shown = send(client, world, f"{BUILDER}/rows", form).body.decode()
+    assert 'name="0.0.times" value="5"' in shown
+    assert '<option value="from" selected>from</option>' in shown
 
 
 def test_typed_text_is_one_value_not_rule_syntax() -> None:

@@ -19,6 +19,7 @@ from segmentation.rules.nodes import (
     RuleCondition,
     Seen,
     SeenNear,
+    Split,
 )
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
@@ -36,6 +37,10 @@ NOVEMBER = datetime(2026, 10, 31, 15, tzinfo=UTC)
 
 def one(condition: RuleCondition) -> Rule:
     return Rule(groups=(Group(conditions=(condition,)),))
+
+
+def in_form_2(condition: RuleCondition) -> Rule:
+    return Rule(groups=(Group(conditions=(condition,)),), form=2)
 
 
 def in_tokyo(condition: RuleCondition) -> Rule:
@@ -113,6 +118,9 @@ def refused(text: str, *, timezone: str | None = "Asia/Tokyo") -> UserError:
         ('in AUDIENCE "vip"', one(VIP)),
         ('in segment "2026-spring"', one(Member(kind="segment", name="2026-spring"))),
         ("in segment big-spenders", one(Member(kind="segment", name="big-spenders"))),
+        ("rule 2: split(winter) < 5", in_form_2(Split(name="winter", begin=0, before=500))),
+        ('rule 2: SPLIT("2026-holdout") >= 99.99', in_form_2(Split(name="2026-holdout", begin=9_999, before=10_000))),
+        ("split >= 5", one(Comparison(column="split", type="double", operator=">=", value=5.0))),
         ("age >= 25", one(ADULT)),
         ("age >= 25e0", one(ADULT)),
         ('"age" >= 25.0', one(ADULT)),
@@ -305,7 +313,11 @@ def test_rule_text_is_concise(text: str, written: str) -> None:
         ("a = 1 and AVG(amount, 30d) > 5", 11, "AVG over events is not supported"),
         ('user_id in ("ann", "bob")', 1, "import the ids as an audience, and write: in audience chosen-users"),
         ('ever(x) and USER_ID = "ann"', 13, 'an attribute of this name needs double quotes: "user_id"'),
-        ("counts(x, 3d) > 1", 1, "unknown function counts; known are count, ever, never, first, last and anniversary"),
+        (
+            "counts(x, 3d) > 1",
+            1,
+            "unknown function counts; known are count, ever, never, first, last, anniversary and split",
+        ),
         ("seen >= now", 6, "with now there are > and <=: at that very moment a time is not after now"),
         ("seen = today - 12h", 16, "from today it is whole days, as in: today + 7d; hours follow now"),
         ("seen = today + 36601d", 16, "a day is up to 36,600 days from today, not 36,601"),
@@ -351,6 +363,14 @@ def test_rule_text_is_concise(text: str, written: str) -> None:
         ('"" is set', 1, "the name of an attribute has 1 to 255 characters"),
         ("born in (2026-11-01, 9999-12-30)", 1, "9999-12-30 is not from 0001-01-02 to 9999-12-29"),
         ("born > 2026-02-30", 8, "this value does not exist"),
+        ("split(winter) < 5", 1, "split needs the second form of rules, as in: rule 2: in audience vip and split("),
+        ("rule 2: split(winter) > 5", 23, "expected < or >= and a percentage, as in: split(winter) < 5"),
+        ("rule 2: split(winter) < x", 25, "expected a percentage"),
+        ("rule 2: split(winter) < 0", 15, "a split is below or from 0.01 to 99.99 percent"),
+        ("rule 2: split(winter) >= 100", 15, "a split is below or from 0.01 to 99.99 percent"),
+        ("rule 2: split(winter) < 0.005", 15, "in steps of 0.01"),
+        ("rule 2: split(Winter) < 5", 15, "'Winter' is not a valid name of a split"),
+        ("rule 2: split(winter < 5", 22, "expected ')' after the name of the split"),
         ("rule 3: a = 1", 6, "expected the form of the rule, 1 or 2, as in: rule 2: in audience vip, not '3'"),
         ("rule 2 a = 1", 8, "expected a colon after the form of the rule, as in: rule 2: in audience vip, not 'a'"),
         ("a = 1; drop table x", 6, "';' (U+003B) has no meaning outside of a text in double quotes"),
