@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from segmentation.evaluation.spans import next_change
 from tests.mutation.patches import Patches
 
 # --- owners ----------------------------------------------------------------------------------------------------------
@@ -242,3 +243,39 @@ def deleted_without_leaving(patches: Patches) -> None:
         return all_leave
 
     patches.replace("segmentation.evaluation.succession:Succession._all_leave", make)
+
+
+# --- times that follow the clock -------------------------------------------------------------------------------------
+
+
+def span_closed(patches: Patches) -> None:
+    """A test that follows the clock is still true at the instant at which it ends."""
+
+    def make(original: Any) -> Any:
+        def true(self: Any, users: Any, at: Any) -> Any:
+            return original(self, users, at - 1)
+
+        return true
+
+    patches.replace("segmentation.evaluation.spans:Spans.true", make)
+
+
+def anniversary_once(patches: Patches) -> None:
+    """An anniversary comes once, and not again a year later."""
+
+    def make(_: Any) -> Any:
+        def due(self: Any, users: Any, at: Any) -> Any:
+            return next_change(self._enter[users], self._leave[users], at)
+
+        return due
+
+    patches.replace("segmentation.evaluation.spans:Spans.due", make)
+
+
+def days_of_utc(patches: Patches) -> None:
+    """Days begin at midnight UTC, whatever the zone of the rule."""
+
+    def make(original: Any) -> Any:
+        return lambda day, _timezone: original(day, "UTC")
+
+    patches.replace("segmentation.evaluation.spans:_first_moment", make)
