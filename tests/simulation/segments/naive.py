@@ -131,14 +131,15 @@ class NaiveLog:
         for tenant, rules in self.rules(position.activations).items():
             if not rules.segments:
                 continue
-            users = [
-                user for user in {*self._users[tenant], *self._changes[tenant]} if self._known(tenant, user, position)
-            ]
-            worlds = {user: self._world(tenant, user, position, rules.audiences) for user in users}
+            senders = {*self._users[tenant], *self._changes[tenant]}
+            known = {user for user in senders if self._known(tenant, user, position)}
+            worlds = {
+                user: self._world(tenant, user, position, rules.audiences)
+                for user in known.union(*rules.audiences.values())
+            }
             for name in rules.order:
-                found[tenant, name] = _members(
-                    rules.segments[name], worlds, at, frozen.get((tenant, name), frozenset())
-                )
+                active, kept = rules.segments[name], frozen.get((tenant, name), frozenset())
+                found[tenant, name] = kept if active.paused else _members(active.rule, worlds, known, at)
                 for user, world in worlds.items():
                     if user in found[tenant, name]:
                         world.members.add(("segment", name, user))
@@ -162,10 +163,8 @@ class NaiveLog:
         )
 
 
-def _members(active: Active, worlds: Mapping[str, World], at: datetime, frozen: frozenset[str]) -> frozenset[str]:
-    if active.paused:
-        return frozen
-    return frozenset(user for user, world in worlds.items() if is_in(active.rule, user, at, world))
+def _members(rule: Rule, worlds: Mapping[str, World], known: set[str], at: datetime) -> frozenset[str]:
+    return frozenset(user for user, world in worlds.items() if is_in(rule, user, at, world, known=user in known))
 
 
 def _activate(tenants: dict[TenantName, Rules], message: Any) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from schemas.codec import CODEC
@@ -37,8 +37,18 @@ RULES: Final = (
     "age is set or last(buy) >= 2026-01-01T00:05:00Z",
     'age >= 25 or plan = "gold"',
     "first(buy) < 2026-01-01T00:10:00Z",
+    "last(buy) in last 90s or last(view) 30s..200s ago",
+    "first(buy) over 200s ago and not renews > now",
+    "renews in next 100s or renews 10s..60s ago",
+    "count(buy between 2026-01-01T00:02:00Z and 2026-01-01T00:12:00Z) >= 2",
+    "rule 2: in audience vip and never(buy)",
+    "rule 2: in audience vip and renews is not set",
 )
-ON_SEGMENTS: Final = ("in segment a and never(refund)", "not in segment a and count(buy, 100s) >= 1")
+ON_SEGMENTS: Final = (
+    "in segment a and never(refund)",
+    "not in segment a and count(buy, 100s) >= 1",
+    "rule 2: in segment a and not last(buy) in last 60s",
+)
 PAUSES_S: Final = (0.0, 0.0, 1.0, 5.0, 20.0, 20.0, 60.0, 130.0)
 AGES_S: Final = (0, 0, 0, 1, 30, 60, 90, 200, 600, 7_200, -20, -60, -300)
 """Negative: in the future."""
@@ -125,15 +135,18 @@ class People:
         if batch:
             self.world.produce(EVENTS, partition, batch)
 
-    def _event(self, tenant: TenantName, user: str) -> EventOf:
-        age_s = self.random.choice(AGES_S)
+    def _time(self) -> datetime:
+        """A time about now, in whole seconds."""
         now_us = self.world.kernel.now_us // 1_000_000 * 1_000_000
+        return EPOCH + timedelta(microseconds=now_us - self.random.choice(AGES_S) * 1_000_000)
+
+    def _event(self, tenant: TenantName, user: str) -> EventOf:
         return EventOf(
             tenant=tenant,
             event=Event(
                 user=user,
                 name=self.random.choice(("buy", "buy", "buy", "view", "refund")),
-                occurred_at=EPOCH + timedelta(microseconds=now_us - age_s * 1_000_000),
+                occurred_at=self._time(),
                 id=self.random.choice(("", "id 1", "id 2", "id 3")),
                 properties=self._properties(),
             ),
@@ -178,8 +191,10 @@ class People:
             attributes = {
                 "age": self.random.choice((None, 20.0, 30.0)),
                 "plan": self.random.choice((None, "gold", "free")),
+                "renews": self.random.choice((None, self._time(), self._time())),
             }
-            attributes.pop(self.random.choice(("age", "plan", "")), None)
+            for name in self.random.sample(sorted(attributes), self.random.choice((0, 1, 2))):
+                del attributes[name]
         meant = ProfileOf(tenant=tenant, user=user, attributes=attributes, deleted=deleted)
         partition = self.world.partition_of(user)
         if self.world.faults.strike("refused record"):
@@ -191,7 +206,11 @@ class People:
             record = ProfileRecord(user_id=user, attributes=attributes, deleted=deleted, tenant=tenant)
             value = CODEC.encode(record)
         else:
-            record_of = {"user_id": user, "attributes": attributes, "deleted": deleted, "tenant": tenant}
+            plain = {
+                name: {"timestamp": value.isoformat()} if isinstance(value, datetime) else value
+                for name, value in attributes.items()
+            }
+            record_of = {"user_id": user, "attributes": plain, "deleted": deleted, "tenant": tenant}
             value = json.dumps(record_of).encode()
         self.world.produce(PROFILES, partition, [(user.encode(), value, meant)])
 
@@ -220,7 +239,7 @@ class People:
     def _rule(self, tenant: TenantName, name: str) -> None:
         self._versions += 1
         text = self.random.choice((*RULES, *ON_SEGMENTS, *ON_SEGMENTS) if name == "b" else RULES)
-        rule = json.dumps(rule_record(parse_rule(text)))
+        rule = json.dumps(rule_record(parse_rule(text, timezone="UTC")))
         if self.world.faults.strike("activation refused"):
             rule = self.random.choice(("{}", json.dumps(rule_record(parse_rule(f"in segment {name}")))))
         message = RuleActivated(tenant=tenant, segment=AudienceName(name), rule_version=self._versions, rule=rule)
