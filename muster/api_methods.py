@@ -451,13 +451,14 @@ class ApiMethods(Methods):
         upload: str | None = None,
         uploads: Sequence[str] | None = None,
         list: str | None = None,
+        sql: str | None = None,
         settings: Mapping[str, Any] | None = None,
         only_columns: bool | None = None,
         manifest: str | None = None,
         again: bool | None = None,
         key: str | None = None,
     ) -> Started:
-        """Start the import of an object or an upload, or of several as one."""
+        """Start the import of an object or an upload, of several as one, or of what a query finds."""
         return cast(
             "Started",
             self._start(
@@ -470,6 +471,7 @@ class ApiMethods(Methods):
                     upload=upload,
                     uploads=uploads,
                     list=list,
+                    sql=sql,
                     settings=settings,
                     only_columns=only_columns,
                     manifest=manifest,

@@ -17,6 +17,8 @@ RESERVED: Final[Mapping[ImportKind, AudienceName]] = {
 """Reserved names, used in place of an audience's. No audience can have them: names begin with a letter or a digit."""
 MAX_NAMED_USERS: Final = 100
 """Users that one call adds to an audience or removes by their ids; more come from a file."""
+MAX_BUILD_SQL: Final = 20_000
+"""Characters of a query whose result becomes an audience: the input of an execution has room for it."""
 _KINDS: Final = {name: kind for kind, name in RESERVED.items()}
 
 

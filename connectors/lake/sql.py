@@ -29,7 +29,7 @@ from connectors.fork_server.owner import Forks, ForkServerDiedError
 from connectors.lake.sql_tree import Call
 from connectors.storage.access import S3Access
 from connectors.storage.duck_limits import DuckLimits
-from schemas.columns import RowSchema
+from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.records import as_record, from_record
 
@@ -38,6 +38,8 @@ GRACE_S: Final = 2.0
 SQL: Final = "the process of a query"
 SQL_ENVIRONMENT: Final = {**ONE_THREAD}
 """The child has one thread until it is confined."""
+RESULT: Final = "result.parquet"
+"""Name of the file that a query writes, in the folder of its child."""
 MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"Out of Memory")
 
 CALLS: Final = {call.__name__: call for call in get_args(Call)}
@@ -85,6 +87,15 @@ class Answer:
     rows: Iterator[Row]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The result of a query as a Parquet file, which ends with its context: `user_id`, then `columns`."""
+
+    file: Path
+    columns: tuple[Column, ...]
+    rows: int
+
+
 @contextmanager
 def query(
     text: str,
@@ -103,27 +114,51 @@ def query(
     Raises `UserError` BAD_SQL, SQL_TIMEOUT, SQL_TOO_BIG, SQL_CRASHED, also while rows are fetched, `RetriableError`
     LAKE_UNAVAILABLE, SQL_KILLED, `FatalError` SANDBOX_INCOMPLETE, SQL_CRASHED, and what `resolve` raises.
     """
+    order = {"sql": text, "timeout_s": timeout_s, "sandbox_required": sandbox_required}
+    with _begun(order, resolve, s3, limits, while_running) as (child, _):
+        columns = child.receive()
+        yield Answer(names=tuple(columns["names"]), types=tuple(columns["types"]), rows=_rows(child))
+
+
+@contextmanager
+def write(
+    text: str,
+    resolve: Resolve,
+    *,
+    s3: S3Access,
+    limits: DuckLimits,
+    timeout_s: float,
+    most_bytes: int,
+    sandbox_required: bool = False,
+) -> Iterator[Written]:
+    """Write the result of one SELECT, which has a column user_id, to a file of at most `most_bytes`.
+
+    Raises as `query`; also BAD_SQL and BAD_COLUMN for columns that an audience cannot have, SQL_TOO_BIG for the file.
+    """
+    order = {"sql": text, "timeout_s": timeout_s, "sandbox_required": sandbox_required, "most_bytes": most_bytes}
+    with _begun(order, resolve, s3, limits, lambda _: nullcontext()) as (child, folder):
+        columns = tuple(from_record(Column, one) for one in child.receive()["columns"])
+        yield Written(file=folder / RESULT, columns=columns, rows=child.receive()["written"])
+
+
+@contextmanager
+def _begun(
+    order: dict[str, Any], resolve: Resolve, s3: S3Access, limits: DuckLimits, while_running: WhileRunning
+) -> Iterator[tuple["_Child", Path]]:
+    """The child of a query that knows its files, and its own folder."""
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="sql-", dir=limits.temp_directory) as temp,
-        _child(timeout_s) as child,
+        _child(order["timeout_s"]) as child,
         while_running(child.kill),
     ):
-        child.send(
-            {
-                "sql": text,
-                "timeout_s": timeout_s,
-                "sandbox_required": sandbox_required,
-                "s3": as_record(s3.with_keys()),
-                "limits": as_record(replace(limits, temp_directory=Path(temp))),
-            }
-        )
+        own = as_record(replace(limits, temp_directory=Path(temp)))
+        child.send({**order, "s3": as_record(s3.with_keys()), "limits": own})
         answer = child.receive()
         sandbox.warn(SQL, sandbox.Layer(answer["missing"]))
         calls = [_call(record) for record in answer["calls"]]
         child.send({"views": [as_record(resolve(call)) for call in calls]})
-        columns = child.receive()
-        yield Answer(names=tuple(columns["names"]), types=tuple(columns["types"]), rows=_rows(child))
+        yield child, Path(temp)
 
 
 def _rows(child: "_Child") -> Iterator[Row]:

@@ -15,14 +15,15 @@ import resource
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.lake.audience_sql import rows_sql
 from connectors.lake.faults import lake_faults
-from connectors.lake.sql import SQL, timed_out, too_big
+from connectors.lake.result_columns import columns_of, copy_sql
+from connectors.lake.sql import RESULT, SQL, timed_out, too_big
 from connectors.lake.sql_functions import check_functions
 from connectors.lake.sql_places import ERRORS_AS_JSON, errors_as_written, marked
 from connectors.lake.sql_tree import Call, Tree, replace_calls
@@ -82,7 +83,7 @@ def _answer(parent: _Parent, order: dict[str, Any]) -> int:
     try:
         if order["sandbox_required"]:
             require(SQL, missing)
-        _run(parent, order["sql"], s3, limits, order["timeout_s"], missing)
+        _run(parent, order, s3, limits, missing)
     except MusterError as exc:
         parent.send({"error": exc.as_record()})
     except MemoryError:
@@ -101,7 +102,8 @@ def _confine(limits: DuckLimits, s3: S3Access) -> Layer:
     ).apply_to_this_thread()
 
 
-def _run(parent: _Parent, text: str, s3: S3Access, limits: DuckLimits, timeout_s: float, missing: Layer) -> None:
+def _run(parent: _Parent, order: dict[str, Any], s3: S3Access, limits: DuckLimits, missing: Layer) -> None:
+    text, timeout_s, most_bytes = order["sql"], order["timeout_s"], order.get("most_bytes")
     with (
         connect(limits, s3) as connection,
         _time(connection, timeout_s) as expired,
@@ -111,15 +113,66 @@ def _run(parent: _Parent, text: str, s3: S3Access, limits: DuckLimits, timeout_s
         tree, views = _checked(connection, text)
         calls = [{"call": type(call).__name__, **as_record(call)} for call in views]
         parent.send({"calls": calls, "missing": missing.value})
-        _make_views(connection, list(views.values()), parent.receive()["views"])
+        result = limits.temp_directory / RESULT
+        own = [] if most_bytes is None else [str(result)]
+        _make_views(connection, list(views.values()), parent.receive()["views"], own)
         [(query,)] = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
         with errors_as_written(text, tree, lambda: _parse(connection, query)):
+            if most_bytes is not None:
+                _write(parent, connection, query, result, most_bytes)
+                return
             connection.execute(query)
             columns = connection.description or ()
             parent.send({"names": [column[0] for column in columns], "types": [str(column[1]) for column in columns]})
             while some := connection.fetchmany(FETCH_ROWS):
                 parent.send({"rows": [[_plain(value) for value in row] for row in some]})
     parent.send({})
+
+
+def _write(parent: _Parent, connection: "duckdb.DuckDBPyConnection", query: str, file: Path, most_bytes: int) -> None:
+    """Write the result of a query to a file, and send its columns and its number of rows."""
+    import duckdb
+
+    described = connection.execute(f"DESCRIBE {query}").fetchall()
+    columns = columns_of((row[0], row[1]) for row in described)
+    parent.send({"columns": [as_record(one) for one in columns]})
+    full = threading.Event()
+    try:
+        with _interrupting(connection, lambda: file.exists() and file.stat().st_size > most_bytes, full):
+            [(rows,)] = connection.execute(copy_sql(query, columns, literal(str(file)))).fetchall()
+    except duckdb.InterruptException as exc:
+        if not full.is_set():
+            raise
+        raise _too_large(most_bytes) from exc
+    if file.stat().st_size > most_bytes:
+        raise _too_large(most_bytes)
+    parent.send({"written": rows})
+
+
+def _too_large(most_bytes: int) -> UserError:
+    return UserError("SQL_TOO_BIG", f"the result of the query takes more than {most_bytes / MIB:,.0f} MiB")
+
+
+@contextmanager
+def _interrupting(
+    connection: "duckdb.DuckDBPyConnection", due: Callable[[], bool], said: threading.Event
+) -> Iterator[None]:
+    """Interrupt the connection once something is due, and say so before."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(INTERRUPT_S):
+            if due():
+                said.set()
+                connection.interrupt()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _checked(connection: "duckdb.DuckDBPyConnection", text: str) -> tuple[Tree, dict[Call, str]]:
@@ -151,15 +204,20 @@ def _system_names(connection: "duckdb.DuckDBPyConnection") -> frozenset[str]:
     return frozenset(name.lower() for (name,) in connection.execute(sql).fetchall())
 
 
-def _make_views(connection: "duckdb.DuckDBPyConnection", names: list[str], views: list[dict[str, Any]]) -> None:
-    """One view for each call, and the tables behind it; afterwards the connection is locked down."""
+def _make_views(
+    connection: "duckdb.DuckDBPyConnection", names: list[str], views: list[dict[str, Any]], own: Sequence[str] = ()
+) -> None:
+    """One view for each call, and the tables behind it; afterwards the connection is locked down.
+
+    `own`: files that the child itself writes.
+    """
     for name, view in zip(names, views, strict=True):
         for table in view["tables"]:
             connection.execute(
                 f"CREATE TEMP TABLE IF NOT EXISTS {identifier(table['name'])} AS {table['sql']}", table["parameters"]
             )
         connection.execute(f"CREATE TEMP VIEW {name} AS {_select(view)}")
-    allowed = ", ".join(literal(file) for view in views for file in view["files"])
+    allowed = ", ".join(literal(file) for file in (*own, *(file for view in views for file in view["files"])))
     connection.execute(f"SET allowed_paths = [{allowed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute(ERRORS_AS_JSON)

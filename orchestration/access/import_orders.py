@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from schemas.columns import ImportKind
 from schemas.errors import UserError
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import RESERVED, activity_spec, kind_of_target
+
+OF_QUERIES: Final = frozenset(
+    {"mode", "max_reject_share", "allow_empty", "max_shrink_percent", "drop_columns", "retype_columns"}
+)
+"""Keys of the import spec that may be changed for what a query finds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +20,8 @@ class ImportOrder:
     """An import into an audience, or as events or profiles.
 
     Of an object (`source`, s3://bucket/key), of all files below a prefix (`source`, s3://bucket/prefix/), of the files
-    that a `list` (s3://bucket/key) names, of an `upload` or of several. `changes`: keys of the import spec that differ
-    from the audience's. `manifest`: of the export that wrote the file.
+    that a `list` (s3://bucket/key) names, of an `upload` or of several, or of what a query (`sql`) finds. `changes`:
+    keys of the import spec that differ from the audience's. `manifest`: of the export that wrote the file.
     """
 
     kind: ImportKind = "audience"
@@ -25,14 +30,17 @@ class ImportOrder:
     list: str | None = None
     upload: str | None = None
     uploads: Sequence[str] = ()
+    sql: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     only_columns: bool = False
     manifest: str | None = None
     again: bool = False
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.source, self.list, self.upload, self.uploads))) != 1:
-            raise _bad("give one of source, list, upload and uploads")
+        if sum(map(bool, (self.source, self.list, self.upload, self.uploads, self.sql))) != 1:
+            raise _bad("give one of source, list, upload, uploads and sql")
+        if self.sql is not None:
+            self._check_query()
         if self.manifest is not None and (self.list or self.uploads or (self.source or "").endswith("/")):
             raise _bad("a manifest says how one file was written; it does not apply to several")
         if len(set(self.uploads)) < len(self.uploads):
@@ -51,6 +59,12 @@ class ImportOrder:
         if "drop_columns" in self.changes:
             raise _bad(f"an import of {self.kind} never drops a column")
         activity_spec(self.kind, self.overrides)
+
+    def _check_query(self) -> None:
+        if self.kind != "audience" or self.manifest is not None or self.again:
+            raise _bad("a query makes an audience, always anew: kind, manifest and again do not apply")
+        if fixed := sorted(self.changes.keys() - OF_QUERIES):
+            raise _bad(f"the columns and the form of the file come from the query: {fixed[0]} does not apply")
 
     @property
     def target(self) -> str:

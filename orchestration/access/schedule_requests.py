@@ -11,7 +11,7 @@ from schemas.layout import s3_uri
 NULL_TEXT: Final = "\\N"
 _PARTS: Final = ("format", "shape", "changes")
 """Members that are merged: what an edit does not name stays."""
-_SOURCES: Final = {"source", "list"}
+_SOURCES: Final = {"source", "list", "sql"}
 
 
 def edited_request(schedule: Schedule, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -50,8 +50,14 @@ def _as_given(schedule: Schedule) -> dict[str, Any]:
     return {
         "kind": kind,
         "audience": request["audience"] if kind == "audience" else None,
-        "list" if request.get("form") == "list" else "source": s3_uri(request["bucket"], request["key"]),
+        **_source(request),
         "only_columns": changes.pop("other_columns", True) is False,
         "changes": changes,
         "again": request.get("again", False),
     }
+
+
+def _source(request: Mapping[str, Any]) -> dict[str, Any]:
+    if "sql" in request:
+        return {"sql": request["sql"]}
+    return {"list" if request.get("form") == "list" else "source": s3_uri(request["bucket"], request["key"])}

@@ -5,13 +5,13 @@ from typing import Any, Final
 from connectors.sinks.comparing import KINDS, Change, Sample, compare
 from connectors.sinks.parquet_export import ExportedFile, export_parquet
 from connectors.sinks.selection import PinnedVersion
-from orchestration.answers.files import version_files
 from orchestration.answers.reading import Reading
 from orchestration.catalog.records import Audience
 from orchestration.composition.context import Context
 from orchestration.kinds.export.request import moment_of
 from orchestration.kinds.export.versions import resolve_version
 from orchestration.kinds.places import require_export_prefix
+from orchestration.kinds.query_data import version_files
 from orchestration.readers.questions import CompareVersions, WriteFile
 from segmentation.versions import VersionInfo
 

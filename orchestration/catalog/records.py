@@ -24,7 +24,7 @@ AudienceState = Literal["awaited", "before", "standing"]
 store the columns of imports (`orchestration.kinds.specs` finds them). standing: all others.
 """
 _SHOWN_SOURCE: Final = ("bucket", "key", "version_id", "etag", "size", "last_modified")
-_SHOWN_OF_SETS: Final = ("form", "files", "left_out", "left_out_names")
+_SHOWN_OF_SETS: Final = ("form", "files", "left_out", "left_out_names", "query")
 _SHOWN_EVIDENCE: Final = ("rows", "accepted", "rejected", "rejected_by_code")
 
 
@@ -126,6 +126,16 @@ class Job:
     def segment(self) -> AudienceName | None:
         """The segment whose members it takes. None if it reads a file."""
         return None if "segment" not in self.source else AudienceName(str(self.source["segment"]))
+
+    @property
+    def sql(self) -> str | None:
+        """The query whose result is the file. None if it reads a given file or a segment."""
+        return self.source.get("sql")
+
+    @property
+    def awaits_query(self) -> bool:
+        """Whether its file is yet to be written by its query."""
+        return self.sql is not None and "etag" not in self.source
 
     @property
     def shown_kind(self) -> ImportJobKind:

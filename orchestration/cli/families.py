@@ -45,7 +45,7 @@ FAMILIES: Final = {
     "jobs": Family(["job_commands"], "List, show, wait for, cancel and retry jobs of all kinds."),
     "tenants": Family(["tenant_commands"], "Create, configure and list tenants."),
     "audiences": Family(
-        ["audience_commands", "audience_settings", "member_commands", "version_commands"],
+        ["audience_commands", "audience_settings", "build_commands", "member_commands", "version_commands"],
         "Manage audiences and their versions.",
     ),
     "dead-letters": Family(["dead_letter_commands"], "List, replay and dismiss messages that no worker could process."),

@@ -27,6 +27,8 @@ def origin_of(job: Record) -> str:
 
 def place_of(source: Record) -> str:
     """The object of an import, or what its files have in common and how many they are, for display."""
+    if "query" in source:
+        return f"query {source['query']['sha256'][:12]}"
     files = "" if "files" not in source else f" ({source['files']:,} files{_left_out(source)})"
     return f"s3://{source['bucket']}/{source['key']}{files}"
 

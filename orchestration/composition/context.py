@@ -214,6 +214,7 @@ class Context(Process):
             versions=self.versions,
             s3=self.s3,
             lake_limits=self.duck_limits,
+            meanings=lambda: self.meanings,
         )
 
     @Part

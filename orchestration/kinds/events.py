@@ -16,6 +16,7 @@ from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.strict_input import as_id, as_mapping, as_text, bad_event
 from schemas.file_lists import SourceForm
 from schemas.ids import JobId
+from schemas.import_targets import MAX_BUILD_SQL
 
 KEY_MAX_BYTES: Final = 1024
 """The longest key that S3 allows."""
@@ -28,7 +29,8 @@ class ImportRequest:
     """A request for an import. `overrides`: keys of the import spec that differ from that of the audience.
 
     `form`: `key` is one object, a prefix below which all files are imported together, or a list of files.
-    `by_event`: the object came by an event and must lie in the inbox.
+    `by_event`: the object came by an event and must lie in the inbox. `sql`: the object is the result of this query,
+    which the job runs; `key` is then of no importance.
     """
 
     job_id: JobId
@@ -42,11 +44,12 @@ class ImportRequest:
     again: bool = False
     retry_of: JobId | None = None
     form: SourceForm = "object"
+    sql: str | None = None
     by_event: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        left_out = {"by_event", *(["form"] if self.form == "object" else [])}
+        left_out = {"by_event", *(["form"] if self.form == "object" else []), *(["sql"] if self.sql is None else [])}
         record = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return record | {"overrides": dict(self.overrides)}
 
@@ -72,6 +75,7 @@ class ImportRequest:
             again=again,
             retry_of=None if retry_of is None else as_id(retry_of, "import.retry_of"),
             form=_form(given.get("form", "object")),
+            sql=None if given.get("sql") is None else as_text(given["sql"], "import.sql", most=4 * MAX_BUILD_SQL),
         )
 
     @classmethod

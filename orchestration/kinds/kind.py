@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from connectors.lake.activity_receipts import ActivityReceipts
     from connectors.lake.archive import ActivityArchive
     from connectors.publishing.activations import ActivationSender
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from segmentation.versions import VersionStore
 
 with deferred(__name__):  # a function runs one stage, and starts cold
-    from orchestration.kinds import build, publish, send, settle_activity, verify
+    from orchestration.kinds import build, publish, query_files, send, settle_activity, verify
     from orchestration.kinds.snapshot import build as snapshot_build
     from orchestration.kinds.snapshot import cut_requests
 
@@ -56,9 +58,20 @@ class AudienceImport:
     versions: "VersionStore"
     s3: "S3Access"
     lake_limits: "DuckLimits"
+    meanings: "Callable[[], Meanings]"
 
     def verify(self, job: "Job") -> "View":
-        """`kinds.verify`."""
+        """`kinds.verify`; before, `kinds.query_files` writes the file if it is the result of a query."""
+        if job.awaits_query:
+            return query_files.write_file(
+                job,
+                records=self.records,
+                specs=self.specs,
+                objects=self.objects,
+                meanings=self.meanings(),
+                s3=self.s3,
+                limits=self.lake_limits,
+            )
         return verify.verify(job, records=self.records, objects=self.objects, limits=self.limits)
 
     def send(self, job: "Job") -> "View":

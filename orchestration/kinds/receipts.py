@@ -131,7 +131,7 @@ def _source(job: Job) -> dict[str, Any]:
         "version_id": job.source.get("version_id"),
         "etag": job.source.get("etag"),
         "bytes": job.source["size"],
-        **{name: job.source[name] for name in ("files", "left_out", "left_out_names") if name in job.source},
+        **{name: job.source[name] for name in ("files", "left_out", "left_out_names", "query") if name in job.source},
     }
 
 

@@ -15,7 +15,7 @@ from orchestration.catalog.records import Export, ExportGroup, Job, JobError
 from orchestration.kinds.compute_target import COMPARED, FILE_BYTES, MEMBER_BYTES, compute_target
 from orchestration.kinds.spread import has_groups, has_units
 from orchestration.kinds.stage_reports import StageReport
-from orchestration.kinds.timeouts import group_timeout_s, timeouts
+from orchestration.kinds.timeouts import QUERY_S, group_timeout_s, timeouts
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError
@@ -100,12 +100,17 @@ class ImportRecords(JobRecords[Job]):
         size = self._size(job)
         members = self._members(job, shown)
         target = compute_target(self.settings, size + MEMBER_BYTES * members)
+        if job.awaits_query:  # no size is known, and a function ends too early
+            target = "task"
+        limits = timeouts(size, members, target)
+        if job.awaits_query:
+            limits["verify_s"] += QUERY_S
         return {
             "job_id": job.job_id,
             "state": shown,
             "mode": job.mode,
             "place": target,
-            "timeouts": timeouts(size, members, target),
+            "timeouts": limits,
             "spread": self._spread(job, shown),
             "user_error": job.error is not None and job.error.kind == "user",
         }

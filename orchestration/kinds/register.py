@@ -24,6 +24,7 @@ from orchestration.kinds.events import ImportRequest, read_event
 from orchestration.kinds.file_sets import Address, check_formats, choose, same_source, store_units
 from orchestration.kinds.inbox import of_folders
 from orchestration.kinds.places import AllowedLocations
+from orchestration.kinds.query_jobs import new_build
 from orchestration.kinds.records import NOT_OWNER, ImportRecords, View
 from orchestration.kinds.scheduled import resolve
 from orchestration.kinds.snapshot.register import new_snapshot, refused_snapshot
@@ -109,6 +110,8 @@ def _new_job_or_refusal(
     try:
         if isinstance(request, SnapshotRequest):
             new = new_snapshot(request, execution, segments=segments, specs=specs, partitions=partitions)
+        elif request.sql is not None:
+            new = new_build(request, execution, specs=specs, settings=records.settings)
         else:
             new, first = _new_job(request, execution, records=records, specs=specs, objects=objects, places=places)
     except UserError as exc:
@@ -212,6 +215,7 @@ def refused_job(request: ImportRequest, execution: str, partitions: int) -> NewJ
             "version_id": request.version_id,
             "sequencer": request.sequencer,
             **({} if request.form == "object" else {"form": request.form}),
+            **({} if request.sql is None else {"sql": request.sql}),
             "overrides": dict(request.overrides),  # a retry repeats this request
         },
         small=True,

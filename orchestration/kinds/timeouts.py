@@ -11,6 +11,8 @@ from orchestration.kinds.compute_target import ComputeTarget
 MIB: Final = 1024 * 1024
 BASE_S: Final = 300
 """For cold starts and small files."""
+QUERY_S: Final = 60 * 60
+"""For the query of a job whose file is its result; it ends before the state's own time is up."""
 LONGEST_S: Final = 24 * 60 * 60
 _BYTES_PER_SECOND: Final = {"verify_s": 2 * MIB, "import_s": MIB // 2, "build_s": 2 * MIB, "publish_s": 4 * MIB}
 """`import_s` is the longest: an importer waits for workers when it is far ahead of them."""

@@ -10,6 +10,7 @@ from orchestration.kinds.export.addresses import check_export
 from orchestration.kinds.export.recurring import SINCE_LAST
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import AllowedLocations
+from orchestration.kinds.query_jobs import FILE_NAME
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations.submit import check_names, check_target, require_tenant, source_of
@@ -89,6 +90,35 @@ def schedule_import(
         ImportSpec.from_record({**ImportSpec().as_record(), **overrides})
     else:
         activity_spec(kind, overrides)
+    return _keep(schedules, name, names[0], "import", times, request, now_ms, edited)
+
+
+def schedule_build(
+    name: str,
+    sql: str,
+    *,
+    expression: str,
+    timezone: str,
+    tenant: str,
+    audience: str,
+    overrides: Mapping[str, Any],
+    now_ms: int,
+    audiences: "AudienceStore",
+    schedules: "ScheduleStore",
+    settings: "Settings",
+    edited: Edit | None = None,
+) -> Schedule:
+    """Create a schedule that imports what a query finds, or make an edit. Raises as `schedule_import`."""
+    names, times = check_names(audiences, tenant, audience), _times(expression, timezone, now_ms, edited)
+    ImportSpec.from_record({**ImportSpec().as_record(), **overrides})
+    request = {
+        "tenant": names[0],
+        "audience": names[1],
+        "bucket": settings.staging_bucket,
+        "key": FILE_NAME,
+        "overrides": dict(overrides),
+        "sql": sql,
+    }
     return _keep(schedules, name, names[0], "import", times, request, now_ms, edited)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.kinds.events import KEY_MAX_BYTES, ImportRequest
+from orchestration.kinds.query_jobs import FILE_NAME
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.sources import require_source
 from orchestration.platform.clock import fresh_id, now_ms
@@ -127,6 +128,26 @@ class Submission:
         )
         return start(self.engine, request)
 
+    def submit_query(
+        self, sql: str, *, tenant: str, audience: str, overrides: Mapping[str, Any], new_id: JobId | None = None
+    ) -> JobId:
+        """Start the import of what a query finds; returns the job's id. Raises `UserError` BAD_NAME, UNKNOWN_TENANT."""
+        names = check_names(self.audiences, tenant, audience)
+        return start(self.engine, self._of_query(new_id or fresh_id(), names, sql, overrides))
+
+    def _of_query(
+        self, job_id: JobId, names: tuple[TenantName, AudienceName], sql: str, overrides: Mapping[str, Any]
+    ) -> ImportRequest:
+        return ImportRequest(
+            job_id=job_id,
+            tenant=names[0],
+            audience=names[1],
+            bucket=self.settings.staging_bucket,
+            key=FILE_NAME,
+            overrides=overrides,
+            sql=sql,
+        )
+
     def resubmit(
         self,
         job: "Job",
@@ -169,6 +190,7 @@ class Submission:
             )
         same = settings is None or ("overrides" not in job.source and settings == _requested_spec(job))
         mended = force or (with_audience_settings and not same) or (allow_shrink and _shrank(job))
+        mended = mended or job.sql is not None  # what the query reads may have changed
         if job.error is not None and job.error.kind == "user" and not mended:
             raise UserError(
                 "FILE_AT_FAULT",
@@ -194,6 +216,8 @@ class Submission:
             },
             retry_of=job.job_id,
         )
+        if job.sql is not None:
+            request = replace(request, bucket=self.settings.staging_bucket, key=FILE_NAME, sql=job.sql)
         return start(self.engine, request)
 
     def _start_pinned(

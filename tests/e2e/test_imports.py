@@ -1,6 +1,7 @@
 """Imports through the command line: formats, modes, rejects, duplicates, guards, and how they end."""
 
 import gzip
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,47 @@ def test_single_users_are_added_and_removed_with_receipts(muster: Muster, tmp_pa
     assert (again["membership"]["removed"], again["members"]) == (1, 4)
     shrunk = muster("audiences", "remove", "single", "u1", "u2", "u3", "--wait")
     assert (shrunk.code, "AUDIENCE_WOULD_SHRINK" in shrunk.out) == (3, True)
+
+
+@pytest.mark.slow("eleven jobs, of which each runs a query of its own")
+def test_audience_is_built_from_a_query(muster: Muster, context: Context, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "user_id,age", "u1,20", "u2,30", "u3,40", "u4,")
+    assert muster("import", file, "-a", "base", "--column", "age:long", "--wait").code == 0
+    sql = "select user_id, age, sum(age) over () as total from audience('base') where age < 40 -- young"
+    tried = muster("audiences", "build", "young", "--sql", sql, "--dry-run", "--json")
+    assert (tried.code, tried.json["rows"], tried.json["users_in_current"]) == (0, 2, 0), tried.err
+    built = muster("audiences", "build", "young", "--sql", sql, "--wait", "--json")
+    assert built.code == 0, built.err + built.out
+    receipt = built.json["receipt"]
+    assert (receipt["rows"], receipt["members"]) == (2, 2)
+    assert [(one["name"], one["type"]) for one in receipt["columns"]] == [("age", "long"), ("total", "long")]
+    query = receipt["source"]["query"]
+    assert query["sha256"] == hashlib.sha256(sql.encode()).hexdigest()
+    assert query["read"] == [{"audience": "base", "version": 1}]
+    assert "young" not in str(query)  # the text is not in the receipt
+    rows = muster("sql", "select user_id, age, total from audience('young') order by 1", "--json").json
+    assert rows == [{"user_id": "u1", "age": 20, "total": 50}, {"user_id": "u2", "age": 30, "total": 50}]
+    whole = "select user_id, age, 1 as total from audience('base')"
+    tried = muster("audiences", "build", "young", "--sql", whole, "--mode", "append", "--dry-run", "--json").json
+    assert (tried["users"], tried["users_in_current"], tried["current_members"]) == (4, 2, 2)
+    for text, code in (
+        ("select age from audience('base')", "BAD_SQL"),
+        ("select user_id from audience('base')", "COLUMNS_WOULD_CHANGE"),
+        ("select null::varchar as user_id, age, 1 as total from audience('base')", "TOO_MANY_REJECTS"),
+        ("select user_id, age, 1 as total from audience('base', tenant => 'other')", "BAD_SQL"),
+        ("select user_id, age, 1 as total from audience('base') limit 0", "EMPTY_FILE"),
+        ("select 'x' as user_id; drop table x", "BAD_SQL"),
+    ):
+        refused = muster("audiences", "build", "young", "--sql", text, "--wait")
+        assert (refused.code, code in refused.out + refused.err) == (3, True), (text, refused.out, refused.err)
+    doubled = f"from ({whole}) union all from ({whole})"
+    again = muster("audiences", "build", "young", "--sql", doubled, "--mode", "append", "--wait", "--json").json
+    assert (again["receipt"]["duplicates"], again["receipt"]["members"]) == (4, 4)
+    made = muster("audiences", "build", "young", "--sql", whole, "--schedule", "rate(1 day)", "--json")
+    assert (made.code, made.json["request"]["sql"]) == (0, whole), made.err
+    job = muster("schedules", "run", "build-young", "--json").json["job"]
+    assert muster("jobs", "wait", job).code == 0
+    assert len(ids_of(context, "young")) == 4
 
 
 def test_columns_are_kept_until_explicitly_dropped(muster: Muster, tmp_path: Path) -> None:

@@ -9,13 +9,16 @@ from orchestration.records.fields import EXAMPLE_ID, Example
 from schemas.columns import ColumnType, ImportKind, ImportMode
 from schemas.ids import USER_ID_MAX_CHARACTERS
 from schemas.import_formats import ImportFormat
-from schemas.import_targets import MAX_NAMED_USERS
+from schemas.import_targets import MAX_BUILD_SQL, MAX_NAMED_USERS
 from schemas.text_form import Delimiter, TextEncoding
 from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.texts import check_text
 
 MAX_UPLOADS: Final = 1_000
 """Of one import; each is looked up while the request waits. More files lie below a prefix."""
+
+
+BuildSql = Annotated[str, Field(min_length=1, max_length=MAX_BUILD_SQL)]
 
 
 class NewColumn(Shape):
@@ -76,6 +79,10 @@ class NewImport(Shape):
     Several files are one import: all below a prefix (`source`, s3://bucket/prefix/), those that a `list` at
     s3://bucket/key names (a URI a line, or the manifest of an UNLOAD), or several `uploads`, in their order.
 
+    Or the import of what a query (`sql`) finds, as `POST /queries` takes it: a column user_id, and those to keep. It
+    needs the action read_users, too, and reads the tenant's own data. Its settings are the mode, the limits and the
+    permissions to drop and retype columns.
+
     `kind` events or profiles: of the whole tenant, without an audience; `only_columns`: keep no columns but those in
     the settings. `manifest`: s3://bucket/key, of the export that wrote the file. `again`: even if the file was
     imported before; without it, the job is a duplicate of the one that imports or imported the same objects, or
@@ -88,6 +95,7 @@ class NewImport(Shape):
     upload: Id | None = None
     uploads: Annotated[list[Id], Field(max_length=MAX_UPLOADS)] = Field(default_factory=list)
     list: Address | None = None
+    sql: BuildSql | None = None
     settings: ImportSettings = ImportSettings()
     only_columns: bool = False
     manifest: Address | None = None
@@ -96,7 +104,7 @@ class NewImport(Shape):
 
     def order(self) -> dict[str, Any]:
         """As an `ImportOrder`."""
-        unused = {name for name in ("list", "uploads") if not getattr(self, name)}
+        unused = {name for name in ("list", "uploads", "sql") if not getattr(self, name)}
         return {**self.model_dump(exclude={"settings", *unused}), "changes": self.settings.changes()}
 
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from orchestration.access.bodies.common import Address, ColumnName, ResourceName, Shape
 from orchestration.access.bodies.exports import LookedUp, NewExport, Selected
-from orchestration.access.bodies.imports import ImportSettings, NewImport
+from orchestration.access.bodies.imports import BuildSql, ImportSettings, NewImport
 from orchestration.records.fields import Example
 from schemas.manifest import Compression, FileFormat, FormulaPolicy
 
@@ -72,6 +72,7 @@ class ImportChange(Shape):
 
     source: Address | None = None
     list: Address | None = None
+    sql: BuildSql | None = None
     settings: ImportSettings | None = None
     only_columns: bool | None = None
     again: bool | None = None

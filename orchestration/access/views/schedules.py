@@ -142,6 +142,21 @@ class Schedules(TenantView):
         self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: operations.Edit | None
     ) -> catalog.Schedule:
         order = ImportOrder(**given)
+        if order.sql is not None:
+            self.require(Action.READ_USERS)
+            return operations.schedule_build(
+                name,
+                order.sql,
+                **times,
+                tenant=self._name,
+                audience=order.target,
+                overrides=order.overrides,
+                now_ms=now_ms(),
+                audiences=self._services.audiences,
+                schedules=self._services.schedules,
+                settings=self._services.settings,
+                edited=edited,
+            )
         address = order.source or order.list
         if address is None or order.manifest is not None:
             raise UserError("BAD_SPEC", ANY_UPLOAD)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from orchestration.access.bodies.exports import NewExport
 from orchestration.access.bodies.imports import NamedUsers, NewImport
 from orchestration.access.bodies.jobs import Retry
-from orchestration.access.guard import Entry, recorded
+from orchestration.access.guard import SHOWN, Entry, recorded
 from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.import_orders import ImportOrder
 from orchestration.access.manifests import settings_of_manifest
@@ -66,7 +66,7 @@ class Submissions(TenantView):
         problems=(*OF_THE_ENGINE, *OF_IMPORTS, *OF_MANIFESTS, *OF_UPLOADS, "UPLOAD_UNFINISHED"),
     )
     def start_import(self, entry: Entry, body: NewImport, *, key: RequestKey) -> Started:
-        """Start the import of an object or an upload, or of several as one."""
+        """Start the import of an object or an upload, of several as one, or of what a query finds."""
         entry.arguments = given = body.order()
         return self._import(entry, ImportOrder(**given), key)
 
@@ -134,6 +134,8 @@ class Submissions(TenantView):
 
     def _import(self, entry: Entry, order: ImportOrder, key: RequestKey) -> Started:
         entry.object = order.target[:63]
+        if order.sql is not None:
+            return self._build(entry, order, order.sql, key)
 
         def start(claim: Claim) -> Started:
             source, form = self._source(order, claim.job_id)
@@ -149,6 +151,18 @@ class Submissions(TenantView):
                 again=order.again,
                 form=form,
                 new_id=claim.job_id,
+            )
+            return Started(job=job)
+
+        return self._once(Started, entry, key, start)
+
+    def _build(self, entry: Entry, order: ImportOrder, sql: str, key: RequestKey) -> Started:
+        entry.arguments = {**entry.arguments, "sql": sql[:SHOWN]}
+        self.require(Action.READ_USERS)  # as for any query: it can ask about single users
+
+        def start(claim: Claim) -> Started:
+            job = self._services.submission.submit_query(
+                sql, tenant=self._name, audience=order.target, overrides=order.overrides, new_id=claim.job_id
             )
             return Started(job=job)
 

@@ -6,33 +6,37 @@ A query runs as long as its request: cancelling it or leaving the page ends the 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.bodies.imports import ImportSettings, NewImport
 from orchestration.access.bodies.questions import MAX_SQL, LongQuery, NewQuery
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.questions import Questions
 from orchestration.access.views.segments import Segments
+from orchestration.access.views.submissions import Submissions
 from orchestration.api.query_stream import Put
 from orchestration.api.service import QUERY_S, asked_in_tenant, service_of
 from orchestration.console.context import PageContext, ask
 from orchestration.console.csv_download import CsvDownload
 from orchestration.console.faults import counted_rejects
-from orchestration.console.forms import form_of
+from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import bare_frame, frame_of
 from orchestration.console.job_texts import id_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.problems import title_of
-from orchestration.console.rendering import shown
+from orchestration.console.rendering import see_other, shown
 from orchestration.console.segment_texts import ALL
 from orchestration.readers.cancellation import Cancellation
 from orchestration.records.questions import QueryResult
+from schemas.columns import USER_ID
 from schemas.errors import MusterError, UserError
+from schemas.import_targets import MAX_BUILD_SQL
 
 ROWS: Final = 1000
 LIMIT_S: Final = 50.0
@@ -94,10 +98,16 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultPart:
-    """A result, or why there is none: `fault` is a title, `said` the message of DuckDB or the service."""
+    """A result, or why there is none: `fault` is a title, `said` the message of DuckDB or the service.
+
+    `build_path`: where the result is saved as an audience; None if the caller may not, or it has no user_id.
+    """
 
     sql: str
     csv_path: str
+    build_path: str | None = None
+    key: str = ""
+    max_build: int = MAX_BUILD_SQL
     found: QueryResult | None = None
     rows: Sequence[Sequence[Cell]] = ()
     seconds: str = ""
@@ -156,7 +166,7 @@ async def run_query(request: Request) -> Response:
     """The first rows of a query, as a part of the page; errors stand in their place."""
     form, tenant = await form_of(request), request.path_params["tenant"]
     sql, began = _sql_of(form), time.perf_counter()
-    may = await ask(request, lambda context: context.may(Action.READ_USERS))
+    may, builds = await ask(request, lambda context: (context.may(Action.READ_USERS), context.may(Action.RUN_JOBS)))
     frame = bare_frame(request)
     part = ResultPart(sql=sql, csv_path=in_tenant(tenant, "sql", "csv"))
     try:
@@ -168,9 +178,12 @@ async def run_query(request: Request) -> Response:
             raise
         title = title_of(frame.texts, exc.code, exc.kind)
         return shown("parts/sql_result.html", frame, replace(part, fault=title, said=exc.message, code=exc.code))
+    named = any(column.name == USER_ID for column in found.columns) and len(sql) <= MAX_BUILD_SQL
     result = replace(
         part,
         found=found,
+        build_path=in_tenant(tenant, "sql", "build") if builds and named else None,
+        key=fresh_key(),
         rows=[[_cell(value) for value in row] for row in found.rows],
         seconds=f"{time.perf_counter() - began:.1f}",
     )
@@ -196,6 +209,20 @@ def _cell(value: object) -> Cell:
     return Cell(text="" if value is None else str(value), null=value is None, number=number)
 
 
+async def build(request: Request) -> Response:
+    """Save what a query finds as an audience; leads to the job that does."""
+    form = await form_of(request)
+    key = key_of(request, form)
+    mode: Any = form.get("mode") or None
+    body = NewImport(audience=form.get("audience", ""), sql=_sql_of(form), settings=ImportSettings(mode=mode))
+
+    def call(context: PageContext) -> Response:
+        started = context.view(Submissions).start_import(body, key=key)
+        return see_other(in_tenant(context.tenant, "jobs", started.job, started="1"))
+
+    return await ask(request, call)
+
+
 async def download(request: Request) -> Response:
     """All rows as CSV, as they arrive."""
     sql, tenant = _sql_of(await form_of(request)), request.path_params["tenant"]
@@ -212,5 +239,6 @@ async def download(request: Request) -> Response:
 ROUTES: Final = (
     Route(f"{IN_TENANT}/sql", show_editor),
     Route(f"{IN_TENANT}/sql/run", run_query, methods=["POST"]),
+    Route(f"{IN_TENANT}/sql/build", build, methods=["POST"]),
     Route(f"{IN_TENANT}/sql/csv", download, methods=["POST"]),
 )

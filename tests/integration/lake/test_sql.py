@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from connectors.confinement import child_environment
-from connectors.lake.sql import Resolved, TableQuery, query
+from connectors.lake.sql import Resolved, TableQuery, query, write
 from connectors.lake.sql_child import _checked, _make_views
 from connectors.lake.sql_tree import AudienceCall, Call, EventsCall, ProfilesCall, RejectsCall, SegmentCall, moment_of
 from connectors.storage.access import S3Access
@@ -445,3 +445,78 @@ def _run_in_64_mib(s3: S3Access, directory: Path, text: str) -> list[tuple[Any, 
     small = dataclasses.replace(limits(directory), memory_bytes=64 * 2**20)
     with query(text, lambda _: nothing, s3=s3, limits=small, timeout_s=60) as answer:
         return list(answer.rows)
+
+
+Write = Callable[..., tuple[list[tuple[str, str]], list[tuple[Any, ...]]]]
+
+
+@pytest.fixture
+def written(s3: S3Access, tmp_path: Path) -> Write:
+    """Writes the result of a query over an audience {ann 30, bob 40, cy null}: its columns and rows."""
+    rows: list[dict[str, Any]] = [{"user_id": "ann", "age": 30}, {"user_id": "bob", "age": 40}, {"user_id": "cy"}]
+    uris = [part.uri for part in Parts(s3).write(audience(), new_id(), rows, AGE) if part.rows]
+
+    def go(text: str, **given: Any) -> tuple[list[tuple[str, str]], list[tuple[Any, ...]]]:
+        options = {"s3": s3, "limits": limits(tmp_path), "timeout_s": 60, "most_bytes": 2**30, **given}
+        with write(text, lambda _: Resolved(files=uris, schema=AGE), **options) as found:
+            table = duckdb.sql(f"SELECT * FROM read_parquet('{found.file}') ORDER BY ALL").fetchall()
+            assert len(table) == found.rows
+            return [(one.name, one.type) for one in found.columns], table
+
+    return go
+
+
+def test_result_becomes_a_file_with_types_of_audiences(written: Write) -> None:
+    text = (
+        "with a as (from audience('vip')) select user_id, sum(age) as total, user_id = 'ann' as first, "
+        "date '2026-12-01' as day, timestamptz '2026-12-01 09:00Z' as seen, 1.5::float as f from a group by all -- end"
+    )
+    columns, rows = written(text)
+    assert columns == [
+        ("total", "long"), ("first", "boolean"), ("day", "date"), ("seen", "timestamp"), ("f", "double"),
+    ]  # fmt: skip
+    assert [row[:3] for row in rows] == [("ann", 30, True), ("bob", 40, False), ("cy", None, False)]
+    assert written("select NULL::varchar as user_id union all select 'ann' union all select 'ann'")[1] == [
+        ("ann",), ("ann",), (None,),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("select age from audience('vip')", "no column user_id"),
+        ("select 1 as user_id", "user_id::varchar"),
+        ("select user_id, 1 as \"a b\" from audience('vip')", "a b"),
+        ("select User_Id from audience('vip')", None),
+        ("select user_id, user_id as USER_ID from audience('vip')", "two columns user_id"),
+        ("select user_id, age * 1.5::decimal(3, 1) as x from audience('vip')", "x::double as x"),
+        ("select user_id, now()::timestamp as x from audience('vip')", "timezone('UTC', x)"),
+        ("select user_id, [age] as x from audience('vip')", "x::varchar as x"),
+        ("select user_id, 170141183460469231731687303715884105727 as x from audience('vip')", "out of range"),
+        ("select 'a' as user_id; select 'b' as user_id", "2 statements"),
+        ("copy (select 'a' as user_id) to '/tmp/x'", "SELECT"),
+        ("insert into x values ('a')", "SELECT"),
+        ("select content as user_id from read_text('/etc/passwd')", "read_text"),
+        ("select user_id, cast(user_id as int) as x from audience('vip')", "Could not convert"),
+    ],
+)
+def test_result_that_is_no_audience_is_a_user_error(written: Write, text: str, fault: str | None) -> None:
+    if fault is None:
+        assert len(written(text)[1]) == 3
+        return
+    with pytest.raises(UserError) as caught:
+        written(text)
+    assert caught.value.code == ("BAD_COLUMN" if fault == "a b" else "BAD_SQL")
+    assert fault.lower() in str(caught.value).lower()
+
+
+def test_result_is_bounded_in_bytes_time_and_memory(written: Write, tmp_path: Path) -> None:
+    endless = "select uuid()::varchar as user_id from range(10000000000)"
+    for given, code in (({"most_bytes": 2**20}, "SQL_TOO_BIG"), ({"timeout_s": 1}, "SQL_TIMEOUT")):
+        with pytest.raises(UserError) as caught:
+            written(endless, **given)
+        assert caught.value.code == code
+    small = dataclasses.replace(limits(tmp_path), memory_bytes=64 * 2**20)
+    many = "select range::varchar as user_id from range(2000000) order by hash(range)"
+    assert len(written(many, limits=small)[1]) == 2_000_000
+    assert list((tmp_path / "duckdb").iterdir()) == []

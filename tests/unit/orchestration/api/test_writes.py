@@ -13,14 +13,16 @@ from orchestration.access.revisions import require_revision
 from orchestration.access.uploading import GIB, MAX_PARTS, MIB, UNFINISHED_BYTES, part_sizes
 from orchestration.catalog.operations import LAKE_CHANGES, RECIPIENT_TEST
 from orchestration.catalog.places import EVERYWHERE
-from orchestration.catalog.records import Retention
+from orchestration.catalog.records import JobError, Retention
+from orchestration.kinds.events import ImportRequest
+from orchestration.kinds.query_jobs import new_build
 from orchestration.kinds.specs import import_spec
 from orchestration.readers.questions import TryImport
 from schemas.columns import Column
 from schemas.errors import UserError
 from schemas.ids import USER_ID_MAX_CHARACTERS
 from schemas.import_spec import ImportSpec
-from schemas.import_targets import MAX_NAMED_USERS
+from schemas.import_targets import MAX_BUILD_SQL, MAX_NAMED_USERS
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.readers import FakeReaders
 from tests.fakes.tenants import (
@@ -155,6 +157,75 @@ def test_invalid_import_starts_nothing(
     answer = send(client, token, "POST", "imports", body)
     assert answer.json["code"] == code, answer.body
     assert world.workflow.started == []
+
+
+# Queries
+
+QUERY = "select user_id from audience('quiet')"
+
+
+def test_query_becomes_an_import_for_those_who_may_read_users(client: AsgiClient, world: World) -> None:
+    body = {"audience": VIP, "sql": QUERY, "settings": {"mode": "append"}}
+    for caller, status in (("acme-operator", 403), ("acme-analyst", 403), ("acme-engineer", 202)):
+        answer = send(client, world.tokens[caller].text.reveal(), "POST", "imports", body)
+        assert answer.status == status, caller
+    request = started(world)["import"]
+    assert (request["job_id"], request["sql"], request["overrides"]) == (answer.json["job"], QUERY, {"mode": "append"})
+    made = ImportRequest.from_record(request)
+    assert made.as_record() == request
+    new = new_build(made, "x", specs=world.services.specs, settings=world.settings)
+    assert (new.mode, new.spec.format, new.spec.id_column, new.small) == ("append", "parquet", "user_id", False)
+    assert QUERY not in str(world.services.jobs.get(world.services.jobs.register(new, again=True)).shown)
+
+
+def test_failed_build_runs_its_query_again(client: AsgiClient, world: World, token: str) -> None:
+    send(client, token, "POST", "imports", {"audience": VIP, "sql": QUERY, "settings": {"mode": "append"}})
+    first, jobs = started(world)["import"], world.services.jobs
+    jobs.register(new_build(ImportRequest.from_record(first), "x", specs=world.services.specs, settings=world.settings))
+    world.workflow.forget()
+    jobs.fail(first["job_id"], JobError.of(UserError("BAD_SQL", "no column")), now_ms=1)
+    answer = send(client, token, "POST", f"jobs/{first['job_id']}/retries", {})
+    assert answer.status == 202, answer.body
+    again = started(world)["import"]
+    assert (again["sql"], again["retry_of"], again["overrides"]) == (QUERY, first["job_id"], {"mode": "append"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"source": f"s3://{CRM}/acme/vip.csv"}, "BAD_SPEC"),
+        ({"again": True}, "BAD_SPEC"),
+        ({"kind": "events", "audience": None}, "BAD_SPEC"),
+        ({"audience": "_events"}, "BAD_SPEC"),
+        ({"audience": "../x"}, "BAD_NAME"),
+        ({"settings": {"columns": []}}, "BAD_SPEC"),
+        ({"settings": {"id_column": "mail"}}, "BAD_SPEC"),
+        ({"settings": {"format": "csv"}}, "BAD_SPEC"),
+        ({"sql": ""}, "INVALID_REQUEST"),
+        ({"sql": "x" * (MAX_BUILD_SQL + 1)}, "INVALID_REQUEST"),
+    ],
+)
+def test_invalid_build_starts_nothing(
+    client: AsgiClient, world: World, token: str, changes: dict[str, Any], code: str
+) -> None:
+    answer = send(client, token, "POST", "imports", {"audience": VIP, "sql": QUERY, **changes})
+    assert answer.json["code"] == code, answer.body
+    assert world.workflow.started == []
+
+
+def test_schedule_of_a_query_is_edited(client: AsgiClient, world: World, token: str) -> None:
+    body = {"name": "built", "expression": "rate(1 day)", "import": {"audience": VIP, "sql": QUERY}}
+    operator = world.tokens["acme-operator"].text.reveal()
+    assert send(client, operator, "POST", "schedules", body).json["code"] == "FORBIDDEN"
+    made = send(client, token, "POST", "schedules", body)
+    assert (made.status, made.json["request"]["sql"]) == (201, QUERY), made.body
+    changes = {"import": {"sql": f"{QUERY} limit 5", "settings": {"mode": "append"}}}
+    edited = send(client, token, "PATCH", "schedules/built", changes, etag=made.headers["etag"])
+    request = edited.json["request"]
+    assert (request["sql"], request["overrides"]) == (f"{QUERY} limit 5", {"mode": "append"}), edited.body
+    moved = {"expression": "rate(2 days)"}
+    again = send(client, token, "PATCH", "schedules/built", moved, etag=edited.headers["etag"])
+    assert again.json["request"] == request
 
 
 # Single users

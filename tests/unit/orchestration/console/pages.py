@@ -183,6 +183,12 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     f"{IN_TENANT}/sql": Row(action=Action.READ_USERS),
     f"{IN_TENANT}/sql/run": Row(action=Action.READ_USERS, method="POST", form="sql=FROM+vip"),
+    f"{IN_TENANT}/sql/build": Row(
+        action=Action.MANAGE_AUDIENCES,  # of the roles that have both run_jobs and read_users
+        method="POST",
+        form=f"key=k&sql=FROM+vip&audience={VIP}&mode=append",
+        status=303,
+    ),
     f"{IN_TENANT}/sql/csv": Row(action=Action.READ_USERS, method="POST", form="sql=FROM+vip"),
     f"{IN_TENANT}/builder": Row(action=Action.WRITE_SEGMENTS),
     f"{IN_TENANT}/builder/rows": Row(action=Action.WRITE_SEGMENTS, method="POST", form=f"action=group&{DRAFT}"),

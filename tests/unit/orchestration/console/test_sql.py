@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import json
 from typing import Any
 from urllib.parse import urlencode
 
@@ -126,3 +127,20 @@ def test_spreadsheet_formulas_are_escaped_and_numbers_kept(
         ["'+1", "2", "3", "4.0", "'-"],
     ]
     assert [row[0] for row in rows[4:]] == ["'\tx", "a=b", "a\rb"]
+
+
+def test_result_with_ids_is_saved_as_an_audience(client: AsgiClient, world: World) -> None:
+    def run_as(caller: str) -> str:
+        return send(client, world, f"{SQL}/run", urlencode({"sql": f"FROM {VIP}"}), caller).body.decode()
+
+    assert "sql/build" not in run_as("acme-analyst")
+    assert "sql/build" in run_as("acme-engineer")
+    form = urlencode({"key": "k", "sql": "SELECT 1,\r\n 2", "audience": VIP, "mode": "append"})
+    answer = send(client, world, f"{SQL}/build", form, "acme-engineer")
+    (event,) = world.workflow.started
+    request = json.loads(event)["import"]
+    assert (request["sql"], request["overrides"]) == ("SELECT 1,\n 2", {"mode": "append"})
+    assert answer.headers["location"] == f"/console/tenants/acme/jobs/{request['job_id']}?started=1"
+    for given, status in (({"mode": "merge"}, 422), ({"audience": "../x"}, 422), ({"sql": ""}, 422)):
+        wrong = urlencode({"key": str(given), "sql": "SELECT 1", "audience": VIP, **given})
+        assert send(client, world, f"{SQL}/build", wrong, "acme-engineer").status == status

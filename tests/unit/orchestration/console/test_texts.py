@@ -78,6 +78,7 @@ FAMILIES: Mapping[str, set[str]] = {
     "delimiter": set(DELIMITER_NAMES),
     "workers.rests": set(Scaled),
     "workers.starts": {Scaled.WORKER, Scaled.SEGMENT_WORKER},
+    "sql.mode": set(get_args(ImportMode)),
     "theme": {"system", *THEMES},
     "unit": {"day", "hour", "minute", "second"},
 }
