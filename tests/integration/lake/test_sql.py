@@ -469,7 +469,8 @@ def written(s3: S3Access, tmp_path: Path) -> Write:
 def test_result_becomes_a_file_with_types_of_audiences(written: Write) -> None:
     text = (
         "with a as (from audience('vip')) select user_id, sum(age) as total, user_id = 'ann' as first, "
-        "date '2026-12-01' as day, timestamptz '2026-12-01 09:00Z' as seen, 1.5::float as f from a group by all -- end"
+        "date '2026-12-01' as day, timestamptz '2026-12-01 09:00:00+00' as seen, 1.5::float as f "
+        "from a group by all -- end"
     )
     columns, rows = written(text)
     assert columns == [
