@@ -5,7 +5,8 @@
    stays VERIFYING; with an address, its file is then verified and imported like any other. A repeated stage runs the
    query again, unless the address is known.
 
-The text stays with the job and nowhere else: receipts have its SHA-256.
+Receipts have the SHA-256 of the text. The text itself is in the job's source, in the input of its execution, in the
+request of its schedule, and, up to `access.guard.SHOWN` characters, in the audit trail.
 """
 
 from datetime import UTC, datetime
