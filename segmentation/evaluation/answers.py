@@ -11,8 +11,8 @@ import pyarrow as pa
 from schemas.activity_columns import PROPERTY_TYPES
 from schemas.columns import ColumnType
 from segmentation.evaluation.batches import EventBatch, ProfileBatch
-from segmentation.evaluation.columns import Flags, Micros, Users
-from segmentation.evaluation.latest import LONG_AGO, NEVER, NONE, Rows
+from segmentation.evaluation.columns import LONG_AGO, NEVER, Flags, Micros, Users
+from segmentation.evaluation.latest import NONE, Rows
 from segmentation.evaluation.plan import AttributeTest, Timed, fact
 from segmentation.evaluation.spans import next_change, span_of
 from segmentation.evaluation.state import State

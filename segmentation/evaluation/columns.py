@@ -1,7 +1,7 @@
 """Columns of state, which grow with the number of users."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,9 @@ Users = npt.NDArray[np.int32]
 """Users, by their number in the partition."""
 Micros = npt.NDArray[np.int64]
 """Instants, microseconds since 1970 UTC."""
+NEVER: Final = np.iinfo(np.int64).max
+"""An instant that does not come."""
+LONG_AGO: Final = np.iinfo(np.int64).min
 Flags = npt.NDArray[np.bool_]
 Columns = Mapping[str, npt.NDArray[Any]]
 """State by name, for storing and loading."""

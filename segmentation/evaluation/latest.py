@@ -11,12 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.kernels.compiling import kernel
-from segmentation.evaluation.columns import Columns, Flags, Micros, Users, grown
+from segmentation.evaluation.columns import LONG_AGO, NEVER, Columns, Flags, Micros, Users, grown
 
 NONE: Final = -1
-NEVER: Final = np.iinfo(np.int64).max
-"""No deadline."""
-LONG_AGO: Final = np.iinfo(np.int64).min
 FIRST_ROWS: Final = 256
 BLOCK: Final = 64
 """Rows per block: their deadlines fill 8 cache lines."""

@@ -7,8 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from segmentation.evaluation.columns import Micros, Users
-from segmentation.evaluation.latest import NEVER
+from segmentation.evaluation.columns import NEVER, Micros, Users
 
 
 class Occurrences(NamedTuple):

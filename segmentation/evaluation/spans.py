@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from segmentation.evaluation.columns import Columns, Flags, Micros, Users, grown
-from segmentation.evaluation.latest import LONG_AGO, NEVER
+from segmentation.evaluation.columns import LONG_AGO, NEVER, Columns, Flags, Micros, Users, grown
 from segmentation.expressions.literals import EPOCH, first_moment, micros
 from segmentation.rules.days import FIRST, LAST, day_of
 from segmentation.rules.relative import (

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
+from segmentation.evaluation.columns import LONG_AGO
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.kinds import Kinds
-from segmentation.evaluation.latest import LONG_AGO
 from segmentation.evaluation.pending import Occurrences
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State

@@ -15,8 +15,8 @@ from schemas.activity import OFFSET
 from schemas.ids import AudienceName, Partition, TenantName
 from schemas.topics import EVENTS
 from segmentation.evaluation.batches import Changes
+from segmentation.evaluation.columns import NEVER
 from segmentation.evaluation.evaluator import Evaluator
-from segmentation.evaluation.latest import NEVER
 from segmentation.intake.batches import event_batches, profile_batches
 from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.tenant import Activation, PartitionHistory, TenantSegments

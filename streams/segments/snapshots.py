@@ -13,7 +13,7 @@ from schemas.digest import Digest
 from schemas.ids import JobId
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested
-from segmentation.evaluation.latest import NEVER
+from segmentation.evaluation.columns import NEVER
 from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.partition import Emission, PartitionSegments
 

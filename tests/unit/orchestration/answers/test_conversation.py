@@ -2,6 +2,8 @@
 
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from importlib import import_module
@@ -22,6 +24,7 @@ from orchestration.readers.reader import error_of
 from orchestration.readers.starting import without_other_secrets
 from schemas.errors import MusterError, RetriableError, UserError
 
+ROOT = Path(__file__).parents[4]
 Ask = Callable[[Exception | None], dict[str, Any]]
 
 
@@ -92,3 +95,24 @@ def test_every_question_has_an_answering_module() -> None:
     assert module.MODULES.keys() == set(QUESTIONS.values())
     for question, name in module.MODULES.items():
         assert question in import_module(f"{answers.__name__}.{name}").ANSWERS
+
+
+CONFINED = """
+from importlib import import_module
+from orchestration.answers.server import load
+load()
+from numba.core.caching import FunctionCache
+def refuse(*_):
+    raise RuntimeError("a confined process has no cache of compiled code")
+FunctionCache.__init__ = refuse
+from orchestration.answers.conversation import MODULES
+for name in sorted({*MODULES.values()} - {"objects"}):  # it parses files, in readers that are not confined
+    import_module(f"orchestration.answers.{name}")
+"""
+
+
+def test_no_answer_needs_a_kernel_that_its_server_has_not_loaded() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", CONFINED], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmentation.evaluation.latest import LONG_AGO, NEVER, Deadlines, LatestEvents
+from segmentation.evaluation.columns import LONG_AGO, NEVER
+from segmentation.evaluation.latest import Deadlines, LatestEvents
 from tests.examples import examples
 
 ANN, BEN, CYD = 0, 1, 2
