@@ -150,7 +150,9 @@ class SegmentQueries:
             after = replace(before, members=members)
             for name in affected:
                 rule = question.rule if name == edited else question.segments[name]
-                members["segment", name] = _evaluated(connection, rule, after, at, f"edited {name}")
+                table = f"edited {name}"
+                _fill(connection, table, members_sql(rule, after.relations(rule), at))
+                members["segment", name] = _members_of(table)
             return {
                 name: _change(connection, before.members["segment", name], members["segment", name], users)
                 for name in affected
@@ -323,7 +325,7 @@ class SegmentQueries:
     def _prepared(self, connection: duckdb.DuckDBPyConnection, question: Question, at: datetime) -> Activity:
         tables, activity = segment_tables(question, at)
         for table, sql in tables.items():
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE {identifier(table)} AS {sql.text}", sql.parameters)
+            _fill(connection, table, sql)
         return activity
 
 
@@ -340,7 +342,7 @@ def segment_tables(question: Question, at: datetime, prefix: str = "segment ") -
     for name in evaluation_order(question.segments):
         rule, table = question.segments[name], f"{prefix}{name}"
         tables[table] = members_sql(rule, activity.relations(rule), at)
-        members["segment", name] = f"SELECT {USER_ID} FROM {identifier(table)}"  # noqa: S608  # quoted
+        members["segment", name] = _members_of(table)
     return tables, activity
 
 
@@ -369,11 +371,12 @@ def _parts_of(question: Question) -> Iterator[Question]:
         yield replace(question, activity=part)
 
 
-def _evaluated(connection: duckdb.DuckDBPyConnection, rule: Rule, activity: Activity, at: datetime, table: str) -> str:
-    """Write the members of a rule to a temporary table; returns a query for them."""
-    sql, name = members_sql(rule, activity.relations(rule), at), identifier(table)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql.text}", sql.parameters)
-    return f"SELECT {USER_ID} FROM {name}"  # noqa: S608  # quoted
+def _fill(connection: duckdb.DuckDBPyConnection, table: str, sql: BoundSql) -> None:
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {identifier(table)} AS {sql.text}", sql.parameters)
+
+
+def _members_of(table: str) -> str:
+    return f"SELECT {USER_ID} FROM {identifier(table)}"  # noqa: S608  # quoted
 
 
 def _change(connection: duckdb.DuckDBPyConnection, before: str, after: str, users: int) -> MembersChange:

@@ -1,4 +1,4 @@
-"""Rules as rows of a form, and back: a row becomes the text of one condition, which the rules' own parser reads.
+"""Rules as rows of a form; `row_rules` reads them back.
 
 A value is written without quotes, and taken for a text unless it reads as a number, true, false, a date or a time, or
 of an attribute as now or today; such a text stands in double quotes.

@@ -1,7 +1,7 @@
 """RegisterImport for a file that is the result of a query: the job keeps the text, and where the file will be."""
 
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from orchestration.catalog.records import NewJob
 from orchestration.kinds.events import ImportRequest
@@ -14,6 +14,11 @@ from schemas.layout import UPLOADS_PREFIX
 
 FILE_NAME: Final = "query.parquet"
 FORM: Final = {"id_column": USER_ID, "format": "parquet"}
+
+
+def source_of_query(sql: str, settings: Settings) -> dict[str, Any]:
+    """The fields of an `ImportRequest` that say what to import."""
+    return {"bucket": settings.staging_bucket, "key": FILE_NAME, "sql": sql}
 
 
 def new_build(request: ImportRequest, execution: str, *, specs: Specs, settings: Settings) -> NewJob:

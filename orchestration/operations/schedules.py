@@ -10,7 +10,7 @@ from orchestration.kinds.export.addresses import check_export
 from orchestration.kinds.export.recurring import SINCE_LAST
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import AllowedLocations
-from orchestration.kinds.query_jobs import FILE_NAME
+from orchestration.kinds.query_jobs import source_of_query
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations.submit import check_names, check_target, require_tenant, source_of
@@ -114,10 +114,8 @@ def schedule_build(
     request = {
         "tenant": names[0],
         "audience": names[1],
-        "bucket": settings.staging_bucket,
-        "key": FILE_NAME,
         "overrides": dict(overrides),
-        "sql": sql,
+        **source_of_query(sql, settings),
     }
     return _keep(schedules, name, names[0], "import", times, request, now_ms, edited)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.kinds.events import KEY_MAX_BYTES, ImportRequest
-from orchestration.kinds.query_jobs import FILE_NAME
+from orchestration.kinds.query_jobs import source_of_query
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.sources import require_source
 from orchestration.platform.clock import fresh_id, now_ms
@@ -133,20 +133,14 @@ class Submission:
     ) -> JobId:
         """Start the import of what a query finds; returns the job's id. Raises `UserError` BAD_NAME, UNKNOWN_TENANT."""
         names = check_names(self.audiences, tenant, audience)
-        return start(self.engine, self._of_query(new_id or fresh_id(), names, sql, overrides))
-
-    def _of_query(
-        self, job_id: JobId, names: tuple[TenantName, AudienceName], sql: str, overrides: Mapping[str, Any]
-    ) -> ImportRequest:
-        return ImportRequest(
-            job_id=job_id,
+        request = ImportRequest(
+            job_id=new_id or fresh_id(),
             tenant=names[0],
             audience=names[1],
-            bucket=self.settings.staging_bucket,
-            key=FILE_NAME,
             overrides=overrides,
-            sql=sql,
+            **source_of_query(sql, self.settings),
         )
+        return start(self.engine, request)
 
     def resubmit(
         self,
@@ -217,7 +211,7 @@ class Submission:
             retry_of=job.job_id,
         )
         if job.sql is not None:
-            request = replace(request, bucket=self.settings.staging_bucket, key=FILE_NAME, sql=job.sql)
+            request = replace(request, **source_of_query(job.sql, self.settings))
         return start(self.engine, request)
 
     def _start_pinned(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Final, assert_never
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from segmentation.evaluation.latest import NONE, Rows
 from segmentation.evaluation.plan import AttributeTest, Timed, fact
 from segmentation.evaluation.spans import next_change, span_of
 from segmentation.evaluation.state import State
-from segmentation.expressions.literals import EPOCH, micros
+from segmentation.expressions.literals import EPOCH, SECOND_US, micros
 from segmentation.expressions.masks import mask_of
 from segmentation.rules.nodes import (
     Count,
@@ -34,7 +34,6 @@ from segmentation.rules.nodes import (
 )
 from segmentation.rules.typed import typed, typed_at
 
-MICROS: Final = 1_000_000
 Indices = npt.NDArray[np.int64]
 """Indices of some of n users."""
 
@@ -74,7 +73,7 @@ class Answers:
         match timed:
             case Count(events=events, within_s=int(within_s)):
                 rows = self.rows(events)[indices]
-                return rows, self._state.latest[events].leaving(rows, at, within_s * MICROS, ranks[timed])
+                return rows, self._state.latest[events].leaving(rows, at, within_s * SECOND_US, ranks[timed])
             case SeenNear(events=events):
                 enter, leave = self._seen_near(timed, indices)
                 return self.rows(events)[indices], next_change(enter, leave, at)
@@ -136,7 +135,7 @@ class Answers:
             if count.within_s is None:
                 enough: Flags = latest.times(rows, times) != LONG_AGO
                 return enough
-            return latest.within(rows, at, count.within_s * MICROS, times)
+            return latest.within(rows, at, count.within_s * SECOND_US, times)
 
         match count.quantity:
             case "at_least":

@@ -1,14 +1,11 @@
 """Sets of users without sorting: one flag per user, all cleared between calls."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
 from schemas.kernels.compiling import kernel
-from segmentation.evaluation.columns import Flags, Micros, Users, grown
-
-_NEVER: Final = np.iinfo(np.int64).max
+from segmentation.evaluation.columns import NEVER, Flags, Micros, Users, grown
 
 
 class Marks:
@@ -42,13 +39,13 @@ class Marks:
 
     def earliest(self, users: int, subsets: Sequence[tuple[Users, Micros]]) -> tuple[Users, Micros, list[Flags]]:
         """Users in any of `subsets`, ascending; the earliest instant of each; for each subset, which entries are it."""
-        self._instants = grown(self._instants, users, _NEVER)
+        self._instants = grown(self._instants, users, NEVER)
         for subset, instants in subsets:
             _lower(self._instants, subset, instants)
         distinct = self.distinct(users, *(subset for subset, _ in subsets))
         earliest = self._instants[distinct]
         is_earliest = [self._instants[subset] == instants for subset, instants in subsets]
-        self._instants[distinct] = _NEVER
+        self._instants[distinct] = NEVER
         return distinct, earliest, is_earliest
 
 

@@ -6,7 +6,7 @@ then the next span follows from the day, once the one before has ended.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from segmentation.evaluation.columns import LONG_AGO, NEVER, Columns, Flags, Micros, Users, grown
-from segmentation.expressions.literals import EPOCH, first_moment, micros
+from segmentation.expressions.literals import EPOCH, SECOND_US, first_moment, micros
 from segmentation.rules.days import FIRST, LAST, day_of
 from segmentation.rules.relative import (
     MAX_YEARS,
@@ -28,11 +28,10 @@ from segmentation.rules.relative import (
     Today,
     TodayComparison,
 )
+from segmentation.rules.typed import LATEST
 
-SECOND_US: Final = 1_000_000
 DAY_US: Final = 24 * 60 * 60 * SECOND_US
 EPOCH_DAY: Final = EPOCH.date().toordinal()
-LATEST: Final = datetime.max.replace(tzinfo=UTC)
 NO_DAY: Final = np.iinfo(np.int32).min
 Days = npt.NDArray[np.int64]
 """Days, numbered from 1970-01-01, or `NO_DAY`."""

@@ -6,7 +6,6 @@
 """
 
 from collections.abc import Collection, Mapping
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +17,9 @@ from segmentation.evaluation.kinds import Kinds
 from segmentation.evaluation.pending import Occurrences
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State
+from segmentation.expressions.literals import SECOND_US
 from segmentation.rules.nodes import EventCondition, Events, Member
 from segmentation.rules.state import need
-
-_SECOND_US: Final = 1_000_000
 
 
 class Succession:
@@ -73,7 +71,7 @@ class Succession:
         conditions = [c for active in self._new.plan.rules.values() for c in active.rule.conditions]
         of_kind = [need(c) for c in conditions if isinstance(c, EventCondition) and c.events == kind]
         windows = [one.within_s for one in of_kind if one.within_s is not None]
-        return self._new.at_us - max(windows) * _SECOND_US if len(windows) == len(of_kind) else LONG_AGO
+        return self._new.at_us - max(windows) * SECOND_US if len(windows) == len(of_kind) else LONG_AGO
 
     @property
     def event_names(self) -> tuple[str, ...]:

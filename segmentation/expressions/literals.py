@@ -13,6 +13,7 @@ from segmentation.timetable import time_zone
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LONG_MIN: Final = -(2**63)
 LONG_MAX: Final = 2**63 - 1
+SECOND_US: Final = 1_000_000
 SECOND: Final = timedelta(seconds=1)
 """Clocks are changed at whole seconds."""
 EXACT: Final = 2**53

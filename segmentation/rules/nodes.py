@@ -161,11 +161,7 @@ class Member:
     name: str
 
     def __post_init__(self) -> None:
-        if not NAME_PATTERN.fullmatch(self.name):
-            raise _bad(
-                f"{self.name[:80]!r} is not a valid {self.kind} name: use 1 to 63 of a-z, 0-9, '_' and '-', starting "
-                "with a letter or a digit"
-            )
+        _check_short_name(f"{self.kind} name", self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,11 +173,7 @@ class Split:
     before: int
 
     def __post_init__(self) -> None:
-        if not NAME_PATTERN.fullmatch(self.name):
-            raise _bad(
-                f"{self.name[:80]!r} is not a valid name of a split: use 1 to 63 of a-z, 0-9, '_' and '-', starting "
-                "with a letter or a digit"
-            )
+        _check_short_name("name of a split", self.name)
         if not (0 <= self.begin < self.before <= BUCKETS and (self.begin == 0) != (self.before == BUCKETS)):
             raise _bad(
                 "a split is below or from 0.01 to 99.99 percent, in steps of 0.01, as in: split(winter) < 5; "
@@ -283,6 +275,14 @@ def _terms(condition: RuleCondition) -> int:
             return len(values)
         case _:
             return 1
+
+
+def _check_short_name(what: str, name: str) -> None:
+    if not NAME_PATTERN.fullmatch(name):
+        raise _bad(
+            f"{name[:80]!r} is not a valid {what}: use 1 to 63 of a-z, 0-9, '_' and '-', starting "
+            "with a letter or a digit"
+        )
 
 
 def _bad(what: str) -> UserError:

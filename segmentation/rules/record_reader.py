@@ -1,4 +1,7 @@
-"""JSON of any origin -> rules: the inverse of `records`, with errors that name the path."""
+"""JSON of any origin -> rules, parsed strictly: the inverse of `records`.
+
+Errors name the path in the document: `at all[0].any[1].times: ...`.
+"""
 
 import json
 import math

@@ -1,7 +1,4 @@
-"""Rules as JSON, the stored form: versioned, published as schemas/rule.schema.json, and parsed strictly.
-
-Errors name the path in the document: `at all[0].any[1].times: ...`.
-"""
+"""Rules as JSON, the stored form: versioned, and published as schemas/rule.schema.json. `record_reader` reads it."""
 
 from datetime import date, datetime
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, assert_never, cast
 from schemas.activity_columns import PROPERTY_TYPES
 from schemas.columns import ColumnType
 from segmentation.expressions.dialects import DUCKDB, Dialect
-from segmentation.expressions.literals import EPOCH, micros
+from segmentation.expressions.literals import EPOCH, SECOND_US, micros
 from segmentation.expressions.sql import BoundSql, joined, parameter, to_sql
 from segmentation.rules.nodes import (
     Count,
@@ -35,7 +35,6 @@ from segmentation.rules.truths import false_without
 from segmentation.rules.typed import MAPS, typed, typed_at
 
 SIGNS: Final = {"at_least": ">=", "at_most": "<=", "exactly": "=", "before": "<", "from": ">="}
-MICROS: Final = 1_000_000
 COUNTED: Final = "SELECT user_id FROM c"
 USER: Final = "{user}"
 """Stands in conditions for the user until the relation that they are read from is known."""
@@ -242,7 +241,7 @@ class _Query:
             case SeenNear(distance=distance):
                 seen = self._number(condition)
                 ends = ((">", distance.after_s), ("<=", distance.until_s))
-                moments = [(sign, self._moment(self._at + s * MICROS)) for sign, s in ends if s is not None]
+                moments = [(sign, self._moment(self._at + s * SECOND_US)) for sign, s in ends if s is not None]
                 within = [_sql(f" AND {seen} {sign} ", moment) for sign, moment in moments]
                 return _sql(f"({seen} IS NOT NULL", *within, ")")
             case _:
@@ -335,7 +334,7 @@ class _Query:
         matched = f"e.{self._events.setdefault(condition.events, f'e{len(self._events)}')}"
         match condition:
             case Count(within_s=int(within_s)):
-                since = self._moment(self._at - within_s * MICROS)
+                since = self._moment(self._at - within_s * SECOND_US)
                 return _sql(f"count(CASE WHEN {matched} AND e.occurred_at > ", since, " THEN true END)")
             case Count() | Ever() | Never():
                 return BoundSql(f"count(CASE WHEN {matched} THEN true END)", ())
@@ -392,7 +391,7 @@ class _Query:
     def _since(self, condition: EventCondition) -> int | None:
         """A condition asks about later events only; None: about all."""
         if (within_s := need(condition).within_s) is not None:
-            return self._at - within_s * MICROS
+            return self._at - within_s * SECOND_US
         return None if condition.events.since is None else micros(condition.events.since) - 1
 
     def _memberships(self) -> BoundSql:

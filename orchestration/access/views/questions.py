@@ -25,7 +25,6 @@ from orchestration.access.bodies.questions import (
     WantedExplanation,
     WantedUser,
 )
-from orchestration.access.edit_guard import EditGuard
 from orchestration.access.guard import SHOWN, Entry, ValueT, reads, recorded
 from orchestration.access.policy import Action
 from orchestration.access.rounding import Rounding, questions
@@ -177,10 +176,7 @@ class Questions(TenantView):
         """Who would enter and leave a segment with another rule, and what depends on it. Nothing changes."""
         entry.object, entry.arguments = f"segments/{segment[:63]}", {"rule": body.text()[:SHOWN], "users": body.users}
         found = self._services.segments.get(self._name, segment_name(segment))
-        guard = EditGuard(
-            services=self._services, tenant=self._name, ask=lambda q: self._ask(EditPreview, q, cancellation)
-        )
-        return guard.preview(found.name, body, body.users)
+        return self._edit_guard(cancellation).preview(found.name, body, body.users)
 
     @recorded(
         Action.READ,

@@ -3,7 +3,6 @@
 from typing import Final
 
 from orchestration.access.bodies.segments import NewSegment, NewSnapshot, SegmentEdit, SegmentRule, SegmentState
-from orchestration.access.edit_guard import EditGuard
 from orchestration.access.guard import SHOWN, Entry, reads, recorded
 from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.pages import Page, Tagged, first
@@ -15,7 +14,6 @@ from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.readers.cancellation import Cancellation
 from orchestration.records.jobs import Started
-from orchestration.records.questions import EditPreview
 from orchestration.records.segments import RuleVersion, Segment, SegmentDetail
 from schemas.ids import JobId, segment_name
 
@@ -90,10 +88,8 @@ class Segments(TenantView):
         found = self._services.segments.get(self._name, name)
         check(found)
         if found.state == "active":  # a paused one refuses
-            guard = EditGuard(
-                services=self._services, tenant=self._name, ask=lambda q: self._ask(EditPreview, q, cancellation)
-            )
-            entry.arguments = {**entry.arguments, **guard.approved(name, body, body.approve)}
+            approved = self._edit_guard(cancellation).approved(name, body, body.approve)
+            entry.arguments = {**entry.arguments, **approved}
             cancellation.check()
         self._services.segments.edit(
             self._name,

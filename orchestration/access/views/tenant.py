@@ -5,10 +5,13 @@ id.
 """
 
 from orchestration.access.authentication import Caller
+from orchestration.access.edit_guard import EditGuard
 from orchestration.access.guard import View
 from orchestration.catalog.records import Audience
 from orchestration.composition.service import Services
 from orchestration.kinds.places import AllowedLocations
+from orchestration.readers.cancellation import Cancellation
+from orchestration.records.questions import EditPreview
 from schemas.errors import UserError
 from schemas.ids import NAME_PATTERN, TenantName, audience_name
 
@@ -44,6 +47,11 @@ class TenantView(View):
     def _allowed_locations(self) -> AllowedLocations:
         """What the tenant may name in object stores, topics and profiles."""
         return AllowedLocations(tenant=self._name, places=self._services.places, settings=self._services.settings)
+
+    def _edit_guard(self, cancellation: Cancellation) -> EditGuard:
+        return EditGuard(
+            services=self._services, tenant=self._name, ask=lambda one: self._ask(EditPreview, one, cancellation)
+        )
 
 
 def _unknown_tenant(tenant: str) -> UserError:

@@ -4,12 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from segmentation.evaluation.answers import MICROS
 from segmentation.evaluation.batches import EventBatch
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State
 from segmentation.evaluation.succession import Succession
+from segmentation.expressions.literals import SECOND_US
 from segmentation.rules.nodes import Member
 from segmentation.rules.parser import parse_rule
 from tests.unit.segmentation.evaluation.test_evaluator import buy, emitted
@@ -26,14 +26,14 @@ def bought(user: str, *times_s: int) -> EventBatch:
     return EventBatch(
         user_ids=pa.repeat(pa.scalar(user), len(times_s)),
         events=pa.repeat(pa.scalar("buy"), len(times_s)),
-        occurred_at=np.array(times_s, np.int64) * MICROS,
+        occurred_at=np.array(times_s, np.int64) * SECOND_US,
         identities=np.array(times_s, np.int64),
         values=lambda name, type_: pytest.fail(f"unexpected request for {name} {type_}"),
     )
 
 
 def at_ten_days(**rules: str) -> Evaluator:
-    evaluator = Evaluator(active(**rules), at_us=NOW * MICROS)
+    evaluator = Evaluator(active(**rules), at_us=NOW * SECOND_US)
     buy(evaluator, NOW, ("ann", NOW - 1))
     return evaluator
 
@@ -46,7 +46,7 @@ def test_known_user_without_attributes_joins_a_new_segment_of_unset_attributes()
 
 def test_missing_history_spans_the_widest_window() -> None:
     rules = {"two": "count(buy, 2d) >= 2", "week": "count(buy, 7d) >= 3", "old": "ever(sell)"}
-    assert Succession(active(**rules), at_ten_days(old="ever(sell)")).since_us == (NOW - 7 * DAY) * MICROS
+    assert Succession(active(**rules), at_ten_days(old="ever(sell)")).since_us == (NOW - 7 * DAY) * SECOND_US
 
 
 def test_missing_history_is_unbounded_for_a_rule_without_a_window() -> None:
@@ -78,7 +78,7 @@ def test_rule_with_a_window_beyond_the_loaded_history_needs_history(
     wider: str,
     restarted: bool,  # noqa: FBT001
 ) -> None:
-    first = Succession(active(buyers="count(buy, 3d) >= 1"), Evaluator({}, at_us=NOW * MICROS))
+    first = Succession(active(buyers="count(buy, 3d) >= 1"), Evaluator({}, at_us=NOW * SECOND_US))
     first.events(bought("ann", NOW - DAY))  # everything later than `since_us`
     evaluator, _ = first.settle()
     if restarted:
@@ -108,7 +108,7 @@ VIP = Member(kind="audience", name="vip")
 def with_prospect(rule: str) -> Evaluator:
     """A segment over an audience that has eve, who is not known."""
     evaluator = at_ten_days(vips=rule)
-    evaluator.set_members(VIP, pa.array(["ann", "eve"]), NOW * MICROS)
+    evaluator.set_members(VIP, pa.array(["ann", "eve"]), NOW * SECOND_US)
     return evaluator
 
 
@@ -153,7 +153,7 @@ def test_paused_segment_is_frozen_and_resumes_with_current_members() -> None:
 
 
 def test_future_event_is_kept() -> None:
-    evaluator = Evaluator(active(sellers="ever(sell)", buyers="ever(buy)"), at_us=NOW * MICROS)
+    evaluator = Evaluator(active(sellers="ever(sell)", buyers="ever(buy)"), at_us=NOW * SECOND_US)
     assert buy(evaluator, NOW, ("ann", NOW + 60)) == []
     evaluator, _ = Succession(active(buyers="ever(buy)"), evaluator).settle()
-    assert emitted(evaluator.advance((NOW + 60) * MICROS)) == [("buyers", "ann", True, NOW + 60, "time")]
+    assert emitted(evaluator.advance((NOW + 60) * SECOND_US)) == [("buyers", "ann", True, NOW + 60, "time")]
