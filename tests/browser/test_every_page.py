@@ -99,6 +99,9 @@ VISITS: Final[Mapping[str, Visit]] = {
     f"{IN_TENANT}/uploads/{{upload}}": Visit(path=lambda shop: _at("uploads", shop.upload), shown="#start, table"),
     f"{IN_TENANT}/audit": Visit(path=_at("audit"), shown=".row"),
     f"{IN_TENANT}/connections": Visit(path=_at("connections"), shown="pre"),
+    f"{IN_TENANT}/overlap": Visit(
+        path=f"{_at('overlap')}?of=audience('customers')&of=segment('buyers')", shown="#overlap table"
+    ),
     f"{IN_TENANT}/sql": Visit(path=_at("sql"), shown="#sql"),
     f"{IN_TENANT}/grants": Visit(path=_at("grants"), shown="form"),
     f"{IN_TENANT}/recipients": Visit(path=_at("recipients"), shown=".outcome .notice", act=_send_test),
@@ -123,7 +126,11 @@ NO_PAGES: Final = frozenset(
         *(f"{IN_TENANT}/segments/{{segment}}/now", f"{IN_TENANT}/segments/{{segment}}/row"),
         *(f"{IN_TENANT}/builder/names", f"{IN_TENANT}/uploads/{{upload}}/checks/{{operation}}"),
         f"{IN_TENANT}/recipients/tests/{{operation}}",
-        *(f"{PREFIX}/workers/part", f"{IN_TENANT}/audiences/{{audience}}/differences/{{operation}}"),
+        *(
+            f"{PREFIX}/workers/part",
+            f"{IN_TENANT}/overlap/counts",
+            f"{IN_TENANT}/audiences/{{audience}}/differences/{{operation}}",
+        ),
     }
 )
 """Routes that redirect, or answer with a part of a page or a file."""

@@ -42,10 +42,11 @@ class AudienceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudiencesPage:
-    """Audiences by name. `upload_path`: None for those who may not import."""
+    """Audiences by name. `upload_path`, `overlap_path`: None for callers who may not import, or not see users."""
 
     rows: Sequence[AudienceRow]
     upload_path: str | None
+    overlap_path: str | None
     first_path: str | None
     next_path: str | None
 
@@ -117,6 +118,7 @@ async def show_audiences(request: Request) -> Response:
         page = AudiencesPage(
             rows=[_row(one, tenant) for one in found.items],
             upload_path=in_tenant(tenant, "upload") if context.may(Action.RUN_JOBS) else None,
+            overlap_path=in_tenant(tenant, "overlap") if context.may(Action.READ_USERS) else None,
             first_path=in_tenant(tenant, "audiences") if after else None,
             next_path=next_page(request, found.next),
         )

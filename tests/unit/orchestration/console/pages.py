@@ -181,6 +181,8 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/users/membership": Row(
         action=Action.RUN_JOBS, method="POST", form=f"key=abc&user=ann&audience={VIP}&change=add", status=303
     ),
+    f"{IN_TENANT}/overlap": Row(action=Action.READ_USERS),
+    f"{IN_TENANT}/overlap/counts": Row(action=Action.READ_USERS),
     f"{IN_TENANT}/sql": Row(action=Action.READ_USERS),
     f"{IN_TENANT}/sql/run": Row(action=Action.READ_USERS, method="POST", form="sql=FROM+vip"),
     f"{IN_TENANT}/sql/build": Row(
