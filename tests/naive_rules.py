@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
-from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition, Seen, SeenNear, Split
+from segmentation.rules.events import Events
+from segmentation.rules.nodes import Count, Ever, Member, Never, Rule, RuleCondition, Seen, SeenNear, Split
 from segmentation.rules.relative import (
     Anniversary,
     AttributeCondition,
@@ -20,6 +22,7 @@ from segmentation.rules.relative import (
     Today,
     TodayComparison,
 )
+from segmentation.rules.sequences import Sequence, Step
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 TYPES = {bool: "boolean", str: "string", float: "double", date: "date", datetime: "timestamp"}
@@ -115,17 +118,66 @@ def holds(test: Condition, given: Named, zone: str | None) -> bool:
     return value in test.values if isinstance(test, OneOf) else SIGNS[test.operator](value, test.value)
 
 
+def followed(sequence: Sequence, user: str, at: datetime, world: World) -> bool:
+    """Naive evaluation of a sequence, by definition, over all history."""
+
+    def moments(step: Step) -> set[tuple[datetime, Any]]:
+        """Of a step, with the value of `same`: equal are those of one type."""
+        found: set[tuple[datetime, Any]] = set()
+        for event in _events(step.events, user, at, world):
+            value = None if sequence.same is None else event.properties.get(sequence.same)
+            if sequence.same is None:
+                found.add((event.occurred_at, None))
+            elif value is not None and value == value:  # noqa: PLR0124  # not NaN
+                found.add((event.occurred_at, (type(value), value)))
+        return found
+
+    def counted(number: int, value: Any) -> set[datetime]:
+        found = moments(sequence.steps[number])
+        plain_first = number == 0 and not sequence.steps[1].negated
+        if sequence.same is not None or not (plain_first or sequence.steps[number].negated):
+            found = {one for one in found if sum(other[0] >= one[0] for other in found) <= sequence.latest}
+        return {moment for moment, of in found if of == value}
+
+    def follows(step: Step, before: Step, then: datetime, moment: datetime) -> bool:
+        ties = step.gap_s == 0 and not before.negated and step.events.event != before.events.event
+        nearest, farthest = then + timedelta(seconds=step.gap_s), then + timedelta(seconds=step.within_s)
+        return (nearest < moment <= farthest) or (ties and moment == then)
+
+    values = {value for step in sequence.steps for _, value in moments(step)}
+    for value in values:
+        reached = counted(0, value)
+        for number, (before, step) in enumerate(pairwise(sequence.steps), start=1):
+            later = counted(number, value)
+            if step.negated:
+                ends = {then: then + timedelta(seconds=step.within_s) for then in reached}
+                reached = {
+                    end
+                    for then, end in ends.items()
+                    if end <= at and not any(follows(step, before, then, moment) for moment in later)
+                }
+            else:
+                reached = {moment for moment in later if any(follows(step, before, then, moment) for then in reached)}
+        if any(at - timedelta(seconds=sequence.window_s) < moment <= at for moment in reached):
+            return True
+    return False
+
+
+def _events(of: Events, user: str, at: datetime, world: World) -> list[Event]:
+    return [
+        event
+        for event in world.events
+        if (event.user, event.name) == (user, of.event) and event.occurred_at <= at
+        if all(holds(test, event.properties, None) for test in of.where)
+        if of.since is None or of.before is None or of.since <= event.occurred_at < of.before
+    ]
+
+
 def is_true(condition: RuleCondition, user: str, at: datetime, zone: str | None, world: World) -> bool:
     """Naive evaluation of a condition on a user whom the rule is about."""
 
     def times(of: Events, since: datetime = LONG_AGO) -> list[datetime]:
-        found = {
-            (event.occurred_at, event.id)
-            for event in world.events
-            if (event.user, event.name) == (user, of.event) and since < event.occurred_at <= at
-            if all(holds(test, event.properties, None) for test in of.where)
-            if of.since is None or of.before is None or of.since <= event.occurred_at < of.before
-        }
+        found = {(event.occurred_at, event.id) for event in _events(of, user, at, world) if event.occurred_at > since}
         return sorted(moment for moment, _ in found)
 
     match condition:
@@ -141,14 +193,16 @@ def is_true(condition: RuleCondition, user: str, at: datetime, zone: str | None,
         case SeenNear(which=which, distance=distance):
             seen = times(condition.events)[:1] if which == "first" else times(condition.events)[-1:]
             return any(is_near(distance, then, at, zone) for then in seen)
-        case Member() | Split():
-            return is_of(condition, user, world)
+        case Member() | Split() | Sequence():
+            return is_of(condition, user, at, world)
         case _:
             return is_relatively(condition, world.profiles.get(user, {}), at, zone)
 
 
-def is_of(condition: Member | Split, user: str, world: World) -> bool:
-    """Whether a user is a member, or in this part of a split."""
+def is_of(condition: Member | Split | Sequence, user: str, at: datetime, world: World) -> bool:
+    """Whether a user is a member, in this part of a split, or has done what a sequence says."""
+    if isinstance(condition, Sequence):
+        return followed(condition, user, at, world)
     if isinstance(condition, Member):
         return (condition.kind, condition.name, user) in world.members
     place = int(sha256(f"{condition.name}:{user}".encode()).hexdigest()[:13], 16) % 10_000

@@ -9,7 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.activity_columns import PROPERTY_TYPES
+from schemas.buffers import string_buffers, validity
 from schemas.columns import ColumnType
+from schemas.kernels.hashing import chain_strings, chain_words
 from segmentation.evaluation.batches import EventBatch, ProfileBatch
 from segmentation.evaluation.columns import LONG_AGO, NEVER, Flags, Micros, Users
 from segmentation.evaluation.latest import NONE, Rows
@@ -18,10 +20,10 @@ from segmentation.evaluation.spans import next_change, span_of
 from segmentation.evaluation.state import State
 from segmentation.expressions.literals import EPOCH, SECOND_US, micros
 from segmentation.expressions.masks import mask_of
+from segmentation.rules.events import Events
 from segmentation.rules.nodes import (
     Count,
     EventCondition,
-    Events,
     Ever,
     Group,
     Never,
@@ -32,6 +34,7 @@ from segmentation.rules.nodes import (
     SeenNear,
     Which,
 )
+from segmentation.rules.sequences import Sequence
 from segmentation.rules.typed import typed, typed_at
 
 Indices = npt.NDArray[np.int64]
@@ -49,6 +52,7 @@ class Answers:
         self.at = at
         self._state = state
         self._rows: dict[Events, Rows] = {}
+        self._of_sequences: dict[Sequence, tuple[Indices, Flags, Micros]] = {}
 
     def rows(self, kind: Events) -> Rows:
         """int32[n]: row of each user's events of a kind, -1 for users without one."""
@@ -77,6 +81,8 @@ class Answers:
             case SeenNear(events=events):
                 enter, leave = self._seen_near(timed, indices)
                 return self.rows(events)[indices], next_change(enter, leave, at)
+            case Sequence():
+                return self.users[indices], self._followed(timed, indices)[1]
             case AttributeTest():
                 users = self.users[indices]
                 return users, self._state.spans[timed].due(users, at)
@@ -90,6 +96,8 @@ class Answers:
     def _holds(self, condition: RuleCondition, rule: Rule, indices: Indices) -> Flags:
         if isinstance(condition, OnEvents):
             return self._of_events(condition, indices)
+        if isinstance(condition, Sequence):
+            return self._followed(condition, indices)[0]
         users, one = self.users[indices], fact(condition, rule)
         if isinstance(one, AttributeTest) and one.is_timed:
             return self._state.spans[one].true(users, self.at[indices])
@@ -111,6 +119,14 @@ class Answers:
                 enter, leave = self._seen_near(condition, indices)
                 near: Flags = (enter <= self.at[indices]) & (self.at[indices] < leave)
                 return near
+
+    def _followed(self, sequence: Sequence, indices: Indices) -> tuple[Flags, Micros]:
+        """Whether a sequence is true, and when it changes; the last answer is kept, since it is asked twice."""
+        kept = self._of_sequences.get(sequence)
+        if kept is None or not np.array_equal(kept[0], indices):
+            found = self._state.followed[sequence].answers(self.users[indices], self.at[indices])
+            kept = self._of_sequences[sequence] = (indices, *found)
+        return kept[1:]
 
     def _seen_near(self, condition: SeenNear, indices: Indices) -> tuple[Micros, Micros]:
         """From when to when the condition is true; the first instant is `NEVER` for users without such an event."""
@@ -161,6 +177,28 @@ def event_mask(kind: Events, batch: EventBatch) -> Flags:
     if kind.since is not None and kind.before is not None:
         in_time = (batch.occurred_at >= micros(kind.since)) & (batch.occurred_at < micros(kind.before))
     return reduce(np.logical_and, masks, in_time)
+
+
+def keys_of(batch: EventBatch, name: str) -> tuple[Flags, npt.NDArray[np.int64]]:
+    """bool[n] and int64[n]: whether an event has a value of a property, and its key: equal for equal values of a type.
+
+    A key is 64 bits of a hash, as identities are. NaN is no value; -0 is 0.
+    """
+    numbers, strings, booleans = (batch.values(name, type_) for type_ in ("double", "string", "boolean"))
+    plain = numbers.fill_null(np.nan).to_numpy(zero_copy_only=False) + 0.0
+    of_number, of_string, of_boolean = ~np.isnan(plain), _valid(strings), _valid(booleans)
+    truth = booleans.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint64)  # noqa: FBT003
+    words = np.where(of_number, plain.view(np.uint64), truth)
+    h0, h1 = np.where(of_boolean, np.uint64(2), np.uint64(1)), np.zeros(len(words), np.uint64)
+    chain_words(words, np.zeros(0, np.uint8), h0, h1)
+    s0, s1 = np.full(len(words), 3, np.uint64), np.zeros(len(words), np.uint64)
+    chain_strings(*string_buffers(strings), validity(strings), s0, s1)
+    return of_number | of_string | of_boolean, np.where(of_string, s0, h0).view(np.int64)
+
+
+def _valid(values: pa.Array) -> Flags:
+    valid: Flags = values.is_valid().to_numpy(zero_copy_only=False)
+    return valid
 
 
 def attribute_mask(test: AttributeTest, batch: ProfileBatch) -> Flags:

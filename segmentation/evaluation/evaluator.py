@@ -42,7 +42,7 @@ class Evaluator:
     def __init__(self, rules: Mapping[str, ActiveRule], *, at_us: int = 0, state: State | None = None) -> None:
         self.plan = plan_of(rules)
         self.state = State.empty(self.plan, at_us) if state is None else state
-        self.kinds = Kinds(self.plan.keep)
+        self.kinds = Kinds(self.plan.kinds)
         self._marks = Marks()
 
     @property
@@ -157,6 +157,7 @@ class Evaluator:
                 kind: users[latest.rows(users) != NONE] for kind, latest in self.state.latest.items()
             }
             touched |= dict.fromkeys(self.state.spans, users)
+            touched |= {sequence: users[of.has(users)] for sequence, of in self.state.followed.items()}
             changes += self._evaluate(touched, users, "rule", new=users)
         return changes
 
@@ -204,8 +205,13 @@ class Evaluator:
         touched: dict[Fact, Users] = {}
         for number, occurrences in events.by_kind():
             kind = self.kinds[number]
-            self.state.latest[kind].add(occurrences.users, occurrences.occurred_at, occurrences.identities)
-            touched[kind] = occurrences.users
+            users, times, identities = occurrences.users, occurrences.occurred_at, occurrences.identities
+            if kind in self.state.latest:
+                self.state.latest[kind].add(users, times, identities)
+                touched[kind] = users
+            for sequence, step in self.plan.followed.get(kind, ()):
+                self.state.followed[sequence].add(step, users, times, identities, self.state.at_us)
+                touched[sequence] = np.concatenate((touched.get(sequence, users[:0]), users))
         return touched
 
     def _distinct(self, *users: Users) -> Users:

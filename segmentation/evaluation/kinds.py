@@ -4,31 +4,35 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from segmentation.evaluation.answers import event_mask
+from segmentation.evaluation.answers import event_mask, keys_of
 from segmentation.evaluation.batches import EventBatch
 from segmentation.evaluation.columns import Users
 from segmentation.evaluation.pending import Occurrences
-from segmentation.rules.nodes import Events
+from segmentation.evaluation.plan import Keyed, Kind
+from segmentation.rules.events import Events
 
 
 class Kinds:
     """Kinds in the order of their numbers."""
 
-    def __init__(self, kinds: Iterable[Events]) -> None:
+    def __init__(self, kinds: Iterable[Kind]) -> None:
         self._kinds = tuple(kinds)
         self._number = {kind: number for number, kind in enumerate(self._kinds)}
-        self._by_name: dict[str, list[Events]] = {}
+        self._by_name: dict[str, list[Kind]] = {}
         for kind in self._kinds:
-            self._by_name.setdefault(kind.event, []).append(kind)
+            self._by_name.setdefault(events_of_kind(kind).event, []).append(kind)
 
-    def __getitem__(self, number: int) -> Events:
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._number
+
+    def __getitem__(self, number: int) -> Kind:
         return self._kinds[number]
 
-    def number(self, kind: Events) -> int:
+    def number(self, kind: Kind) -> int:
         """The number of a kind. Raises KeyError."""
         return self._number[kind]
 
-    def occurrences(self, batch: EventBatch, users: Users, only: Collection[Events] | None = None) -> Occurrences:
+    def occurrences(self, batch: EventBatch, users: Users, only: Collection[Kind] | None = None) -> Occurrences:
         """The events of a batch that some rule refers to, once per matching kind (of `only`, if given)."""
         encoded = batch.events.dictionary_encode()
         indices = encoded.indices.to_numpy(zero_copy_only=False)
@@ -38,7 +42,18 @@ class Kinds:
             for index, kind in enumerate(of_name):
                 if index == 0:
                     named = indices == number
-                rows = np.flatnonzero(named & event_mask(kind, batch) if kind.where or kind.since else named)
+                events = events_of_kind(kind)
+                matched = named & event_mask(events, batch) if events.where or events.since else named
+                identities = batch.identities
+                if isinstance(kind, Keyed):
+                    there, identities = keys_of(batch, kind.same)
+                    matched = matched & there
+                rows = np.flatnonzero(matched)
                 kinds = np.full(len(rows), self._number[kind], np.int32)
-                found.append(Occurrences(kinds, users[rows], batch.occurred_at[rows], batch.identities[rows]))
+                found.append(Occurrences(kinds, users[rows], batch.occurred_at[rows], identities[rows]))
         return Occurrences.of(found)
+
+
+def events_of_kind(kind: Kind) -> Events:
+    """The events of a kind, whatever their values."""
+    return kind.events if isinstance(kind, Keyed) else kind

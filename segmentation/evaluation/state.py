@@ -9,12 +9,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from segmentation.evaluation.columns import Columns, Flags, Users, grown
+from segmentation.evaluation.followed import Followed
 from segmentation.evaluation.latest import Deadlines, LatestEvents, Rows
 from segmentation.evaluation.pending import Occurrences, PendingEvents
 from segmentation.evaluation.plan import AttributeTest, Plan, Timed
 from segmentation.evaluation.spans import Spans
 from segmentation.evaluation.user_index import UserIndex
-from segmentation.rules.nodes import Events, Member, Split
+from segmentation.rules.events import Events
+from segmentation.rules.nodes import Member, Split
+from segmentation.rules.sequences import Sequence
 from segmentation.rules.splits import bucket
 
 BooleanFact = AttributeTest | Member | Split
@@ -25,7 +28,8 @@ class State:
     """The answer at (records taken so far, `at_us`), and everything needed to continue from there.
 
     Flags are indexed by user number. `known`: the user has an event or a profile. `true`: results of tests that time
-    does not change, memberships, and splits. `spans`: when the other tests are true. `inside`: the user is in the
+    does not change, memberships, and splits. `spans`: when the other tests are true. `followed`: the
+    moments of steps of sequences. `inside`: the user is in the
     segment.
     `pending` numbers the kinds of events as `latest` does.
     """
@@ -38,6 +42,7 @@ class State:
     pending: PendingEvents = field(default_factory=PendingEvents)
     true: dict[BooleanFact, Flags]
     spans: dict[AttributeTest, Spans]
+    followed: dict[Sequence, Followed]
     inside: dict[str, Flags]
 
     @classmethod
@@ -54,6 +59,7 @@ class State:
             deadlines={one: Deadlines() for one in plan.timed},
             true={one: np.zeros(0, np.bool_) for one in facts},
             spans={test: Spans(test.condition, test.timezone) for test in plan.tests if test.is_timed},
+            followed={timed: Followed(timed) for timed in plan.timed if isinstance(timed, Sequence)},
             inside={name: np.zeros(0, np.bool_) for name in plan.order},
         )
 
@@ -63,7 +69,8 @@ class State:
         flags = sum(column.nbytes for column in (self.known, *self.true.values(), *self.inside.values()))
         events = sum(latest.nbytes for latest in self.latest.values())
         times = sum(due.nbytes for due in self.deadlines.values()) + sum(span.nbytes for span in self.spans.values())
-        return flags + events + times + self.index.nbytes
+        moments = sum(followed.nbytes for followed in self.followed.values())
+        return flags + events + moments + times + self.index.nbytes
 
     def members(self, segment: str) -> pa.StringArray:
         """Members of a segment, in no order."""
@@ -97,7 +104,7 @@ class State:
 
     def users(self, timed: Timed, rows: Rows) -> Users:
         """The users of the rows of the deadlines of one."""
-        return rows if isinstance(timed, AttributeTest) else self.latest[timed.events].users(rows)
+        return rows if isinstance(timed, AttributeTest | Sequence) else self.latest[timed.events].users(rows)
 
     def tested(self, test: AttributeTest) -> bool:
         """Whether there are results of a test."""
@@ -110,6 +117,8 @@ class State:
         self.inside = {name: grown(flags, len(self.known)) for name, flags in self.inside.items()}
         for spans in self.spans.values():
             spans.grow(len(self.known))
+        for followed in self.followed.values():
+            followed.grow(len(self.known))
 
     def columns(self) -> Columns:
         """Columns from which `from_columns` builds an equal state, with the same plan. Deadlines follow from them."""
@@ -122,6 +131,8 @@ class State:
             out[f"true.{number}"] = flags[:users]
         for number, spans in enumerate(self.spans.values()):
             out |= {f"spans.{number}.{name}": column for name, column in spans.columns(users).items()}
+        for number, followed in enumerate(self.followed.values()):
+            out |= {f"followed.{number}.{name}": column for name, column in followed.columns(users).items()}
         for number, flags in enumerate(self.inside.values()):
             out[f"inside.{number}"] = flags[:users]
         out |= {f"pending.{name}": column for name, column in self.pending.events._asdict().items()}
@@ -140,6 +151,8 @@ class State:
         out.true = {one: columns[f"true.{number}"] for number, one in enumerate(out.true)}
         for number, spans in enumerate(out.spans.values()):
             spans.take_over(_with_prefix(columns, f"spans.{number}."))
+        for number, followed in enumerate(out.followed.values()):
+            followed.take_over(_with_prefix(columns, f"followed.{number}."))
         out.inside = {name: columns[f"inside.{number}"] for number, name in enumerate(out.inside)}
         out.pending.add(Occurrences(**_with_prefix(columns, "pending.")))
         out.grow()

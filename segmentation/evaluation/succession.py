@@ -5,7 +5,7 @@
 3. `settle` evaluates all users: the changes are the difference between the answers of the old and the new rules.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +13,13 @@ import pyarrow as pa
 from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
 from segmentation.evaluation.columns import LONG_AGO
 from segmentation.evaluation.evaluator import Evaluator
-from segmentation.evaluation.kinds import Kinds
+from segmentation.evaluation.kinds import Kinds, events_of_kind
 from segmentation.evaluation.pending import Occurrences
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State
 from segmentation.expressions.literals import SECOND_US
-from segmentation.rules.nodes import EventCondition, Events, Member
+from segmentation.rules.events import Events
+from segmentation.rules.nodes import EventCondition, Member
 from segmentation.rules.state import need
 
 
@@ -42,9 +43,13 @@ class Succession:
         state.latest |= kept
         state.inside |= {name: flags for name, flags in old.state.inside.items() if name in state.inside}
         state.grow()
-        self.kinds = tuple(kind for kind in plan.keep if kind not in kept)
-        for kind in self.kinds:
+        missing = tuple(kind for kind in plan.keep if kind not in kept)
+        for kind in missing:
             state.latest[kind].since_us = self._needed_since(kind)
+        state.followed |= {one: old.state.followed[one] for one in state.followed if one in old.state.followed}
+        self._sequences = tuple(one for one in state.followed if one not in old.state.followed)
+        steps = (kind for kind, of in plan.followed.items() if any(one in self._sequences for one, _ in of))
+        self.kinds = tuple(dict.fromkeys((*missing, *steps)))
         self.tests = tuple(test for test in plan.tests if not old.state.tested(test))
         audiences = tuple(member for member in plan.members if member.kind == "audience")
         self.audiences = tuple(member for member in audiences if member not in old.state.true)
@@ -58,12 +63,14 @@ class Succession:
         for member in plan.members:
             if member.kind == "segment" and member.name in state.inside:
                 state.true[member] = state.inside[member.name].copy()
-        self._new.insert(_renumbered(old.state.pending.events, old.kinds, self._new.kinds, kept))
+        self._new.insert(_renumbered(old.state.pending.events, old.kinds, self._new.kinds))
 
     @property
     def since_us(self) -> int | None:
         """Missing facts need only later events than this; None: they need all events."""
-        since_us = min(map(self._needed_since, self.kinds), default=self._new.at_us)
+        latest = [self._needed_since(kind) for kind in self._new.plan.keep if kind in self.kinds]
+        farthest = [max(map(one.horizon_s, range(len(one.steps)))) for one in self._sequences]
+        since_us = min((*latest, *(self._new.at_us - s * SECOND_US for s in farthest)), default=self._new.at_us)
         return None if since_us == LONG_AGO else since_us
 
     def _needed_since(self, kind: Events) -> int:
@@ -76,7 +83,7 @@ class Succession:
     @property
     def event_names(self) -> tuple[str, ...]:
         """Names of the missing events."""
-        return tuple(sorted({kind.event for kind in self.kinds}))
+        return tuple(sorted({events_of_kind(kind).event for kind in self.kinds}))
 
     def known(self, user_ids: pa.StringArray) -> None:
         """Add users who have an event or a profile."""
@@ -118,10 +125,10 @@ def _keeps_enough(state: State, kind: Events, keep: int, since_us: int) -> bool:
     return kind in state.latest and state.latest[kind].keep >= keep and state.latest[kind].since_us <= since_us
 
 
-def _renumbered(events: Occurrences, old: Kinds, new: Kinds, kept: Collection[Events]) -> Occurrences:
-    """Future events of the kept kinds; those of other kinds belong to the missing past."""
+def _renumbered(events: Occurrences, old: Kinds, new: Kinds) -> Occurrences:
+    """Future events of the kinds that the new rules use, too; of missing ones they come again with the past."""
     numbers = np.unique(events.kinds).tolist()
-    renumbered = {number: new.number(old[number]) for number in numbers if old[number] in kept}
+    renumbered = {number: new.number(old[number]) for number in numbers if old[number] in new}
     rows = np.isin(events.kinds, list(renumbered))
     kept_events = events.take(rows)
     return kept_events._replace(kinds=np.array([renumbered[number] for number in kept_events.kinds.tolist()], np.int32))

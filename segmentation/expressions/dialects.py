@@ -27,6 +27,10 @@ class Dialect(ABC):
         """The instant that is a number of microseconds after 1970, whatever the session's time zone."""
 
     @abstractmethod
+    def micros(self, moment: str) -> str:
+        """Microseconds after 1970 of an instant, as a bigint."""
+
+    @abstractmethod
     def computed_once(self, name: str) -> str:
         """How a common table that is read several times begins, up to its parenthesis."""
 
@@ -71,6 +75,9 @@ class _DuckDb(Dialect):
     def moment(self, micros: str) -> str:
         return f"make_timestamptz({micros})"
 
+    def micros(self, moment: str) -> str:
+        return f"epoch_us({moment})"
+
     def computed_once(self, name: str) -> str:
         return f"WITH {name} AS MATERIALIZED "
 
@@ -102,6 +109,9 @@ class _Spark(Dialect):
 
     def moment(self, micros: str) -> str:
         return f"timestamp_micros({micros})"
+
+    def micros(self, moment: str) -> str:
+        return f"unix_micros({moment})"
 
     def computed_once(self, name: str) -> str:
         return f"WITH {name} AS "  # Spark decides for itself

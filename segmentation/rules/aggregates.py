@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from segmentation.rules.nodes import MAX_WINDOW_S
+from segmentation.rules.events import MAX_WINDOW_S
 from segmentation.rules.windows import window
 
 EXTREMES: Final = frozenset({"min", "minimum", "max", "maximum"})

@@ -13,9 +13,11 @@ from hashlib import sha256
 from typing import TypeVar
 
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence, Value
+from segmentation.rules.events import Events
 from segmentation.rules.nodes import Count, Group, OnEvents, Rule, RuleCondition, Split
 from segmentation.rules.records import condition_record, rule_record
 from segmentation.rules.relative import Between, Today
+from segmentation.rules.sequences import Sequence
 from segmentation.rules.truths import true_of_strangers
 
 C = TypeVar("C", bound=RuleCondition)
@@ -54,14 +56,19 @@ def _condition(condition: RuleCondition) -> RuleCondition:
         case Count(quantity="exactly", times=0):
             return _condition(replace(condition, quantity="at_most"))
         case OnEvents():
-            where = _ordered(_test(test) for test in condition.events.where)
-            return replace(condition, events=replace(condition.events, where=where))
+            return replace(condition, events=_events(condition.events))
+        case Sequence(steps=steps):
+            return replace(condition, steps=tuple(replace(step, events=_events(step.events)) for step in steps))
         case Between(low=low, high=high):
             return replace(condition, low=_value(low), high=_value(high))
         case Comparison() | OneOf() | Presence():
             return _test(condition)
         case _:
             return condition
+
+
+def _events(events: Events) -> Events:
+    return replace(events, where=_ordered(_test(test) for test in events.where))
 
 
 def _test(test: Condition) -> Condition:

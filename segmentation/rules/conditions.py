@@ -2,10 +2,12 @@
 
 condition = "count" "(" events [ "," window ] ")" ( ">=" | ">" | "<=" | "<" | "=" ) times
           | ( "ever" | "never" ) "(" events ")"
+          | "sequence" "(" events then [ then ] [ "same" property ] "," window ")"
           | ( "first" | "last" ) "(" events ")" ( ( ">=" | ">" | "<=" | "<" ) time | near )
           | "in" ( "audience" | "segment" ) name
           | "split" "(" name ")" ( "<" | ">=" ) percent
           | attribute ( test | near | today | between ) | anniversary
+then      = "then" [ "not" ] events "within" [ window ".." ] window
 events    = event [ "where" property test { "and" property test } ] [ "between" time "and" time ]
 test      = operator value | "in" "(" value { "," value } ")" | "is" [ "not" ] "set"
 
@@ -29,12 +31,11 @@ from segmentation.expressions.literals import moment
 from segmentation.expressions.nodes import Condition
 from segmentation.rules.aggregates import AGGREGATES, no_aggregate
 from segmentation.rules.days import day
+from segmentation.rules.events import NO_DATES, Events, check_name
 from segmentation.rules.nodes import (
-    NO_DATES,
     SPLIT_FORM,
     Bound,
     Count,
-    Events,
     Ever,
     Form,
     Kind,
@@ -47,10 +48,10 @@ from segmentation.rules.nodes import (
     Split,
     Which,
     check_attribute,
-    check_name,
 )
 from segmentation.rules.relative import Anniversary, AttributeCondition
 from segmentation.rules.relative_text import RelativeReader
+from segmentation.rules.sequences import Sequence, Step
 from segmentation.rules.splits import BUCKETS
 from segmentation.rules.windows import window
 
@@ -63,6 +64,7 @@ BY_ID: Final = (
     "a rule does not list users: import the ids as an audience, and write: in audience chosen-users; an attribute of "
     f'this name needs double quotes: "{USER_ID}"'
 )
+SEQUENCE: Final = "sequence(add_to_cart then not purchase within 1d, 7d)"
 MICROSECOND: Final = timedelta(microseconds=1)
 CONDITION: Final = "a condition, as in: count(purchase, 30d) >= 2, ever(purchase), age >= 25, in audience vip"
 
@@ -92,9 +94,10 @@ class RuleReader:
             case "in":
                 return self._member()
             case _:
-                if token.kind == "word" and token.text.lower() == "split" and cursor.following.text == "(":
+                called = token.text.lower() if token.kind == "word" and cursor.following.text == "(" else ""
+                if called == "split":
                     return self._split()
-                return self._attribute()
+                return self._sequence() if called == "sequence" else self._attribute()
 
     def _count(self) -> Count:
         cursor = self.cursor
@@ -183,6 +186,29 @@ class RuleReader:
             except (ValueError, OverflowError) as exc:
                 raise self.cursor.source.fault(token.at, f"this time does not exist: {token}") from exc
 
+    def _sequence(self) -> Sequence:
+        cursor, at = self.cursor, self.cursor.token.at
+        steps = [Step(events=self._events(SEQUENCE))]
+        while (then := cursor.token).kind == "word" and cursor.word("then"):
+            cursor.term(then.at)
+            negated = cursor.word("not")
+            events = self._of_name(SEQUENCE)
+            if not cursor.word("within"):
+                cursor.refuse(f"within and a time, as in: {SEQUENCE}")
+            gap_s, within_s = 0, self._window()
+            if cursor.symbol(".."):
+                gap_s, within_s = within_s, self._window()
+            steps.append(Step(events=events, negated=negated, gap_s=gap_s, within_s=within_s))
+        if len(steps) == 1:
+            cursor.refuse(f"then and the next step, as in: {SEQUENCE}")
+        same = self._name(f"a property, as in: {SEQUENCE}") if cursor.word("same") else None
+        if not cursor.symbol(","):
+            cursor.refuse(f"a comma and a window, up to 366d, as in: {SEQUENCE}")
+        with self._pointing(at):
+            found = Sequence(steps=tuple(steps), same=same, window_s=self._window())
+        cursor.expect(")", "after the window")
+        return found
+
     def _member(self) -> Member:
         self.cursor.take()
         kind = self.cursor.token
@@ -248,9 +274,15 @@ class RuleReader:
 
     def _events(self, example: str) -> Events:
         """Parse from the name of the function to the end of the events."""
-        cursor, function = self.cursor, self.cursor.take().text
-        cursor.expect("(", f'as in: {example}; an attribute of this name needs double quotes: "{function}"')
-        at = cursor.token.at
+        function = self.cursor.take().text
+        self.cursor.expect("(", f'as in: {example}; an attribute of this name needs double quotes: "{function}"')
+        if function.lower() == "sequence" and self.cursor.sees("word", "not"):
+            raise self.cursor.source.fault(self.cursor.token.at, "not cannot be the first step: it follows something")
+        return self._of_name(example)
+
+    def _of_name(self, example: str) -> Events:
+        """Parse events, which begin with their name."""
+        cursor, at = self.cursor, self.cursor.token.at
         event, tests = self._name(f"the name of an event, as in: {example}"), []
         if cursor.word("where"):
             tests.append(self._test())

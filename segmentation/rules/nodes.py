@@ -14,17 +14,15 @@ from typing import Final, Literal
 from schemas.errors import UserError
 from schemas.ids import NAME_PATTERN
 from segmentation.expressions.cursor import MAX_TERMS
-from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence
+from segmentation.expressions.nodes import Comparison, OneOf
 from segmentation.rules.days import check_day
+from segmentation.rules.events import MAX_WINDOW_S, Events, check_name
 from segmentation.rules.relative import AttributeCondition, Between, Distance, compares_days
+from segmentation.rules.sequences import Sequence
 from segmentation.rules.splits import BUCKETS
 
 MAX_TIMES: Final = 1_000
 """Maximum of a count; one more than this many latest events of a user are kept for a condition."""
-MAX_WINDOW_S: Final = 366 * 24 * 60 * 60
-MAX_NAME: Final = 255
-"""Maximum characters in the name of an event, a property or an attribute."""
-NO_DATES: Final = "events have no dates: compare the text, which sorts by time if written as 2026-11-01"
 SPLIT_FORM: Final = "split needs the second form of rules, as in: rule 2: in audience vip and split(winter) < 5"
 
 Quantity = Literal["at_least", "at_most", "exactly"]
@@ -33,30 +31,6 @@ Bound = Literal["before", "from"]
 Kind = Literal["audience", "segment"]
 Form = Literal[1, 2]
 """Of a rule: whom it asks about. 1: known users. 2: also members of the audiences and segments named positively."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Events:
-    """Events of a name whose properties satisfy all of `where`; `column` of those conditions is a property.
-
-    With `since` and `before`, only those with `since` <= occurred_at < `before`.
-    """
-
-    event: str
-    where: tuple[Condition, ...] = ()
-    since: datetime | None = None
-    before: datetime | None = None
-
-    def __post_init__(self) -> None:
-        check_name("event", self.event)
-        for test in self.where:
-            check_name("property", test.column)
-            if not isinstance(test, Presence) and test.type in ("date", "timestamp"):
-                raise _bad(f"properties of {NO_DATES}")
-        if (self.since is None) != (self.before is None):
-            raise _bad("events between two times have both of them")
-        if self.since is not None and self.before is not None and self.since >= self.before:
-            raise _bad("nothing is between these times: write the earlier one first")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +156,7 @@ class Split:
 
 
 EventCondition = Count | Ever | Never | Seen | SeenNear
-RuleCondition = EventCondition | Member | Split | AttributeCondition
+RuleCondition = EventCondition | Sequence | Member | Split | AttributeCondition
 """`AttributeCondition`s apply to an attribute (`column`) in the user's profile."""
 
 
@@ -230,15 +204,20 @@ class Rule:
     @property
     def has_dates(self) -> bool:
         """True if the time zone matters."""
-        return any(not isinstance(c, EventCondition | Member | Split) and compares_days(c) for c in self.conditions)
+        return any(
+            not isinstance(c, EventCondition | Sequence | Member | Split) and compares_days(c) for c in self.conditions
+        )
 
 
-def check_name(what: str, name: str) -> None:
-    """Raise `UserError` BAD_RULE for an invalid name of an event, a property or an attribute."""
-    if not 1 <= len(name) <= MAX_NAME:
-        raise _bad(f"the name of an {what} has 1 to {MAX_NAME} characters".replace("an p", "a p"))
-    if fault := unusable(name):
-        raise _bad(f"the {what} {name[:80]!r} has {fault}")
+def events_of(condition: RuleCondition) -> tuple[Events, ...]:
+    """The events that a condition is about; none if it is about an attribute, a membership or a split."""
+    match condition:
+        case OnEvents(events=events):
+            return (events,)
+        case Sequence(steps=steps):
+            return tuple(step.events for step in steps)
+        case _:
+            return ()
 
 
 def check_attribute(condition: AttributeCondition) -> None:
@@ -258,19 +237,10 @@ def check_attribute(condition: AttributeCondition) -> None:
             check_day(day)
 
 
-def unusable(text: str) -> str | None:
-    """The part of a text that no value can have. None if there is none."""
-    if "\0" in text:
-        return "a NUL character"
-    if any("\ud800" <= c <= "\udfff" for c in text):
-        return "half of a surrogate pair"
-    return None
-
-
 def _terms(condition: RuleCondition) -> int:
     match condition:
-        case OnEvents(events=events):
-            return 1 + sum(map(_terms, events.where))
+        case OnEvents() | Sequence():
+            return sum(1 + sum(map(_terms, events.where)) for events in events_of(condition))
         case OneOf(values=values):
             return len(values)
         case _:

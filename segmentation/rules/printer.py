@@ -8,10 +8,10 @@ from segmentation.expressions.lexer import string
 from segmentation.expressions.literals import literal
 from segmentation.expressions.printer import condition_text
 from segmentation.rules.conditions import MICROSECOND, RULES, WORD
+from segmentation.rules.events import Events
 from segmentation.rules.nodes import (
     Count,
     EventCondition,
-    Events,
     Ever,
     Group,
     Member,
@@ -25,6 +25,7 @@ from segmentation.rules.nodes import (
 )
 from segmentation.rules.relative import Anniversary, Between, Near, TodayComparison
 from segmentation.rules.relative_text import distance_text, relative_text
+from segmentation.rules.sequences import Sequence, Step
 from segmentation.rules.windows import window_text
 
 PLAIN: Final = re.compile(WORD)
@@ -48,6 +49,8 @@ def rule_condition_text(condition: RuleCondition) -> str:
             return f"in {condition.kind} {_name(condition.name)}"
         case Split(name=name, begin=begin, before=before):
             return f"split({_name(name)}) {f'>= {begin / 100:g}' if begin else f'< {before / 100:g}'}"
+        case Sequence():
+            return _sequence_text(condition)
         case Near() | TodayComparison() | Between() | Anniversary():
             return relative_text(condition, _attribute(condition.column))
         case _:
@@ -67,6 +70,19 @@ def _on_events_text(condition: EventCondition) -> str:
             return f"{condition.which}({_events(events)}) {SIGNS[condition.bound]} {literal(condition.moment)}"
         case SeenNear(events=events):
             return f"{condition.which}({_events(events)}) {distance_text(condition.distance)}"
+
+
+def _sequence_text(condition: Sequence) -> str:
+    same = "" if condition.same is None else f" same {_name(condition.same)}"
+    return f"sequence({' then '.join(map(step_text, condition.steps))}{same}, {window_text(condition.window_s)})"
+
+
+def step_text(step: Step) -> str:
+    """A step of a sequence as text."""
+    if not step.within_s:
+        return _events(step.events)
+    gap = f"{window_text(step.gap_s)}.." if step.gap_s else ""
+    return f"{'not ' if step.negated else ''}{_events(step.events)} within {gap}{window_text(step.within_s)}"
 
 
 def _group(group: Group) -> str:

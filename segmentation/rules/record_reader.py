@@ -17,11 +17,11 @@ from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, One
 from segmentation.expressions.source import MAX_CHARACTERS
 from segmentation.rules.aggregates import AGGREGATES, why_not
 from segmentation.rules.document_path import DocumentPath
+from segmentation.rules.events import Events, unusable
 from segmentation.rules.nodes import (
     Bound,
     Count,
     EventCondition,
-    Events,
     Ever,
     Form,
     Group,
@@ -36,7 +36,6 @@ from segmentation.rules.nodes import (
     Split,
     Which,
     check_attribute,
-    unusable,
 )
 from segmentation.rules.printer import rule_text
 from segmentation.rules.records import condition_record
@@ -49,6 +48,7 @@ from segmentation.rules.relative import (
     Today,
     TodayComparison,
 )
+from segmentation.rules.sequences import Sequence, Step
 from segmentation.timetable import time_zone
 
 FORMS: Final = get_args(Form)
@@ -111,6 +111,8 @@ def _condition(path: DocumentPath, record: object) -> RuleCondition:
         match type_:
             case "count" | "ever" | "never" | "first" | "last":
                 return _on_events(path, type_, cast("Mapping[str, object]", record))
+            case "sequence":
+                return _sequence(path, record)
             case "member":
                 fields = path.fields(record, {"type", "kind", "name"})
                 kind = cast(Kind, path.at("kind").one_of(fields["kind"], get_args(Kind)))
@@ -128,7 +130,8 @@ def _condition(path: DocumentPath, record: object) -> RuleCondition:
                 raise path.fault(f"{why_not(type_)}. Count the events on one side of a bound, as in: {example}")
             case _:
                 raise path.fault(
-                    "type is not one of count, ever, never, first, last, member, attribute, anniversary, split"
+                    "type is not one of count, ever, never, first, last, sequence, member, attribute, anniversary, "
+                    "split"
                 )
 
 
@@ -139,9 +142,7 @@ def _on_events(path: DocumentPath, type_: str, record: Mapping[str, object]) -> 
     }
     own["last"] = own["first"]
     fields = path.fields(record, {"type", "event", *own.get(type_, ())}, {"where", *TIMES})
-    where = tuple(_test(inner, test) for inner, test in path.at("where").entries(fields.get("where", [])))
-    since, before = (_moment(path.at(end), fields[end]) if end in fields else None for end in TIMES)
-    events = Events(event=path.at("event").text(fields["event"]), where=where, since=since, before=before)
+    events = _events(path, fields)
     match type_:
         case "count":
             return Count(
@@ -159,6 +160,32 @@ def _on_events(path: DocumentPath, type_: str, record: Mapping[str, object]) -> 
         return SeenNear(which=which, events=events, distance=_distance(path.at("near"), fields["near"]))
     bound = cast(Bound, path.at("bound").one_of(fields["bound"], get_args(Bound)))
     return Seen(which=which, events=events, bound=bound, moment=_moment(path.at("moment"), fields["moment"]))
+
+
+def _events(path: DocumentPath, fields: Mapping[str, object]) -> Events:
+    where = tuple(_test(inner, test) for inner, test in path.at("where").entries(fields.get("where", [])))
+    since, before = (_moment(path.at(end), fields[end]) if end in fields else None for end in TIMES)
+    return Events(event=path.at("event").text(fields["event"]), where=where, since=since, before=before)
+
+
+def _sequence(path: DocumentPath, record: object) -> Sequence:
+    fields = path.fields(record, {"type", "steps", "window_s", "latest"}, {"same"})
+    steps: list[Step] = []
+    for inner, given in path.at("steps").entries(fields["steps"]):
+        with inner.naming():
+            own = {"gap_s", "within_s"} if steps else set()
+            step = inner.fields(given, {"event", *own}, {"where", *TIMES, *({"not"} if steps else ())})
+            negated = step.get("not", False)
+            if not isinstance(negated, bool):
+                raise inner.at("not").fault("not true or false")
+            times = {name: inner.at(name).integer(step[name]) for name in own}
+            steps.append(Step(events=_events(inner, step), negated=negated, **times))
+    return Sequence(
+        steps=tuple(steps),
+        same=path.at("same").text(fields["same"]) if "same" in fields else None,
+        window_s=path.at("window_s").integer(fields["window_s"]),
+        latest=path.at("latest").integer(fields["latest"]),
+    )
 
 
 def _anniversary(path: DocumentPath, record: Mapping[str, object]) -> Anniversary:

@@ -4,10 +4,10 @@ from datetime import date, datetime
 
 from segmentation.expressions.literals import literal, plain
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence, Value
+from segmentation.rules.events import Events
 from segmentation.rules.nodes import (
     Count,
     EventCondition,
-    Events,
     Ever,
     Member,
     Never,
@@ -26,6 +26,7 @@ from segmentation.rules.relative import (
     Today,
     TodayComparison,
 )
+from segmentation.rules.sequences import Sequence
 
 
 def rule_record(rule: Rule) -> dict[str, object]:
@@ -46,10 +47,10 @@ def condition_record(condition: RuleCondition) -> dict[str, object]:
             return {"type": "member", "kind": kind, "name": name}
         case Split(name=name, begin=begin, before=before):
             return {"type": "split", "name": name, "from": begin, "before": before}
-        case Anniversary(column=name, first_day=first, last_day=last):
-            return {"type": "anniversary", "name": name, "first_day": first, "last_day": last}
-        case Near() | TodayComparison() | Between():
-            return {"type": "attribute", "name": condition.column, **_relative_record(condition)}
+        case Sequence():
+            return _sequence_record(condition)
+        case Near() | TodayComparison() | Between() | Anniversary():
+            return _relative_record(condition)
         case _:
             return {"type": "attribute", **_test_record(condition)}
 
@@ -70,14 +71,27 @@ def _on_events_record(condition: EventCondition) -> dict[str, object]:
             return {"type": which, **events, "near": _distance_record(distance)}
 
 
-def _relative_record(condition: Near | TodayComparison | Between) -> dict[str, object]:
+def _sequence_record(condition: Sequence) -> dict[str, object]:
+    first, *later = condition.steps
+    steps = [_events_record(first.events)]
+    for step in later:
+        negated: dict[str, object] = {"not": True} if step.negated else {}
+        steps.append({**negated, **_events_record(step.events), "gap_s": step.gap_s, "within_s": step.within_s})
+    same = {} if condition.same is None else {"same": condition.same}
+    return {"type": "sequence", "steps": steps, **same, "window_s": condition.window_s, "latest": condition.latest}
+
+
+def _relative_record(condition: Near | TodayComparison | Between | Anniversary) -> dict[str, object]:
+    of_attribute = {"type": "attribute", "name": condition.column}
     match condition:
         case Near(distance=distance):
-            return {"near": _distance_record(distance)}
+            return {**of_attribute, "near": _distance_record(distance)}
         case TodayComparison(operator=operator, value=today):
-            return {"operator": operator, "value": _value_record(today)}
+            return {**of_attribute, "operator": operator, "value": _value_record(today)}
         case Between(low=low, high=high):
-            return {"between": [_value_record(low), _value_record(high)]}
+            return {**of_attribute, "between": [_value_record(low), _value_record(high)]}
+        case Anniversary(first_day=first, last_day=last):
+            return {**of_attribute, "type": "anniversary", "first_day": first, "last_day": last}
 
 
 def _distance_record(distance: Distance) -> dict[str, object]:

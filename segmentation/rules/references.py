@@ -1,6 +1,6 @@
 """Names that rules refer to: events, properties, attributes, audiences and other segments."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
@@ -10,8 +10,9 @@ from segmentation.expressions.lexer import tokens
 from segmentation.expressions.nodes import Comparison, OneOf
 from segmentation.expressions.source import Code, Source
 from segmentation.rules.conditions import RULES
-from segmentation.rules.nodes import Kind, Member, OnEvents, Rule, Split
+from segmentation.rules.nodes import Kind, Member, OnEvents, Rule, Split, events_of
 from segmentation.rules.relative import Anniversary, Between, Near, TodayComparison, compares_days
+from segmentation.rules.sequences import Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,12 @@ def names(rule: Rule) -> Names:
     members: dict[str, set[str]] = {"audience": set(), "segment": set()}
     for condition in rule.conditions:
         match condition:
-            case OnEvents(events=of):
-                events.add(of.event)
-                properties |= {(of.event, test.column) for test in of.where}
+            case OnEvents() | Sequence():
+                for of in events_of(condition):
+                    events.add(of.event)
+                    properties |= {(of.event, test.column) for test in of.where}
+                if isinstance(condition, Sequence) and condition.same is not None:
+                    properties |= {(of.event, condition.same) for of in events_of(condition)}
             case Member(kind=kind, name=name):
                 members[kind].add(name)
             case Split():
@@ -68,11 +72,9 @@ def operands(rule: Rule) -> tuple[Operand, ...]:
     """The operands of a rule, each once, in the order of the rule; `is set` compares nothing."""
     found: dict[Operand, None] = {}
     for condition in rule.conditions:
-        event: str | None = None
-        tests: Sequence[object] = (condition,)
-        if isinstance(condition, OnEvents):
-            event, tests = condition.events.event, condition.events.where
-        for test in tests:
+        of_events = events_of(condition)
+        tests: list[tuple[str | None, object]] = [(of.event, test) for of in of_events for test in of.where]
+        for event, test in tests if of_events else [(None, condition)]:
             if isinstance(test, Near | TodayComparison | Anniversary):
                 found[Operand(event=None, name=test.column, type="date" if compares_days(test) else "timestamp")] = None
             elif isinstance(test, Comparison | OneOf | Between):

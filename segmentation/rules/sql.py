@@ -4,9 +4,10 @@ Texts hold `?`, our own column names, and the quoted names of the relations. The
 identity, since copies of an event count once, then by user. The answer is the one at an instant T.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, NamedTuple, assert_never, cast
 
 from schemas.activity_columns import PROPERTY_TYPES
@@ -14,10 +15,10 @@ from schemas.columns import ColumnType
 from segmentation.expressions.dialects import DUCKDB, Dialect
 from segmentation.expressions.literals import EPOCH, SECOND_US, micros
 from segmentation.expressions.sql import BoundSql, joined, parameter, to_sql
+from segmentation.rules.events import Events
 from segmentation.rules.nodes import (
     Count,
     EventCondition,
-    Events,
     Ever,
     Group,
     Member,
@@ -29,6 +30,8 @@ from segmentation.rules.nodes import (
     SeenNear,
     Split,
 )
+from segmentation.rules.sequence_sql import key_columns, sequence_sql, sequence_steps_sql
+from segmentation.rules.sequences import Sequence
 from segmentation.rules.splits import BUCKETS, DIGITS
 from segmentation.rules.state import need
 from segmentation.rules.truths import false_without
@@ -125,6 +128,14 @@ def events_sql(condition: EventCondition, relations: Relations, at: datetime, us
     return _Query(Rule(groups=(Group(conditions=(condition,)),)), relations, at, user_id).events(condition, columns)
 
 
+def steps_sql(sequence: Sequence, relations: Relations, at: datetime, user_id: str) -> BoundSql:
+    """Of a user, each moment at which a step of a sequence was reached, or will be unless more events come.
+
+    Columns: the moment in microseconds, a flag for each step, and of `same`, if there is one, the value by type.
+    """
+    return _Query(Rule(groups=(Group(conditions=(sequence,)),)), relations, at, user_id).steps(sequence)
+
+
 def _sql(*parts: str | BoundSql) -> BoundSql:
     pieces = [BoundSql(part, ()) if isinstance(part, str) else part for part in parts]
     return BoundSql("".join(piece.text for piece in pieces), tuple(p for piece in pieces for p in piece.parameters))
@@ -181,6 +192,7 @@ class _Query:
         self._properties = _Values(relations.event_value)
         self._attributes = _Values(relations.profile_value)
         self._events: dict[Events, str] = {}
+        self._sequences: dict[Sequence, str] = {}
         self._of_user: dict[EventCondition, str] = {}
         self._members: dict[Member, str] = {}
         self._only_counted = False
@@ -209,6 +221,9 @@ class _Query:
         match condition:
             case OnEvents():
                 return self._on_events(condition)
+            case Sequence():
+                name = self._sequences.setdefault(condition, f"q{len(self._sequences)}")
+                return BoundSql(f"({name}.user_id IS NOT NULL)", ())
             case Member():
                 column = self._members.setdefault(condition, f"m{len(self._members)}")
                 return BoundSql(f"coalesce(m.{column}, false)", ())
@@ -253,14 +268,11 @@ class _Query:
         If a rule is false for users without any of its events, the events come first: profiles and memberships of other
         users are not read. `of_parts`: they are, since a part of the rule may be true for them.
         """
-        needed = [
-            (name, relation)
-            for name, used, relation in (
-                ("c", self._of_user, self._counted),
-                ("m", self._members, self._memberships),
-                ("a", self._attributes.names, self._profiles),
-            )
-            if used
+        needed: list[tuple[str, Callable[[], BoundSql]]] = [
+            *([("c", self._counted)] if self._of_user else []),
+            *((name, partial(self._followed, sequence)) for sequence, name in self._sequences.items()),
+            *([("m", self._memberships)] if self._members else []),
+            *([("a", self._profiles)] if self._attributes.names else []),
         ]
         before = BoundSql("", ())
         if self._relations.known_users is not None:
@@ -268,6 +280,7 @@ class _Query:
         elif (
             not of_parts
             and len(needed) > 1
+            and self._of_user
             and false_without(self._rule, lambda condition: isinstance(condition, EventCondition))
         ):
             counted, self._only_counted, dialect = self._counted(), True, self._relations.dialect
@@ -349,7 +362,7 @@ class _Query:
 
         Rows that match none are left out. Copies stay if no condition counts them.
         """
-        matches = {e: self._matches(events) for events, e in self._events.items()}
+        matches = {e: self._matches(events, self._properties) for events, e in self._events.items()}
         scanned = self._scanned("user_id, event, occurred_at, event_id", self._properties.selected())
         any_match = joined(" OR ", matches.values()) if self._properties.names else BoundSql("true", ())
         if not any(map(_counts_copies, self._of_user)):
@@ -359,8 +372,8 @@ class _Query:
         where = _sql(" WHERE ", any_match, " GROUP BY user_id, event, occurred_at, event_id")
         return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s", where)
 
-    def _matches(self, events: Events) -> BoundSql:
-        trees = (typed(test, PROPERTY_TYPES, self._properties.column, None) for test in events.where)
+    def _matches(self, events: Events, values: _Values) -> BoundSql:
+        trees = (typed(test, PROPERTY_TYPES, values.column, None) for test in events.where)
         tests = [to_sql(tree, "s", self._relations.dialect) for tree in trees]
         for sign, end in ((">=", events.since), ("<", events.before)):
             if end is not None:
@@ -371,20 +384,25 @@ class _Query:
         """See `events_sql`."""
         self._number(condition)
         self._events[condition.events] = "e0"
-        matched = self._matches(condition.events)
+        matched = self._matches(condition.events, self._properties)
         scanned = self._scanned(f"event, {columns}", self._properties.selected())
         return _sql("SELECT ", columns, " FROM (", scanned, ") AS s WHERE ", matched, " ORDER BY occurred_at DESC")
 
     def _scanned(self, columns: str, values: BoundSql) -> BoundSql:
-        names, text = sorted({events.event for events in self._events}), self._parameter("string")
+        since = [self._since(condition) for condition in self._of_user]
+        latest = None if None in since else min(cast("list[int]", since))  # None: a condition needs the whole past
+        return self._scan({events.event for events in self._events}, columns, values, latest)
+
+    def _scan(self, events: Set[str], columns: str, values: BoundSql, since: int | None) -> BoundSql:
+        """Events of these names up to T, later than `since`."""
+        names, text = sorted(events), self._parameter("string")
         conditions = [
             BoundSql(f"event IN ({', '.join([text] * len(names))})", tuple(names)),
             _sql("occurred_at <= ", self._moment(self._at)),
             *self._only_the_user(),
         ]
-        since = [self._since(condition) for condition in self._of_user]
-        if None not in since:  # no condition needs the whole past
-            conditions.append(_sql("occurred_at > ", self._moment(min(cast("list[int]", since)))))
+        if since is not None:
+            conditions.append(_sql("occurred_at > ", self._moment(since)))
         where = joined(" AND ", conditions)
         return _sql(f"SELECT {columns}", values, " FROM ", self._from(self._relations.events), " WHERE ", where)
 
@@ -393,6 +411,27 @@ class _Query:
         if (within_s := need(condition).within_s) is not None:
             return self._at - within_s * SECOND_US
         return None if condition.events.since is None else micros(condition.events.since) - 1
+
+    def _followed(self, sequence: Sequence) -> BoundSql:
+        """The users for whom a sequence is true."""
+        matches, keys, scanned = self._of_steps(sequence)
+        return sequence_sql(sequence, self._at, matches, keys, scanned, self._relations.dialect)
+
+    def steps(self, sequence: Sequence) -> BoundSql:
+        """See `steps_sql`."""
+        matches, keys, scanned = self._of_steps(sequence)
+        steps = sequence_steps_sql(sequence, self._at, matches, keys, scanned, self._relations.dialect)
+        columns = ", ".join(["us", *(f"v{number}" for number in range(len(matches))), *key_columns(keys)])
+        return _sql(f"SELECT {columns} FROM (", steps, ") AS z")  # noqa: S608  # ours
+
+    def _of_steps(self, sequence: Sequence) -> tuple[list[BoundSql], list[str], BoundSql]:
+        """The tests of the steps, the columns of `same` by type, and the rows that have them."""
+        values = _Values(self._relations.event_value)
+        matches = [self._matches(step.events, values) for step in sequence.steps]
+        keys = [values.column(sequence.same, type_) for type_ in PROPERTY_TYPES] if sequence.same is not None else []
+        since = self._at - max(map(sequence.horizon_s, range(len(sequence.steps)))) * SECOND_US
+        names = {step.events.event for step in sequence.steps}
+        return matches, keys, self._scan(names, "user_id, event, occurred_at", values.selected(), since)
 
     def _memberships(self) -> BoundSql:
         named = {member: self._of_member(member) for member in self._members}

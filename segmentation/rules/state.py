@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
-from segmentation.rules.nodes import Count, EventCondition, Events, Ever, Never, Rule, Seen, SeenNear, Which
+from segmentation.rules.events import Events
+from segmentation.rules.nodes import Count, EventCondition, Ever, Never, Rule, Seen, SeenNear, Which
 
 End = Literal["latest", "earliest"]
 ENDS: Final[Mapping[Which, End]] = {"last": "latest", "first": "earliest"}

@@ -7,7 +7,8 @@ from typing import Final
 from schemas.columns import USER_ID
 from segmentation.expressions.literals import literal
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence
-from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition
+from segmentation.rules.events import Events
+from segmentation.rules.nodes import Count, Ever, Member, Never, Rule, RuleCondition
 from segmentation.rules.printer import rule_condition_text
 
 EVENTS_NAMED: Final = 3

@@ -8,20 +8,8 @@ from hypothesis import strategies as st
 
 from schemas.columns import ColumnType
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
-from segmentation.rules.nodes import (
-    Count,
-    Events,
-    Ever,
-    Form,
-    Group,
-    Member,
-    Never,
-    Rule,
-    RuleCondition,
-    Seen,
-    SeenNear,
-    Split,
-)
+from segmentation.rules.events import Events
+from segmentation.rules.nodes import Count, Ever, Form, Group, Member, Never, Rule, RuleCondition, Seen, SeenNear, Split
 from segmentation.rules.relative import (
     Anniversary,
     AttributeCondition,
@@ -31,6 +19,7 @@ from segmentation.rules.relative import (
     Today,
     TodayComparison,
 )
+from segmentation.rules.sequences import MAX_LATEST, Sequence, Step
 
 NOW = datetime(2026, 11, 1, 4, 30, tzinfo=UTC)
 """Within a day that has 25 hours in New York, and two midnights in Havana."""
@@ -152,6 +141,34 @@ COUNTS_BETWEEN = st.builds(
     times=st.sampled_from([1, 1, 2, 3]),
     within_s=st.none(),
 )
+
+
+@st.composite
+def sequences(draw: st.DrawFn, *, latest: tuple[int, ...] = (MAX_LATEST,)) -> Sequence:
+    """Two or three steps over few events, in seconds and hours, so that ends often meet."""
+    unit = draw(st.sampled_from([1, 3_600]))
+    number = draw(st.sampled_from([2, 2, 3]))
+    negated = draw(st.sampled_from([0, 0, *range(1, number)]))
+    steps = [Step(events=draw(EVENTS_ASKED))]
+    for at in range(1, number):
+        within = draw(st.sampled_from([1, 2, 3, 24]))
+        gap = draw(st.sampled_from([0, 0, 0, 1, within - 1]))
+        steps.append(
+            Step(
+                events=draw(EVENTS_ASKED),
+                negated=at == negated,
+                gap_s=min(gap, within - 1) * unit,
+                within_s=within * unit,
+            )
+        )
+    return Sequence(
+        steps=tuple(steps),
+        same=draw(st.sampled_from([None, None, "amount"])),
+        window_s=draw(st.sampled_from([1, 2, 4, 24, 300])) * unit,
+        latest=draw(st.sampled_from(latest)),
+    )
+
+
 MEMBERS = st.builds(Member, kind=st.sampled_from(["audience", "segment"]), name=st.sampled_from(["vip", "2026-spring"]))
 SPLITS = st.builds(
     lambda name, end, is_first: Split(name=name, begin=0 if is_first else end, before=end if is_first else 10_000),
@@ -178,6 +195,7 @@ CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
         distance=distances(past=True),
     ),
     COUNTS_BETWEEN,
+    sequences(),
     st.builds(Ever, events=BETWEEN_TIMES),
     MEMBERS,
     SPLITS,

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmentation.rules.nodes import MAX_TIMES, Count, EventCondition, Events, Ever, Group, Never, Rule, Seen
+from segmentation.rules.events import Events
+from segmentation.rules.nodes import MAX_TIMES, Count, EventCondition, Ever, Group, Never, Rule, Seen
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.state import Need, needs
 from tests.examples import examples

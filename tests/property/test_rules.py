@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.sql import BoundSql
 from segmentation.rules.canonical import canonical
-from segmentation.rules.nodes import Events, Ever, Group, Rule, RuleCondition
+from segmentation.rules.events import Events
+from segmentation.rules.nodes import Ever, Group, Rule, RuleCondition
 from segmentation.rules.sql import Relations, breakdown_sql, count_sql, explain_sql, members_sql
 from segmentation.rules.truths import true_without_facts
 from tests.examples import examples

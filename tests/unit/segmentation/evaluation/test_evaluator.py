@@ -12,7 +12,8 @@ from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.expressions.literals import SECOND_US
 from segmentation.expressions.nodes import Presence
-from segmentation.rules.nodes import Count, Events, Group, Member, Never, Rule
+from segmentation.rules.events import Events
+from segmentation.rules.nodes import Count, Group, Member, Never, Rule
 
 HOUR = timedelta(hours=1) // timedelta(seconds=1)
 BUYS = Events(event="buy")

@@ -7,10 +7,10 @@ from schemas.errors import UserError
 from segmentation.expressions.cursor import MAX_TERMS
 from segmentation.expressions.nodes import Comparison, OneOf, Presence
 from segmentation.expressions.source import MAX_CHARACTERS
+from segmentation.rules.events import Events
 from segmentation.rules.nodes import (
     MAX_TIMES,
     Count,
-    Events,
     Ever,
     Group,
     Member,
@@ -24,6 +24,7 @@ from segmentation.rules.nodes import (
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
 from segmentation.rules.relative import Anniversary, Between, Distance, Near, Today, TodayComparison
+from segmentation.rules.sequences import Sequence, Step
 
 DAY = 24 * 60 * 60
 ADULT = Comparison(column="age", type="double", operator=">=", value=25.0)
@@ -120,6 +121,33 @@ def refused(text: str, *, timezone: str | None = "Asia/Tokyo") -> UserError:
         ("in segment big-spenders", one(Member(kind="segment", name="big-spenders"))),
         ("rule 2: split(winter) < 5", in_form_2(Split(name="winter", begin=0, before=500))),
         ('rule 2: SPLIT("2026-holdout") >= 99.99', in_form_2(Split(name="2026-holdout", begin=9_999, before=10_000))),
+        (
+            "sequence(add_to_cart then not purchase within 1d same product_id, 7d)",
+            one(
+                Sequence(
+                    steps=(
+                        Step(events=Events(event="add_to_cart")),
+                        Step(events=PURCHASE, negated=True, within_s=DAY),
+                    ),
+                    same="product_id",
+                    window_s=7 * DAY,
+                )
+            ),
+        ),
+        (
+            "SEQUENCE(then THEN not WITHIN within 1h..1d Then purchase where amount >= 100 within 90s, 36h)",
+            one(
+                Sequence(
+                    steps=(
+                        Step(events=Events(event="then")),
+                        Step(events=Events(event="WITHIN"), negated=True, gap_s=3_600, within_s=DAY),
+                        Step(events=BIG_PURCHASE, within_s=90),
+                    ),
+                    window_s=36 * 3_600,
+                )
+            ),
+        ),
+        ("sequence >= 5", one(Comparison(column="sequence", type="double", operator=">=", value=5.0))),
         ("split >= 5", one(Comparison(column="split", type="double", operator=">=", value=5.0))),
         ("age >= 25", one(ADULT)),
         ("age >= 25e0", one(ADULT)),
@@ -363,6 +391,37 @@ def test_rule_text_is_concise(text: str, written: str) -> None:
         ('"" is set', 1, "the name of an attribute has 1 to 255 characters"),
         ("born in (2026-11-01, 9999-12-30)", 1, "9999-12-30 is not from 0001-01-02 to 9999-12-29"),
         ("born > 2026-02-30", 8, "this value does not exist"),
+        ("sequence(a then b within 1d)", 28, "expected a comma and a window, up to 366d, as in: sequence(add_to_cart"),
+        ("sequence(not a then b within 1d, 7d)", 10, "not cannot be the first step"),
+        ("sequence(a, 7d)", 11, "expected then and the next step, as in: sequence(add_to_cart then not purchase"),
+        ("sequence(a then b, 7d)", 18, "expected within and a time, as in: sequence(add_to_cart then not purchase"),
+        ("sequence(a then b within 1d then, 7d)", 33, "expected the name of an event"),
+        ("sequence(a then b within 1d same, 7d)", 33, "expected a property, as in: sequence(add_to_cart"),
+        ('sequence(a then b within 1d same "", 7d)', 1, "the name of a property has 1 to 255 characters"),
+        (
+            "sequence(a then b within 0s, 7d)",
+            1,
+            "a step comes within a time, as in: then purchase within 1d; or within 1h..1d",
+        ),
+        ("sequence(a then b within 2d..1d, 7d)", 1, "a step comes within a time"),
+        ("sequence(a then b within 1d, 0s)", 1, "the window of a sequence and the times of its steps are up to 366d"),
+        ("sequence(a then b within 1d, 366d)", 1, "the window of a sequence and the times of its steps are up to 366d"),
+        ("sequence(a then b within 1d, 3660000d)", 1, "the times of its steps are up to 366d together"),
+        ("sequence(a then b within 1d, 1y)", 30, "months and years have no exact length"),
+        ("sequence(a then not b within 1d then not c within 1d, 7d)", 1, "a sequence has one step with not, at most"),
+        (f"sequence(a{' then b within 1s' * 3}, 7d)", 1, "a sequence has two or three steps, not 4"),
+        (f"sequence(a{' then b within 1s' * 3_000}, 7d)", 16_995, "more than 1000 conditions and values"),
+        ("sequence(" * 7_000, 18, "expected then and the next step"),
+        (
+            "sequence(a then b within 1m, 365d)",
+            1,
+            "within 1m is too fine for 365d: write within 52m34s or more, or a window up to 6d22h39m",
+        ),
+        (
+            "sequence(a then not b within 1d..1d1s then c within 2h, 9d)",
+            1,
+            "within 1d..1d1s is too fine for 9d: write within 1d..1d1m28s or more",
+        ),
         ("split(winter) < 5", 1, "split needs the second form of rules, as in: rule 2: in audience vip and split("),
         ("rule 2: split(winter) > 5", 23, "expected < or >= and a percentage, as in: split(winter) < 5"),
         ("rule 2: split(winter) < x", 25, "expected a percentage"),

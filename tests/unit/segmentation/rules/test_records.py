@@ -12,7 +12,8 @@ import pytest
 from schemas.errors import UserError
 from segmentation.expressions.cursor import MAX_TERMS
 from segmentation.rules.canonical import canonical_json, rule_hash
-from segmentation.rules.nodes import MAX_NAME, MAX_TIMES, MAX_WINDOW_S, Quantity
+from segmentation.rules.events import MAX_NAME, MAX_WINDOW_S
+from segmentation.rules.nodes import MAX_TIMES, Quantity
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.record_reader import MAX_BYTES, rule_from_json, rule_from_record
 from segmentation.rules.records import rule_record
@@ -101,6 +102,12 @@ def of_born(value: object) -> bytes:
     return changed(lambda record: record["all"][1]["any"][0].update(value=value))
 
 
+def of_sequence(change: Callable[[Any], object]) -> bytes:
+    record: Any = rule_record(parse_rule("sequence(a then not b within 1d same p, 7d)"))
+    change(record["all"][0]["any"][0])
+    return json.dumps(record).encode()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -129,7 +136,7 @@ def of_born(value: object) -> bytes:
         (changed(lambda r: r["all"][2]["any"][0].update({"in": ["x" * 70_000]})), "has more than 65,536 characters"),
         (
             in_count(type="between"),
-            "at all[0].any[0]: type is not one of count, ever, never, first, last, member, attribute",
+            "at all[0].any[0]: type is not one of count, ever, never, first, last, sequence, member, attribute",
         ),
         (in_count(times=-1), "at all[0].any[0]: a count is compared with 0 to 1,000 times, not -1"),
         (in_count(times=0), "at all[0].any[0]: at least 0 times is true for everyone"),
@@ -149,6 +156,31 @@ def of_born(value: object) -> bytes:
         (in_count(where=[{"name": "a", "in": []}]), "a list must have at least one value, and all of one type"),
         (in_count(where=[{"name": "a", "in": [1, "1"]}]), "a list must have at least one value, and all of one type"),
         (in_count(where=[{"name": "a", "in": [{"date": "2026-11-01"}]}]), "properties of events have no dates"),
+        (of_sequence(lambda r: r.pop("window_s")), "at all[0].any[0]: missing: window_s"),
+        (of_sequence(lambda r: r.pop("latest")), "at all[0].any[0]: missing: latest"),
+        (of_sequence(lambda r: r.update(latest=1_001)), "at all[0].any[0]: the latest 1 to 1,000 moments of a step"),
+        (of_sequence(lambda r: r.update(latest=0)), "at all[0].any[0]: the latest 1 to 1,000 moments of a step"),
+        (of_sequence(lambda r: r.update(same="a\0")), "at all[0].any[0]: the property 'a\\x00' has a NUL character"),
+        (of_sequence(lambda r: r.update(steps=[])), "at all[0].any[0]: a sequence has two or three steps, not 0"),
+        (
+            of_sequence(lambda r: r.update(steps=r["steps"][:1] + r["steps"][1:] * 10_000)),
+            "at all[0].any[0]: a sequence has two or three steps, not 10001",
+        ),
+        (
+            of_sequence(lambda r: r["steps"][0].update({"not": True})),
+            "at all[0].any[0].steps[0]: unknown: not; known: before, event, from, where",
+        ),
+        (of_sequence(lambda r: r["steps"][1].update({"not": 1})), "at all[0].any[0].steps[1].not: not true or false"),
+        (of_sequence(lambda r: r["steps"][1].pop("gap_s")), "at all[0].any[0].steps[1]: missing: gap_s"),
+        (
+            of_sequence(lambda r: r["steps"][1].update(gap_s=-1)),
+            "at all[0].any[0]: a step comes within a time, as in: then purchase within 1d",
+        ),
+        (
+            of_sequence(lambda r: r["steps"][1].update(within_s=10_000 * 366 * 86_400)),
+            "at all[0].any[0]: the window of a sequence and the times of its steps are up to 366d together",
+        ),
+        (of_sequence(lambda r: r["steps"][1].update(event="")), "at all[0].any[0].steps[1]: the name of an event has"),
         (of_born(None), "at all[1].any[0].value: not a string, number, true or false"),
         (of_born({"date": "2026-02-30"}), "at all[1].any[0].value: this date does not exist: 2026-02-30"),
         (of_born({"date": "9999-12-31"}), "at all[1].any[0]: 9999-12-31 is not from 0001-01-02 to 9999-12-29"),
@@ -194,6 +226,10 @@ def test_canonical_form_and_hash_are_stable() -> None:
         ("count(x, 1d) = 0", "count(x, 1d) < 1"),
         ("ever(x where a = 1 and b = 2)", "ever(x where b = 2 and a = 1)"),
         ("first(x) >= 2026-11-01", "first(x) > 2026-10-31T14:59:59.999999Z"),
+        (
+            "sequence(a where p = 1 and q = 2 then b within 24h, 7d)",
+            "SEQUENCE(a where q in (2) and p = 1 then b within 1d, 168h)",
+        ),
         ("rule 2: never(x)", "never(x)"),
         ("rule 2: not in audience x", "not in audience x"),
         ("rule 2: in audience x and ever(x)", "in audience x and ever(x)"),
@@ -218,6 +254,11 @@ def test_equal_rules_have_equal_hashes(one: str, other: str) -> None:
         ("count(x, 1d) = 1", "count(x, 1d) <= 1"),
         ("count(x, 1d) = 1", "count(x, 1d1s) = 1"),
         ("ever(x)", "never(x)"),
+        ("sequence(a then b within 1d, 7d)", "sequence(b then a within 1d, 7d)"),
+        ("sequence(a then b within 1d, 7d)", "sequence(a then not b within 1d, 7d)"),
+        ("sequence(a then b within 1d, 7d)", "sequence(a then b within 1s..1d, 7d)"),
+        ("sequence(a then b within 1d, 7d)", "sequence(a then b within 1d same p, 7d)"),
+        ("sequence(a then b within 1d same q, 7d)", "sequence(a then b within 1d same p, 7d)"),
         ("first(x) < 2026-11-01", "last(x) < 2026-11-01"),
         ('a = "é"', 'a = "e\u0301"'),
     ],

@@ -6,7 +6,8 @@ import pytest
 
 from schemas.errors import UserError
 from segmentation.expressions.lexer import string
-from segmentation.rules.nodes import Count, Events, Group, Rule
+from segmentation.rules.events import Events
+from segmentation.rules.nodes import Count, Group, Rule
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.sql import Relations, breakdown_sql, count_sql, explain_sql, members_sql
 from tests.unit.segmentation.expressions.injections import INJECTIONS
@@ -188,7 +189,20 @@ FORMS = (
     "count({} where {} = {} and {} in ({}) and {} is set, 3d) >= 1",
     "first({}) < 2026-11-02T00:00Z",
     "{} = {} or {} in ({}, {}) or {} is not set",
+    "sequence({} where {} = {} then not {} where {} in ({}, {}) within 1d same {}, 7d)",
 )
+
+
+def test_cart_bought_at_its_very_moment_is_not_abandoned(tenant: duckdb.DuckDBPyConnection) -> None:
+    cart = NOON - timedelta(days=2)
+    for user in ("ann", "bob", "cid"):
+        happened(tenant, user, "cart", cart)
+    happened(tenant, "ann", "buy", cart)
+    happened(tenant, "bob", "buy", cart - MICROSECOND)
+    happened(tenant, "cid", "buy", cart + timedelta(days=1))
+    assert found(tenant, "sequence(cart then not buy within 1d, 7d)") == ["bob"]
+    assert found(tenant, "sequence(cart then buy within 1d, 7d)") == ["ann", "cid"]
+    assert found(tenant, "sequence(cart then cart within 1d, 7d)") == []  # of one name, another moment is needed
 
 
 @pytest.mark.parametrize("attempt", INJECTIONS)
