@@ -5,13 +5,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import duckdb
 import pyarrow as pa
 
 from connectors.lake.activity_names import events_with
 from connectors.lake.activity_relations import Activity
+from connectors.lake.explained import Explained, explained
 from connectors.lake.faults import lake_faults
 from connectors.lake.rule_answers import (
     Ask,
@@ -29,18 +30,16 @@ from schemas.columns import USER_ID
 from schemas.errors import UserError
 from schemas.partitioning import partitions_of
 from schemas.sql_text import identifier, literal
-from segmentation.expressions.dialects import DUCKDB
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.sql import BoundSql
-from segmentation.rules.nodes import EventCondition, Kind, Rule
-from segmentation.rules.references import dependents, evaluation_order, names
-from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
+from segmentation.rules.nodes import Kind, Rule
+from segmentation.rules.references import dependents, evaluation_order
+from segmentation.rules.sql import count_sql, explain_sql, members_sql
 from segmentation.rules.truths import true_of_strangers
 
 Connected = AbstractContextManager[duckdb.DuckDBPyConnection]
 TOGETHER_ROWS: Final = 1_000_000
 """Events and profile changes that are counted in one query: several would take longer, and memory is no concern."""
-EVIDENCE: Final = 'occurred_at, event_id, given_id, "partition", "offset"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,31 +54,6 @@ class Question:
     activity: Activity
     segments: Mapping[str, Rule]
     audiences: Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountedEvent:
-    """One event: when it occurred, its position in the log, and its id if its producer gave one."""
-
-    occurred_at: datetime
-    event_id: str | None
-    partition: int
-    offset: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explained:
-    """Why a `user` is in a segment or not.
-
-    `conditions`: the result of each, in the order of the rule. `events`: for each condition on events, the events that
-    it asks for, latest first. `values`: the value of each attribute that the rule names; None if it has none.
-    """
-
-    user: str
-    member: bool
-    conditions: Sequence[bool]
-    events: Mapping[EventCondition, Sequence[CountedEvent]]
-    values: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,20 +198,7 @@ class SegmentQueries:
     def explain(self, question: Question, at: datetime, user_id: str) -> Explained | None:
         """Why a user is in the segment at an instant or not. None if the user is not known."""
         with self._prepared_connection(question, at) as (connection, activity):
-            relations = activity.relations(question.rule, include_all=True)
-            sql = explain_sql(question.rule, relations, at, user_id)
-            found = connection.execute(sql.text, sql.parameters).fetchone()
-            if found is None:
-                return None
-            events: dict[EventCondition, Sequence[CountedEvent]] = {}
-            for condition in question.rule.conditions:
-                if isinstance(condition, EventCondition):
-                    sql = events_sql(condition, relations, at, user_id, EVIDENCE)
-                    events[condition] = _deduplicated(connection.execute(sql.text, sql.parameters))
-            values = _values(connection, activity, question.rule, user_id)
-        return Explained(
-            user=user_id, member=bool(found[0]), conditions=tuple(map(bool, found[1:])), events=events, values=values
-        )
+            return explained(connection, activity, question.rule, at, user_id)
 
     def compare(
         self,
@@ -433,33 +394,6 @@ def _users_of(uris: Sequence[str]) -> str:
     if not uris:
         return "SELECT NULL::VARCHAR AS user_id WHERE false"
     return f"SELECT user_id FROM read_parquet([{', '.join(map(literal, uris))}])"  # noqa: S608  # quoted
-
-
-def _deduplicated(result: duckdb.DuckDBPyConnection) -> list[CountedEvent]:
-    """Events without their copies: of each, the one with the lowest offset."""
-    found: dict[tuple[Any, ...], CountedEvent] = {}
-    for occurred_at, identity, given_id, partition, offset in result.fetchall():
-        event = CountedEvent(occurred_at=occurred_at, event_id=given_id, partition=partition, offset=offset)
-        earliest = found.setdefault((occurred_at, identity), event)
-        if offset < earliest.offset:
-            found[occurred_at, identity] = event
-    return list(found.values())
-
-
-def _values(connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rule, user_id: str) -> dict[str, object]:
-    attributes = names(rule).attributes
-    if not attributes:
-        return {}
-    profiles = activity.latest_profiles(attributes)
-    columns = ", ".join(f"a{number}" for number in range(len(attributes)))
-    sql = f"SELECT {columns} FROM ({profiles.text}) WHERE user_id = {DUCKDB.parameter('string')}"  # noqa: S608  # ours
-    found = connection.execute(sql, (*profiles.parameters, user_id)).fetchone() or (None,) * len(attributes)
-    return {name: _set_value(value) for name, value in zip(attributes, found, strict=True)}
-
-
-def _set_value(value: Mapping[str, object] | None) -> object:
-    """The value that is set, from a struct with one field for each type."""
-    return next((one for one in (value or {}).values() if one is not None), None)
 
 
 def _number(result: duckdb.DuckDBPyConnection) -> int:

@@ -1,9 +1,10 @@
 """Why a user is in a segment or not, according to the archive."""
 
+from collections.abc import Sequence as Several
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from connectors.lake.segment_queries import Explained
+from connectors.lake.explained import CountedEvent, Explained, Followed
 from orchestration.answers.reading import Reading
 from orchestration.answers.users import unknown_user
 from orchestration.operations.segments import find
@@ -12,9 +13,11 @@ from schemas.ids import Partition
 from schemas.partitioning import partition_of
 from schemas.topics import EVENTS, PROFILES
 from segmentation.evaluation.spans import next_change_of
+from segmentation.expressions.literals import EPOCH
 from segmentation.rules.nodes import Count, EventCondition, Member, Rule, RuleCondition, Seen, SeenNear, Split
-from segmentation.rules.printer import rule_condition_text
+from segmentation.rules.printer import rule_condition_text, step_text
 from segmentation.rules.relative import is_relative
+from segmentation.rules.sequences import Sequence
 from segmentation.rules.splits import bucket
 from segmentation.rules.state import need
 
@@ -74,18 +77,11 @@ def _condition(condition: RuleCondition, rule: Rule, found: Explained, at: datet
         events = found.events[condition]
         record["counted"] = len(events)
         is_first = isinstance(condition, Seen | SeenNear) and condition.which == "first"
-        shown = events[-1:] if is_first else events[:SHOWN_EVENTS]
-        record["events"] = [
-            {
-                "occurred_at": one.occurred_at.astimezone(UTC).isoformat(),
-                "event_id": one.event_id,
-                "partition": one.partition,
-                "offset": one.offset,
-            }
-            for one in shown
-        ]
+        record["events"] = _events(events[-1:] if is_first else events)
         if isinstance(condition, Count | SeenNear):
             record["changes_at"] = _changes_at(condition, [one.occurred_at for one in events], at)
+    elif isinstance(condition, Sequence):
+        record |= _sequence(condition, found.followed[condition])
     elif isinstance(condition, Split):
         record["value"] = bucket(condition.name, found.user) / 100  # percent
     elif not isinstance(condition, Member):
@@ -95,6 +91,33 @@ def _condition(condition: RuleCondition, rule: Rule, found: Explained, at: datet
             changes_at = next_change_of(condition, rule.timezone, value, at)
             record["changes_at"] = None if changes_at is None else changes_at.isoformat()
     return record
+
+
+def _sequence(sequence: Sequence, followed: Followed) -> dict[str, Any]:
+    steps = []
+    for step, of, events in zip(sequence.steps, followed.progress.steps, followed.events, strict=True):
+        reached: dict[str, Any] = {"step": step_text(step), "reached_at": _moment(of.reached_us)}
+        if sequence.same is not None:
+            reached["value"] = of.value
+        waits_until = _moment(of.waits_until_us)
+        steps.append({**reached, "waits_until": waits_until, "counted": len(events), "events": _events(events)})
+    return {"steps": steps, "changes_at": _moment(followed.progress.changes_us)}
+
+
+def _events(events: Several[CountedEvent]) -> list[dict[str, Any]]:
+    return [
+        {
+            "occurred_at": one.occurred_at.astimezone(UTC).isoformat(),
+            "event_id": one.event_id,
+            "partition": one.partition,
+            "offset": one.offset,
+        }
+        for one in events[:SHOWN_EVENTS]
+    ]
+
+
+def _moment(us: int | None) -> str | None:
+    return None if us is None else (EPOCH + timedelta(microseconds=us)).isoformat()
 
 
 def _changes_at(condition: Count | SeenNear, times: list[datetime], at: datetime) -> str | None:

@@ -1,5 +1,6 @@
 """Questions about segments: `muster segments preview`, `muster segments check`, `muster explain`."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import typer
@@ -208,14 +209,34 @@ def _show_explained(found: Record) -> None:
         print_line(f"{_mark(part['true'])} {'none of' if part['negated'] else 'one of'}")
         for condition in part["conditions"]:
             print_line(f"    {_mark(condition['true'])} {safe(condition['condition'])}{_evidence(condition)}")
-            for event in condition.get("events", ()):
-                id_ = "" if event["event_id"] is None else f", id {safe(event['event_id'])}"
-                print_line(f"          {event['occurred_at']}, offset {event['offset']}{id_}")
+            _print_events(condition.get("events", ()))
+            for step in condition.get("steps", ()):
+                print_line(f"        {_mark(step['reached_at'] is not None)} {safe(step['step'])}{_progress(step)}")
+                _print_events(step["events"])
     for paused in found["paused"]:
         print_note(f"Note: {paused} is paused; this is what its rule says now.")
 
 
+def _print_events(events: Sequence[Record]) -> None:
+    for event in events:
+        id_ = "" if event["event_id"] is None else f", id {safe(event['event_id'])}"
+        print_line(f"            {event['occurred_at']}, offset {event['offset']}{id_}")
+
+
+def _progress(step: Record) -> str:
+    """When a step was reached and what it waits for, in brackets."""
+    found = [] if step["reached_at"] is None else [f"reached {step['reached_at']}"]
+    if step.get("value") is not None:
+        found.append(f"with {safe(step['value'])}")
+    if step["waits_until"] is not None:
+        found.append(f"waits until {step['waits_until']}")
+    found.append(f"{number(step['counted'])} counted")
+    return f"   ({', '.join(found)})"
+
+
 def _evidence(condition: dict[str, Any]) -> str:
+    if "steps" in condition:
+        return f"   (changes at {condition['changes_at']})" if condition["changes_at"] else ""
     if "value" in condition:
         value = condition["value"]
         return "   (no value)" if value is None else f"   (value {safe(value)})"

@@ -28,6 +28,7 @@ from orchestration.records.questions import Explanation, User
 from schemas.errors import UserError
 from segmentation.rules.nodes import Count
 from segmentation.rules.parser import parse_rule
+from segmentation.rules.sequences import Sequence as EventSequence
 
 MAX_ID: Final = 1024
 AUDIENCES: Final = 500
@@ -44,8 +45,23 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedStep:
+    """One step of a sequence. `value`: of the property that is the same in all of them; None if there is none."""
+
+    text: str
+    reached_at: str | None
+    value: str | None
+    waits_until: str | None
+    counted: int
+    events: Sequence[Moment]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """One condition. `counted`: None if it counts no events; `window_from`: None without a window."""
+    """One condition. `counted`: None if it counts no events; `window_from`: None without a window.
+
+    `steps`: of a sequence. Their events are on one timeline, too, which begins with the earliest of them.
+    """
 
     text: str
     true: bool
@@ -55,6 +71,7 @@ class Explained:
     window_from: str | None
     window_at: int
     changes_at: str | None
+    steps: Sequence[ExplainedStep]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +208,8 @@ def why_of(found: Explanation, tenant: str) -> Why:
 
 def _explained(found: Mapping[str, Any], as_of: datetime) -> Explained:
     """A timeline goes from the beginning of the window, or the oldest event shown, to the instant, with some room."""
-    times = [datetime.fromisoformat(one["occurred_at"]) for one in found.get("events", ())]
+    given = [found, *found.get("steps", ())]
+    times = [datetime.fromisoformat(one["occurred_at"]) for of in given for one in of.get("events", ())]
     window = _window(found["condition"])
     begin = min([*times, as_of - timedelta(days=1)]) if window is None else as_of - window
     first = min([begin, *times])
@@ -200,27 +218,46 @@ def _explained(found: Mapping[str, Any], as_of: datetime) -> Explained:
     def place(at: datetime) -> int:
         return round(20 + 960 * (at - first).total_seconds() / span)
 
-    value = found.get("value")
+    def moments(events: Sequence[Mapping[str, Any]]) -> list[Moment]:
+        times = [one["occurred_at"] for one in events]
+        ids = [str(one.get("event_id") or "") for one in events]
+        places = [place(datetime.fromisoformat(at)) for at in times]
+        return [Moment(at=at, occurred_at=then, event_id=id_) for at, then, id_ in zip(places, times, ids, strict=True)]
+
     return Explained(
         text=found["condition"],
         true=found["true"],
-        value=None if "value" not in found else "–" if value is None else plain(value),
+        value=_value(found["value"]) if "value" in found else None,
         counted=found.get("counted"),
-        events=[
-            Moment(at=place(at), occurred_at=one["occurred_at"], event_id=str(one.get("event_id") or ""))
-            for at, one in zip(times, found.get("events", ()), strict=True)
-        ],
+        events=moments(found.get("events", ())),
         window_from=None if window is None else begin.isoformat(),
         window_at=place(begin),
         changes_at=found.get("changes_at"),
+        steps=[
+            ExplainedStep(
+                text=step["step"],
+                reached_at=step["reached_at"],
+                value=_value(step["value"]) if step.get("value") is not None else None,
+                waits_until=step["waits_until"],
+                counted=step["counted"],
+                events=moments(step["events"]),
+            )
+            for step in found.get("steps", ())
+        ],
     )
 
 
+def _value(value: object) -> str:
+    return "–" if value is None else plain(value)
+
+
 def _window(text: str) -> timedelta | None:
-    """The window of a condition that counts. Texts of conditions are parsed as rules; dates in them need a zone."""
-    (condition,) = parse_rule(text, timezone="UTC").conditions
-    within_s = condition.within_s if isinstance(condition, Count) else None
-    return None if within_s is None else timedelta(seconds=within_s)
+    """The window of a condition that has one. Texts of conditions are parsed as rules; dates in them need a zone."""
+    match parse_rule(f"rule 2: {text}", timezone="UTC").conditions:
+        case (Count(within_s=int(seconds)) | EventSequence(window_s=seconds),):
+            return timedelta(seconds=seconds)
+        case _:
+            return None
 
 
 ROUTES: Final = (

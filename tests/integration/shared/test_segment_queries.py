@@ -168,6 +168,8 @@ DRAFTS = {
     "age < 18": 1,
     "age >= 18 or never(purchase)": 2,
     "in audience vip": 1,
+    "sequence(purchase where amount >= 100 then not purchase within 12h, 30d)": 2,
+    "sequence(purchase then purchase within 2d, 30d) and age >= 18": 1,
     "ever(purchase) and not in segment rich": 2,
 }
 
@@ -382,6 +384,36 @@ def test_explanation_of_a_member_shows_events_and_expiry(shop: World, capsys: py
     assert main(["explain", "buyers", "eve", "-t", shop.tenant]) == 3
     assert capsys.readouterr().err.startswith("UNKNOWN_USER: ")
     assert main(["explain", "buyers", "ann", "--as-of", "2026-11-25", "-t", shop.tenant]) == 2
+
+
+def test_explanation_of_a_sequence_shows_how_far_a_user_has_come(
+    shop: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.create("sequence(purchase then not purchase within 36h same amount, 30d)")
+
+    def steps(user: str) -> tuple[bool, list[tuple[Any, ...]], float | None]:
+        found = answer(shop, capsys, "explain", "buyers", user)
+        as_of, condition = datetime.fromisoformat(found["as_of"]), found["groups"][0]["conditions"][0]
+
+        def days(text: str | None) -> float | None:
+            return None if text is None else round((datetime.fromisoformat(text) - as_of) / timedelta(days=1), 1)
+
+        of = [
+            (days(step["reached_at"]), step["value"], days(step["waits_until"]), len(step["events"]), step["counted"])
+            for step in condition["steps"]
+        ]
+        assert [step["step"] for step in condition["steps"]] == ["purchase", "not purchase within 1d12h"]
+        return found["member"], of, days(condition["changes_at"])
+
+    assert steps("ann") == (True, [(-1.0, 120.0, None, 2, 2), (-0.5, 80.0, 0.5, 2, 2)], 30.5)
+    assert steps("bob") == (False, [(-1.0, 500.0, None, 1, 1), (None, None, 0.5, 1, 1)], 0.5)
+    assert steps("cid") == (False, [(None, None, None, 0, 0), (None, None, None, 0, 0)], None)
+    assert main(["explain", "buyers", "ann", "-t", shop.tenant]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(
+        r"    yes sequence\(.*\)   \(changes at \S+\)\n        yes purchase   \(reached \S+, with 120", shown
+    )
+    assert re.search(r"yes not purchase within 1d12h   \(reached \S+, with 80.0, waits until \S+, 2 counted\)", shown)
 
 
 class Worker:

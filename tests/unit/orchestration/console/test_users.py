@@ -3,9 +3,13 @@
 import json
 import re
 
+import pytest
+
 from orchestration.console.pages.users import why_of
+from orchestration.readers.questions import ExplainUser
 from orchestration.records.questions import Explanation
 from tests.fakes.asgi import AsgiClient
+from tests.fakes.readers import ANSWERS
 from tests.fakes.tenants import World
 from tests.unit.orchestration.console.test_segments import send, text_of
 
@@ -29,6 +33,36 @@ def test_events_appear_in_their_window() -> None:
     assert (first.window_from, first.changes_at) == ("2026-11-18T00:00:00+00:00", "2026-12-03T00:00:00+00:00")
     assert (second.value, second.counted) == ("–", None)
     assert (third.window_from, [one.at for one in third.events]) == (None, [20])
+
+
+def test_steps_of_a_sequence_appear_with_what_they_wait_for(
+    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = "2026-11-28T00:00:00+00:00"
+    step: dict[str, object] = {
+        "reached_at": "2026-11-27T06:00:00+00:00",
+        "waits_until": None,
+        "value": 7.5,
+        "counted": 3,
+    }
+    step |= {"step": "cart", "events": condition("", days=(27,))["events"]}
+    waits = {"step": "not buy within 1d", "reached_at": None, "waits_until": at, "value": None, "counted": 0}
+    one = {"condition": "sequence(cart then not buy within 1d same p, 10d)", "true": False, "changes_at": at}
+    of_split = {"condition": "split(winter) < 5", "true": False, "value": 17.6}
+    conditions = [{**one, "steps": [step, {**waits, "events": []}]}, of_split]
+    groups = [{"negated": False, "true": False, "conditions": conditions}]
+    plain = ANSWERS[ExplainUser]
+    monkeypatch.setitem(ANSWERS, ExplainUser, lambda asked, mark: {**plain(asked, mark), "as_of": at, "groups": groups})
+    shown = text_of(send(client, world, f"{USERS}/found", f"user={ANN}&segment=buyers"))
+    assert "cart · reached 2026-11-27 06:00:00 UTC · the value is 7.5 · 3 events count · 1 of them is shown" in shown, (
+        re.findall("cart.{300}", shown)
+    )
+    assert "not buy within 1d · waits until 2026-11-28 00:00:00 UTC · 0 events count" in shown
+    assert "Without another event, this changes at 2026-11-28 00:00:00 UTC" in shown
+    (first, _), *_ = (
+        found for _, found in why_of(Explanation(**{**Explanation.example, "as_of": at, "groups": groups}), "a").groups
+    )
+    assert (first.window_at, [moment.at for moment in first.steps[0].events]) == (20, [884])
 
 
 def test_lookup_and_explanation_of_a_user_are_audited_without_the_id(client: AsgiClient, world: World) -> None:
