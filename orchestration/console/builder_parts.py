@@ -27,6 +27,7 @@ from orchestration.console.rule_rows import (
 )
 from orchestration.readers.cancellation import Cancellation
 from orchestration.records.questions import Count, MembersChange
+from segmentation.rules.sequences import MAX_STEPS
 
 ValueT = TypeVar("ValueT")
 OF_DRAFTS: Final = frozenset(
@@ -70,6 +71,7 @@ class BuilderPage:
     units: Sequence[str] = UNITS_SHOWN
     tests: Sequence[str] = TESTS
     attribute_tests: Sequence[str] = TESTS_OF_ATTRIBUTES
+    later_steps: int = MAX_STEPS - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

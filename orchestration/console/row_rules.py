@@ -19,6 +19,7 @@ from orchestration.console.rule_rows import (
     WITHOUT_VALUE,
     Row,
     RowGroup,
+    RowStep,
     RowTest,
 )
 from schemas.errors import UserError
@@ -74,22 +75,39 @@ def rule_of(
 def condition_text(row: Row) -> str:
     """A row in the language of rules, whether or not that is a condition."""
     if row.kind in OF_EVENTS:
-        tests = " and ".join(_test_text(test) for test in row.tests)
-        events = f"{string(row.name.strip())}{f' where {tests}' if tests else ''}"
-        if row.during.strip():
-            events += f" between {' and '.join(_moment(end) for end in _ends(row.during))}"
-        if row.kind == "count":
-            window = f", {_digits(row.window)}{row.unit if row.unit in UNITS else ''}" if not row.during.strip() else ""
-            return f"count({events}{window}) {QUANTITIES.get(row.quantity, '>=')} {_digits(row.times)}"
-        if row.kind in {"first", "last"}:
-            if row.bound in NEAR:
-                before, after = NEAR[row.bound]
-                return f"{row.kind}({events}) {before}{_lengths(row.moment)}{after}"
-            return f"{row.kind}({events}) {BOUNDS.get(row.bound, '>=')} {_moment(row.moment)}"
-        return f"{row.kind}({events})"
+        return _on_events_text(row)
     if row.kind in {"audience", "segment"}:
         return f"in {row.kind} {string(row.name.strip())}"
     return _split_text(row) if row.kind == "split" else _attribute_text(row.tests[0] if row.tests else RowTest())
+
+
+def _on_events_text(row: Row) -> str:
+    events, window = _events_text(row), f"{_digits(row.window)}{row.unit if row.unit in UNITS else ''}"
+    match row.kind:
+        case "count":
+            within = "" if row.during.strip() else f", {window}"
+            return f"count({events}{within}) {QUANTITIES.get(row.quantity, '>=')} {_digits(row.times)}"
+        case "first" | "last" if row.bound in NEAR:
+            before, after = NEAR[row.bound]
+            return f"{row.kind}({events}) {before}{_lengths(row.moment)}{after}"
+        case "first" | "last":
+            return f"{row.kind}({events}) {BOUNDS.get(row.bound, '>=')} {_moment(row.moment)}"
+        case "sequence":
+            steps = "".join(f" then {_step_text(step)}" for step in row.steps)
+            same = f" same {string(row.same.strip())}" if row.same.strip() else ""
+            return f"sequence({events}{steps}{same}, {window})"
+        case _:
+            return f"{row.kind}({events})"
+
+
+def _events_text(row: Row | RowStep) -> str:
+    tests = " and ".join(_test_text(test) for test in row.tests)
+    events = f"{string(row.name.strip())}{f' where {tests}' if tests else ''}"
+    return f"{events} between {' and '.join(map(_moment, _ends(row.during)))}" if row.during.strip() else events
+
+
+def _step_text(step: RowStep) -> str:
+    return f"{'not ' if step.negated else ''}{_events_text(step)} within {_lengths(step.within)}"
 
 
 def _split_text(row: Row) -> str:

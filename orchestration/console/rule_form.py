@@ -7,7 +7,17 @@ from typing import Final, Literal, TypeVar
 from orchestration.access.bodies.segments import NewSegment
 from orchestration.access.revisions import revision_of
 from orchestration.console.row_rules import rule_of
-from orchestration.console.rule_rows import KINDS, MAX_ROWS, OF_EVENTS, Row, RowGroup, RowTest, groups_of
+from orchestration.console.rule_rows import (
+    KINDS,
+    MAX_ROWS,
+    OF_EVENTS,
+    Row,
+    RowGroup,
+    RowStep,
+    RowTest,
+    groups_of,
+    size_of,
+)
 from orchestration.console.segment_texts import parsed_rule
 from orchestration.records.segments import Segment
 from schemas.errors import UserError
@@ -18,7 +28,9 @@ from segmentation.rules.record_reader import rule_from_json
 
 Source = Literal["rows", "text"]
 ItemT = TypeVar("ItemT")
-ROW_FIELDS: Final = ("kind", "name", "quantity", "times", "window", "unit", "bound", "moment", "during")
+RowT = TypeVar("RowT", Row, RowStep)
+ROW_FIELDS: Final = ("kind", "name", "quantity", "times", "window", "unit", "bound", "moment", "during", "same")
+STEP_FIELDS: Final = ("name", "negated", "within", "during")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,21 +101,39 @@ def draft_of(form: Mapping[str, str]) -> Draft:
 
 
 def _row(form: Mapping[str, str], prefix: str) -> Row:
-    given = {name: form[f"{prefix}.{name}"] for name in ROW_FIELDS if f"{prefix}.{name}" in form}
+    given, tests = _fields(form, prefix, ROW_FIELDS), _tests(form, prefix)
+    kind = given.get("kind", "count")
+    row = Row(**{**given, "kind": kind if kind in KINDS else "count"}, tests=tests, steps=())
+    if row.kind == "attribute":
+        return replace(row, name="", tests=row.tests[:1] or (RowTest(name=row.name),))
+    if row.kind == "sequence":
+        return replace(row, steps=_steps(form, prefix) or (RowStep(),))
+    return row if row.kind in OF_EVENTS else replace(row, tests=())
+
+
+def _steps(form: Mapping[str, str], prefix: str) -> tuple[RowStep, ...]:
+    steps: list[RowStep] = []
+    while f"{(of := f'{prefix}.then{len(steps)}')}.name" in form:
+        steps.append(RowStep(**_fields(form, of, STEP_FIELDS), tests=_tests(form, of)))
+    return tuple(steps)
+
+
+def _fields(form: Mapping[str, str], prefix: str, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: form[f"{prefix}.{name}"] for name in names if f"{prefix}.{name}" in form}
+
+
+def _tests(form: Mapping[str, str], prefix: str) -> tuple[RowTest, ...]:
     tests: list[RowTest] = []
     while f"{prefix}.{(n := len(tests))}.name" in form:
         one = {name: form.get(f"{prefix}.{n}.{name}", "") for name in ("name", "operator", "value")}
         tests.append(RowTest(**one))
-    kind = given.get("kind", "count")
-    row = Row(**{**given, "kind": kind if kind in KINDS else "count"}, tests=tuple(tests))
-    if row.kind == "attribute":
-        return replace(row, name="", tests=row.tests[:1] or (RowTest(name=row.name),))
-    return row if row.kind in OF_EVENTS else replace(row, tests=())
+    return tuple(tests)
 
 
 def changed(draft: Draft, action: str, form: Mapping[str, str]) -> Draft:
     """The draft after a button: `row.G`, `unrow.G.R`, `test.G.R`, `untest.G.R.T`, `group`, or a rule in other words.
 
+    Of a sequence, also `then.G.R` for another step, `unthen.G.R.S`, and of its tests `test.G.R.S`, `untest.G.R.S.T`.
     Raises `UserError` BAD_RULE, BAD_TIMEZONE, BAD_BODY.
     """
     what, *at = action.split(".")
@@ -123,15 +153,13 @@ def changed(draft: Draft, action: str, form: Mapping[str, str]) -> Draft:
             groups = _at(groups, g, lambda one: (replace(one, rows=(*one.rows, Row())),))
         case "unrow", [g, r]:
             groups = _at(groups, g, lambda one: _without(one, r))
-        case "test", [g, r]:
-            groups = _rows(groups, g, r, lambda row: replace(row, tests=(*row.tests, RowTest())))
-        case "untest", [g, r, n]:
-            groups = _rows(groups, g, r, lambda row: replace(row, tests=_at(row.tests, n, lambda _: ())))
         case "kind", []:
             pass
+        case _, [g, r, *inside]:
+            groups = _rows(groups, g, r, lambda row: _changed_row(row, what, inside))
         case _:
             raise _unknown()
-    if sum(1 + len(row.tests) for group in groups for row in group.rows) > MAX_ROWS:
+    if size_of(groups) > MAX_ROWS:
         raise UserError("BAD_RULE", f"a form has at most {MAX_ROWS} rows; edit the rule as text")
     return replace(draft, groups=groups or (RowGroup(),))
 
@@ -150,6 +178,31 @@ def _without(group: RowGroup, at: int) -> tuple[RowGroup, ...]:
 
 def _rows(groups: tuple[RowGroup, ...], g: int, r: int, change: Callable[[Row], Row]) -> tuple[RowGroup, ...]:
     return _at(groups, g, lambda one: (replace(one, rows=_at(one.rows, r, lambda row: (change(row),))),))
+
+
+def _changed_row(row: Row, what: str, at: list[int]) -> Row:
+    match what, at:
+        case "test", []:
+            return _with_test(row)
+        case "untest", [n]:
+            return _without_test(row, n)
+        case "then", []:
+            return replace(row, steps=(*row.steps, RowStep()))
+        case "unthen", [n]:
+            return replace(row, steps=_at(row.steps, n, lambda _: ()))
+        case "test", [n]:
+            return replace(row, steps=_at(row.steps, n, lambda step: (_with_test(step),)))
+        case "untest", [n, test]:
+            return replace(row, steps=_at(row.steps, n, lambda step: (_without_test(step, test),)))
+    raise _unknown()
+
+
+def _with_test(row: RowT) -> RowT:
+    return replace(row, tests=(*row.tests, RowTest()))
+
+
+def _without_test(row: RowT, at: int) -> RowT:
+    return replace(row, tests=_at(row.tests, at, lambda _: ()))
 
 
 def _unknown() -> UserError:

@@ -7,11 +7,12 @@ of an attribute as now or today; such a text stands in double quotes.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypedDict
 
 from segmentation.expressions.lexer import DATE, TIMESTAMP, string
 from segmentation.expressions.literals import literal
 from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, OneOf, Presence, Value
+from segmentation.rules.events import Events
 from segmentation.rules.nodes import (
     Count,
     EventCondition,
@@ -28,10 +29,11 @@ from segmentation.rules.nodes import (
 from segmentation.rules.printer import during
 from segmentation.rules.relative import Anniversary, AttributeCondition, Between, Near, Today, TodayComparison
 from segmentation.rules.relative_text import distance_text, end_text
-from segmentation.rules.windows import UNITS
+from segmentation.rules.sequences import Sequence
+from segmentation.rules.windows import UNITS, window_text
 
-KINDS: Final = ("count", "ever", "never", "first", "last", "attribute", "audience", "segment", "split")
-OF_EVENTS: Final = frozenset({"count", "ever", "never", "first", "last"})
+KINDS: Final = ("count", "ever", "never", "first", "last", "sequence", "attribute", "audience", "segment", "split")
+OF_EVENTS: Final = frozenset({"count", "ever", "never", "first", "last", "sequence"})
 QUANTITIES: Final[Mapping[str, str]] = {"at_least": ">=", "at_most": "<=", "exactly": "="}
 NEAR: Final = {"in_last": ("in last ", ""), "over": ("over ", " ago"), "ago": ("", " ago")}
 """How far in the past a time is: what stands before and after the lengths."""
@@ -61,11 +63,23 @@ class RowTest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowStep:
+    """A later step of a sequence, as typed. `negated`: `not` or empty; `within`: a time, or two (`1h..1d`)."""
+
+    name: str = ""
+    tests: tuple[RowTest, ...] = ()
+    negated: str = ""
+    within: str = "1d"
+    during: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One condition, as typed. `name`: of the event, audience, segment or split; tests of an attribute are one.
 
     `moment`: of `first` and `last`, a time, or how far in the past it is. `during`: two times between which events are;
-    then a count has no window. `times`: of a split, percent.
+    then a count has no window. `times`: of a split, percent. `steps`, `same`: of a sequence, whose first step has the
+    `name`, `tests` and `during` of the row.
     """
 
     kind: str = "count"
@@ -78,6 +92,8 @@ class Row:
     bound: str = "from"
     moment: str = ""
     during: str = ""
+    steps: tuple[RowStep, ...] = ()
+    same: str = ""
 
     @property
     def blank(self) -> bool:
@@ -93,29 +109,40 @@ class RowGroup:
     negated: bool = False
 
 
+class _Happened(TypedDict):
+    """The fields of a row or a step that are about its events."""
+
+    name: str
+    tests: tuple[RowTest, ...]
+    during: str
+
+
 def groups_of(rule: Rule) -> tuple[RowGroup, ...] | None:
     """The rows of a rule; None if they are too many for a form."""
     groups = tuple(
         RowGroup(rows=tuple(_row(condition) for condition in group.conditions), negated=group.negated)
         for group in rule.groups
     )
-    return groups if _size(groups) <= MAX_ROWS else None
+    return groups if size_of(groups) <= MAX_ROWS else None
 
 
-def _size(groups: tuple[RowGroup, ...]) -> int:
-    return sum(1 + len(row.tests) for group in groups for row in group.rows)
+def size_of(groups: tuple[RowGroup, ...]) -> int:
+    """Rows, steps and tests, which MAX_ROWS limits."""
+    rows = [row for group in groups for row in group.rows]
+    return sum(1 + len(row.tests) + sum(1 + len(step.tests) for step in row.steps) for row in rows)
 
 
 def _row(condition: RuleCondition) -> Row:
     match condition:
         case OnEvents(events=events):
-            row = Row(name=events.event, tests=tuple(_test(test) for test in events.where), during=during(events))
-            return _with(row, **_of_events(condition))
+            return _with(Row(**_happened(events)), **_of_events(condition))
         case Member(kind=kind, name=name):
             return Row(kind=kind, name=name)
         case Split(name=name, begin=begin, before=before):
             bound, end = ("from", begin) if begin else ("before", before)
             return Row(kind="split", name=name, bound=bound, times=f"{end / 100:g}")
+        case Sequence():
+            return _of_sequence(condition)
         case _:
             return Row(kind="attribute", tests=(_attribute_test(condition),))
 
@@ -127,8 +154,7 @@ def _of_events(condition: EventCondition) -> dict[str, str]:
             fields = {"kind": "count", "quantity": quantity, "times": str(times)}
             if within_s is None:
                 return fields
-            unit = next(unit for unit in UNITS_SHOWN if within_s % UNITS[unit] == 0)
-            return {**fields, "window": str(within_s // UNITS[unit]), "unit": unit}
+            return {**fields, **_window(within_s)}
         case Ever():
             return {"kind": "ever"}
         case Never():
@@ -138,6 +164,29 @@ def _of_events(condition: EventCondition) -> dict[str, str]:
         case SeenNear(which=which, distance=distance):
             how, lengths = _parted(distance_text(distance), NEAR)
             return {"kind": which, "bound": how, "moment": lengths}
+
+
+def _of_sequence(sequence: Sequence) -> Row:
+    first, *later = sequence.steps
+    steps = tuple(
+        RowStep(
+            **_happened(step.events),
+            negated="not" if step.negated else "",
+            within=f"{window_text(step.gap_s)}.." * (step.gap_s > 0) + window_text(step.within_s),
+        )
+        for step in later
+    )
+    row = Row(kind="sequence", **_happened(first.events), steps=steps, same=sequence.same or "")
+    return _with(row, **_window(sequence.window_s))
+
+
+def _happened(events: Events) -> _Happened:
+    return {"name": events.event, "tests": tuple(_test(test) for test in events.where), "during": during(events)}
+
+
+def _window(seconds: int) -> dict[str, str]:
+    unit = next(unit for unit in UNITS_SHOWN if seconds % UNITS[unit] == 0)
+    return {"window": str(seconds // UNITS[unit]), "unit": unit}
 
 
 def _parted(text: str, forms: Mapping[str, tuple[str, str]]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from orchestration.console.count_texts import figure_of
 from orchestration.console.language import Language, Texts
 from orchestration.console.row_rules import rule_of
 from orchestration.console.rule_form import changed, draft_of
-from orchestration.console.rule_rows import MAX_ROWS, Row, RowGroup, RowTest, groups_of
+from orchestration.console.rule_rows import MAX_ROWS, Row, RowGroup, RowStep, RowTest, groups_of
 from orchestration.platform.clock import now_ms
 from orchestration.readers.questions import CountUsers, PreviewEdit
 from orchestration.records.questions import ConditionCount
@@ -44,6 +44,10 @@ BUILDER = "/console/tenants/acme/builder"
         "anniversary(born) = today or anniversary(born) in next 7d or anniversary(born) in last 90d",
         "first(x) in last 7d or last(x where p = 1) 30d..90d ago or last(x) over 90d ago",
         "count(x where p = 1 between 2026-11-01 and 2026-11-30) >= 2 or never(x between 2026-11-01 and 2026-11-02)",
+        "sequence(a then b within 1d, 7d) or sequence(a where p = 1 and q in (1, 2) then not b within 90s, 36h)",
+        'sequence(a then "b" where p = 1 between 2026-11-01 and 2026-11-03 within 1h..1d12h then not a within 2d, 9s)',
+        "not sequence(a between 2026-11-01 and 2026-11-02 then not within within 1d then then within 1s same same, 9d)",
+        'sequence(sequence then not "not" within 1d same "product id", 61m) and sequence is set and sequence = 1',
     ],
 )
 def test_rule_round_trips_through_rows(text: str) -> None:
@@ -53,11 +57,43 @@ def test_rule_round_trips_through_rows(text: str) -> None:
     form = {f"{g}.negated": "not" if group.negated else "" for g, group in enumerate(groups)}
     for g, group in enumerate(groups):
         for r, row in enumerate(group.rows):
-            form |= {f"{g}.{r}.{name}": str(getattr(row, name)) for name in Row.__slots__ if name != "tests"}
-            for n, test in enumerate(row.tests):
-                form |= {f"{g}.{r}.{n}.{name}": getattr(test, name) for name in RowTest.__slots__}
+            form |= fields_of(row, f"{g}.{r}")
+            for n, step in enumerate(row.steps):
+                form |= fields_of(step, f"{g}.{r}.then{n}")
     again, faults = draft_of({**form, "timezone": "Asia/Tokyo"}).rule()
     assert (again, faults) == (rule, {})
+
+
+def fields_of(row: Row | RowStep, prefix: str) -> dict[str, str]:
+    fields = {name: getattr(row, name) for name in row.__slots__ if name not in {"tests", "steps"}}
+    fields |= {f"{n}.{name}": getattr(test, name) for n, test in enumerate(row.tests) for name in RowTest.__slots__}
+    return {f"{prefix}.{name}": value for name, value in fields.items()}
+
+
+def test_sequence_is_built_step_by_step(client: AsgiClient, world: World) -> None:
+    draft = draft_of({"0.negated": "", "0.0.kind": "sequence", "0.0.name": "add_to_cart", "0.0.window": "7"})
+    for action in ("then.0.0", "test.0.0.1", "test.0.0.0", "untest.0.0.0.0", "unthen.0.0.0"):
+        draft = changed(draft, action, {})
+    assert draft.groups[0].rows[0].steps == (RowStep(tests=(RowTest(),)),)
+    for action in ("unthen.0.0.7", "test.0.0.-1", "untest.0.0.0.9", "then.0.0.0"):
+        with pytest.raises(UserError, match="load the page again"):
+            changed(draft, action, {})
+    first = {"0.negated": "", "0.0.kind": "sequence", "0.0.name": "add_to_cart", "0.0.window": "7", "0.0.unit": "d"}
+    step = {"name": "purchase", "negated": "not", "within": "1d", "0.name": "amount", "0.operator": ">", "0.value": "5"}
+    fields = {**first, "0.0.same": "product_id", **{f"0.0.then0.{name}": value for name, value in step.items()}}
+    text = "sequence(add_to_cart then not purchase where amount > 5 within 1d same product_id, 7d)"
+    assert draft_of(fields).rule() == (parse_rule(text), {})
+    shown = send(client, world, f"{BUILDER}/rows", urlencode({**fields, "editor": "e", "action": "then.0.0"}))
+    found = dict(re.findall(r'name="(0\.0\.[a-z0-9.]+)" value="([^"]*)"', shown.body.decode()))
+    assert (found["0.0.then0.0.value"], found["0.0.then1.within"], found["0.0.same"]) == ("5", "1d", "product_id")
+    assert '<option value="not" selected>then did not do</option>' in shown.body.decode()
+    assert '"action":"then.0.0"' not in shown.body.decode()  # three steps are all
+
+
+def test_fault_of_a_step_appears_at_its_row() -> None:
+    fields = {"0.negated": "", "0.0.kind": "sequence", "0.0.name": "a", "0.0.then0.name": "b"}
+    for within in ("", "1d, 3d) or ever(x", "0s", "2d..1d", "366d"):
+        assert draft_of({**fields, "0.0.then0.within": within}).rule()[1].keys() == {(0, 0)}
 
 
 def test_split_row_has_its_fields_and_makes_a_rule_of_form_2(client: AsgiClient, world: World) -> None:
