@@ -15,6 +15,7 @@ from connectors.kafka.logon import librdkafka_config
 from muster import Client
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT, OPEN, PREFIX, in_tenant
+from orchestration.entrypoints.demo_seed import MADE_LAST
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.ids import Partition
@@ -33,6 +34,7 @@ class Shop:
 
     muster: Client
     failed: str
+    download: str
     upload: str
 
 
@@ -89,12 +91,21 @@ VISITS: Final[Mapping[str, Visit]] = {
     f"{IN_TENANT}/audiences/{{audience}}/differences": Visit(
         path=f"{_at('audiences', 'customers', 'differences')}?earlier=1&later=2", shown="#difference .card"
     ),
+    f"{IN_TENANT}/audiences/{{audience}}/settings": Visit(
+        path=_at("audiences", "customers", "settings"), shown="form.card"
+    ),
+    f"{IN_TENANT}/audiences/{{audience}}/export": Visit(
+        path=_at("audiences", "customers", "export"), shown="form.card"
+    ),
+    f"{IN_TENANT}/jobs/{{job}}/files": Visit(path=lambda shop: _at("jobs", shop.download, "files"), shown="td a"),
     f"{IN_TENANT}/segments": Visit(path=_at("segments"), shown=".row"),
     f"{IN_TENANT}/segments/{{segment}}": Visit(path=_at("segments", "buyers"), shown="pre.rule"),
     f"{IN_TENANT}/builder": Visit(path=f"{_at('builder')}?segment=abandoned-carts", shown="#total strong"),
     f"{IN_TENANT}/users": Visit(path=_at("users"), shown="form"),
     f"{IN_TENANT}/users/found": Visit(path=_at("users"), shown=".timeline", act=_look_up),
     f"{IN_TENANT}/schedules": Visit(path=_at("schedules"), shown=".row"),
+    f"{IN_TENANT}/schedules/new": Visit(path=f"{_at('schedules', 'new')}?kind=export", shown="#times strong"),
+    f"{IN_TENANT}/schedules/{{schedule}}/edit": Visit(path=_at("schedules", MADE_LAST, "edit"), shown="#times strong"),
     f"{IN_TENANT}/upload": Visit(path=_at("upload"), shown=".drop"),
     f"{IN_TENANT}/uploads/{{upload}}": Visit(path=lambda shop: _at("uploads", shop.upload), shown="#start, table"),
     f"{IN_TENANT}/audit": Visit(path=_at("audit"), shown=".row"),
@@ -121,7 +132,7 @@ NO_PAGES: Final = frozenset(
     {
         *("/", PREFIX, f"{PREFIX}/static/{{path:path}}"),
         *(f"{IN_TENANT}/jobs/new", f"{IN_TENANT}/jobs/{{job}}/row", f"{IN_TENANT}/jobs/{{job}}/part"),
-        f"{IN_TENANT}/jobs/{{job}}/rejects/file",
+        *(f"{IN_TENANT}/jobs/{{job}}/rejects/file", f"{IN_TENANT}/jobs/{{job}}/files/{{file}}"),
         *(f"{IN_TENANT}/jobs/{{job}}/started", f"{IN_TENANT}/audiences/{{audience}}/operations/{{operation}}"),
         *(f"{IN_TENANT}/segments/{{segment}}/now", f"{IN_TENANT}/segments/{{segment}}/row"),
         *(f"{IN_TENANT}/builder/names", f"{IN_TENANT}/uploads/{{upload}}/checks/{{operation}}"),
@@ -164,7 +175,12 @@ def names(shop: Path, muster: Client, settings: Settings) -> Shop:
     producer.produce(DEAD_LETTERS, CODEC.encode(letter))
     assert producer.flush(60) == 0
     failed = id_of(next(muster.jobs(SHOP, state=["FAILED"])))
-    return Shop(muster=muster, failed=failed, upload=muster.send_file(SHOP, shop / "customers.csv")["upload"])
+    return Shop(
+        muster=muster,
+        failed=failed,
+        download=id_of(next(muster.jobs(SHOP, kind=["export"]))),
+        upload=muster.send_file(SHOP, shop / "customers.csv")["upload"],
+    )
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,33 @@ def test_a_file_is_uploaded_refused_corrected_and_published(open_console: Open, 
     tab.check("job-ready")
 
 
+def test_nightly_export_is_scheduled_run_and_downloaded_by_clicks(
+    open_console: Open, muster: Client, tmp_path: Path
+) -> None:
+    muster.create_tenant(TENANT)
+    file = tmp_path / "nightly.csv"
+    file.write_text(GOOD)
+    *_, job = follow(muster, muster.import_file(TENANT, file, audience="nightly")["job"])
+    assert job["state"] == "READY"
+    page = open_console(in_tenant(TENANT, "audiences", "nightly"), locale="en-GB").page
+    page.get_by_role("link", name="Export", exact=True).click()
+    page.get_by_role("link", name="Repeat it by a schedule").click()
+    page.get_by_label("Name").fill("every-night")
+    page.get_by_label("How often").select_option("weekdays")
+    page.get_by_label("Time", exact=True).fill("23:30")
+    expect(page.locator("#times")).to_contain_text("from Monday to Friday at 23:30")
+    expect(page.get_by_label("Time zone")).to_have_value("Asia/Tokyo")
+    expect(page.get_by_label("Address")).to_be_hidden()
+    page.get_by_role("button", name="Create the schedule").click()
+    row = page.locator(".row").filter(has_text="every-night")
+    expect(row).to_contain_text("from Monday to Friday at 23:30")
+    row.get_by_role("button", name="Run now").click()
+    page.get_by_role("link", name="Download the files").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name=".csv").first.click()
+    assert download.value.path().read_text() == "user_id\nann\nbob\ncid\n"
+
+
 def test_list_announces_news_without_moving_rows(open_console: Open, muster: Client, tmp_path: Path) -> None:
     muster.create_tenant(TENANT)
     tab = open_console(JOBS, locale="en-GB")

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from orchestration.access.bodies.exports import NewExport
 from orchestration.access.bodies.imports import NamedUsers, NewImport
 from orchestration.access.bodies.jobs import Retry
-from orchestration.access.guard import SHOWN, Entry, recorded
+from orchestration.access.guard import SHOWN, Entry, reads, recorded
 from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.import_orders import ImportOrder
 from orchestration.access.manifests import settings_of_manifest
@@ -180,6 +180,11 @@ class Submissions(TenantView):
 
         return self._once(StartedExport, entry, key, start)
 
+    @reads(Action.RUN_JOBS)
+    def waits_for_receiver(self, to: str) -> bool:
+        """Whether the files of an export to this address are fetched from the service."""
+        return to.startswith(self._allowed_locations().resolved(DOWNLOAD, ""))
+
     @recorded(
         Action.RUN_JOBS,
         "exports files",
@@ -189,9 +194,7 @@ class Submissions(TenantView):
     def list_export_files(self, entry: Entry, export: str) -> ExportFiles:
         """The files of an export to `download`, with URLs that are valid for five minutes."""
         found = self._find(entry, job_id(export))
-        if not isinstance(found, Export) or not str(found.request.get("to")).startswith(
-            self._allowed_locations().resolved(DOWNLOAD, "")
-        ):
+        if not isinstance(found, Export) or not self.waits_for_receiver(str(found.request.get("to"))):
             raise UserError("NO_FILES", f"job {found.job_id} is not an export to `download`", job=found.job_id)
         if found.state != "READY" or found.outcome is None:
             raise UserError("NO_FILES", f"export {found.job_id} is {found.state} and has no files", job=found.job_id)

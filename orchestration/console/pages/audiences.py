@@ -1,10 +1,9 @@
 """Audiences: the list, and the page of one with its versions, settings, and what depends on it."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +13,7 @@ from orchestration.access.policy import Action
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.operations import Operations
 from orchestration.access.views.versions import Versions
+from orchestration.console.audience_settings import KeptColumn, Setting, columns_of, words_of
 from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import fresh_key
 from orchestration.console.frame import frame_of
@@ -49,14 +49,6 @@ class AudiencesPage:
     overlap_path: str | None
     first_path: str | None
     next_path: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """A setting of the audience's imports, by the name that the command line gives it."""
-
-    name: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +92,11 @@ class AudiencePage:
     versions: Sequence[VersionRow]
     next_path: str | None
     settings: Sequence[Setting]
-    retention: Sequence[Setting]
-    columns: Sequence[Setting]
+    columns: Sequence[KeptColumn]
     used_by: Sequence[Named]
     jobs_path: str
+    export_path: str | None
+    settings_path: str | None
     pending: Pending | None
     key: str
 
@@ -129,13 +122,7 @@ async def show_audiences(request: Request) -> Response:
 
 def _row(audience: Audience, tenant: str) -> AudienceRow:
     path = in_tenant(tenant, "audiences", audience.audience)
-    return AudienceRow(audience=audience, path=path, columns=", ".join(_columns(audience)))
-
-
-def _columns(audience: Audience) -> dict[str, str]:
-    """Columns of the current version with their types, without the user id."""
-    columns = audience.current.schema if audience.current else ()
-    return {str(one["name"]): str(one["type"]) for one in columns}
+    return AudienceRow(audience=audience, path=path, columns=", ".join(one.name for one in columns_of(audience)))
 
 
 async def show_audience(request: Request) -> Response:
@@ -151,11 +138,14 @@ async def show_audience(request: Request) -> Response:
             audience=audience,
             versions=_versions(context, found.items, audience, frame.texts),
             next_path=next_page(request, found.next),
-            settings=_settings(audience.spec),
-            retention=_settings(audience.retention),
-            columns=[Setting(name=column, value=kind) for column, kind in _columns(audience).items()],
+            settings=words_of(audience, frame.texts),
+            columns=columns_of(audience),
             used_by=dependants_of_audience(context, name, frame.texts),
             jobs_path=in_tenant(tenant, "jobs", audience=name),
+            export_path=in_tenant(tenant, "audiences", name, "export") if context.may(Action.RUN_JOBS) else None,
+            settings_path=in_tenant(tenant, "audiences", name, "settings")
+            if context.may(Action.MANAGE_AUDIENCES)
+            else None,
             pending=pending_of(context, name, operation) if operation else None,
             key=fresh_key(),
         )
@@ -194,18 +184,6 @@ def _versions(context: PageContext, found: Sequence[Version], audience: Audience
             )
         )
     return rows
-
-
-def _settings(record: Mapping[str, Any]) -> list[Setting]:
-    return [Setting(name=name, value=_text(value)) for name, value in record.items() if value not in (None, [], {}, "")]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={_text(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(_text, value))
-    return str(value) if isinstance(value, str) and value else json.dumps(value)
 
 
 def pending_of(context: PageContext, name: str, operation: str) -> Pending:

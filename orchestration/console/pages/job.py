@@ -54,7 +54,7 @@ class JobPage:
     """`cancel_path`, `retry_path`: None if that is not possible, or not for this reader. `key`: of a retry.
 
     `audience_path`: None for events and profiles, and for those who may not read audiences. `shrank`: too many members
-    would have left.
+    would have left. `files_path`: of an export that waits for its receiver.
     """
 
     job: JobWords
@@ -77,6 +77,7 @@ class JobPage:
     shrank: bool
     fix_path: str | None
     again_path: str | None
+    files_path: str | None
     key: str
 
 
@@ -210,8 +211,16 @@ def page_of(context: PageContext, wanted: str, t: Texts, *, files: Files = Mappi
         again_path=in_tenant(tenant, "uploads", upload, "again", **{OTHERS: files.get(OTHERS)})
         if runs and duplicate and (upload := files.get("upload"))
         else None,
+        files_path=in_tenant(tenant, "jobs", id_, "files") if runs and _has_files(context, job) else None,
         key=fresh_key(),
     )
+
+
+def _has_files(context: PageContext, job: Job) -> bool:
+    """Whether it is an export whose files can be downloaded."""
+    if not isinstance(job, ExportJob) or job.state != "READY":
+        return False
+    return context.view(Submissions).waits_for_receiver(str(job.request.get("to")))
 
 
 def _receipt(context: PageContext, job: Job) -> Receipt | None:

@@ -17,14 +17,15 @@ from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import ICONS, Badge, Tone, badge_of_state
 from orchestration.console.language import Texts
+from orchestration.console.pages.schedule_form import kind_of
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import see_other, shown
+from orchestration.console.timing import NEXT_RUNS, words_of
 from orchestration.records.jobs import Started
 from orchestration.records.schedules import Schedule
 from schemas.errors import UserError
 
 ROWS: Final = 30
-NEXT_RUNS: Final = 5
 RUNS: Final[Mapping[str, Tone]] = {"STARTED": "running", "REFUSED": "bad", "DUPLICATE": "neutral"}
 """States of runs that have no job of their own."""
 
@@ -41,17 +42,19 @@ class LastRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleRow:
-    """`what`: is moved; `next_runs`: the next times, none while it is paused. `key`: starts one run at most."""
+    """`what`: is moved; `words`: when it runs; `next_runs`: none while it is paused. `key`: starts one run at most."""
 
     schedule: Schedule
     kind: str
     what: str
+    words: str
     badge: Badge
     next_runs: Sequence[str]
     last: LastRun | None
     trouble: str
     revision: str
     key: str
+    edit_path: str
     state_path: str
     run_path: str
     delete_path: str
@@ -63,6 +66,7 @@ class SchedulesPage:
 
     rows: Sequence[ScheduleRow]
     may_change: bool
+    new_path: str
     next_path: str | None
 
 
@@ -78,6 +82,7 @@ async def show_schedules(request: Request) -> Response:
                 _row(one, view.upcoming(one.name, count=NEXT_RUNS), context.tenant, frame.texts) for one in found.items
             ],
             may_change=context.may(Action.RUN_JOBS),
+            new_path=in_tenant(context.tenant, "schedules", "new"),
             next_path=next_page(request, found.next),
         )
         return shown("schedules.html", frame, page)
@@ -91,7 +96,8 @@ def _row(schedule: Schedule, next_runs: Sequence[str], tenant: str, t: Texts) ->
     state = "active" if enabled and next_runs else "over" if enabled else "paused"
     return ScheduleRow(
         schedule=schedule,
-        kind=t(f"schedule_kind.{schedule.kind}"),
+        kind=t(f"schedule_kind.{kind_of(schedule)}"),
+        words=words_of(schedule.expression, schedule.timezone, t),
         what=what_of(schedule.kind, schedule.request),
         badge=Badge(tone=tone, icon=ICONS[tone], text=t(f"schedules.{state}")),
         next_runs=next_runs,
@@ -99,6 +105,7 @@ def _row(schedule: Schedule, next_runs: Sequence[str], tenant: str, t: Texts) ->
         trouble="" if trouble is None else str(trouble.get("message", trouble)),
         revision=revision_of(schedule, schedule.revision),
         key=fresh_key(),
+        edit_path=in_tenant(tenant, "schedules", name, "edit"),
         state_path=in_tenant(tenant, "schedules", name, "state"),
         run_path=in_tenant(tenant, "schedules", name, "runs"),
         delete_path=in_tenant(tenant, "schedules", name, "deletion"),
@@ -107,6 +114,8 @@ def _row(schedule: Schedule, next_runs: Sequence[str], tenant: str, t: Texts) ->
 
 def what_of(kind: str, request: Mapping[str, Any]) -> str:
     """What a run moves, from where to where."""
+    if "sql" in request:
+        return f"{request['sql'].strip()} → {request['audience']}"
     if kind == "import":
         return f"s3://{request['bucket']}/{request['key']} → {request['audience']}"
     if kind == "export":

@@ -241,6 +241,12 @@ setInterval(tick, 1000);
 const holder = document.querySelector("[data-stream]");
 if (holder) new Stream(holder);
 
+// A new schedule runs by the viewer's clock unless the viewer says otherwise.
+for (const one of document.querySelectorAll("[data-zone]")) {
+  one.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? one.value;
+  one.dispatchEvent(new Event("input", {bubbles: true}));
+}
+
 // A query runs as long as its request: to cancel it, its request is given up, as by leaving the page.
 const query = document.getElementById("query");
 if (query) {

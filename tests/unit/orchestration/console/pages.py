@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from orchestration.access.policy import Action
 from orchestration.access.revisions import revision_of
+from orchestration.access.views.audiences import Audiences
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
 from orchestration.records.access import Grants
@@ -15,6 +16,7 @@ from tests.fakes.tenants import (
     BETA,
     BUYERS,
     DIFFERENCE,
+    DOWNLOAD,
     FAILED_JOB,
     JOB,
     NIGHTLY,
@@ -83,6 +85,15 @@ def _version(tenant: str) -> dict[str, str]:
     return {**_audience(tenant), "version": "1"}
 
 
+def _settings(world: World) -> str:
+    view = Audiences(world.services, world.caller("acme-admin"), ACME)
+    return f"seen={view.get_audience(VIP).revision}&mode=append&versions=12&days=40&max_reject_percent=0.5"
+
+
+def _download(tenant: str) -> dict[str, str]:
+    return {"job": id_of(tenant, DOWNLOAD)}
+
+
 _UPLOAD: Final = f"{IN_TENANT}/uploads/{{upload}}"
 
 
@@ -135,7 +146,35 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/audiences/{{audience}}/differences/{{operation}}": Row(
         action=Action.READ_USERS, given=lambda tenant: {**_audience(tenant), "operation": id_of(tenant, DIFFERENCE)}
     ),
+    f"{IN_TENANT}/audiences/{{audience}}/settings": Row(action=Action.MANAGE_AUDIENCES, given=_audience),
+    f"POST {IN_TENANT}/audiences/{{audience}}/settings": Row(
+        action=Action.MANAGE_AUDIENCES, given=_audience, method="POST", form=_settings, status=303
+    ),
+    f"{IN_TENANT}/audiences/{{audience}}/export": Row(action=Action.RUN_JOBS, given=_audience),
+    f"{IN_TENANT}/audiences/{{audience}}/exports": Row(
+        action=Action.RUN_JOBS, given=_audience, method="POST", form="key=k&place=download&format=csv", status=303
+    ),
+    f"{IN_TENANT}/jobs/{{job}}/files": Row(action=Action.RUN_JOBS, given=_download),
+    f"{IN_TENANT}/jobs/{{job}}/files/{{file}}": Row(
+        action=Action.RUN_JOBS, given=lambda tenant: {**_download(tenant), "file": "1"}, status=303
+    ),
     f"{IN_TENANT}/schedules": Row(action=Action.READ),
+    f"{IN_TENANT}/schedules/new": Row(action=Action.RUN_JOBS, query={"kind": "export"}),
+    f"POST {IN_TENANT}/schedules/new": Row(
+        action=Action.RUN_JOBS,
+        method="POST",
+        form=f"kind=import&name=weekly&audience={VIP}&source=s3://crm/acme/vip-{{date}}.csv&every=week&weekday=2&at=06:30",
+        status=303,
+    ),
+    f"{IN_TENANT}/schedules/times": Row(action=Action.RUN_JOBS, method="POST", form="every=day&at=06:00"),
+    f"{IN_TENANT}/schedules/{{schedule}}/edit": Row(action=Action.RUN_JOBS, given=_schedule),
+    f"POST {IN_TENANT}/schedules/{{schedule}}/edit": Row(
+        action=Action.RUN_JOBS,
+        given=_schedule,
+        method="POST",
+        form=lambda world: f"source=s3://crm/acme/vip.csv&every=day&at=07:00&seen={_schedule_revision(world)[9:]}",
+        status=303,
+    ),
     f"{IN_TENANT}/schedules/{{schedule}}/state": Row(
         action=Action.RUN_JOBS,
         given=_schedule,
@@ -234,6 +273,7 @@ ROWS: Final[Mapping[str, Row]] = {
     # The one operation of the world is a rollback, which is no look at a file.
     f"{_UPLOAD}/checks/{{operation}}": Row(action=Action.READ, given=_check, status=404),
 }
+"""By path; where one path is read and changed, the change stands below `POST path`."""
 ROUTES: Final = [route for module in PAGES for route in module.ROUTES if route.path.startswith(IN_TENANT)]
 
 
@@ -258,7 +298,7 @@ def ask(
         sent["Content-Type"] = "application/x-www-form-urlencoded"
     return client.send(
         row.method,
-        route.format(tenant=tenant, **given),
+        route.removeprefix("POST ").format(tenant=tenant, **given),
         token=token,
         query=dict(row.query),
         headers=sent,

@@ -3,7 +3,7 @@
 from orchestration.console.paths import IN_TENANT
 from schemas.layout import rejects_key
 from tests.fakes.asgi import AsgiClient
-from tests.fakes.tenants import ACME, JOB, World, id_of
+from tests.fakes.tenants import ACME, DOWNLOAD, EXPORT, JOB, World, id_of
 from tests.unit.orchestration.console.pages import ask
 from tests.unit.orchestration.console.test_segments import make, send, text_of
 
@@ -63,3 +63,52 @@ def test_version_links_to_its_job_and_the_job_to_audience_and_rejects(client: As
     file = send(client, world, f"{job}/rejects/file", caller="acme-operator")
     assert rejects_key(ACME, id_of("acme", JOB)) in file.headers["location"]
     assert [entry.action for entry in world.services.audit.search()] == ["rejects"]
+
+
+def test_settings_are_shown_in_words_and_edited(client: AsgiClient, world: World) -> None:
+    shown = text_of(send(client, world, VIP, caller="acme-admin"))
+    assert "A file replaces all members" in shown
+    assert "max_reject_share" not in shown
+    form = send(client, world, f"{VIP}/settings", caller="acme-admin").body.decode()
+    seen = form.partition('name="seen" value="')[2].partition('"')[0]
+    given = (
+        "mode=append&id_column=email&max_reject_percent=0.5&max_shrink_percent=&timezone=Asia/Tokyo&null_values=NA, -"
+        f"&delimiter=;&encoding=utf-8&versions=3&days=7&folders=sets&allow_empty=yes&seen={seen}"
+    ).replace(";", "%3B")
+    assert send(client, world, f"{VIP}/settings", given, "acme-admin").status == 303
+    changed = text_of(send(client, world, VIP, caller="acme-admin"))
+    for words in (
+        "A file adds members",
+        "0.5 % of the rows of a file",
+        "may remove no limit",
+        "the empty one, NA, -",
+        "semicolon",
+        "the newest 3, and all of the last 7 days",
+        "Asia/Tokyo",
+        "once _SUCCESS has come",
+    ):
+        assert words in changed
+    assert "STALE_ETAG" in send(client, world, f"{VIP}/settings", given, "acme-admin").body.decode()
+    assert "Edit the settings" not in text_of(send(client, world, VIP, caller="acme-viewer"))
+
+
+def test_export_is_started_by_form_and_its_files_are_fetched(client: AsgiClient, world: World) -> None:
+    assert f'href="{VIP}/export"' in send(client, world, VIP, caller="acme-operator").body.decode()
+    form = send(client, world, f"{VIP}/export", caller="acme-operator").body.decode()
+    assert "c_plain" in form
+    wanted = "key=k&place=download&format=csv&rows=changes&delta_from=1&column-1=c_plain&where="
+    started = send(client, world, f"{VIP}/exports", wanted, "acme-operator").headers["location"]
+    assert send(client, world, f"{VIP}/exports", wanted, "acme-operator").headers["location"] == started
+    (entry, *_) = [one for one in world.services.audit.search() if one.action == "export"]
+    asked = entry.arguments
+    assert (asked["to"], asked["delta_from"], asked["shape"]["columns"]) == ("download", 1, ["c_plain"])
+    job = f"/console/tenants/acme/jobs/{id_of('acme', DOWNLOAD)}"
+    assert f'href="{job}/files"' in send(client, world, job, caller="acme-operator").body.decode()
+    assert "/files" not in send(client, world, job, caller="acme-viewer").body.decode()
+    assert f'href="{job}/files/1"' in send(client, world, f"{job}/files", caller="acme-operator").body.decode()
+    for name in ("1", "manifest"):
+        fetched = send(client, world, f"{job}/files/{name}", caller="acme-operator").headers["location"]
+        assert "/download/acme/" in fetched
+    assert send(client, world, f"{job}/files/7", caller="acme-operator").status == 404
+    other = f"/console/tenants/acme/jobs/{id_of('acme', EXPORT)}"
+    assert "/files" not in send(client, world, other, caller="acme-operator").body.decode()

@@ -51,7 +51,8 @@ def plain(answer: Answer) -> str:
 
 
 def test_every_route_has_a_row() -> None:
-    assert sorted(route.path for route in ROUTES) == sorted(ROWS)
+    paths = [route.path for route in ROUTES]
+    assert sorted(paths) == sorted(row.removeprefix("POST ") for row in ROWS)
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -11,15 +11,19 @@ import orchestration.console
 from connectors.sources.findings import FindingCode
 from connectors.sources.rejects import RejectCode
 from orchestration.access.policy import TENANT_ROLES
+from orchestration.console.audience_settings import FOLDERS
+from orchestration.console.export_form import COMPRESSIONS, FORMATS
 from orchestration.console.formatting import amount, duration, percent, signed, size
 from orchestration.console.frame import THEMES
 from orchestration.console.job_texts import FINAL, RUNNING
 from orchestration.console.language import LANGUAGES, Texts, catalogue, preferred
 from orchestration.console.pages.differences import KINDS as KINDS_OF_CHANGES
 from orchestration.console.pages.jobs import STATE_FILTERS
+from orchestration.console.pages.schedule_form import KINDS as SCHEDULED
 from orchestration.console.pages.schedules import RUNS
 from orchestration.console.rule_rows import BOUNDS, NEAR, QUANTITIES, TESTS_OF_ATTRIBUTES, UNITS_SHOWN
 from orchestration.console.rule_rows import KINDS as KINDS_OF_ROWS
+from orchestration.console.timing import ALL_MONTHS, EVERY, WEEKDAYS
 from orchestration.notifications.outbox import Outcome
 from orchestration.operations.connecting import FORMS
 from orchestration.operations.follow import STAGES, PartitionState
@@ -50,7 +54,20 @@ FAMILIES: Mapping[str, set[str]] = {
     "role": set(TENANT_ROLES),
     "version_mode": set(get_args(VersionMode)) | set(get_args(ImportMode)),
     "run": set(RUNS),
-    "schedule_kind": {"import", "export", "snapshot"},
+    "schedule_kind": set(SCHEDULED),
+    "schedules.runs": set(SCHEDULED),
+    "when": {f"{every}_{unit}" for every in ("every", "each") for unit in ("day", "hour", "minute")},
+    "when.choice": set(EVERY),
+    "when.weekday": set(map(str, WEEKDAYS)),
+    "when.month": set(map(str, ALL_MONTHS)),
+    "when.nth": {"1", "2", "3", "4", "5"},
+    "setting": {
+        *("mode", "id_column", "max_rejects", "max_shrink", "allow_empty", "format", "timezone", "null_values"),
+        *("delimiter", "encoding", "lacking", "folders", "retention"),
+    },
+    "setting.folders_are": set(FOLDERS),
+    "export.format_of": set(FORMATS),
+    "export.compression_of": set(COMPRESSIONS),
     "segment": {"uses_events", "uses_attributes", "uses_audiences", "uses_segments"},
     "builder": {
         *(f"kind_{kind}" for kind in KINDS_OF_ROWS),
@@ -69,7 +86,6 @@ FAMILIES: Mapping[str, set[str]] = {
     "dead_letters.state": set(get_args(DeadLetterState)) - {"open"},
     "difference": {"earlier", "later"},
     "difference.kind": set(KINDS_OF_CHANGES),
-    "audience.kept": {"versions", "days"},
     "finding": {
         *get_args(FindingCode),
         *("encoding_unclear", "encoding_read", "separator_read", "sometimes_typed", "null_like_user"),
