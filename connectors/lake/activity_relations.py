@@ -11,19 +11,20 @@ from typing import Final
 
 from connectors.lake.archive_tables import ArchivedFile
 from schemas.activity import ATTRIBUTES, IDENTITY, OFFSET, PROPERTIES, SOURCE_ORDINAL
-from schemas.activity_columns import ATTRIBUTE_TYPES, DELETED, EVENT_ID
+from schemas.activity_columns import DELETED, EVENT_ID
 from schemas.columns import USER_ID, ColumnType
 from schemas.ids import Partition, TenantName
 from schemas.sql_text import identifier, literal
 from schemas.topics import EVENTS, PROFILES
 from segmentation.expressions.dialects import DUCKDB, SPARK, Dialect
-from segmentation.expressions.nodes import Comparison, OneOf, Presence
+from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.sql import BoundSql, joined
 from segmentation.rules.nodes import Kind, Rule
 from segmentation.rules.references import Names, names
+from segmentation.rules.relative import AttributeCondition
 from segmentation.rules.sql import Relations
 from segmentation.rules.truths import true_without_facts
-from segmentation.rules.typed import typed
+from segmentation.rules.typed import typed_at
 
 _OFFSET: Final = identifier(OFFSET)
 _NO_ROWS: Final[Mapping[str, str]] = {
@@ -268,8 +269,8 @@ def _attribute_types(rule: Rule) -> dict[str, ColumnType | None]:
         return name
 
     for condition in rule.conditions:
-        if isinstance(condition, Comparison | OneOf | Presence):
-            typed(condition, ATTRIBUTE_TYPES, column, rule.timezone)
+        if isinstance(condition, AttributeCondition):
+            typed_at(condition, column, rule.timezone, EPOCH)  # the instant changes values, not types
     return {name: next(iter(types)) if len(types) == 1 else None for name, types in used.items()}
 
 

@@ -182,6 +182,29 @@ def test_unset_or_retyped_value_does_not_count(
     assert queries.count(question, NOW) == text_is_set
 
 
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ("at in last 7d or at >= 5", 3),
+        ("at >= 2026-10-25T00:00:00Z or at in last 7d", 2),
+        ("at between 2026-10-20 and 2026-12-31 or at between 5 and 9", 3),
+        ("anniversary(at) = today or at = 7", 1),
+        ("at < today + 7d and at in (7, 8)", 0),
+    ],
+)
+def test_attribute_is_read_in_every_type_that_a_rule_compares_it_with(
+    queries: SegmentQueries, tmp_path: Path, rule: str, found: int
+) -> None:
+    values: list[Row] = [{"double": 7.0}, {"date": NOW.date()}, {"timestamp": NOW}]
+    rows = [
+        {"user_id": f"u{n}", "offset": n, "deleted": False, "attributes": [("at", value)]}
+        for n, value in enumerate(values)
+    ]
+    activity = Activity(events=[], profiles=[Files(tmp_path).written(PROFILES, Partition(0), rows)])
+    question = Question(rule=parse_rule(rule, timezone="UTC"), activity=activity, segments={}, audiences={})
+    assert queries.count(question, NOW) == found
+
+
 @examples(25)
 @given(
     data=st.data(),
