@@ -17,7 +17,7 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup assets hooks up down status demo demo-console lint types test test-browser screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release advisories bench openapi monitoring workflow images compose-up compose-demo compose-down
+.PHONY: help setup assets hooks up down status demo demo-console docs lint types test test-browser screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release advisories bench openapi monitoring workflow images compose-up compose-demo compose-down
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -61,6 +61,9 @@ demo: $(STAMP)  ## run two imports; show receipts, rejects, versions and an expo
 
 demo-console: $(STAMP)  ## leave a stack running with data of every kind, and print the address of its console
 	$(BIN)/python -m orchestration.entrypoints.demo_console
+
+docs: $(STAMP)  ## build the site of the documentation in .docs/site; a broken link is an error
+	$(BIN)/python -m docs_site
 
 lint: $(STAMP)  ## check ruff, formatting, import contracts and uv.lock (the workflow's linter runs with the tests)
 	$(BIN)/ruff check .

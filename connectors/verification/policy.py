@@ -56,9 +56,8 @@ def _too_many_rejects(
     return UserError(
         "NO_TIMEZONE" if codes[0] == RejectCode.NO_TIMEZONE else "TOO_MANY_REJECTS",
         f"{evidence.rejected} of {evidence.rows} rows were rejected ({_by_code(evidence)}). Mostly {examples[0]}. "
-        f"{REMEDIES.get(codes[0], DEFAULT_REMEDY)}.{others} At most {spec.max_reject_share:.2%} are allowed. "
-        "All rejects: "
-        f"{rejects_uri}",
+        f"{REMEDIES.get(codes[0], DEFAULT_REMEDY)}.{others} At most {spec.max_reject_share:.2%} are allowed "
+        f"(--max-reject-share). All rejects: {rejects_uri}",
         rows=evidence.rows,
         rejected=evidence.rejected,
         rejected_by_code=dict(evidence.rejected_by_code),

@@ -18,6 +18,7 @@ from orchestration.catalog.tables import (
     audiences,
     pins,
     recipients,
+    segments,
     tenant_places,
     tenants,
 )
@@ -150,9 +151,21 @@ class AudienceStore:
         hint = "`muster audiences list` shows those that exist"
         if row is not None:
             hint = f"nothing was published under that name yet; `muster jobs list --audience {name}` shows its imports"
+        elif self._is_segment(tenant, name):
+            hint = (
+                f"there is a segment of that name: `muster segments snapshot {name}` makes an audience of its members, "
+                f"and queries read them as segment('{name}')"
+            )
         raise UserError(
             "UNKNOWN_AUDIENCE", f"tenant {tenant} has no audience {name!r}; {hint}", tenant=tenant, audience=name
         )
+
+    def _is_segment(self, tenant: TenantName, name: AudienceName) -> bool:
+        found = sa.select(segments.c.name).where(
+            segments.c.tenant == tenant, segments.c.name == name, segments.c.state != "deleted"
+        )
+        with self._database.read() as connection:
+            return connection.execute(found).first() is not None
 
     def by_id(self, audience_id: JobId) -> Audience | None:
         """The audience with an id, including one that is only awaited. None if it was deleted."""

@@ -36,6 +36,7 @@ FAMILIES: Final = {
     "explain": Family(["segment_questions"], "Explain from the archive why a user is in a segment or not."),
     "login": Family(["access_commands"], "Store a token for a service."),
     "console": Family(["access_commands"], "Open the service in a browser, logged in."),
+    "docs": Family(["docs_command"], "Open the documentation in a browser."),
     "tokens": Family(["access_commands"], "Make, list and revoke tokens of the service."),
     "grants": Family(["grant_commands"], "Show and set who has which roles, and withdraw access."),
     "identities": Family(["admin.identities"], "Break-glass access: on the catalog, without the service."),

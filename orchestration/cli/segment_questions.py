@@ -156,7 +156,7 @@ def _show_checked(found: Record) -> None:
             ("missing", some_of(missing["users"], missing["some"])),
             ("extra", some_of(extra["users"], extra["some"])),
             *member_pairs(found),
-            ("", "equal" if found["equal"] else "DIFFERENT"),
+            ("result", "equal" if found["equal"] else "DIFFERENT"),
         ]
     )
 
@@ -206,9 +206,12 @@ def _show_explained(found: Record) -> None:
     if found["known_only_by"]:
         print_line(f"known only by audience {', '.join(found['known_only_by'])}: no event and no profile")
     for part in found["groups"]:
-        print_line(f"{_mark(part['true'])} {'none of' if part['negated'] else 'one of'}")
+        alone = len(part["conditions"]) == 1 and not part["negated"]
+        if not alone:
+            print_line(f"{_mark(part['true'])} {'none of' if part['negated'] else 'one of'}")
         for condition in part["conditions"]:
-            print_line(f"    {_mark(condition['true'])} {safe(condition['condition'])}{_evidence(condition)}")
+            indent = "" if alone else "    "
+            print_line(f"{indent}{_mark(condition['true'])} {safe(condition['condition'])}{_evidence(condition)}")
             _print_events(condition.get("events", ()))
             for step in condition.get("steps", ()):
                 print_line(f"        {_mark(step['reached_at'] is not None)} {safe(step['step'])}{_progress(step)}")

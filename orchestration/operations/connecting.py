@@ -17,6 +17,12 @@ from schemas.layout import s3_uri
 from schemas.topics import EVENTS, PROFILES
 
 KEYS_HEADER: Final = "# Keys of a Muster deployment, written by `muster connect --write`. Keep it secret.\n"
+SENT: Final = "# sends each line of its input as an event: python producer.py < events.jsonl\n"
+SEND: Final = f"""for line in sys.stdin:
+    producer.produce("{EVENTS}", line.strip(), key=json.loads(line)["user_id"])
+    producer.poll(0)
+print(producer.flush(60), "events could not be sent")
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,21 +149,27 @@ def _python_kafka(settings: Settings, names: Names) -> str:
         '        "sasl.password": os.environ["KAFKA_PASSWORD"],\n'
     )
     return (
-        (f"# in a shell that has read {names.keys_file}\nimport os\n\n" if kafka.with_logon else "")
-        + "from confluent_kafka import Producer\n\n"
+        (
+            f"# in a shell that has read {names.keys_file}: set -a; . ./{names.keys_file}; set +a\n"
+            if kafka.with_logon
+            else ""
+        )
+        + SENT
+        + "import json\n"
+        + ("import os\n" if kafka.with_logon else "")
+        + "import sys\n\nfrom confluent_kafka import Producer\n\n"
         "producer = Producer(\n"
         "    {\n"
         f'        "bootstrap.servers": "{kafka.servers}",\n'
         f'        "security.protocol": "{kafka.protocol}",\n'
         + (logon if kafka.with_logon else "")
-        + '        "partitioner": "murmur2_random",\n'
-        "    }\n"
-        ")\n"
+        + f'        "partitioner": "murmur2_random",\n    }}\n)\n{SEND}'
     )
 
 
 def _python_msk(kafka: KafkaAddress) -> str:
     return (
+        SENT + "import json\nimport sys\n\n"
         "from aws_msk_iam_sasl_signer import MSKAuthTokenProvider\nfrom confluent_kafka import Producer\n\n\n"
         "def token(_):\n"
         f'    text, expires_at_ms = MSKAuthTokenProvider.generate_auth_token("{kafka.region}")\n'
@@ -168,9 +180,7 @@ def _python_msk(kafka: KafkaAddress) -> str:
         '        "security.protocol": "sasl_ssl",\n'
         '        "sasl.mechanism": "OAUTHBEARER",\n'
         '        "oauth_cb": token,\n'
-        '        "partitioner": "murmur2_random",\n'
-        "    }\n"
-        ")\n"
+        f'        "partitioner": "murmur2_random",\n    }}\n)\n{SEND}'
     )
 
 

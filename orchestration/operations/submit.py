@@ -189,8 +189,8 @@ class Submission:
             raise UserError(
                 "FILE_AT_FAULT",
                 f"job {job.job_id} failed with {job.error.code}, and the same file would fail again with the same "
-                f"options: {_remedy(job, same=same, new=settings is None)} correct the file and import that, or use "
-                "--force",
+                f"options: {_remedy(job, same=same, new=settings is None, tried=with_audience_settings)} correct the "
+                "file and import that, or use --force",
                 job=job.job_id,
                 error=job.error.code,
                 settings_changed=not same,
@@ -262,12 +262,15 @@ def _shrank(job: "Job") -> bool:
     return job.error is not None and job.error.code == "AUDIENCE_WOULD_SHRINK"
 
 
-def _remedy(job: "Job", *, same: bool, new: bool) -> str:
+def _remedy(job: "Job", *, same: bool, new: bool, tried: bool) -> str:
     if _shrank(job):
         return "if so many members should leave, add --allow-shrink. Otherwise"
     if not same:
         return "--with-audience-settings uses the present settings of the audience, which differ. Or"
     verb = "create" if new else "configure"
+    if tried:
+        first = f"Change them first with `muster audiences {verb} {_named(job)}`"
+        return f"the settings of {job.audience} are the same. {first},"
     return f"change its settings with `muster audiences {verb} {_named(job)}` and add --with-audience-settings,"
 
 

@@ -151,6 +151,8 @@ def test_rule_references_exist_and_are_acyclic(store: SegmentStore, audiences: A
     with pytest.raises(UserError, match=r"UNKNOWN_SEGMENT.*vip is an audience: write `in audience vip`"):
         create(store, text="in segment vip")
     create(store, text="in audience vip")
+    with pytest.raises(UserError, match=r"UNKNOWN_AUDIENCE.*`muster segments snapshot buyers`.*segment\('buyers'\)"):
+        audiences.get(ACME, BUYERS)
     create(store, LOYAL, "in segment buyers", 2)
     with pytest.raises(UserError, match=r"SEGMENT_CYCLE.*buyers -> loyal -> buyers"):
         store.edit(ACME, BUYERS, new_rule("in segment loyal"), author="ann", now_ms=30)

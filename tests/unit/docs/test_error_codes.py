@@ -31,4 +31,12 @@ def test_every_error_code_is_named_in_a_test() -> None:
     assert sorted(raised - set(CODE_IN_TEXT.findall(tests))) == []
 
 
+def test_every_code_of_the_troubleshooting_page_exists() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    product = "\n".join(path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    named = set(CODE_IN_TEXT.findall(page)) - {"MUSTER_HOME"}
+    assert len(named) > 15
+    assert sorted(named - set(CODE_IN_TEXT.findall(product))) == []
+
+
 CODE_IN_TEXT = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")

@@ -102,7 +102,9 @@ def test_too_many_rejects_are_summarised_and_kept(tmp_path: Path) -> None:
         "the id is empty. Correct them, or allow a share of rejects with --max-reject-share, for this file or in "
         "`muster audiences configure`. Others: line 5, column "
     )
-    assert error.value.message.endswith("At most 0.00% are allowed. All rejects: s3://lake/rejects/acme/job.parquet")
+    assert error.value.message.endswith(
+        "At most 0.00% are allowed (--max-reject-share). All rejects: s3://lake/rejects/acme/job.parquet"
+    )
     assert [example.split(":")[0] for example in cast("list[str]", error.value.detail["examples"])] == [
         "line 3, column user_id",
         "line 5, column user_id",

@@ -1,7 +1,9 @@
 """`muster connect`: addresses and snippets without keys, keys only in a private file."""
 
+import io
 import json
 import stat
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -70,11 +72,13 @@ def test_a_snippet_of_python_is_python(capsys: pytest.CaptureFixture[str], monke
     names: dict[str, Any] = {}
     exec(capsys.readouterr().out, names)
     assert names["s3"].meta.endpoint_url == "http://127.0.0.1:18333"
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     assert main(["connect", "--kafka"]) == 0
     monkeypatch.setenv("KAFKA_USER", "client")
     monkeypatch.setenv("KAFKA_PASSWORD", SECRET)
     exec(capsys.readouterr().out, names)
     assert isinstance(names["producer"], Producer)
+    assert "0 events could not be sent" in capsys.readouterr().out
     monkeypatch.setenv("MUSTER_KAFKA_BOOTSTRAP", "sasl_ssl://127.0.0.1:1?mechanism=AWS_MSK_IAM&region=eu-central-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "muster")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)

@@ -252,9 +252,13 @@ def test_retry_uses_the_current_audience_settings(deployment: Deployment) -> Non
     context = deployment.context
     imported(deployment, 1, columns=columns(AGE))
     job = at_fault(deployment, 2)
-    for options in ({}, {"with_audience_settings": True}):  # the audience's settings are still those of the job
-        with pytest.raises(UserError, match=r"FILE_AT_FAULT: .*configure vip -t acme` and add --with-audience-sett"):
-            deployment.retry(job, **options)
+    # the audience's settings are still those of the job
+    with pytest.raises(UserError, match=r"FILE_AT_FAULT: .*configure vip -t acme` and add --with-audience-sett"):
+        deployment.retry(job)
+    with pytest.raises(
+        UserError, match=r"settings of vip are the same\. Change them first with .*configure vip -t acme`"
+    ):
+        deployment.retry(job, with_audience_settings=True)
     operations.configure(
         ACME,
         VIP,

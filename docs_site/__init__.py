@@ -1,0 +1,1 @@
+"""Builds the site of the documentation from docs/, the commands and the OpenAPI document (`make docs`)."""
