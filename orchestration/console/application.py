@@ -5,7 +5,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from orchestration.api.application import routes
 from orchestration.api.middleware import LOGINS, PUBLIC, Middleware
@@ -43,9 +43,11 @@ from orchestration.console.pages import (
     workers,
 )
 from orchestration.console.paths import STATIC, is_page, is_public
-from orchestration.console.problems import answer_problem, on_error
+from orchestration.console.problems import IN_FORM, answer_problem, on_error
 from schemas.errors import MusterError
 
+SEE_OTHER: Final = 303
+NO_CONTENT: Final = 204
 PAGES: Final = (
     home,
     audiences,
@@ -92,8 +94,28 @@ def application(service: Service) -> Middleware:
 
 
 async def _by_path(scope: Scope, receive: Receive, send: Send) -> None:
-    app = pages() if scope["type"] == "http" and is_page(scope["path"]) else routes()
-    await app(scope, receive, send)
+    if scope["type"] == "http" and is_page(scope["path"]):
+        await pages()(scope, receive, _for_script(send) if _sent_by_script(scope) else send)
+    else:
+        await routes()(scope, receive, send)
+
+
+def _sent_by_script(scope: Scope) -> bool:
+    return any(name == IN_FORM.encode() for name, _ in scope["headers"])
+
+
+def _for_script(send: Send) -> Send:
+    """A script cannot read where a redirect leads to, so it is told."""
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == SEE_OTHER:
+            headers = [
+                (b"muster-location" if name == b"location" else name, value) for name, value in message["headers"]
+            ]
+            message = {**message, "status": NO_CONTENT, "headers": headers}
+        await send(message)
+
+    return told
 
 
 @cache

@@ -53,6 +53,11 @@ def time(at: str | None) -> Markup | str:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at, utc, utc)
 
 
+def seconds(at: str | None) -> Markup | str:
+    """A time that is shown with its seconds."""
+    return "–" if at is None else Markup("<span data-seconds>{}</span>").format(time(at))
+
+
 def duration(seconds: float, t: Texts) -> str:
     """14 s, 3 min 5 s, 2 h 10 min."""
     whole = max(0, round(seconds))
@@ -62,6 +67,11 @@ def duration(seconds: float, t: Texts) -> str:
             first = t(f"unit.{unit}", n=whole // length)
             return f"{first} {t(f'unit.{smaller}', n=rest)}" if rest else first
     return t("unit.second", n=whole)
+
+
+def precise(seconds: float, t: Texts) -> str:
+    """As `duration`, with tenths of a short one."""
+    return t("unit.second", n=f"{max(0.0, seconds):.1f}") if seconds < 10 else duration(seconds, t)
 
 
 def short(id_: str) -> str:
@@ -80,6 +90,7 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "signed": signed,
     "size": size,
     "time": time,
+    "seconds": seconds,
     "short": short,
     "plain": plain,
 }

@@ -1,8 +1,9 @@
 """The frame of every page: menu, tenants, language."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 
@@ -12,6 +13,7 @@ from orchestration.api.site import Site
 from orchestration.console.context import PageContext
 from orchestration.console.language import LANGUAGES, Language, Texts, preferred
 from orchestration.console.paths import PREFIX, in_tenant
+from schemas.ids import DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class Section:
     settings: bool = False
 
 
+FROM_TENANT: Final = "from"
 THEMES: Final = ("light", "dark")
 HOME: Final = "jobs"
 """Where a tenant is entered. From a page of another tenant, the same page: ids of one are unknown in the other."""
@@ -78,13 +81,14 @@ class TenantItem:
 class Frame:
     """`path`: of the page with its query, to come back to; `theme`: empty: as the system has it.
 
-    Without a tenant there is no menu.
+    `menu_tenant`: whose pages the menu leads to; on pages of the deployment, those that the reader came from.
     """
 
     texts: Texts
     path: str
     theme: str = ""
     tenant: str = ""
+    menu_tenant: str = ""
     principal: str = ""
     menu: Sequence[MenuItem] = ()
     settings: Sequence[MenuItem] = ()
@@ -131,25 +135,39 @@ def bare_frame(request: Request) -> Frame:
 def frame_of(request: Request, context: PageContext, section: str) -> Frame:
     """The frame of a page in a tenant, or with no tenant in the path, in the deployment."""
     caller, tenant = request.state.caller, context.tenant
-    permitted = context.deployment.permitted
+    permitted, known = context.deployment.permitted, context.tenants()
+    shown = tenant or _remembered(request, known)
+    within = replace(context, tenant=shown)
     return Frame(
         texts=Texts(language_of(request)),
         path=path_of(request),
         theme=theme_of(request),
         tenant=tenant,
         principal=caller.principal.name,
-        menu=_menu(context, section, settings=False),
-        settings=_menu(context, section, settings=True),
+        menu_tenant=shown,
+        menu=_menu(within, section if tenant else "", settings=False),
+        settings=_menu(within, section if tenant else "", settings=True),
         deployment=[
-            MenuItem(name=one.name, path=f"{PREFIX}/{one.name}", current=not tenant and one.name == section)
+            MenuItem(name=one.name, path=_in_deployment(one.name, shown), current=not tenant and one.name == section)
             for one in DEPLOYMENT_SECTIONS
             if one.action in permitted
         ],
         tenants=[
-            TenantItem(name=name, path=in_tenant(name, section if tenant else HOME), current=name == tenant)
-            for name in context.tenants()
+            TenantItem(name=name, path=in_tenant(name, section if tenant else HOME), current=name == shown)
+            for name in known
         ],
     )
+
+
+def _remembered(request: Request, known: Sequence[str]) -> str:
+    """The tenant from which the reader came to a page of the deployment, or else the one that is entered first."""
+    asked = request.query_params.get(FROM_TENANT, "")
+    return asked if asked in known else DEFAULT_TENANT if DEFAULT_TENANT in known else next(iter(known), "")
+
+
+def _in_deployment(name: str, tenant: str) -> str:
+    path = f"{PREFIX}/{name}"
+    return f"{path}?{urlencode({FROM_TENANT: tenant})}" if tenant else path
 
 
 def _menu(context: PageContext, section: str, *, settings: bool) -> list[MenuItem]:

@@ -160,11 +160,17 @@ def _stage_text(stage: Mapping[str, Any], t: Texts) -> str:
     if stage["state"] == "done" and stage["rows"]:
         parts.append(t("job.rows", count=stage["rows"]))
     if stage["rate"] is not None and stage["rate"] >= 1:
-        amount = size(round(stage["rate"])) if stage["unit"] == "bytes" else f"{round(stage['rate']):,}"
+        amount = size(round(stage["rate"])) if stage["unit"] == "bytes" else f"{_rounded(stage['rate']):,}"
         parts.append(t("job.rate_bytes" if stage["unit"] == "bytes" else "job.rate_rows", amount=amount))
     if stage["left_s"] is not None:
         parts.append(t("job.left", duration=duration(stage["left_s"], t)))
     return " · ".join(parts) or t(f"stage_state.{stage['state']}")
+
+
+def _rounded(rate: float) -> int:
+    """To two digits: a rate is no more exact than that."""
+    whole = round(rate)
+    return round(whole, 2 - len(str(whole))) if whole >= 100 else whole
 
 
 def _now_text(job: Job, t: Texts) -> str:
@@ -186,7 +192,8 @@ def _now_text(job: Job, t: Texts) -> str:
 def _result_text(job: Job, t: Texts) -> str:
     """The result of a job, in a few words."""
     if (error := job.error) is not None:
-        return t(f"problem.{error.code}.title") if t.has(f"problem.{error.code}.title") else error.message
+        key = error.code if t.has(f"problem.{error.code}.title") else "file" if error.kind == "user" else "system"
+        return t(f"problem.{key}.title")
     outcome = job.outcome or {}
     if job.state == "SUPERSEDED" and "version" in outcome:
         return t("job.superseded_by", version=outcome["version"])

@@ -1,6 +1,7 @@
 """Errors as pages: what happened, and what to do."""
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from starlette.exceptions import HTTPException
@@ -17,6 +18,28 @@ from orchestration.console.rendering import shown
 from schemas.errors import FatalError, MusterError, UserError
 
 TO_LOGIN = frozenset({"NO_TOKEN", "SESSION_ENDED", "TOKEN_EXPIRED", "TOKEN_REVOKED", "TOKEN_REFUSED"})
+IN_FORM = "muster-form"
+"""Header of a form that the script sends: its errors are shown within it, and it follows redirects itself."""
+FIELDS = {
+    **dict.fromkeys(("BAD_NAME", "NAME_TAKEN", "SCHEDULE_EXISTS", "PRINCIPAL_EXISTS", "BAD_PRINCIPAL"), "name"),
+    **dict.fromkeys(("BAD_DESTINATION", "BAD_URI", "ADDRESS_REPEATS", "BAD_PLACEHOLDER"), "to"),
+    "BAD_TIMEZONE": "timezone",
+    "BAD_SOURCE": "source",
+    "BAD_SQL": "sql",
+    "BAD_SCHEDULE": "expression",
+    "NOT_CONFIRMED": "confirm",
+    "BAD_LIFETIME": "days",
+    "BAD_PLACE": "places",
+    "BAD_RECIPIENT": "email",
+    "UNKNOWN_PRINCIPAL": "principal",
+    "UNKNOWN_AUDIENCE": "audience",
+    "UNKNOWN_SEGMENT": "segment",
+    "BAD_EXPRESSION": "where",
+    "UNKNOWN_TENANT": "name",
+    "TENANT_EXISTS": "name",
+    "AUDIENCE_EXISTS": "audience",
+}
+"""The field that an error is about, by code; a form without it shows the error at its top."""
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -58,9 +81,21 @@ def problem_page(request: Request, error: MusterError) -> Response:
         request_id=request_id,
         back=_referer(request),
     )
-    answer = shown("problem.html", frame, page, status=status)
+    in_form = IN_FORM in request.headers
+    answer = shown("parts/form_problem.html" if in_form else "problem.html", frame, page, status=status)
     answer.headers.update(headers_of(error))
+    if in_form:
+        answer.headers["Muster-Field"] = field_of(error)
     return answer
+
+
+def field_of(error: MusterError) -> str:
+    """The field of a form that an error is about; empty if it is about none."""
+    if isinstance(named := error.detail.get("field"), str) and named.isidentifier():
+        return named
+    faults: Any = error.detail.get("errors") or [{}]
+    place = str(faults[0].get("at", "")).rpartition("/")[2]
+    return place if place.isidentifier() else FIELDS.get(error.code, "")
 
 
 def title_of(texts: Texts, code: str, kind: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from orchestration.access.views.jobs import Jobs, Receipt
 from orchestration.access.views.submissions import Submissions
 from orchestration.console.context import PageContext, ask
 from orchestration.console.faults import Fault, RejectCount, counted_rejects, fault_of, rejects_of
-from orchestration.console.formatting import duration, percent
+from orchestration.console.formatting import duration, percent, precise
 from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
 from orchestration.console.import_form import OTHERS, others_of
@@ -26,7 +27,7 @@ from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Column, Sum, columns_of, sums_of
 from orchestration.console.rendering import see_other, shown
 from orchestration.platform.clock import iso
-from orchestration.records.jobs import ExportJob, ImportJobDetail, Job, Retried
+from orchestration.records.jobs import ExportJob, ExportJobDetail, ImportJobDetail, Job, Retried
 from schemas.errors import UserError
 
 SHOWN_PARTITIONS: Final = 64
@@ -47,6 +48,7 @@ class Event:
     text: str
     cause: str
     at: str
+    lasted: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +204,7 @@ def page_of(context: PageContext, wanted: str, t: Texts, *, files: Files = Mappi
             for one in rejects_of(rejected, t)
         ],
         rejects_path=in_tenant(tenant, "jobs", id_, "rejects") if may_see_rejects else None,
-        history=[_event(one, t) for one in job.history],
+        history=_history(job, t),
         duplicate_of=wanted if duplicate else None,
         cancel_path=in_tenant(tenant, "jobs", id_, "cancel") if runs and not final else None,
         retry_path=in_tenant(tenant, "jobs", id_, "retry") if runs and job.state in {"FAILED", "CANCELLED"} else None,
@@ -252,6 +254,14 @@ def _event(one: Mapping[str, Any], t: Texts) -> Event:
     if one.get("attempt", 0) > 1:
         text = t("job.attempt", state=text, attempt=one["attempt"])
     return Event(text=text, cause=str(one["cause"] or ""), at=one["at"] if "at" in one else iso(one["at_ms"]))
+
+
+def _history(job: ImportJobDetail | ExportJobDetail, t: Texts) -> list[Event]:
+    """The steps, each with how long it lasted; the last one has no end."""
+    events = [_event(one, t) for one in job.history]
+    times = [datetime.fromisoformat(one.at) for one in events]
+    lasted = [(later - at).total_seconds() for at, later in pairwise(times)]
+    return [*(replace(one, lasted=precise(s, t)) for one, s in zip(events, lasted, strict=False)), *events[-1:]]
 
 
 def _took(job: Job, t: Texts) -> str:

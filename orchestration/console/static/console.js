@@ -6,13 +6,15 @@ const POLL_MS = 5_000;
 const language = document.documentElement.lang;
 // Dates as the reader writes them: "29 Nov" in Britain, "Nov 29" in America, on the same English page.
 const locale = navigator.languages.find((one) => one.split("-")[0] === language) ?? language;
-const dates = new Intl.DateTimeFormat(locale, {dateStyle: "medium", timeStyle: "short"});
+const day = language === "ja" ? {year: "numeric", month: "2-digit", day: "2-digit"} : {year: "numeric", month: "short", day: "numeric"};
+const dates = new Intl.DateTimeFormat(locale, {...day, hour: "2-digit", minute: "2-digit"});
+const moments = new Intl.DateTimeFormat(locale, {...day, hour: "2-digit", minute: "2-digit", second: "2-digit"});
 const clock = new Intl.DateTimeFormat(locale, {timeStyle: "medium"});
 
 // Times come in UTC, which stays as their hint.
 function localise(root) {
   for (const one of root.querySelectorAll("time[datetime]:not([data-local])")) {
-    one.textContent = dates.format(new Date(one.dateTime));
+    one.textContent = (one.parentElement.matches("[data-seconds]") ? moments : dates).format(new Date(one.dateTime));
     one.dataset.local = "";
   }
 }
@@ -146,6 +148,13 @@ document.addEventListener("htmx:afterRequest", ({detail}) => {
   document.getElementById("unconfirmed")?.toggleAttribute("hidden", true);
 });
 
+// What was edited and not saved is not left behind unasked.
+let saved = false;
+document.addEventListener("htmx:beforeOnLoad", ({detail}) => (saved ||= Boolean(detail.xhr.getResponseHeader("HX-Redirect"))));
+globalThis.addEventListener?.("beforeunload", (event) => {
+  if (edits && !saved && document.getElementById("rule")) event.preventDefault();
+});
+
 // Every count of a draft has a higher revision than those before it, so that the service can give those up.
 let revision = 0;
 document.addEventListener("htmx:configRequest", ({detail}) => {
@@ -234,7 +243,17 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", ({target}) => {
   for (const one of document.querySelectorAll("details.menu[open]")) one.open = one.contains(target);
 });
-document.querySelector(".sections [aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});
+const menu = document.getElementById("menu");
+menu?.addEventListener("click", () => {
+  const open = document.getElementById("sections").classList.toggle("open");
+  menu.setAttribute("aria-expanded", String(open));
+  if (open) document.querySelector("#sections a").focus();
+});
+document.addEventListener("keydown", ({key}) => {
+  if (key !== "Escape" || menu?.getAttribute("aria-expanded") !== "true") return;
+  menu.click();
+  menu.focus();
+});
 localise(document);
 tick();
 setInterval(tick, 1000);
@@ -283,14 +302,61 @@ if (query) {
   }
 }
 
-for (const one of document.querySelectorAll("[data-copy]")) {
-  one.hidden = !navigator.clipboard;  // browsers have one only over https, and on loopback
+document.documentElement.classList.toggle("copies", Boolean(navigator.clipboard));  // browsers have one only over https, and on loopback
+document.addEventListener("click", async ({target}) => {
+  const one = target.closest?.("[data-copy]");
+  if (!one) return;
   const label = one.textContent;
-  one.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(one.dataset.copy).textContent);
-    one.textContent = document.getElementById("copied").textContent = one.dataset.copied;
-    one.addEventListener("blur", () => (one.textContent = label), {once: true});
-  });
+  await navigator.clipboard.writeText(document.getElementById(one.dataset.copy).textContent);
+  one.textContent = document.getElementById("copied").textContent = one.dataset.copied;
+  one.addEventListener("blur", () => (one.textContent = label), {once: true});
+});
+
+// A form that the service refuses stays as it is: the script sends it, and shows the error beside its field. Where all went
+// well, it goes where the answer leads to.
+document.addEventListener("submit", (event) => {
+  const form = event.target, button = event.submitter;
+  if (event.defaultPrevented || form.method !== "post" || !form.closest("main") || "plain" in form.dataset || button?.formTarget) return;
+  event.preventDefault();
+  if (form.getAttribute("aria-busy") !== "true") sendForm(form, button);
+});
+
+async function sendForm(form, button) {
+  const body = new URLSearchParams(new FormData(form, button));
+  form.setAttribute("aria-busy", "true");
+  try {
+    const answer = await fetch(form.action, {method: "POST", body, headers: {"Muster-Form": "1"}});
+    const to = answer.headers.get("Muster-Location"), page = to ? null : new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (to) location.assign(to);
+    else if (page.querySelector("main")) showMain(page.querySelector("main"));
+    else refuse(form, page.querySelector(".problem"), answer.headers.get("Muster-Field"));
+  } catch {
+    failed.textContent = failed.dataset.text;
+    failed.hidden = false;
+  } finally {
+    form.removeAttribute("aria-busy");
+  }
+}
+
+function showMain(main) {
+  document.getElementById("main").replaceWith(main);
+  htmx.process(main);
+  localise(main);
+  main.focus();
+}
+
+function refuse(form, problem, name) {
+  form.querySelector(".problem")?.remove();
+  for (const one of form.querySelectorAll("[aria-invalid]")) one.removeAttribute("aria-invalid");
+  const field = form.querySelector(`[name="${CSS.escape(name ?? "")}"]:not([type=hidden])`);
+  if (!field?.checkVisibility()) {
+    form.prepend(problem);
+    problem.tabIndex = -1;
+    return problem.focus();
+  }
+  field.setAttribute("aria-invalid", "true");
+  (field.closest("label") ?? field).after(problem);
+  field.focus();
 }
 
 // Files go straight to the object store, by a request that the service has signed. Then the service looks at the file.

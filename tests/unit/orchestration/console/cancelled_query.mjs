@@ -38,7 +38,7 @@ define("CustomEvent", class {
 define("navigator", {languages: ["en-GB"]});
 define("setInterval", () => {});
 define("document", {
-  documentElement: {lang: "en"},
+  documentElement: {lang: "en", classList: {toggle: () => {}}},
   body: {classList: {contains: () => false}},
   addEventListener: () => {},
   querySelectorAll: () => [],

@@ -30,7 +30,7 @@ define("EventSource", class {
 });
 define("document", {
   hidden: false,
-  documentElement: {lang: "en"},
+  documentElement: {lang: "en", classList: {toggle: () => {}}},
   body: {classList: {
     contains: (one) => classes.has(one),
     add: (one) => classes.add(one),

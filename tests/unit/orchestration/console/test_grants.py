@@ -71,7 +71,7 @@ def test_deployment_pages_require_an_administrator(client: AsgiClient, world: Wo
     text = get(client, world, path, "deployment-admin", language=language).body.decode()
     found = WellFormed(text)
     assert (found.faults, found.open) == ([], [])
-    assert f'href="{path}"' in text
+    assert f'href="{path}?from=acme"' in text
     for caller in ("acme-admin", "deployment-operator"):
         assert get(client, world, path, caller).status == 403
 

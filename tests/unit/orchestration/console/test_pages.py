@@ -148,6 +148,26 @@ def test_header_choice_is_kept_in_a_cookie(client: AsgiClient, world: World, for
     assert client.send("POST", "/console/preferences", headers=headers, raw=[b"theme=pink"]).status == 400
 
 
+def test_error_of_a_form_stays_within_it_and_names_its_field(client: AsgiClient, world: World) -> None:
+    token, path = world.tokens["acme-admin"].text.reveal(), in_tenant(ACME, "schedules", "new")
+    headers = {**OWN, "Content-Type": "application/x-www-form-urlencoded", "Muster-Form": "1"}
+
+    def sent(form: str) -> Answer:
+        return client.send("POST", path, token=token, headers=headers, raw=[form.encode()])
+
+    for form, field in (
+        ("kind=import&name=No+Name&audience=vip&source=s3://crm/acme/vip.csv", "name"),
+        ("kind=import&name=weekly&audience=vip&source=s3://elsewhere/vip.csv", "source"),
+        ("kind=import&name=weekly&audience=vip&source=s3://crm/acme/vip.csv&timezone=Mars", "timezone"),
+        ("kind=import&name=weekly&audience=vip&source=s3://crm/acme/vip.csv&at=soon", "at"),
+    ):
+        refused = sent(form)
+        assert (refused.status >= 400, refused.headers["muster-field"]) == (True, field)
+        assert "<html" not in refused.body.decode()
+    made = sent("kind=import&name=weekly&audience=vip&source=s3://crm/acme/vip.csv")
+    assert (made.status, made.headers["muster-location"]) == (204, in_tenant(ACME, "schedules"))
+
+
 @pytest.mark.parametrize(
     ("code", "choices"), [("AUDIENCE_WOULD_SHRINK", (1, 0)), ("TOO_MANY_REJECTS", (0, 1))], ids=["shrink", "other"]
 )

@@ -156,6 +156,20 @@ def test_a_text_of_a_problem_belongs_to_a_code_of_the_source() -> None:
     assert {code for code in codes if code.isupper() and f'"{code}"' not in source} == set()
 
 
+def test_no_text_names_an_option_or_a_command_of_the_command_line() -> None:
+    """What a page asks for can be done on pages; `muster console` opens them, and connections are for programs."""
+    option, command = re.compile(r"--[a-z]"), re.compile(r"`?muster (?!console)[a-z]+ ?[a-z]*`")
+    texts = {key: [*forms(key, "en"), *forms(key, "ja")] for key in catalogue()}
+    texts |= {
+        f.name: [re.sub(r"<!--.*?-->", "", f.read_text("utf-8"))]
+        for f in FOLDER.rglob("*.html")
+        if f.name != "connections.html"
+    }
+    assert {
+        key for key, found in texts.items() for text in found if option.search(text) or command.search(text)
+    } == set()
+
+
 def test_plurals_follow_the_language() -> None:
     assert [Texts("en")("jobs.new", count=n) for n in (0, 1, 2, 1000)] == [
         "0 new jobs",

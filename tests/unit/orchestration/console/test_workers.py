@@ -91,7 +91,7 @@ def test_page_says_which_parts_rest_and_which_are_starting(
 
 def test_workers_page_requires_a_deployment_operator(client: AsgiClient, world: World) -> None:
     assert page(client, world, "acme-admin").status == 403
-    assert 'href="/console/workers"' in page(client, world).body.decode()
+    assert 'href="/console/workers?from=acme"' in page(client, world).body.decode()
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ define("clearTimeout", (timer) => (timers[timer] = () => {}));
 // The page came two hours later by the clock of the service.
 define("performance", {timeOrigin: now - 500, getEntriesByType: () => [{responseStart: 500}]});
 define("document", {
-  documentElement: {lang: "en"},
+  documentElement: {lang: "en", classList: {toggle: () => {}}},
   body: {classList: {contains: () => false}},
   addEventListener: (kind, call) => (heard[kind] ??= []).push(call),
   querySelectorAll: () => [],
