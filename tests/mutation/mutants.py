@@ -32,6 +32,7 @@ RACE_LOST: Final = "tests/integration/lake/test_iceberg_store.py::test_append_th
 ARCHIVING: Final = "tests/unit/segmentation/test_archiving.py"
 OWNERS: Final = "tests/unit/streams/test_partition_task.py"
 EVALUATOR: Final = "tests/property/test_evaluator.py"
+SEQUENCES: Final = "tests/property/test_sequences.py"
 SPANS: Final = "tests/property/test_spans.py"
 PROTOCOL: Final = "tests/property/test_import_protocol.py"
 UNITS: Final = "tests/unit/orchestration/kinds/test_units.py"
@@ -276,6 +277,12 @@ MUTANTS: Final = (
     Mutant(bug=segment_bugs.span_closed, promises=(5,), caught_by=(SPANS,)),
     Mutant(bug=segment_bugs.anniversary_once, promises=(5,), caught_by=(SPANS,)),
     Mutant(bug=segment_bugs.days_of_utc, promises=(5,), caught_by=(SPANS,)),
+    Mutant(bug=segment_bugs.run_too_long, promises=(5,), caught_by=(SEQUENCES,)),
+    Mutant(bug=segment_bugs.horizon_without_not, promises=(5,), caught_by=(SEQUENCES,)),
+    Mutant(bug=segment_bugs.tie_of_one_side, promises=(5,), caught_by=(SEQUENCES,)),
+    Mutant(bug=segment_bugs.floor_forgotten, promises=(5,), caught_by=(SEQUENCES,)),
+    Mutant(bug=segment_bugs.window_closed, promises=(5,), caught_by=(SEQUENCES,)),
+    Mutant(bug=segment_bugs.every_value_the_same, promises=(5,), caught_by=(SEQUENCES,)),
     Mutant(bug=unit_bugs.base_seq_off_by_one, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),
     Mutant(bug=unit_bugs.evidence_counted_twice, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),
     Mutant(bug=unit_bugs.earlier_round_counted, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from segmentation.evaluation.columns import LONG_AGO
 from segmentation.evaluation.spans import next_change
 from tests.mutation.patches import Patches
 
@@ -279,3 +280,79 @@ def days_of_utc(patches: Patches) -> None:
         return lambda day, _timezone: original(day, "UTC")
 
     patches.replace("segmentation.evaluation.spans:_first_moment", make)
+
+
+# --- sequences -------------------------------------------------------------------------------------------------------
+
+
+def run_too_long(patches: Patches) -> None:
+    """A run also joins moments that are a second further apart than its span."""
+
+    def make(original: Any) -> Any:
+        return lambda self, number: original(self, number) + 1
+
+    patches.replace("segmentation.rules.sequences:Sequence.span_s", make)
+
+
+def horizon_without_not(patches: Patches) -> None:
+    """Moments of a step with `not` are dropped although they still cancel one of the step before."""
+
+    def make(original: Any) -> Any:
+        def horizon_s(self: Any, number: int) -> Any:
+            step = self.steps[number]
+            return original(self, number) - (step.within_s if step.negated else 0)
+
+        return horizon_s
+
+    patches.replace("segmentation.rules.sequences:Sequence.horizon_s", make)
+
+
+def tie_of_one_side(patches: Patches) -> None:
+    """An event at the very moment of the step before follows it, but does not cancel it."""
+
+    def make(original: Any) -> Any:
+        return lambda self, number: original(self, number) and not self.steps[number].negated
+
+    patches.replace("segmentation.rules.sequences:Sequence.takes_ties", make)
+
+
+def floor_forgotten(patches: Patches) -> None:
+    """A late moment counts although later ones had pushed out moments as old."""
+
+    def make(original: Any) -> Any:
+        def add(self: Any, *given: Any) -> None:
+            self._lists.floors[:] = LONG_AGO
+            original(self, *given)
+
+        return add
+
+    patches.replace("segmentation.evaluation.followed:Followed.add", make)
+
+
+def window_closed(patches: Patches) -> None:
+    """A sequence is still true at the instant at which its end leaves the window."""
+
+    def make(original: Any) -> Any:
+        def answers(self: Any, users: Any, at: Any) -> Any:
+            _, due = original(self, users, at)
+            self._window += 1
+            true, _ = original(self, users, at)
+            self._window -= 1
+            return true, due
+
+        return answers
+
+    patches.replace("segmentation.evaluation.followed:Followed.answers", make)
+
+
+def every_value_the_same(patches: Patches) -> None:
+    """Events with different values of the property that has to be the same follow each other."""
+
+    def make(original: Any) -> Any:
+        def keys_of(batch: Any, name: str) -> Any:
+            there, keys = original(batch, name)
+            return there, np.zeros_like(keys)
+
+        return keys_of
+
+    patches.replace("segmentation.evaluation.answers:keys_of", make)

@@ -91,6 +91,33 @@ def test_stream_follows_sequences_after_every_step_and_at_every_instant(
     check_log({"vip": rule_of(first), "x": rule_of(second, negated=negated)}, log)
 
 
+def test_late_moment_counts_no_more_than_those_that_later_ones_pushed_out() -> None:
+    """Two values of one moment go together, which leaves room that a still earlier moment must not take."""
+    asked = Sequence(
+        steps=(Step(events=EventsAsked(event="A")), Step(events=EventsAsked(event="B"), within_s=8)),
+        same="product",
+        window_s=40,
+        latest=2,
+    )
+
+    def happened(name: str, seconds: int, product: str) -> Event:
+        return Event(
+            user="u1", name=name, occurred_at=later(seconds), id=str(ord(product)), properties={"product": product}
+        )
+
+    def later(seconds: int) -> datetime:
+        return NOW + timedelta(seconds=seconds)
+
+    pushed_out = [happened("A", 10, "x"), happened("A", 10, "y"), happened("A", 11, "z")]
+    late, follows = happened("A", 9, "x"), happened("B", 17, "x")
+    log: list[tuple[datetime, LogStep]] = [
+        (later(12), Events(rows=pushed_out)),
+        (later(13), Events(rows=[late])),
+        (later(20), Events(rows=[follows])),
+    ]
+    check_log({"vip": rule_of(asked)}, log)
+
+
 TURNS = st.lists(st.none() | st.just("restart") | st.lists(sequences(), min_size=1, max_size=2), min_size=9, max_size=9)
 
 
