@@ -1,7 +1,7 @@
 """What the parts of the builder share: view models, addresses, and what each may ask."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from starlette.requests import Request
@@ -28,6 +28,7 @@ from orchestration.console.rule_rows import (
 from orchestration.readers.cancellation import Cancellation
 from orchestration.records.questions import Count, MembersChange
 from segmentation.rules.sequences import MAX_STEPS
+from segmentation.rules.templates import TEMPLATES, Template
 
 ValueT = TypeVar("ValueT")
 OF_DRAFTS: Final = frozenset(
@@ -55,7 +56,10 @@ class Paths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderPage:
-    """The form. `fault`: of a typed rule that is invalid; `marked`: its line with a caret."""
+    """The form. `fault`: of a typed rule that is invalid; `marked`: its line with a caret.
+
+    `chosen`: the template that a fault is about; `typed`: its parameters.
+    """
 
     draft: Draft
     paths: Paths
@@ -64,6 +68,9 @@ class BuilderPage:
     json: str
     fault: str = ""
     marked: str = ""
+    chosen: str = ""
+    typed: Mapping[str, str] = field(default_factory=dict)
+    templates: Sequence[Template] = tuple(TEMPLATES.values())
     kinds: Sequence[str] = KINDS
     of_events: frozenset[str] = OF_EVENTS
     quantities: Sequence[str] = tuple(QUANTITIES)

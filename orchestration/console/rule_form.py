@@ -25,6 +25,7 @@ from segmentation.rules.nodes import Form, Rule
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
 from segmentation.rules.record_reader import rule_from_json
+from segmentation.rules.templates import TEMPLATES
 
 Source = Literal["rows", "text"]
 ItemT = TypeVar("ItemT")
@@ -77,6 +78,13 @@ class Draft:
         if groups is None:
             return replace(self, source="text", text=rule_text(rule), timezone=zone)
         return replace(self, source="rows", groups=groups, text="", timezone=zone, form=rule.form)
+
+    def with_template(self, name: str, form: Mapping[str, str]) -> "Draft":
+        """With the rule of a template. The time zone stays; rows that need one say so."""
+        if (template := TEMPLATES.get(name)) is None:
+            raise _unknown()
+        given = {one.name: form[key] for one in template.parameters if (key := f"{name}.{one.name}") in form}
+        return replace(self.with_rule(template.rule(given, self.zone or "UTC")), timezone=self.timezone)
 
 
 def draft_of(form: Mapping[str, str]) -> Draft:
@@ -133,10 +141,14 @@ def _tests(form: Mapping[str, str], prefix: str) -> tuple[RowTest, ...]:
 def changed(draft: Draft, action: str, form: Mapping[str, str]) -> Draft:
     """The draft after a button: `row.G`, `unrow.G.R`, `test.G.R`, `untest.G.R.T`, `group`, or a rule in other words.
 
+    `template.NAME` takes a template, with its parameters as `NAME.PARAMETER` of the form.
+
     Of a sequence, also `then.G.R` for another step, `unthen.G.R.S`, and of its tests `test.G.R.S`, `untest.G.R.S.T`.
     Raises `UserError` BAD_RULE, BAD_TIMEZONE, BAD_BODY.
     """
     what, *at = action.split(".")
+    if what == "template" and len(at) == 1:
+        return draft.with_template(at[0], form)
     try:
         place = [int(number) for number in at]
     except ValueError as exc:

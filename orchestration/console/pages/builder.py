@@ -74,6 +74,8 @@ async def change_rows(request: Request) -> Response:
                 json=form.get("json", ""),
                 fault=exc.message,
                 marked=str(exc.detail.get("marked", "")),
+                chosen=form.get("action", "").partition("template.")[2],
+                typed=form,
             )
         return shown("parts/builder_form.html", frame, page)
 

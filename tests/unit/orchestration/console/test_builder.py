@@ -18,6 +18,7 @@ from orchestration.records.questions import ConditionCount
 from schemas.errors import RetriableError, UserError
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
+from segmentation.rules.templates import TEMPLATES
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.readers import ANSWERS
 from tests.fakes.tenants import World
@@ -94,6 +95,62 @@ def test_fault_of_a_step_appears_at_its_row() -> None:
     fields = {"0.negated": "", "0.0.kind": "sequence", "0.0.name": "a", "0.0.then0.name": "b"}
     for within in ("", "1d, 3d) or ever(x", "0s", "2d..1d", "366d"):
         assert draft_of({**fields, "0.0.then0.within": within}).rule()[1].keys() == {(0, 0)}
+
+
+FILLED = {
+    "abandoned_cart": "sequence(add_to_cart then not purchase within 1d same product_id, 7d)",
+    "win_back": "last(purchase) over 90d ago",
+    "new": "signed_up in last 7d",
+    "birthday": "anniversary(born) in next 7d",
+    "trial_ending": "trial_ends in next 3d",
+    "spenders": "count(purchase where amount >= 100, 30d) >= 2",
+    "regulars": "count(visit, 30d) >= 8 and first(visit) over 90d ago",
+    "holdout": "rule 2: in audience vip and split(holdout) >= 5",
+}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_template_becomes_rows(name: str) -> None:
+    draft = changed(draft_of({"timezone": "Asia/Tokyo", "name": "mine"}), f"template.{name}", {})
+    assert (draft.rule(), draft.name) == ((parse_rule(FILLED[name], timezone="Asia/Tokyo"), {}), "mine")
+    assert changed(draft_of({}), f"template.{name}", {}).timezone == ""
+
+
+def test_template_takes_typed_parameters() -> None:
+    typed = {"cart": " basket ", "purchase": 'buy"', "same": "", "within": "2h", "period": "1w"}
+    given = {f"abandoned_cart.{name}": value for name, value in typed.items()}
+    text = r'sequence(basket then not "buy\"" within 2h, 7d)'
+    assert changed(draft_of({}), "template.abandoned_cart", given).rule() == (parse_rule(text), {})
+    holdout = {"holdout.audience": "gold", "holdout.split": "winter", "holdout.percent": "0.5"}
+    text = "rule 2: in audience gold and split(winter) >= 0.5"
+    assert changed(draft_of({}), "template.holdout", holdout).rule() == (parse_rule(text), {})
+
+
+@pytest.mark.parametrize(
+    ("typed", "fault"),
+    [
+        ({"abandoned_cart.cart": " "}, "cart is not given"),
+        ({"abandoned_cart.within": "soon"}, "within is not a length of time, as in 7d, 12h or 30m"),
+        ({"abandoned_cart.period": "400d"}, "the window of a sequence and the times of its steps are up to 366d"),
+        ({"win_back.silent": "0s"}, "all events have happened"),
+        ({"birthday.days": "0"}, "days of an anniversary begin or end today"),
+        ({"birthday.days": "9" * 5_000}, "days is not a whole number"),
+        ({"birthday.days": "91"}, "days of an anniversary are at most 90"),
+        ({"spenders.least": "nan"}, "least is not a number"),
+        ({"spenders.times": "1001"}, "a count is compared with 0 to 1,000 times, not 1,001"),
+        ({"holdout.percent": "100"}, "a split is below or from 0.01 to 99.99 percent"),
+        ({"holdout.audience": "No Name"}, "not a valid"),
+        ({"nothing.at_all": ""}, "load the page again"),
+    ],
+)
+def test_template_with_an_invalid_parameter_says_which(
+    typed: dict[str, str], fault: str, client: AsgiClient, world: World
+) -> None:
+    [(name, value)] = typed.items()
+    form = urlencode({**typed, "editor": "e", "action": f"template.{name.partition('.')[0]}"})
+    shown = html.unescape(send(client, world, f"{BUILDER}/rows", form).body.decode())
+    assert fault in shown
+    assert f'name="{name}" value="{value}"' in shown or "load the page again" in fault
 
 
 def test_split_row_has_its_fields_and_makes_a_rule_of_form_2(client: AsgiClient, world: World) -> None:

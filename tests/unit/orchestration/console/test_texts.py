@@ -33,6 +33,7 @@ from schemas.dead_letters import DeadLetterState
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.job_kinds import JOB_KINDS
 from schemas.text_form import DELIMITER_NAMES
+from segmentation.rules.templates import TEMPLATES
 from segmentation.scaling import Scaled
 from segmentation.versions import VersionMode
 
@@ -69,6 +70,10 @@ FAMILIES: Mapping[str, set[str]] = {
     "export.format_of": set(FORMATS),
     "export.compression_of": set(COMPRESSIONS),
     "segment": {"uses_events", "uses_attributes", "uses_audiences", "uses_segments"},
+    "template": {
+        *TEMPLATES,
+        *(f"{template.name}.{one.name}" for template in TEMPLATES.values() for one in template.parameters),
+    },
     "builder": {
         *(f"kind_{kind}" for kind in KINDS_OF_ROWS),
         *(f"quantity_{one}" for one in QUANTITIES),
