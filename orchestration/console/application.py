@@ -34,6 +34,7 @@ from orchestration.console.pages import (
     rule_review,
     schedule_form,
     schedules,
+    search,
     segment_changes,
     segments,
     sql,
@@ -50,6 +51,7 @@ SEE_OTHER: Final = 303
 NO_CONTENT: Final = 204
 PAGES: Final = (
     home,
+    search,
     audiences,
     audience_changes,
     audience_settings,

@@ -89,6 +89,7 @@ class Frame:
     theme: str = ""
     tenant: str = ""
     menu_tenant: str = ""
+    search_path: str = ""
     principal: str = ""
     menu: Sequence[MenuItem] = ()
     settings: Sequence[MenuItem] = ()
@@ -145,6 +146,7 @@ def frame_of(request: Request, context: PageContext, section: str) -> Frame:
         tenant=tenant,
         principal=caller.principal.name,
         menu_tenant=shown,
+        search_path=in_tenant(shown, "search") if shown and within.may(Action.READ) else "",
         menu=_menu(within, section if tenant else "", settings=False),
         settings=_menu(within, section if tenant else "", settings=True),
         deployment=[

@@ -243,6 +243,14 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", ({target}) => {
   for (const one of document.querySelectorAll("details.menu[open]")) one.open = one.contains(target);
 });
+document.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey)) return;
+  const field = document.getElementById("search"), link = document.getElementById("to-search");
+  if (!field && !link) return;
+  event.preventDefault();
+  if (field) field.select();
+  else link.click();
+});
 const menu = document.getElementById("menu");
 menu?.addEventListener("click", () => {
   const open = document.getElementById("sections").classList.toggle("open");

@@ -148,6 +148,22 @@ def test_header_choice_is_kept_in_a_cookie(client: AsgiClient, world: World, for
     assert client.send("POST", "/console/preferences", headers=headers, raw=[b"theme=pink"]).status == 400
 
 
+def test_search_finds_by_part_of_a_name_and_by_id_of_a_job(client: AsgiClient, world: World) -> None:
+    token, path, job = world.tokens["acme-admin"].text.reveal(), in_tenant(ACME, "search"), id_of(ACME, JOB)
+
+    def found(text: str) -> list[str]:
+        body = client.get(path, token=token, query={"q": [text]}, headers={"HX-Request": "true"}).body.decode()
+        assert "<html" not in body
+        return re.findall(r'href="/console/tenants/acme/([^"]*)"', body)
+
+    assert "audiences/vip" in found("VI")
+    assert "segments/buyers" in found("uyer")
+    assert "schedules/nightly/edit" in found("night")
+    assert found(job) == [f"jobs/{job}"]
+    assert f"jobs/{job}" in found(job[-6:])
+    assert found("nothing-like-this") == found("") == []
+
+
 def test_error_of_a_form_stays_within_it_and_names_its_field(client: AsgiClient, world: World) -> None:
     token, path = world.tokens["acme-admin"].text.reveal(), in_tenant(ACME, "schedules", "new")
     headers = {**OWN, "Content-Type": "application/x-www-form-urlencoded", "Muster-Form": "1"}
