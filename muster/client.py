@@ -10,12 +10,13 @@ from muster.deployment import Deployment
 from muster.http_calls import HttpCalls
 from muster.questions import Questions
 from muster.uploads import Uploads
+from muster.waiting import Waiting
 
 if TYPE_CHECKING:
     from muster.transport import Transport
 
 
-class Client(Uploads, Questions, Administration, Deployment, ApiMethods):
+class Client(Uploads, Waiting, Questions, Administration, Deployment, ApiMethods):
     """A service, as the owner of a token sees it. Every method raises `ApiError`. Not thread-safe.
 
     Lists are iterators that fetch pages as they are read. Methods that start something take `key`: repeat them with the

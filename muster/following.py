@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from muster.client import Client
+from muster.api_methods import ApiMethods
 from muster.errors import ApiError
 from muster.records import Record
+
+if TYPE_CHECKING:
+    from muster.api_types import ExportJobDetail, ImportJobDetail
 
 FIRST_POLL_S: Final = 0.3
 MAX_POLL_S: Final = 1.0
@@ -17,46 +20,78 @@ poll while a job is not registered, in outages, and from the eleventh job on."""
 REGISTRATION_S: Final = 120.0
 """How long the workflow may take to register a job: its first function may start cold on a busy host."""
 OUTAGE_S: Final = 120.0
-ENDED: Final = frozenset({"READY", "FAILED", "CANCELLED", "SUPERSEDED"})
+FINAL_STATES: Final = frozenset({"READY", "FAILED", "CANCELLED", "SUPERSEDED"})
+"""States in which a job of any kind stays. Only READY is a success."""
 _BASE32: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
+class Follower:
+    """Polls one job. `pause_s` says how long to wait before the next `poll`; `ended` whether that was the last."""
+
+    def __init__(
+        self,
+        client: ApiMethods,
+        job: str,
+        *,
+        timeout_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._client, self._job, self._timeout_s = client, job, timeout_s
+        self._clock, self._now = clock, now
+        self._began = self._answered = clock()
+        self.ended = False
+
+    def poll(self) -> "ImportJobDetail | ExportJobDetail | None":
+        """The job, or None in an outage or before it is registered. Raises as `follow`."""
+        if self._timeout_s is not None and self._clock() - self._began > self._timeout_s:
+            raise TimeoutError(f"job {self._job} has not ended after {self._timeout_s:g} s; it continues")
+        try:
+            found = self._client.find_job(self._job)
+        except ApiError as exc:
+            if exc.code == "UNKNOWN_JOB":
+                self._answered = self._clock()
+                if self._now() - submitted_s(self._job) > REGISTRATION_S:
+                    raise
+                if self._answered - self._began > REGISTRATION_S:
+                    raise _not_registered(self._job) from exc
+            elif exc.kind != "retriable" or self._clock() - self._answered > OUTAGE_S:
+                raise
+            return None
+        self._answered = self._clock()
+        self.ended = found["state"] in FINAL_STATES
+        return found
+
+    def pause_s(self) -> float:
+        """How long to wait before the next poll."""
+        return pause_s(self._clock() - self._began)
+
+
 def follow(
-    client: Client,
+    client: ApiMethods,
     job: str,
     *,
+    timeout_s: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], float] = time.time,
-) -> Iterator[Record]:
+) -> "Iterator[ImportJobDetail | ExportJobDetail]":
     """The job again and again, as `Client.job`, until it has ended: the last one is final.
 
     Raises `ApiError` UNKNOWN_JOB, unless the id is so young that the workflow may not have registered it yet;
-    NOT_REGISTERED if it does not within `REGISTRATION_S`; and that of an outage that lasts `OUTAGE_S`.
+    NOT_REGISTERED if it does not within `REGISTRATION_S`; that of an outage that lasts `OUTAGE_S`; and `TimeoutError`
+    after `timeout_s`.
     """
-    began = answered = clock()
-    while True:
-        try:
-            found = client.find_job(job)
-        except ApiError as exc:
-            if exc.code == "UNKNOWN_JOB":
-                answered = clock()
-                if now() - submitted_s(job) > REGISTRATION_S:
-                    raise
-                if answered - began > REGISTRATION_S:
-                    raise _not_registered(job) from exc
-            elif exc.kind != "retriable" or clock() - answered > OUTAGE_S:
-                raise
-        else:
-            answered = clock()
+    follower = Follower(client, job, timeout_s=timeout_s, clock=clock, now=now)
+    while not follower.ended:
+        if (found := follower.poll()) is not None:
             yield found
-            if found["state"] in ENDED:
-                return
-        sleep(pause_s(clock() - began))
+        if not follower.ended:
+            sleep(follower.pause_s())
 
 
 def result(
-    client: Client,
+    client: ApiMethods,
     tenant: str,
     operation: Record,
     *,

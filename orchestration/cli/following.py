@@ -137,7 +137,7 @@ def _shown(found: "Client", job_id: str, display: Screen, timeout_s: float | Non
                 line = export_line(job, time.monotonic() - began)
                 display.show([line], line)
             else:
-                if job["duplicate_of"] is not None and not duplicate_noted:
+                if job.get("duplicate_of") is not None and not duplicate_noted:
                     duplicate_noted = True
                     print_note(duplicate_text(job_id, job))
                 display.show(job_lines(job), job_line(job))

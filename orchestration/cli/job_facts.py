@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from muster.following import ENDED
+from muster.following import FINAL_STATES
 from muster.records import Record
 
 _PROGRESS: Final = frozenset(
@@ -39,7 +39,7 @@ def _left_out(source: Record) -> str:
 
 def ended(job: Record) -> bool:
     """Whether its state is final."""
-    return job["state"] in ENDED
+    return job["state"] in FINAL_STATES
 
 
 def without_progress(job: Record) -> dict[str, Any]:

@@ -14,6 +14,7 @@ KEPT: Final = {
     "orchestration.entrypoints.warm.warm": "the fork server of functions",
     # for programs
     "muster.deployment.Deployment.deployment_events": "an operation of the API",
+    "muster.waiting.Waiting.wait_async": "docs/client.md",
     # for operators
     "orchestration.catalog.migrate.downgrade": "docs/operations.md",
 }

@@ -11,7 +11,7 @@ from muster.access import Access
 from muster.client import Client
 from muster.errors import ApiError
 from muster.following import (
-    ENDED,
+    FINAL_STATES,
     FIRST_POLL_S,
     MAX_POLL_S,
     OUTAGE_S,
@@ -110,7 +110,7 @@ def test_invalid_request_is_reported_immediately() -> None:
 
 
 def test_final_states_cover_all_kinds_of_jobs() -> None:
-    assert {*jobs.FINAL, *export_jobs.ENDED} == ENDED
+    assert {*jobs.FINAL, *export_jobs.ENDED} == FINAL_STATES
 
 
 @pytest.mark.parametrize("made_ms", [0, 1, 1_700_000_000_123, 2**48 - 1])
