@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ExportFiles,
         ExportJob,
         ExportJobDetail,
+        Feed,
         Forecast,
         Grants,
         ImportJob,
@@ -660,6 +661,52 @@ class ApiMethods(Methods):
     def run_schedule(self, tenant: str, schedule: str, *, key: str | None = None) -> Started | StartedExport:
         """Start a run now, also of a paused schedule. A schedule starts at most one run a second."""
         return cast("Started | StartedExport", self._start("/tenants/{}/schedules/{}/runs", tenant, schedule, key=key))
+
+    def feeds(self, tenant: str, *, limit: int | None = None) -> Iterator[Feed]:
+        """Feeds by name, with how far each is."""
+        return self._calls.pages("/tenants/{}/feeds", tenant, limit=limit)
+
+    def feed(self, tenant: str, feed: str) -> Feed:
+        """A feed, and how far it is."""
+        return cast("Feed", self._send("GET", "/tenants/{}/feeds/{}", tenant, feed))
+
+    def feed_with_etag(self, tenant: str, feed: str) -> tuple[Feed, str]:
+        """A feed, and how far it is."""
+        return cast("tuple[Feed, str]", self._tagged("GET", "/tenants/{}/feeds/{}", tenant, feed))
+
+    def create_feed(
+        self, tenant: str, name: str, segment: str, to: str, *, start: Literal["all", "now"] | None = None
+    ) -> tuple[Feed, str]:
+        """Create a feed: who enters and leaves a segment, to a topic or a receiver, as it happens."""
+        return cast(
+            "tuple[Feed, str]",
+            self._tagged(
+                "POST", "/tenants/{}/feeds", tenant, body=given(name=name, segment=segment, to=to, start=start)
+            ),
+        )
+
+    def change_feed(
+        self, tenant: str, feed: str, state: Literal["active", "paused"], *, skip: bool | Unset = UNSET, etag: str
+    ) -> tuple[Feed, str]:
+        """Pause or resume a feed; resume it without the events that its receiver refuses. A pause loses nothing."""
+        return cast(
+            "tuple[Feed, str]",
+            self._tagged(
+                "PATCH", "/tenants/{}/feeds/{}", tenant, feed, body=changed(state=state, skip=skip), etag=etag
+            ),
+        )
+
+    def rewind_feed(self, tenant: str, feed: str, *, etag: str) -> tuple[Feed, str]:
+        """Let a feed begin again: all members, then who is none any more, then changes."""
+        return cast("tuple[Feed, str]", self._tagged("POST", "/tenants/{}/feeds/{}/rewinds", tenant, feed, etag=etag))
+
+    def replace_feed_key(self, tenant: str, feed: str, *, etag: str) -> tuple[Feed, str]:
+        """Replace the key that signs requests to a receiver. For a day, requests have the signatures of both."""
+        return cast("tuple[Feed, str]", self._tagged("POST", "/tenants/{}/feeds/{}/keys", tenant, feed, etag=etag))
+
+    def delete_feed(self, tenant: str, feed: str, *, etag: str) -> Feed:
+        """Delete a feed. What it has delivered stays; its answer is the feed as it was."""
+        return cast("Feed", self._send("DELETE", "/tenants/{}/feeds/{}", tenant, feed, etag=etag))
 
     def recipients(self, tenant: str, *, audience: str | None = None) -> Recipients:
         """Who is notified about an audience, or about all audiences of the tenant."""

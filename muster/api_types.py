@@ -354,6 +354,38 @@ class Schedule(TypedDict):
     last: dict[str, Any] | None
 
 
+class Feed(TypedDict):
+    """A feed of a segment, and how far it is.
+
+    `state`: halted, if the receiver refuses what comes next. `phase`: waiting for the members of the segment,
+    delivering them, or delivering changes. `epoch`: how often it has begun. `behind`: records of the topic that it has
+    still to read. `trouble`: why nothing is delivered. `refused`: events that `skip` would leave out.
+    `key_number`: how often its key was replaced; until `both_keys_until`, the key before signs too.
+    """
+
+    feed: str
+    tenant: str
+    name: str
+    segment: str
+    segment_state: Literal["active", "paused", "deleted", "missing"]
+    to: str
+    shape: Literal["changes", "state"]
+    start: Literal["all", "now"]
+    state: Literal["active", "paused", "halted"]
+    phase: Literal["waiting", "members", "changes"]
+    epoch: int
+    created_at: str
+    delivered: int
+    delivered_at: str | None
+    behind: int | None
+    seen_at: str | None
+    trouble: dict[str, Any] | None
+    trouble_since: str | None
+    refused: int | None
+    key_number: int
+    both_keys_until: str | None
+
+
 class Recipients(TypedDict):
     """Recipients of notifications. `warnings`: what the service lacks to reach them."""
 

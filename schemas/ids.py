@@ -47,6 +47,11 @@ def schedule_name(text: str) -> str:
     return _checked("schedule", text)
 
 
+def feed_name(text: str) -> str:
+    """Checked name of a feed. Raises `UserError` BAD_NAME."""
+    return _checked("feed", text)
+
+
 def job_id(text: str, *, of: str = "a job", listed: str = "muster jobs list") -> JobId:
     """Checked id of a job or of another thing, which `of` names and the command `listed` lists.
 

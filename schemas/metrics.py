@@ -197,6 +197,12 @@ SCHEDULE_OVERDUE: Final = Metric(
     type="gauge",
     help="How long the run of a schedule has been due without being started, in seconds; 0: none is.",
 )
+FEEDS: Final = Metric(name="muster_feeds", type="gauge", help="Feeds by state.", labels=("state",))
+FEED_STALLED: Final = Metric(
+    name="muster_feed_stalled_seconds",
+    type="gauge",
+    help="How long the feed in trouble for longest, or halted, has delivered nothing, in seconds; 0: none is.",
+)
 LAG: Final = Metric(
     name="muster_consumer_lag",
     type="gauge",
@@ -316,6 +322,8 @@ RELAY_METRICS: Final = (
     FOREIGN_LOG,
     OLDEST_JOB,
     SCHEDULE_OVERDUE,
+    FEEDS,
+    FEED_STALLED,
     LAG,
     JOB_EVENTS_STALLED,
     WORKERS,

@@ -44,6 +44,8 @@ ACTIVITY_TOPICS: Final = (EVENTS, PROFILES)
 topics, so that a user has one partition number everywhere."""
 OWN_GROUP_PREFIX: Final = "muster-"
 """Prefix of all of Muster's own consumer groups: outside programs join none of them."""
+FEED_TRANSACTIONS: Final = "muster-feed-"
+"""Prefix of the ids of transactions; the id of the feed follows."""
 WORKER_GROUP: Final = "muster-materialiser"
 """Consumer group id (and Faust app id) of the materialiser."""
 SEGMENT_WORKER_GROUP: Final = "muster-segments"

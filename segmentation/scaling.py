@@ -4,7 +4,7 @@
 2. A count falls only while its group has nothing open, neither lag nor an import that is being sent or awaited, and
    `idle_ms` after so many were last needed.
 3. One worker stays until `idle_ms` after the last work of its group, then the count falls to its minimum.
-4. Segments that are evaluated keep one segment worker.
+4. Segments that are evaluated keep one segment worker, and active feeds a feeder.
 5. Work and workers keep the control plane, which otherwise leaves `idle_ms` after the last work.
 """
 
@@ -28,6 +28,7 @@ class Scaled(StrEnum):
 
     WORKER = "worker"
     SEGMENT_WORKER = "segment-worker"
+    FEEDER = "feeder"
     RELAY = "relay"
 
 
@@ -71,6 +72,11 @@ class Limits:
         return Range(least=int(always or (self.workers.fixed and self.segment_workers.fixed)), most=1)
 
     @property
+    def feeders(self) -> Range:
+        """A deployment whose counts are fixed always has a feeder, which waits for feeds; one has room for all."""
+        return Range(least=int(self.workers.fixed and self.segment_workers.fixed), most=1)
+
+    @property
     def fixed(self) -> bool:
         """Whether no count ever changes."""
         return self.workers.fixed and self.segment_workers.fixed and self.control_planes.fixed
@@ -104,7 +110,7 @@ class GroupDemand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """All work in sight. `segments`: how many are evaluated.
+    """All work in sight. `segments`: how many are evaluated; `feeds`: how many are to be delivered.
 
     `other`: work of the control plane alone: jobs at later steps, exports, notifications and operations that are due.
     """
@@ -112,6 +118,7 @@ class Demand:
     imports: GroupDemand = GroupDemand()
     activity: GroupDemand = GroupDemand()
     segments: int = 0
+    feeds: int = 0
     other: int = 0
 
 
@@ -134,12 +141,18 @@ def desired(demand: Demand, before: Mapping[Scaled, Wanted], limits: Limits, now
     evaluating = max(activity.workers, int(demand.segments > 0))  # 4
     workers = follow(Scaled.WORKER, imports.workers, limits.workers, is_open=imports.is_open)
     segment_workers = follow(Scaled.SEGMENT_WORKER, evaluating, limits.segment_workers, is_open=activity.is_open)
+    feeders = follow(Scaled.FEEDER, int(demand.feeds > 0), limits.feeders, is_open=False)
     busy = demand.other > 0 or imports.workers > 0 or evaluating > 0  # 5
     served = int(workers.count + segment_workers.count > 0)
     bounds = Range(least=max(limits.control_planes.least, served), most=limits.control_planes.most)
     unknown = imports.lag is None or activity.lag is None
     control_planes = follow(Scaled.RELAY, int(busy), bounds, is_open=unknown)
-    return {Scaled.WORKER: workers, Scaled.SEGMENT_WORKER: segment_workers, Scaled.RELAY: control_planes}
+    return {
+        Scaled.WORKER: workers,
+        Scaled.SEGMENT_WORKER: segment_workers,
+        Scaled.FEEDER: feeders,
+        Scaled.RELAY: control_planes,
+    }
 
 
 def _ceil(amount: int, share: int) -> int:

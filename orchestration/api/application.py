@@ -20,6 +20,7 @@ from orchestration.access.views.audit import TenantAudit, WholeAudit
 from orchestration.access.views.connections import Connections
 from orchestration.access.views.dead_letters import DeadLetterQueue
 from orchestration.access.views.everywhere import Everywhere
+from orchestration.access.views.feeds import Feeds
 from orchestration.access.views.grants import DeploymentGrants, TenantGrants
 from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.lake_changes import LakeChanges
@@ -74,6 +75,7 @@ VIEWS: Final[Sequence[tuple[type[View], str]]] = (
     (Segments, "segments"),
     (Submissions, "jobs"),
     (Schedules, "schedules"),
+    (Feeds, "feeds"),
     (Recipients, "recipients"),
     (Places, "deployment"),
     (Notifications, "deployment"),

@@ -24,6 +24,7 @@ OF_ROLES: Final[Mapping[Any, tuple[str, ...]]] = {Seen: OF_TAGS, RequestKey: OF_
 """Problems that follow from a parameter's type."""
 OF_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "audience": ("UNKNOWN_AUDIENCE", "BAD_NAME"),
+    "feed": ("UNKNOWN_FEED", "BAD_NAME"),
     "job": ("UNKNOWN_JOB", "BAD_JOB_ID"),
     "operation": ("UNKNOWN_OPERATION", "BAD_JOB_ID"),
     "principal": ("UNKNOWN_PRINCIPAL", "BAD_JOB_ID"),

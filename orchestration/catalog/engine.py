@@ -21,12 +21,12 @@ VERSIONS: Final = {
 }
 
 
-def create_engine(url: Secret) -> sa.Engine:
+def create_engine(url: Secret, connections: int = CONNECTIONS_OF_A_PROCESS) -> sa.Engine:
     """Engine for a SQLAlchemy URL. SQLite: write-ahead log, waits for locks, every transaction takes the write lock."""
     parsed = sa.make_url(url.reveal())
     if parsed.get_backend_name() != "sqlite":
         return sa.create_engine(
-            parsed, pool_pre_ping=True, pool_size=CONNECTIONS_OF_A_PROCESS, max_overflow=0, pool_timeout=LOCK_TIMEOUT_S
+            parsed, pool_pre_ping=True, pool_size=connections, max_overflow=0, pool_timeout=LOCK_TIMEOUT_S
         )
     engine = sa.create_engine(parsed, connect_args={"timeout": LOCK_TIMEOUT_S})
 
@@ -55,8 +55,8 @@ class Database:
     server that are not needed for `idle_s` are closed.
     """
 
-    def __init__(self, url: Secret, *, idle_s: float = IDLE_S) -> None:
-        self._engine = create_engine(url)
+    def __init__(self, url: Secret, *, idle_s: float = IDLE_S, connections: int = CONNECTIONS_OF_A_PROCESS) -> None:
+        self._engine = create_engine(url, connections)
         self._reading = self._engine.execution_options(muster_read=True)
         self.dialect: Final = self._engine.dialect.name
         self._idle = IdleConnections(self._engine, idle_s) if self.dialect != "sqlite" else None

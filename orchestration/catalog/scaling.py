@@ -17,6 +17,7 @@ from orchestration.catalog.tables import (
     activations,
     async_operations,
     exports,
+    feeds,
     jobs,
     notifications,
     schedules,
@@ -176,6 +177,7 @@ def _demand(connection: sa.Connection, lag: int | None, activity_lag: int | None
         imports=_group([row for row in live if row["kind"] == "audience"], lag),
         activity=_group([row for row in live if row["kind"] != "audience"], activity_lag),
         segments=count(segments.c.segment_id, segments.c.state == "active"),
+        feeds=count(feeds.c.feed_id, feeds.c.state == "active"),
         other=sum(row["jobs"] for row in live)
         + count(exports.c.export_id, exports.c.state.not_in(ENDED))
         + count(activations.c.sequence, activations.c.sent_at_ms.is_(None))

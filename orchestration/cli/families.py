@@ -50,6 +50,7 @@ FAMILIES: Final = {
         "Manage audiences and their versions.",
     ),
     "dead-letters": Family(["dead_letter_commands"], "List, replay and dismiss messages that no worker could process."),
+    "feeds": Family(["feed_commands", "admin.feed_key"], "Deliver who enters and leaves a segment."),
     "schedules": Family(
         ["schedule_commands", "schedule_creation", "schedule_edits"], "Manage recurring imports, exports and snapshots."
     ),

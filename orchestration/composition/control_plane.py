@@ -148,7 +148,7 @@ def inbox_folders(context: Context) -> InboxFolders:
 
 def orphans(context: Context) -> Orphans:
     """What removes staged data and uploads of no job."""
-    return Orphans(context.objects, context.jobs, context.settings)
+    return Orphans(context.objects, context.jobs, context.feeds, context.settings)
 
 
 def foreign_logs(context: Context) -> ForeignLogs:

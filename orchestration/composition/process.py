@@ -47,6 +47,7 @@ with deferred(__name__):  # a function or command that starts cold loads only wh
         activations,
         api_tokens,
         dead_letter_marks,
+        feeds,
         identities,
         one_time_codes,
         principals,
@@ -105,6 +106,7 @@ class Process:
     activations = store(lambda database: activations.ActivationStore(database))
     codes = store(lambda database: one_time_codes.OneTimeCodes(database))
     dead_letter_marks = store(lambda database: dead_letter_marks.DeadLetterMarks(database))
+    feeds = store(lambda database: feeds.FeedStore(database))
     identities = store(lambda database: identities.IdentityStore(database))
     principals = store(lambda database: principals.PrincipalStore(database))
     samples = store(lambda database: samples.SampleStore(database))

@@ -39,6 +39,7 @@ SECTIONS: Final = (
     Section(name="users", action=Action.READ_USERS),
     Section(name="sql", action=Action.READ_USERS),
     Section(name="schedules", action=Action.READ),
+    Section(name="feeds", action=Action.READ),
     Section(name="upload", action=Action.RUN_JOBS),
     Section(name="connections", action=Action.OWN_ACCOUNT, settings=True),
     Section(name="tokens", action=Action.OWN_ACCOUNT, settings=True),

@@ -18,6 +18,7 @@ from orchestration.catalog.schedules import next_due_ms
 from orchestration.catalog.tables import (
     activations,
     exports,
+    feeds,
     jobs,
     notifications,
     segment_partitions,
@@ -34,6 +35,8 @@ from schemas.metrics import (
     ACTIVATIONS_WAITING,
     DEAD,
     EXPORTS,
+    FEED_STALLED,
+    FEEDS,
     JOB_EVENTS_STALLED,
     JOBS,
     LAG,
@@ -97,6 +100,7 @@ class ControlPlaneMetrics:
         counted = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
         exported = sa.select(exports.c.state, sa.func.count()).group_by(exports.c.state)
         segmented = sa.select(segments.c.state, sa.func.count()).group_by(segments.c.state)
+        feeding = sa.select(feeds.c.state, sa.func.count()).group_by(feeds.c.state)
         unsent = sa.select(sa.func.count()).select_from(activations).where(activations.c.sent_at_ms.is_(None))
         oldest_status = (
             sa.select(sa.func.min(segment_partitions.c.at_us))
@@ -110,6 +114,10 @@ class ControlPlaneMetrics:
             waiting, as_of_us = connection.scalar(unsent), connection.scalar(oldest_status)
             oldest = connection.scalar(sa.select(sa.func.min(jobs.c.created_at_ms)).where(jobs.c.state.not_in(FINAL)))
             due = next_due_ms(connection)
+            fed: dict[str, int] = {row[0]: row[1] for row in connection.execute(feeding)}
+            stalled = connection.scalar(
+                sa.select(sa.func.min(feeds.c.trouble_since_ms)).where(feeds.c.state != "paused")
+            )
             rows = connection.execute(
                 sa.select(n.attempts, n.next_attempt_at_ms).where(n.delivered_at_ms.is_(None))
             ).all()
@@ -124,6 +132,9 @@ class ControlPlaneMetrics:
         yield Sample(metric=SEGMENT_AGE, value=0 if as_of_us is None else max(0, now - as_of_us // 1000) / 1000)
         yield Sample(metric=OLDEST_JOB, value=0 if oldest is None else max(0, now - oldest) / 1000)
         yield Sample(metric=SCHEDULE_OVERDUE, value=0 if due is None else max(0, now - due) / 1000)
+        for feed_state in ("active", "paused", "halted"):
+            yield Sample(metric=FEEDS, value=fed.get(feed_state, 0), labels=(feed_state,))
+        yield Sample(metric=FEED_STALLED, value=0 if stalled is None else max(0, now - stalled) / 1000)
         pending = Counter("given up" if at is None else "failing" if tries else "waiting" for tries, at in rows)
         for progress in ("waiting", "failing", "given up"):
             yield Sample(metric=NOTIFICATIONS, value=pending[progress], labels=(progress,))

@@ -6,15 +6,17 @@ Sizes carry their unit in the name: `_mib` and `_gib` are binary, `_bytes` bytes
 from dataclasses import dataclass, field
 from typing import Final
 
-from orchestration.platform.capacity import calls_within
+from orchestration.platform.capacity import CONNECTIONS_OF_A_CALL, CONNECTIONS_OF_A_FEEDER, calls_within
 from orchestration.platform.settings import Settings
-from orchestration.platform.sizes import Machines, Relay, Service, Tasks
+from orchestration.platform.sizes import Feeder, Machines, Relay, Service, Tasks
 from schemas.kafka_address import IAM
 from segmentation.admission import Lanes, lanes_for
 from segmentation.scaling import Limits, Range
 
 GIB: Final = 1024**3
 MINUTE_MS: Final = 60_000
+FEEDERS: Final = 2 * CONNECTIONS_OF_A_FEEDER // CONNECTIONS_OF_A_CALL
+"""How many workers have as many connections as the feeder and the one that takes over from it."""
 _PRODUCT: Final = Settings()
 """Defaults of a deployment are those of every other installation."""
 
@@ -209,6 +211,7 @@ class DeploySettings:
     idle_minutes: int = int(_PRODUCT.idle_minutes)
     """How long workers outlast the work."""
     relay: Relay = field(default_factory=Relay)
+    feeder: Feeder = field(default_factory=Feeder)
     api: Api = field(default_factory=Api)
     tasks: Tasks = field(default_factory=Tasks)
     machines: Machines = field(default_factory=Machines)
@@ -235,7 +238,7 @@ class DeploySettings:
     @property
     def function_calls(self) -> int:
         """Concurrent calls of functions that the database has connections for."""
-        return calls_within(self.database.connections, processes=self.processes, workers=self.all_workers)
+        return calls_within(self.database.connections, processes=self.processes, workers=self.all_workers + FEEDERS)
 
     @property
     def lanes(self) -> Lanes:

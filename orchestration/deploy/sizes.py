@@ -47,6 +47,7 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
         yield from _disk(name, service.ephemeral_gib)
     yield from at_least("idle_minutes", settings.idle_minutes, 1)
     yield from fargate("relay", settings.relay.cpu, settings.relay.memory_mib)
+    yield from fargate("feeder", settings.feeder.cpu, settings.feeder.memory_mib)
     yield from fargate("tasks", settings.tasks.cpu, settings.tasks.memory_mib)
     yield from _disk("tasks", settings.tasks.ephemeral_gib)
     if (disk := function_disk_mib(settings.jobs.lambda_file_bytes)) > FUNCTION_DISK_MOST_MIB:

@@ -122,6 +122,11 @@ def relay(settings: Settings) -> int:
     return _module(settings, "orchestration.entrypoints.control_plane")
 
 
+def feeder(settings: Settings) -> int:
+    """Run the process that delivers feeds."""
+    return _module(settings, "orchestration.entrypoints.feeder")
+
+
 def api(settings: Settings) -> int:
     """Run the service."""
     return _module(settings, "orchestration.entrypoints.service")
@@ -158,6 +163,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "s3": s3,
     "engine": engine,
     "relay": relay,
+    "feeder": feeder,
     "api": api,
     "worker": worker,
     "segment-worker": segment_worker,

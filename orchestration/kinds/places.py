@@ -5,6 +5,7 @@ receiver. A place is one of
 
     s3://bucket/prefix/     every object below the prefix; `s3://bucket` is the whole bucket
     kafka://TOPIC           exports to this topic
+    https://host/path/      feeds to receivers below this address
     profile:NAME            exports with these credentials, to wherever they reach
     *                       everything: for a tenant that shares its machine with nobody
 
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, Protocol, Self
+from urllib.parse import unquote, urlsplit
 
 from connectors.sinks.addresses import S3, s3_prefix
 from connectors.sinks.topic_addresses import SCHEME, topic_of
@@ -30,6 +32,8 @@ from schemas.layout import DOWNLOADS_PREFIX, EXPORTS_PREFIX, UPLOADS_PREFIX, s3_
 
 DOWNLOAD: Final = "download"
 """The destination of an export that its receiver fetches from the service."""
+HTTP: Final = ("https://", "http://")
+"""Addresses of receivers of feeds. `notifications.targets` says which of them may be called."""
 PROFILE: Final = "profile:"
 MAX_PLACE: Final = 1024
 _PROFILE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -42,6 +46,8 @@ def checked_place(text: str) -> str:
             return text
         if text.startswith(SCHEME):
             return f"{SCHEME}{topic_of(text)}"
+        if text.startswith(HTTP) and len(text) < MAX_PLACE:
+            return _receivers(text)
         if text.startswith(S3) and len(text) < MAX_PLACE:
             bucket, prefix = s3_prefix(text)
             return s3_uri(bucket, prefix)
@@ -49,7 +55,8 @@ def checked_place(text: str) -> str:
         raise UserError("BAD_PLACE", f"{text[:200]!r} is not a place: {exc.message}", place=text[:200]) from exc
     raise UserError(
         "BAD_PLACE",
-        f"{text[:200]!r} is not a place: write s3://bucket/prefix/, kafka://TOPIC, profile:NAME or *",
+        f"{text[:200]!r} is not a place: write s3://bucket/prefix/, kafka://TOPIC, https://host/path/, profile:NAME "
+        "or *",
         place=text[:200],
     )
 
@@ -121,7 +128,7 @@ class AllowedLocations:
                 return
             if EVERYWHERE in places and not self._of_another(bucket, folder):
                 return
-        elif EVERYWHERE in places or (profile is None and to in places):
+        elif EVERYWHERE in places or (profile is None and (to in places or _is_receiver_of(places, to))):
             return
         what = to[:200] if profile is None else f"profile {profile[:80]}"
         raise UserError(
@@ -155,6 +162,26 @@ class AllowedLocations:
             return False
         name = folder.removeprefix(EXPORTS_PREFIX).partition("/")[0]
         return name != self.tenant and self.places.is_tenant(name)
+
+
+def _receivers(text: str) -> str:
+    """An address of receivers: scheme, host and port, and a path that ends with `/`. Raises `UserError` BAD_URI."""
+    url = urlsplit(text)
+    if not url.hostname or "@" in url.netloc or url.query or url.fragment or _dotted(url.path):
+        raise UserError("BAD_URI", "it is not of the form https://host/path/", uri=text[:200])
+    path = url.path if url.path.endswith("/") else f"{url.path}/"
+    return f"{url.scheme}://{url.netloc.lower()}{path}"
+
+
+def _is_receiver_of(places: Sequence[str], to: str) -> bool:
+    if not to.startswith(HTTP):
+        return False
+    url = urlsplit(to)
+    # As servers see it: an escaped dot or slash would leave the path.
+    path = unquote(url.path)
+    here = f"{url.scheme}://{url.netloc.lower()}{path}"
+    inside = not _dotted(path) and "\\" not in path
+    return inside and any(f"{here}/".startswith(place) for place in places if place.startswith(HTTP))
 
 
 def _prefixes(places: Sequence[str]) -> list[tuple[str, str]]:

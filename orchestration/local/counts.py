@@ -41,7 +41,8 @@ def first_counts(settings: Settings) -> dict[Scaled, int]:
     if limits.fixed:
         return {}
     workers, segment_workers = limits.workers.least, limits.segment_workers.least
-    return {Scaled.WORKER: workers, Scaled.SEGMENT_WORKER: segment_workers, Scaled.RELAY: 1}
+    feeders = limits.feeders.least
+    return {Scaled.WORKER: workers, Scaled.SEGMENT_WORKER: segment_workers, Scaled.FEEDER: feeders, Scaled.RELAY: 1}
 
 
 def begin_counts(home: Home, settings: Settings) -> None:

@@ -121,7 +121,7 @@ def all_parts(settings: Settings) -> tuple[Part, ...]:
     """Every part, in the order of starting; they stop in reverse order."""
     workers = tuple(_worker(number) for number in range(1, settings.workers + 1))
     evaluators = tuple(_segment_worker(number) for number in range(1, settings.segment_workers + 1))
-    return (S3, KAFKA, CATALOG, ENGINE, RELAY, API, *workers, *evaluators)
+    return (S3, KAFKA, CATALOG, ENGINE, RELAY, API, FEEDER, *workers, *evaluators)
 
 
 def select(parts: tuple[Part, ...], names: Iterable[str] | None) -> tuple[Part, ...]:
@@ -226,6 +226,15 @@ API: Final = Part(
     answers=lambda c: responds(c.settings.api_url + API_HEALTH_PATH),
     ports=lambda p: (p.api,),
     stop_timeout_s=15.0,  # it answers what it has begun, for at most 10 s
+)
+
+
+FEEDER: Final = Part(
+    name="feeder",
+    needs=("kafka", "s3", "catalog"),
+    command=_python("orchestration.entrypoints.feeder"),
+    min_uptime_s=1.0,
+    stop_timeout_s=30.0,  # a receiver may take 20 s to answer
 )
 
 

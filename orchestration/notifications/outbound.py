@@ -39,7 +39,7 @@ def exchange(
     try:
         with deadline(lambda: opened[-1] if opened else None, total_s) as until:
             found = resolve(host, port, https=https, private=private)
-            connection.sock = _connected(host, found, opened, https=https, timeout_s=operation_s, until=until)
+            connection.sock = connected(host, found, opened, https=https, timeout_s=operation_s, until=until)
             connection.request(method, target, body=body, headers=dict(headers))
             answer = connection.getresponse()
             return answer.status, answer.read(max_bytes) if max_bytes else b""
@@ -47,7 +47,7 @@ def exchange(
         connection.close()
 
 
-def _connected(
+def connected(
     host: str,
     found: Iterable[Endpoint],
     opened: list[socket.socket],

@@ -16,27 +16,22 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-from connectors.kafka.errors import kafka_error
-from connectors.kafka.logon import librdkafka_config, raise_refusals
 from connectors.lake.activity_relations import Activity, EndOffsets, PinnedActivity
 from connectors.lake.rule_answers import UnknownNames
 from connectors.lake.segment_queries import Comparison
 from connectors.lake.spark_queries import Members
-from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.segment_records import Segment
 from orchestration.kinds.segment_meaning import Meaning
+from orchestration.operations.cuts import POLL_S, ask_for_cuts
 from orchestration.operations.segments import find
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import DUCKDB, SPARK
 from orchestration.records.questions import UnknownMembers
-from schemas.codec import CODEC, UndecodableError
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId, Partition
 from schemas.layout import cut_prefix
 from schemas.segment_messages import CutRequested, SegmentCut
-from schemas.topics import EVENTS, PROFILES, SEGMENT_STATUS
+from schemas.topics import EVENTS, PROFILES
 from segmentation.expressions.literals import EPOCH
 
 if TYPE_CHECKING:
@@ -50,8 +45,6 @@ if TYPE_CHECKING:
 ActivityT = TypeVar("ActivityT", Activity, PinnedActivity)
 AHEAD_S: Final = 2
 """A cut is requested for an instant in the future, so that no partition has passed it."""
-POLL_S: Final = 0.2
-KAFKA_S: Final = 10.0
 SAMPLE: Final = 10
 """How many differing users are named."""
 _log = logging.getLogger(__name__)
@@ -112,7 +105,7 @@ class SegmentCheck:
             at_us=(now_ms() + AHEAD_S * 1000) * 1000,
         )
         try:
-            cuts = self._cuts(request, deadline, only)  # 1, 2
+            cuts = ask_for_cuts(self.settings, request, deadline, only=only)  # 1, 2
             found = self._compare(segment, meaning, cuts, deadline, sleep, on_spark=on_spark)
             if only is not None:
                 return found
@@ -214,35 +207,6 @@ class SegmentCheck:
             )
         return meaning
 
-    def _cuts(self, request: CutRequested, deadline: float, only: Partition | None) -> list[SegmentCut]:
-        """Steps 1 and 2. If a partition answered twice, the last cut counts."""
-        settings = self.settings
-        consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "muster-check", "log_level": 2})
-        requested = set(range(settings.partitions)) if only is None else {int(only)}
-        found: dict[int, SegmentCut] = {}
-        try:
-            # Read from the present end, so that an answer that precedes the first poll is not missed.
-            wait_s = min(KAFKA_S, max(POLL_S, deadline - time.monotonic()))
-            with raise_refusals(consumer):
-                _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=wait_s)
-            consumer.assign([TopicPartition(SEGMENT_STATUS, 0, end)])
-            ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request, only)
-            while missing := sorted(requested - found.keys()):
-                if time.monotonic() > deadline:
-                    raise RetriableError(
-                        "CUT_TIMEOUT",
-                        f"no answer from partitions {', '.join(map(str, missing))}: are the segment workers running?",
-                        partitions=missing,
-                    )
-                for record in consumer.consume(500, POLL_S):
-                    if record.error() is None and (cut := _cut(record.value())) and cut.cut_id == request.cut_id:
-                        found[cut.partition] = cut
-        except KafkaException as exc:
-            raise kafka_error(exc, "requesting a cut") from exc
-        finally:
-            consumer.close()
-        return [found[partition] for partition in sorted(found)]
-
     def _remove(self, request: CutRequested) -> None:
         """Files that a partition writes too late, or that cannot be removed now, are removed with other orphans."""
         try:
@@ -276,11 +240,3 @@ def _below(activity: ActivityT, cuts: Sequence[SegmentCut]) -> ActivityT:
         events_below=EndOffsets(ends={cut.partition: cut.events for cut in cuts}),
         profiles_below=EndOffsets(ends={cut.partition: cut.profiles for cut in cuts}),
     )
-
-
-def _cut(value: bytes | None) -> SegmentCut | None:
-    try:
-        message = CODEC.decode(value or b"")
-    except UndecodableError:
-        return None
-    return message if isinstance(message, SegmentCut) else None

@@ -6,6 +6,8 @@ CONNECTIONS_OF_A_PROCESS: Final = 12
 """The most that a process opens for the catalog: its pool. The service and the control plane use several at once."""
 CONNECTIONS_OF_A_CALL: Final = 2
 """Of a function during a call, of a task and of a worker: one for the catalog, one for the tables of the lake."""
+CONNECTIONS_OF_A_FEEDER: Final = 3
+"""Two that its feeds share, and one that notices changes of the catalog."""
 SPARE: Final = 6
 """For migrations, commands of administrators, and the server's own superuser."""
 FEWEST_CALLS: Final = 4

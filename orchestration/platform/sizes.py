@@ -30,6 +30,14 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Feeder:
+    """The process that delivers feeds."""
+
+    cpu: int = 512
+    memory_mib: int = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
     """The single control plane; a second one is harmless while one takes over from the other."""
 

@@ -49,7 +49,7 @@ def jobs(database: Database) -> JobStore:  # noqa: F811
 def counts(store: ScalingStore) -> tuple[int, ...]:
     """Workers, segment workers, control planes."""
     wanted = store.wanted()
-    return tuple(wanted[part].count for part in Scaled)
+    return tuple(wanted[part].count for part in Scaled if part is not Scaled.FEEDER)
 
 
 def decided(store: ScalingStore, now_ms: int, *, lag: int = 0, activity_lag: int = 0) -> tuple[int, ...]:
@@ -148,10 +148,11 @@ def test_count_is_due_until_it_is_applied_and_after_a_while_again(store: Scaling
     assert decision.of(decision.due) == {
         Scaled.WORKER: 1,
         Scaled.SEGMENT_WORKER: 0,
+        Scaled.FEEDER: 0,
         Scaled.RELAY: 1,
     }
     store.applied(dict.fromkeys((Scaled.WORKER, Scaled.RELAY), 1), now_ms=1000)
-    assert store.decide(LIMITS, now_ms=1001).due == {Scaled.SEGMENT_WORKER}
+    assert store.decide(LIMITS, now_ms=1001).due == {Scaled.SEGMENT_WORKER, Scaled.FEEDER}
     assert Scaled.WORKER in store.decide(LIMITS, now_ms=1000 + APPLIED_FRESH_MS).due
 
 

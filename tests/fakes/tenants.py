@@ -18,6 +18,7 @@ from orchestration.access.grants import DAY_MS
 from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROLES
 from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import ApiToken
+from orchestration.catalog.feed_records import Feed
 from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import JobError, NewExport, NewJob, Retention
 from orchestration.catalog.samples import GroupState, TopicSample
@@ -49,6 +50,7 @@ CANARY: Final = "canary4711"
 ONLY_BETA: Final = f"-{CANARY}"
 """Ends the names of things that only beta has."""
 VIP, QUIET, BUYERS, NIGHTLY = AudienceName("vip"), AudienceName("quiet"), AudienceName("buyers"), "nightly"
+MEMBERS = "members"
 PARTITIONS: Final = 8
 AT_MS: Final = 1_795_000_000_000
 
@@ -292,7 +294,9 @@ def _fill(services: Services, tenant: TenantName) -> None:
 
 def _fill_named(services: Services, tenant: TenantName, suffix: str, number: int) -> None:
     mark = CANARY if tenant == BETA else "plain"
-    services.audiences.add_tenant(tenant, AT_MS, places=(f"s3://{CRM}/{tenant}/", f"s3://{mark}/"))
+    services.audiences.add_tenant(
+        tenant, AT_MS, places=(f"s3://{CRM}/{tenant}/", f"s3://{mark}/", f"kafka://{tenant}.buyers")
+    )
     spec = ImportSpec(id_column=f"id_{mark}")
     name = AudienceName(VIP + suffix)
     audience = services.audiences.create(tenant, name, new_id=id_of(tenant, number), now_ms=AT_MS, spec=spec)
@@ -318,6 +322,19 @@ def _fill_named(services: Services, tenant: TenantName, suffix: str, number: int
             enabled=True,
             created_at_ms=AT_MS,
             next_due_ms=AT_MS + DAY_MS,
+        )
+    )
+    services.feeds.add(
+        Feed(
+            feed_id=id_of(tenant, number // 3 + 13),
+            tenant=tenant,
+            name=MEMBERS + suffix,
+            segment=AudienceName(BUYERS + suffix),
+            target=f"kafka://{tenant}.{mark}",
+            shape="changes",
+            start="all",
+            author=mark,
+            created_at_ms=AT_MS,
         )
     )
 

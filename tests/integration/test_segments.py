@@ -6,10 +6,13 @@ unless a test ends it. Deaths at every other point are those of the in-memory pa
 """
 
 import json
+import re
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +30,9 @@ from schemas.ids import AudienceName, TenantName
 from schemas.messages import DeadLetter
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, SEGMENT_WORKER_GROUP
 from tests.conftest import StartStack
+from tests.fakes.feeds import Receiver
 from tests.fakes.rules import new_rule
+from tests.integration.feed_shop import FollowedFeed, ShopFeed, feeder
 from tests.integration.hostile_records import MB, Sender, wide_rows
 from tests.integration.misplaced_records import USERS as PLACED
 from tests.integration.misplaced_records import PlacingShop, results
@@ -42,6 +47,7 @@ from tests.integration.transactional_shop import (
     in_transaction,
 )
 from tests.integration.workers import Workers, dead_letters, end_sessions, member_ids
+from tests.servers.webhooks import receiver
 from tests.waiting import until
 
 pytestmark = [
@@ -276,3 +282,91 @@ def test_rebase_is_refused_while_workers_run(
     with pytest.raises(UserError, match=r"WORKERS_RUNNING: .* has 1 members"):
         administration.rebase(context).run(found)
     assert context.archive.log(EVENTS).epoch == found.log_epoch - 1
+
+
+@pytest.mark.slow("a feed begins three times, and each time asks all partitions for the members")
+def test_receiver_of_a_feed_has_the_members_though_its_process_dies_and_changes_expire(
+    settings: Settings, workers: Workers, tmp_path: Path
+) -> None:
+    shop, any_revision = Shop(settings), lambda _: None
+    shop.create("buyers", "count(order, 30d) >= 2")
+    shop.send(300)
+    until(lambda: shop.counted()["buyers"] == len(shop.ordered(2)))
+    feed, feeders, feeds = FollowedFeed(shop, "buyers", tmp_path), feeder(shop, tmp_path), shop.context.feeds
+
+    def equal() -> bool:
+        return feed.members() == shop.ordered(2)
+
+    try:
+        feeders.start("f")
+        with feed.followed():
+            feed.create(f"kafka://{feed.topic}")
+            until(equal)
+            for _ in range(2):
+                shop.send(300)
+                feeders.signal("f", signal.SIGKILL)
+            until(equal)
+            assert (feed.shown().epoch, feed.shown().trouble) == (1, None)
+            feeds.pause(shop.tenant, feed.name, any_revision)
+            shop.edit("buyers", "count(order, 30d) >= 4")
+            until(lambda: shop.counted()["buyers"] == len(shop.ordered(4)))
+            feed.expire_changes()
+            feeds.resume(shop.tenant, feed.name, any_revision, skip=False)
+            until(lambda: feed.members() == shop.ordered(4))
+            until(lambda: (feed.shown().epoch, feed.shown().phase) == (2, "changes"))
+            shop.edit("buyers", "count(order, 30d) >= 2")
+            until(equal)
+            feeds.rewind(shop.tenant, feed.name, any_revision)
+            until(lambda: (feed.shown().epoch, feed.shown().phase) == (3, "changes"))
+            until(equal)
+        feed.delete()
+        assert feeders.stop("f") == 0
+    finally:
+        feeders.close()
+    # No log names a user.
+    assert not re.search(r"user-\d", feeders.log("f"))
+
+
+def test_receiver_over_http_has_the_members_though_it_fails_and_takes_what_it_refuses(
+    settings: Settings, workers: Workers, tmp_path: Path
+) -> None:
+    shop = Shop(settings)
+    shop.create("buyers", "count(order, 30d) >= 2")
+    shop.send(300)
+    until(lambda: shop.counted()["buyers"] == len(shop.ordered(2)))
+    feed, feeders = ShopFeed(shop, "buyers"), feeder(shop, tmp_path)
+    with receiver() as found:
+
+        def equal() -> bool:
+            taken = Receiver(shop.tenant, "buyers")
+            for request in list(found.requests):  # also what was answered with 500: it may have been stored
+                for event in events_of(request.body):
+                    taken.take(event)
+            return set().union(*map(taken.members, range(P))) == shop.ordered(2)
+
+        try:
+            feeders.start("f", MUSTER_WEBHOOK_PRIVATE_TARGETS="127.0.0.1", MUSTER_WEBHOOK_SECRET="secret")
+            found.answers[:] = [500, 200, 429, 400, 200, 500]
+            feed.create(found.url)
+            until(equal)
+            for _ in range(2):
+                found.answers[:] = [500, 500]
+                shop.send(200)
+                feeders.signal("f", signal.SIGKILL)
+            until(equal)
+            until(lambda: (feed.shown().trouble, feed.shown().phase, feed.shown().behind) == (None, "changes", 0))
+            found.answers[:] = [410]
+            shop.edit("buyers", "count(order, 30d) >= 3")
+            until(lambda: feed.shown().state == "halted")
+            assert (feed.shown().trouble or {})["code"] == "RECEIVER_GONE"
+            feed.delete()
+            assert feeders.stop("f") == 0
+        finally:
+            feeders.close()
+    assert not re.search(r"user-\d", feeders.log("f"))
+
+
+def events_of(body: bytes) -> list[bytes]:
+    """The events of a batch, each in its own bytes."""
+    first, *rest = body[1:-1].split(b',{"specversion"')
+    return [first, *(b'{"specversion"' + one for one in rest)]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.mutation import job_bugs, reader_bugs, segment_bugs, stream_bugs, unit_bugs
+from tests.mutation import feed_bugs, job_bugs, reader_bugs, segment_bugs, stream_bugs, unit_bugs
 from tests.mutation.patches import Patches
 
 SCHEDULES: Final = "schedules"
@@ -39,6 +39,8 @@ UNITS: Final = "tests/unit/orchestration/kinds/test_units.py"
 HOSTILE_CSV: Final = "tests/hostile/test_csv.py"
 HOSTILE_JSON: Final = "tests/hostile/test_jsonl.py"
 HOSTILE_RANGES: Final = "tests/hostile/test_ranges.py"
+FEEDS: Final = "tests/unit/segmentation/feeds/test_following.py"
+FEED_DEATHS: Final = "tests/property/test_feeds.py"
 CHAINING: Final = "tests/unit/connectors/sources/test_chaining.py"
 HOSTILE_FUZZ: Final = "tests/hostile/test_fuzz.py"
 
@@ -292,4 +294,7 @@ MUTANTS: Final = (
     Mutant(bug=unit_bugs.event_ordinals_over_the_set, promises=(1,), caught_by=(UNITS,)),
     Mutant(bug=job_bugs.pins_ignored, promises=(6,), caught_by=("tests/contract/test_version_store.py",)),
     Mutant(bug=job_bugs.checks_bytes_only, promises=(7,), caught_by=("tests/integration/lake/test_exporting.py",)),
+    Mutant(bug=feed_bugs.replaced_owner_delivered, promises=(3,), caught_by=(FEEDS,)),
+    Mutant(bug=feed_bugs.position_after_the_first_user, promises=(3,), caught_by=(FEEDS, FEED_DEATHS)),
+    Mutant(bug=feed_bugs.epochs_alike, promises=(3,), caught_by=(FEEDS, FEED_DEATHS)),
 )

@@ -54,6 +54,7 @@ OWNERS: Final = {
         "orchestration/workflow/engine.py",
     },
     "confluent_kafka": {
+        "connectors/feeds",
         "connectors/kafka",
         "connectors/publishing",
         "orchestration/answers",
@@ -75,7 +76,7 @@ OWNERS: Final = {
     "jinja2": {"orchestration/console/rendering.py"},
     "joserfc": {"orchestration/access/oidc"},
     "mode": {"orchestration/entrypoints/faust_process.py", "streams/faust_app.py"},
-    "msgspec": {"schemas/records.py"},
+    "msgspec": {"schemas/feed_events.py", "schemas/records.py"},
     "numba": {"schemas", "segmentation"},
     "opentelemetry": {"orchestration/platform/tracing.py"},
     "prometheus_client": {"orchestration/platform/metrics.py"},

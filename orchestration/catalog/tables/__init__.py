@@ -17,6 +17,7 @@ from orchestration.catalog.tables.access import (
 from orchestration.catalog.tables.audiences import activated_audiences, activity_specs, audiences, pins, tenants
 from orchestration.catalog.tables.base import metadata
 from orchestration.catalog.tables.exports import export_groups, export_transitions, exports
+from orchestration.catalog.tables.feeds import feeds
 from orchestration.catalog.tables.jobs import (
     attempts,
     claims,
@@ -50,6 +51,7 @@ __all__ = [
     "export_transitions",
     "exports",
     "external_identities",
+    "feeds",
     "grants",
     "group_grants",
     "idempotency",

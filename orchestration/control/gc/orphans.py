@@ -4,7 +4,8 @@
    nothing (else see `import_progress`). That of an unknown import is removed once it is older than any job may be.
 2. Uploaded files: kept while any job reads them, and `upload_keep_hours` after a job that failed or was cancelled, so
    that it can be retried. An upload without a job is removed as in 1.
-3. Members that were written for a snapshot or a check, once they are older than any job may be.
+3. Members that were written for a snapshot, a check or a feed, once they are older than any job may be; those with
+   which a feed begins are kept until it has delivered them.
 """
 
 import logging
@@ -13,11 +14,12 @@ from typing import Final
 
 from connectors.storage.listing import ObjectInfo
 from connectors.storage.objects import ObjectStore
+from orchestration.catalog.feeds import FeedStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError
 from schemas.ids import JobId
-from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX
+from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX, cut_prefix
 from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
 
 GRACE_MS: Final = HOUR_MS // 6
@@ -29,9 +31,10 @@ _log = logging.getLogger(__name__)
 class Orphans:
     """Removes orphans."""
 
-    def __init__(self, objects: ObjectStore, jobs: JobStore, settings: Settings) -> None:
+    def __init__(self, objects: ObjectStore, jobs: JobStore, feeds: FeedStore, settings: Settings) -> None:
         self._objects = objects
         self._jobs = jobs
+        self._feeds = feeds
         self._settings = settings
 
     def tick(self, now_ms: int) -> None:
@@ -52,9 +55,9 @@ class Orphans:
             orphans += [
                 e.key for e in objects.list(bucket, UPLOADS_PREFIX) if self._upload_is_unneeded(bucket, e, now_ms)
             ]
-            orphans += [
-                e.key for e in objects.list(bucket, CUTS_PREFIX) if _age_ms(e, now_ms) > MAX_JOB_AGE_S * 1000
-            ]  # 3
+            cuts = [e.key for e in objects.list(bucket, CUTS_PREFIX) if _age_ms(e, now_ms) > MAX_JOB_AGE_S * 1000]  # 3
+            held = tuple(map(cut_prefix, self._feeds.cuts())) if cuts else ()
+            orphans += [key for key in cuts if not key.startswith(held)]
             for key in orphans:
                 objects.delete(bucket, key)
         except MusterError as exc:

@@ -49,7 +49,9 @@ def _taken_names(settings: DeploySettings, clients: Clients) -> Iterator[Account
             found = logs.describe_log_groups(logGroupNamePrefix=prefix, limit=50)["logGroups"]
         own = {names.function_logs(one.name) for one in function_specs()}
         own |= {names.machine_logs(one.name) for one in machine_specs()}
-        own |= {names.container_logs(p) for p in ("tasks", "setup", "worker", "segment-worker", "relay", "api")}
+        own |= {
+            names.container_logs(p) for p in ("tasks", "setup", "worker", "segment-worker", "relay", "feeder", "api")
+        }
         taken += [f"log group {one['logGroupName']}" for one in found if one["logGroupName"] in own]
     with asking():
         clusters = clients("ecs").describe_clusters(clusters=[names.cluster])["clusters"]

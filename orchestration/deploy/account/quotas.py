@@ -27,6 +27,7 @@ def fargate_vcpu(settings: DeploySettings) -> int:
     """VCPU of all services, twice while a release rolls over, and of a task for each large job."""
     workers, segment_workers = settings.workers, settings.segment_workers
     services = workers.count * workers.cpu + segment_workers.count * segment_workers.cpu + settings.relay.cpu
+    services += settings.feeder.cpu
     services += settings.api.cpu if settings.api.host else 0
     return ceil((2 * services + settings.lanes[False].jobs * settings.tasks.cpu) / CPU_UNITS)
 

@@ -23,6 +23,7 @@ FROM_RELAY: Final = (
     metrics.DEAD,
     metrics.OLDEST_JOB,
     metrics.SCHEDULE_OVERDUE,
+    metrics.FEED_STALLED,
     metrics.UNAVAILABLE,
     metrics.SEGMENT_MISMATCHES,
 )
@@ -170,6 +171,12 @@ def _relay_alarms(site: Site) -> Sequence[Alarm]:
             metrics.SCHEDULE_OVERDUE,
             "ScheduleOverdueAlarm",
             "The run of a schedule was due a quarter of an hour ago. `muster schedules show` names the trouble",
+            threshold=OVERDUE_S,
+        ),
+        alarm(
+            metrics.FEED_STALLED,
+            "FeedStalledAlarm",
+            "A feed has delivered nothing for a quarter of an hour. `muster feeds list` names it, and the trouble",
             threshold=OVERDUE_S,
         ),
         alarm(

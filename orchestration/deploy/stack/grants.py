@@ -8,7 +8,7 @@ from orchestration.deploy.environment import readable, secrets_of
 from orchestration.deploy.stack.site import SCHEDULER_ROLE, Grant, Site
 from orchestration.workflow.timers import NEXT_CALL
 from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX, IMPORTS_PREFIX
-from schemas.topics import OWN_GROUP_PREFIX, OWN_PREFIX
+from schemas.topics import FEED_TRANSACTIONS, OWN_GROUP_PREFIX, OWN_PREFIX
 from segmentation.scaling import Scaled
 
 OBJECTS = "object names are not known in advance: one per file, part or version"
@@ -115,10 +115,12 @@ def read_secrets(site: Site, names: Iterable[str]) -> tuple[Grant, ...]:
     return (*grants, Grant(actions=("kms:Decrypt",), resources=used, condition=via))
 
 
-def use_kafka(site: Site, *topics: str, write: bool = True, manage: bool = False) -> tuple[Grant, ...]:
+def use_kafka(
+    site: Site, *topics: str, write: bool = True, manage: bool = False, transactions: bool = False
+) -> tuple[Grant, ...]:
     """Consume and produce, if roles log on to the brokers.
 
-    `topics`: patterns besides Muster's own; `manage`: create topics, too.
+    `topics`: patterns besides Muster's own; `manage`: create topics, too; `transactions`: of feeds.
     Actions by the Amazon MSK Developer Guide, "Semantics of IAM authorization policy actions and resources".
     """
     kafka = site.settings.kafka
@@ -139,6 +141,17 @@ def use_kafka(site: Site, *topics: str, write: bool = True, manage: bool = False
             actions=("kafka-cluster:DescribeGroup", "kafka-cluster:AlterGroup"),
             resources=arns("group", f"{OWN_GROUP_PREFIX}*"),
             reason="groups are named by the release",
+        ),
+        *(
+            (
+                Grant(
+                    actions=("kafka-cluster:DescribeTransactionalId", "kafka-cluster:AlterTransactionalId"),
+                    resources=arns("transactional-id", f"{FEED_TRANSACTIONS}*"),
+                    reason="each feed has its own",
+                ),
+            )
+            if transactions
+            else ()
         ),
     )
 

@@ -15,6 +15,7 @@ from orchestration.workflow.resources import CONTAINER, machine_specs
 from segmentation.scaling import Range, Scaled
 
 WORKER_SECRETS: Final = ("CATALOG_URL", "KAFKA_CREDENTIALS")
+FEEDER_SECRETS: Final = (*WORKER_SECRETS, "WEBHOOK_SECRET")
 RELAY_SECRETS: Final = (*WORKER_SECRETS, "SMTP", "WEBHOOK_SECRET")
 
 
@@ -27,7 +28,7 @@ class Balanced:
 
 
 def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
-    """Create workers, segment workers and the control plane."""
+    """Create workers, segment workers, the feeder and the control plane."""
     settings, limits = site.settings, site.settings.limits
     work = [
         *grants.write_objects(site, (settings.buckets.staging, settings.buckets.lake)),
@@ -68,7 +69,29 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
         memory_mib=settings.relay.memory_mib,
         health="relay",
     )
+    feeder = make_family(
+        site,
+        "FeederDefinition",
+        site.names.of(Scaled.FEEDER),
+        ["serve", Scaled.FEEDER],
+        role_=role(site, "FeederRole", ECS_TASKS, _feeder(site), "The feeder"),
+        execution_role=cluster.execution_role,
+        logs=Scaled.FEEDER,
+        secrets=FEEDER_SECRETS,
+        cpu=settings.feeder.cpu,
+        memory_mib=settings.feeder.memory_mib,
+    )
+    make_service(site, "FeederService", Scaled.FEEDER, feeder, cluster, [security_group], limits.feeders)
     make_service(site, "RelayService", Scaled.RELAY, relay, cluster, [security_group], limits.control_planes)
+
+
+def _feeder(site: Site) -> list[Grant]:
+    return [
+        *grants.write_objects(site, (site.settings.buckets.staging,)),  # the members with which a feed begins
+        *grants.use_key(site),
+        *grants.read_secrets(site, FEEDER_SECRETS),
+        *grants.use_kafka(site, "*", transactions=True),  # feeds write to topics of others
+    ]
 
 
 def _relay(site: Site) -> list[Grant]:

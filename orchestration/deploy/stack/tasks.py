@@ -61,7 +61,7 @@ def make_cluster(site: Site) -> Cluster:
     )
     if not insights:
         acknowledge(cluster, "ECS4", "logs.container_insights is off in the settings: its metrics cost while idle")
-    parts = ("tasks", "setup", "worker", "segment-worker", "relay", *(["api"] if settings.api.host else []))
+    parts = ("tasks", "setup", "worker", "segment-worker", "relay", "feeder", *(["api"] if settings.api.host else []))
     logs = {part: _logs(site, part) for part in parts}
     execution_role = _execution_role(site)
     task_role = role(site, "TaskRole", ECS_TASKS, task_grants(site), "Tasks of imports")

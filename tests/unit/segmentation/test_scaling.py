@@ -23,6 +23,7 @@ ON_DEMAND = Limits(workers=Range(least=0, most=4), segment_workers=Range(least=0
 AWAKE = replace(ON_DEMAND, workers=Range(least=1, most=4))
 IDLE = Demand()
 UNSEEN = GroupDemand(lag=None)
+COUNTED = (Scaled.WORKER, Scaled.SEGMENT_WORKER, Scaled.RELAY)
 
 
 def counts(wanted: Mapping[Scaled, Wanted]) -> tuple[int, int, int]:
@@ -32,7 +33,7 @@ def counts(wanted: Mapping[Scaled, Wanted]) -> tuple[int, int, int]:
 
 def wanted(workers: int, segment_workers: int, relays: int, *, at_ms: int = NOW) -> dict[Scaled, Wanted]:
     """Counts that were last needed at a time."""
-    all_of = dict(zip(Scaled, (workers, segment_workers, relays), strict=True))
+    all_of = dict(zip(Scaled, (workers, segment_workers, 0, relays), strict=True))
     return {part: Wanted(count=count, needed_ms=at_ms, worked_ms=at_ms) for part, count in all_of.items()}
 
 
@@ -163,6 +164,13 @@ def test_last_worker_leaves_only_after_the_idle_time(history: list[tuple[Demand,
         now += pause_ms
         state = desired(demand, state, ON_DEMAND, now)
         needed = (demand.imports.workers > 0, demand.activity.workers + demand.segments > 0, demand != IDLE)
-        for part, has_work, count in zip(Scaled, needed, counts(state), strict=True):
+        for part, has_work, count in zip(COUNTED, needed, counts(state), strict=True):
             worked[part] = now if has_work else worked[part]
             assert (count > 0) == (now - worked[part] < IDLE_MS), part
+
+
+def test_active_feeds_have_one_feeder_until_the_idle_time_after_the_last() -> None:
+    feeding = desired(Demand(feeds=7), {}, ON_DEMAND, NOW)
+    assert feeding[Scaled.FEEDER].count == 1
+    assert desired(IDLE, feeding, ON_DEMAND, NOW + IDLE_MS - 1)[Scaled.FEEDER].count == 1
+    assert desired(IDLE, feeding, ON_DEMAND, NOW + IDLE_MS)[Scaled.FEEDER].count == 0

@@ -26,6 +26,7 @@ from tests.fakes.tenants import (
     FAILED_JOB,
     JOB,
     LARGE_UPLOAD,
+    MEMBERS,
     NIGHTLY,
     ONLY_BETA,
     QUIET,
@@ -187,6 +188,7 @@ THINGS: Final[Mapping[str, Thing]] = {
     "audience": _named(VIP),
     "dead_letter": Thing(lambda _: "17"),
     "export": _numbered(DOWNLOAD),
+    "feed": _named(MEMBERS),
     "job": _numbered(JOB),
     "kind": Thing(lambda _: "events"),
     "operation": Thing(
@@ -248,6 +250,7 @@ ROWS: Final[Mapping[str, Row]] = {
             "import": {"audience": VIP, "source": f"s3://{CRM}/{call.tenant}/vip.csv"},
         }
     ),
+    "create_feed": Row(body=lambda call: {"name": "new", "segment": BUYERS, "to": f"kafka://{call.tenant}.buyers"}),
     "send_test_notification": Row(body=lambda call: {"channel": "email", "address": _recipient(call)}),
     "presign_parts": Row(things={"upload": _numbered(LARGE_UPLOAD)}),
     "replace_grants": Row(body=lambda call: _grants(call, call.tenant)),

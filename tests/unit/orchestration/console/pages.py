@@ -19,6 +19,7 @@ from tests.fakes.tenants import (
     DOWNLOAD,
     FAILED_JOB,
     JOB,
+    MEMBERS,
     NIGHTLY,
     ONLY_BETA,
     OPERATION,
@@ -74,6 +75,15 @@ def seen_segment(world: World) -> str:
 
 def _schedule_revision(world: World) -> str:
     shown = world.services.schedules.shown(world.services.schedules.get(ACME, NIGHTLY))
+    return f"revision={revision_of(shown, shown.revision)}"
+
+
+def _feed(tenant: str) -> dict[str, str]:
+    return {"feed": MEMBERS + (ONLY_BETA if tenant == BETA else "")}
+
+
+def _feed_revision(world: World) -> str:
+    shown = world.services.feeds.get(ACME, MEMBERS)
     return f"revision={revision_of(shown, shown.revision)}"
 
 
@@ -188,6 +198,20 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     f"{IN_TENANT}/schedules/{{schedule}}/deletion": Row(
         action=Action.RUN_JOBS, given=_schedule, method="POST", form=_schedule_revision, status=303
+    ),
+    f"{IN_TENANT}/feeds": Row(action=Action.READ),
+    f"{IN_TENANT}/feeds/{{feed}}/state": Row(
+        action=Action.RUN_JOBS,
+        given=_feed,
+        method="POST",
+        form=lambda world: f"change=pause&{_feed_revision(world)}",
+        status=303,
+    ),
+    f"{IN_TENANT}/feeds/{{feed}}/rewind": Row(
+        action=Action.RUN_JOBS, given=_feed, method="POST", form=_feed_revision, status=303
+    ),
+    f"{IN_TENANT}/feeds/{{feed}}/deletion": Row(
+        action=Action.RUN_JOBS, given=_feed, method="POST", form=_feed_revision, status=303
     ),
     f"{IN_TENANT}/audit": Row(action=Action.MANAGE_ACCESS),
     f"{IN_TENANT}/connections": Row(action=Action.OWN_ACCOUNT),

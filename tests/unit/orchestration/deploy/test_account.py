@@ -255,15 +255,15 @@ def test_quotas_are_held_against_what_the_stack_may_use() -> None:
         return per_service.__getitem__
 
     assert (quotas.reserved_functions(SETTINGS), quotas.fargate_vcpu(SETTINGS), quotas.machine_vcpu(SETTINGS)) == (
-        *(15, 41, 64),
+        *(12, 42, 64),
     )
-    assert list(faults(quotas.check_quotas(SETTINGS, limits(114, 500.0, 64.0)))) == ["quota of Lambda concurrency"]
-    assert faults(quotas.check_quotas(SETTINGS, limits(115, 500.0, 64.0))) == {}
+    assert list(faults(quotas.check_quotas(SETTINGS, limits(111, 500.0, 64.0)))) == ["quota of Lambda concurrency"]
+    assert faults(quotas.check_quotas(SETTINGS, limits(112, 500.0, 64.0))) == {}
     assert faults(quotas.check_quotas(SETTINGS, limits(1000, 500.0, 64.0))) == {}
     # Lambda has subtracted what a deployed stack reserves.
-    assert faults(quotas.check_quotas(SETTINGS, limits(100, 500.0, 64.0, reserved=5))) == {}
-    assert list(faults(quotas.check_quotas(SETTINGS, limits(99, 500.0, 64.0, reserved=5)))) == [quotas.FUNCTIONS]
-    assert list(faults(quotas.check_quotas(SETTINGS, limits(114, 500.0, 64.0, reserved=0)))) == [quotas.FUNCTIONS]
+    assert faults(quotas.check_quotas(SETTINGS, limits(97, 500.0, 64.0, reserved=5))) == {}
+    assert list(faults(quotas.check_quotas(SETTINGS, limits(96, 500.0, 64.0, reserved=5)))) == [quotas.FUNCTIONS]
+    assert list(faults(quotas.check_quotas(SETTINGS, limits(111, 500.0, 64.0, reserved=0)))) == [quotas.FUNCTIONS]
     few = faults(quotas.check_quotas(SETTINGS, limits(10, 24.0, 63.0)))
     assert list(few) == ["quota of Lambda concurrency", "quota of Fargate vCPU", "quota of On-Demand vCPU"]
     assert "10 functions may run at once" in few["quota of Lambda concurrency"]

@@ -37,6 +37,7 @@ HEALTHY = {
     "muster_worker_merges_waiting": "100x300",
     "muster_worker_groups": "0x300",
     "muster_schedule_overdue_seconds": "900x300",
+    "muster_feed_stalled_seconds": "900x300",
     "muster_oldest_job_age_seconds": "21600x300",
     'muster_exports{state="FAILED"}': "4x300",
     'muster_jobs{state="FAILED"}': "4x300",
@@ -79,6 +80,7 @@ BROKEN: dict[str, dict[str, str | None]] = {
     "MusterMergesWaiting": {"muster_worker_merges_waiting": "101x300"},
     "MusterJobStuck": {"muster_oldest_job_age_seconds": "21601x300"},
     "MusterScheduleOverdue": {"muster_schedule_overdue_seconds": "901x300"},
+    "MusterFeedStalled": {"muster_feed_stalled_seconds": "901x300"},
     "MusterSmallFilesSlow": {
         f'{READY}{{size="small", le="300.0"}}': "0x300",
         f'{READY}{{size="small", {SECONDS_READY}}}': "0x300",

@@ -179,7 +179,14 @@ def test_every_silent_failure_has_an_alarm(template: Template) -> None:
         *("ImportAudienceFailedAlarm", "ExportAudienceFailedAlarm"),
         *("ImportAudienceTimedOutAlarm", "ExportAudienceTimedOutAlarm"),
         *("ImportAudienceThrottledAlarm", "ExportAudienceThrottledAlarm", "DatabaseConnectionsAlarm"),
-        *("StuckJobAlarm", "ScheduleOverdueAlarm", "LagAlarm", "DeadLettersAlarm", "SegmentMismatchAlarm"),
+        *(
+            "StuckJobAlarm",
+            "ScheduleOverdueAlarm",
+            "FeedStalledAlarm",
+            "LagAlarm",
+            "DeadLettersAlarm",
+            "SegmentMismatchAlarm",
+        ),
         *("WorkersAlarm", "ControlPlaneAlarm", "MissingTasksAlarm", "WatcherAlarm", "UnavailableAlarm"),
         *("InboxDeadLettersAlarm", "JobEventsDeadLettersAlarm", "JobEventsStalledAlarm", "UndecodableEventsAlarm"),
     }

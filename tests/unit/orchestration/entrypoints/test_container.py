@@ -111,7 +111,7 @@ def test_engine_works_only_with_all_workers_that_are_wanted(tmp_path: Path, monk
 
 def test_unknown_part_is_named() -> None:
     with pytest.raises(
-        UserError, match="serve has no part wroker; use setup, s3, engine, relay, api, worker, segment-worker"
+        UserError, match="serve has no part wroker; use setup, s3, engine, relay, feeder, api, worker, segment-worker"
     ):
         serving.run("wroker", Settings())
 

@@ -30,7 +30,12 @@ def test_counts_are_read_as_written(home: Home) -> None:
     begin_counts(home, Settings())
     assert read_counts(home) == {}
     begin_counts(home, Settings(min_workers=0, min_segment_workers=0))
-    assert read_counts(home) == {Scaled.WORKER: 0, Scaled.SEGMENT_WORKER: 0, Scaled.RELAY: 1}
+    assert read_counts(home) == {
+        Scaled.WORKER: 0,
+        Scaled.SEGMENT_WORKER: 0,
+        Scaled.FEEDER: 0,
+        Scaled.RELAY: 1,
+    }
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"worker": "many"}', '{"worker": null}'])

@@ -130,8 +130,8 @@ def test_control_plane_comes_first_and_leaves_last() -> None:
     world.jobs = 0
     world.calls.clear()
     scaler(world).follow(lag=0, activity_lag=0, now_ms=LATER + IDLE_MS)
-    assert sorted(world.calls[:2]) == [(Scaled.SEGMENT_WORKER, 0), (Scaled.WORKER, 0)]
-    assert world.calls[2:] == [(Scaled.RELAY, 0)]
+    assert sorted(world.calls[:3]) == [(Scaled.FEEDER, 0), (Scaled.SEGMENT_WORKER, 0), (Scaled.WORKER, 0)]
+    assert world.calls[3:] == [(Scaled.RELAY, 0)]
 
 
 @pytest.mark.parametrize(
@@ -310,10 +310,10 @@ def test_lag_alone_starts_workers_and_lets_none_fall() -> None:
     scaler(world).renew(LATER, lag=1)
     assert served(world)
     scaler(world).renew(LATER + 2 * IDLE_MS, lag=0, activity_lag=5)
-    assert world.services == dict.fromkeys(Scaled, 1)
+    assert world.services == {**dict.fromkeys(Scaled, 1), Scaled.FEEDER: 0}
 
 
 def test_housekeeping_starts_the_control_plane_alone() -> None:
     world = World()
     scaler(world).renew(LATER, housekeeping=True)
-    assert world.services == {Scaled.WORKER: 0, Scaled.SEGMENT_WORKER: 0, Scaled.RELAY: 1}
+    assert world.services == {Scaled.WORKER: 0, Scaled.SEGMENT_WORKER: 0, Scaled.FEEDER: 0, Scaled.RELAY: 1}

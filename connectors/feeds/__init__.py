@@ -1,0 +1,1 @@
+"""What feeds read from Kafka and the object store, and topics that they deliver to."""

@@ -1,0 +1,1 @@
+"""Delivers feeds: the process `feeder`."""
