@@ -15,6 +15,8 @@ LOAD ?= 8
 HUNT ?=
 
 .DEFAULT_GOAL := help
+# pyspark has the files of the client that the product uses too: an environment of its own.
+SPARK = UV_PROJECT_ENVIRONMENT=.venv-spark $(BIN)/uv sync --frozen --only-group spark-server --no-install-workspace --python $(BIN)/python
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
 .PHONY: help setup assets hooks up down status demo demo-console docs lint types test test-browser screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release advisories bench openapi monitoring workflow images compose-up compose-demo compose-down
@@ -92,7 +94,7 @@ test-rotation: $(STAMP)  ## run a five-minute slice of test-faults, a different 
 
 test-containers: $(STAMP) images  ## run tests that need Docker, PostgreSQL or Spark, and a slice of test-container-faults
 	$(BIN)/uv sync --frozen --all-extras --inexact --group collector --python $(BIN)/python
-	UV_PROJECT_ENVIRONMENT=.venv-spark $(BIN)/uv sync --frozen --only-group spark-server --no-install-workspace --python $(BIN)/python
+	$(SPARK)
 	$(BIN)/python -m tests.servers.collector
 	$(BIN)/pytest -m "containers and not faults" -n $(TEST_PROCESSES) --dist loadfile
 	$(BIN)/python -m tests.rotation --containers
@@ -127,7 +129,8 @@ compose-demo: $(STAMP)  ## run the demo in the containers of compose-up
 compose-down: $(STAMP)  ## stop and remove the containers; the volumes keep the data
 	$(COMPOSE) --profile tools down
 
-prove: $(STAMP)  ## collect the full evidence (schedules, mutants, faults, hostile files) and write docs/evidence.md
+prove: $(STAMP)  ## collect the full evidence (schedules, mutants, faults, hostile files, Spark) and write docs/evidence.md
+	$(SPARK)
 	$(BIN)/python -m tests.prove $(PROVE) $(EXHIBIT)
 
 soak: $(STAMP)  ## run 200 imports with exports, rule changes and faults; check that nothing grows, leaks or lags

@@ -17,6 +17,7 @@ from connectors.lake.archive import ActivityArchive
 from connectors.lake.segment_queries import Question, SegmentQueries
 from connectors.lake.spark_queries import PinnedQuestion, PinnedTable, SparkQueries
 from connectors.lake.store import IcebergVersionStore
+from schemas.errors import MusterError
 from schemas.ids import AudienceName, Partition, TenantName, Version
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
 from segmentation.rules.nodes import Rule
@@ -100,7 +101,13 @@ class Engines:
     store: IcebergVersionStore
 
     def differences(self, one: Asked) -> list[str]:
-        """What the engines answer differently."""
+        """What the engines answer differently, or cannot answer."""
+        try:
+            return self._differences(one)
+        except MusterError as exc:
+            return [f"{rule_text(one.case.rule)!r}, with {rule_text(one.case.inner)!r} in its segments: {exc}"]
+
+    def _differences(self, one: Asked) -> list[str]:
         at, found = one.case.at, []
         for what, ours, theirs in (
             ("counts", self.duckdb.breakdown(one.duckdb, at, SHOWN), self.spark.breakdown(one.spark, at, SHOWN)),

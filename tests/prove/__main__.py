@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--schedules", type=int, default=Scale().schedules, help="seeds of the simulator")
     parser.add_argument("--files", type=int, default=Scale().burst_files, help="files of the burst")
+    parser.add_argument("--rules", type=int, default=Scale().rules, help="rules on Spark")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=60.0, help="the longest time for each exhibit")
     parser.add_argument("--behind", action="store_true", help="say how old each exhibit is; runs nothing")
@@ -37,6 +38,7 @@ def main(arguments: list[str]) -> int:
     scale = Scale(
         schedules=given.schedules,
         burst_files=given.files,
+        rules=given.rules,
         processes=given.processes,
         deadline_s=60 * given.minutes,
     )

@@ -19,6 +19,7 @@ class Scale:
     schedules: int = 50_000
     soak_turns: int = 200
     burst_files: int = 1_000
+    rules: int = 200
     processes: int = 2
     deadline_s: float = 3_600.0
 

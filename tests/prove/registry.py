@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from tests.prove import burst, faults, hostile, mutants, rotation, schedules, soak
+from tests.prove import burst, faults, hostile, mutants, rotation, schedules, soak, spark
 from tests.prove.exhibits import Exhibit
 
 EXHIBITS: Final[tuple[Exhibit, ...]] = (
     schedules.EXHIBIT,
     schedules.SEGMENTS_EXHIBIT,
+    spark.EXHIBIT,
     mutants.EXHIBIT,
     faults.EXHIBIT,
     burst.EXHIBIT,

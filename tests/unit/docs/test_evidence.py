@@ -96,6 +96,7 @@ RUN_BY = {
     "mutants": ("tests/mutation",),
     "faults": ("tests/faults/sweep.py", "tests/faults/imports.py"),
     "hostile": ("tests/hostile",),
+    "spark": ("tests/spark_cases.py",),
     "soak": ("tests/faults",),
 }
 """Tests that each exhibit runs; all of them for rotating slices."""
