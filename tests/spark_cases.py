@@ -20,20 +20,26 @@ from connectors.lake.store import IcebergVersionStore
 from schemas.errors import MusterError
 from schemas.ids import AudienceName, Partition, TenantName, Version
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
-from segmentation.rules.nodes import Rule
+from segmentation.rules.nodes import Group, Rule
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
 from segmentation.rules.references import names
+from segmentation.rules.sequences import MAX_LATEST
 from segmentation.versions import AudienceRef
 from tests.integration.lake.archiving import Bucket
 from tests.integration.lake.support import BUCKET, Parts, limits, new_id, object_server, request, users
 from tests.naive_rules import World
-from tests.property.rule_cases import NEAR, NOW, rules
+from tests.property.rule_cases import NEAR, NOW, rules, sequences
 from tests.property.test_rules import USERS, worlds
 from tests.property.test_segment_queries import STALE, P, event_rows, place_of, profile_rows
 from tests.servers.spark import spark_connect
 
 SHOWN: Final = 3
+OF_SEQUENCES: Final = st.builds(
+    lambda sequence, negated: Rule(groups=(Group(conditions=(sequence,), negated=negated),)),
+    sequences(latest=(1, 2, MAX_LATEST)),
+    st.booleans(),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,7 @@ def cases(number: int, first: int = 7) -> list[Case]:
     @given(
         st.builds(
             Case,
-            rule=rules(),
+            rule=rules() | OF_SEQUENCES,
             inner=rules(),
             world=worlds(),
             stale=st.dictionaries(st.sampled_from(USERS), STALE, max_size=3),
