@@ -96,8 +96,8 @@ def statements_compiled_once() -> Iterator[None]:
     with made.connect():
         pass  # completes the dialect
 
-    def create_engine(url: Secret) -> sa.Engine:
-        engine = create(url)
+    def create_engine(url: Secret, *connections: int) -> sa.Engine:
+        engine = create(url, *connections)
         if engine.dialect.name == made.dialect.name:
             engine.dialect, engine._compiled_cache = made.dialect, made._compiled_cache
         return engine
