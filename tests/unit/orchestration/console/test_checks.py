@@ -93,6 +93,7 @@ def test_form_offers_findings_of_the_file(client: AsgiClient, world: World) -> N
     assert "<option selected>long</option>" in text
     assert "age-1" in text
     assert '<span class="code">id_empty</span>' in text
+    assert ("This import would fail" in text, '<button class="secondary">Start the import' in text) == (True, True)
     assert f'name="audience" value="{VIP}"' in text
     assert f'action="/console/tenants/acme/uploads/{id_of(ACME, UPLOAD)}/start"' in text
 
@@ -109,6 +110,7 @@ def test_findings_are_visible_and_change_the_form(client: AsgiClient, world: Wor
     text = checked(client, world, "inspection", {**INSPECTED, **found, "spec": as_record(suggested)})
     assert "99.8 % of the values are long; 12 of 5,000 do not fit, such as &lt;b&gt;." in text
     assert "Times without an offset: note." in text
+    assert "This import would fail" not in text  # the limit that is offered tolerates them
     assert '<p lang="en">a sentence</p>' in text
     assert re.findall(r'name="(max_reject_percent|timezone|null_values)"[^>]* value="([^"]*)"', text) == [
         ("max_reject_percent", "0.25"),
