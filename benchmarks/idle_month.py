@@ -47,7 +47,7 @@ class Idle:
     segment_workers: int = 0
     relays: int = 0
     keys: int = 1
-    alarms: int = 21
+    alarms: int = 22
     metrics: int = 4
     watched: bool = True
     secrets: int = 4

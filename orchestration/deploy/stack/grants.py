@@ -7,7 +7,7 @@ import aws_cdk as cdk
 from orchestration.deploy.environment import readable, secrets_of
 from orchestration.deploy.stack.site import SCHEDULER_ROLE, Grant, Site
 from orchestration.workflow.timers import NEXT_CALL
-from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX, IMPORTS_PREFIX
+from schemas.layout import AUDIENCES_PREFIX, CUTS_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX, IMPORTS_PREFIX
 from schemas.topics import FEED_TRANSACTIONS, OWN_GROUP_PREFIX, OWN_PREFIX
 from segmentation.scaling import Scaled
 
@@ -53,6 +53,15 @@ def write_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple
         reason=OBJECTS,
     )
     return (*read_objects(site, names, prefix), write)
+
+
+def take_cuts(site: Site) -> tuple[Grant, ...]:
+    """Read the members with which a feed begins, and delete them afterwards."""
+    staging = site.settings.buckets.staging
+    delete = Grant(
+        actions=("s3:DeleteObject",), resources=(site.settings.bucket_arn(staging, f"{CUTS_PREFIX}*"),), reason=OBJECTS
+    )
+    return (*read_objects(site, (staging,), CUTS_PREFIX), delete)
 
 
 def write_units(site: Site) -> Grant:

@@ -87,7 +87,7 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
 
 def _feeder(site: Site) -> list[Grant]:
     return [
-        *grants.write_objects(site, (site.settings.buckets.staging,)),  # the members with which a feed begins
+        *grants.take_cuts(site),
         *grants.use_key(site),
         *grants.read_secrets(site, FEEDER_SECRETS),
         *grants.use_kafka(site, "*", transactions=True),  # feeds write to topics of others

@@ -99,6 +99,8 @@ FAMILIES: Mapping[str, set[str]] = {
     "delimiter": set(DELIMITER_NAMES),
     "workers.rests": set(Scaled),
     "workers.starts": {Scaled.WORKER, Scaled.SEGMENT_WORKER},
+    "feeds": {"waiting", "members", "changes", "paused", "halted"},
+    "feeds.segment": {"paused", "deleted", "missing"},
     "sql.mode": set(get_args(ImportMode)),
     "theme": {"system", *THEMES},
     "unit": {"day", "hour", "minute", "second"},

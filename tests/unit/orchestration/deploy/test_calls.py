@@ -62,12 +62,22 @@ ROLES = (
         f"{group}FunctionRole"
         for group in ("Register", "Record", "Await", "Ensure", "Files", "Versions", "Exports", "JobEvents")
     ),
-    *("TaskRole", "ExportTaskRole", "WorkerRole", "SegmentWorkerRole", "RelayRole", "ApiRole", "SetupRole"),
+    *(
+        "TaskRole",
+        "ExportTaskRole",
+        "WorkerRole",
+        "SegmentWorkerRole",
+        "RelayRole",
+        "FeederRole",
+        "ApiRole",
+        "SetupRole",
+    ),
 )
 """Those that processes of the product run with; the others are of AWS' services."""
 PROCESSES: Mapping[str, tuple[tuple[tuple[str, str], ...], tuple[str, ...]]] = {
     "TaskRole": ((CONTEXT, (f"{ENTRYPOINTS}tasks", "run")), ()),
     "ExportTaskRole": ((CONTEXT, (f"{ENTRYPOINTS}tasks", "export_group")), ()),
+    "FeederRole": (((f"{ENTRYPOINTS}feeder", "main"),), ()),
     "WorkerRole": ((HEALTH, (f"{ENTRYPOINTS}worker", "main")), ()),
     "SegmentWorkerRole": ((HEALTH, (f"{ENTRYPOINTS}segment_worker", "main")), ()),
     # Administrators run commands in its container.
@@ -85,6 +95,7 @@ FILE_IO = ("connectors.lake.file_io", "SharedFileIO.delete")
 """pyiceberg loads it by its name, and deletes metadata after a commit."""
 LAKE = ("connectors.storage.access", "S3Access.iceberg_properties")
 LOOSE = {
+    "RelayRole": {"s3:ListMultipartUploadParts"},  # `sizes` of the segments of a worker, taken for that of uploads
     "SetupRole": READING,  # `get` of a dictionary, taken for that of the object store
 }
 """Actions that are reached by the name of a method alone."""

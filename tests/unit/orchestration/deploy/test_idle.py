@@ -13,7 +13,7 @@ from tests.unit.orchestration.deploy.conftest import Template
 
 def test_monthly_costs_match_the_stack(template: Template) -> None:
     idle = Idle()
-    assert len(template.of_type("ECS::Service")) == 3  # workers, segment workers, the control plane
+    assert len(template.of_type("ECS::Service")) == 4  # workers, segment workers, the control plane, the feeder
     deployed = template.settings
     assert (idle.workers, idle.segment_workers) == (deployed.workers.min, deployed.segment_workers.min)
     assert (idle.relays, idle.watched) == (deployed.limits.control_planes.least, not deployed.limits.fixed)

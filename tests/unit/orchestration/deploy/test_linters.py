@@ -138,9 +138,10 @@ def test_wildcard_resources_appear_only_where_aws_requires_them(template: Templa
     }
 
 
-def test_only_the_relay_may_read_the_secrets_of_mail_and_webhooks(template: Template) -> None:
-    for secret in (template.settings.mail.secret, template.settings.notify.webhook_secret):
-        assert {role for role, statement in documents(template) if secret in statement["Resource"]} == {"RelayRole"}
+def test_only_senders_may_read_the_secrets_of_mail_and_webhooks(template: Template) -> None:
+    notify, mail = template.settings.notify, template.settings.mail
+    for secret, senders in ((mail.secret, {"RelayRole"}), (notify.webhook_secret, {"RelayRole", "FeederRole"})):
+        assert {role for role, statement in documents(template) if secret in statement["Resource"]} == senders
 
 
 def test_steps_that_only_keep_records_reach_no_bucket_and_no_kafka(template: Template) -> None:
