@@ -39,6 +39,10 @@ def shop(muster: Client, settings: Settings, tmp_path_factory: pytest.TempPathFa
     """The folder with `clicks.csv` and `profiles.csv` of the tenant with data."""
     folder = tmp_path_factory.mktemp("shop")
     seed(muster, SHOP, folder, settings.kafka_bootstrap, say=lambda _: None)
+    places, etag = muster.places_with_etag()
+    others = [one for one in places["items"] if one["tenant"] != SHOP]
+    muster.replace_places([*others, {"tenant": SHOP, "places": ["kafka://shop.buyers"]}], etag=etag)
+    muster.create_feed(SHOP, "crm", "buyers", "kafka://shop.buyers")
     return folder
 
 
