@@ -102,7 +102,7 @@ wheels() {
 }
 
 requirements() {
-  "$uv" export --quiet --frozen --no-dev --no-emit-workspace --no-header --no-annotate "$@"
+  "$uv" export --quiet --frozen --no-default-groups --no-emit-workspace --no-header --no-annotate "$@"
 }
 
 # fetch SET PYTHON: get the wheels of docker/wheels/SET.new, unless they exist. Files from an index have a hash in the

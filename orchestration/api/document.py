@@ -12,7 +12,7 @@ from orchestration.api.links import add_links
 from schemas.ids import JOB_ID_PATTERN, NAME_PATTERN
 
 REQUIRED_HEADERS: Final = frozenset({"if-match", "idempotency-key"})
-NAMES: Final = frozenset({"tenant", "audience", "segment", "schedule"})
+NAMES: Final = frozenset({"tenant", "audience", "segment", "schedule", "feed"})
 WITHOUT_PATTERN: Final = frozenset({"kind"})
 STREAMS: Final = ("text/event-stream", "application/x-ndjson")
 DESCRIPTION: Final = """Send a token in `Authorization: Bearer mst_...`. Errors are problems (RFC 9457), and their

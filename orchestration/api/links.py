@@ -8,7 +8,7 @@ IN_TENANT: Final = "/v1/tenants/{tenant}"
 ON_A_THING: Final = re.compile(rf"({IN_TENANT}/[\w-]+|(?!{IN_TENANT})/v1/[\w-]+)/{{(\w+)}}[^{{]*")
 """The path of an operation on a thing: its collection, and the parameter that names it. A tenant is not a thing."""
 STARTED: Final = frozenset({"201", "202"})
-MEMBERS: Final[Mapping[str, str]] = {"schedule": "name"}
+MEMBERS: Final[Mapping[str, str]] = {"schedule": "name", "feed": "name"}
 """By a parameter of paths: the member of an answer that it takes, if that has another name."""
 ETAG: Final = "ETag"
 

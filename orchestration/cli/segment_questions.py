@@ -214,7 +214,8 @@ def _show_explained(found: Record) -> None:
             print_line(f"{indent}{_mark(condition['true'])} {safe(condition['condition'])}{_evidence(condition)}")
             _print_events(condition.get("events", ()))
             for step in condition.get("steps", ()):
-                print_line(f"        {_mark(step['reached_at'] is not None)} {safe(step['step'])}{_progress(step)}")
+                mark = _mark(step["reached_at"] is not None)
+                print_line(f"{indent}    {mark} {safe(step['step'])}{_progress(step)}")
                 _print_events(step["events"])
     for paused in found["paused"]:
         print_note(f"Note: {paused} is paused; this is what its rule says now.")

@@ -55,6 +55,7 @@ def test_running_processes_are_those_of_the_supervisor(home: Home, services: Sca
         Scaled.RELAY: ServiceCounts(desired=1, running=1, starting=0),
         Scaled.WORKER: ServiceCounts(desired=3, running=1, starting=1),
         Scaled.SEGMENT_WORKER: ServiceCounts(desired=1, running=0, starting=0),
+        Scaled.FEEDER: ServiceCounts(desired=0, running=0, starting=0),
     }
     services.set_count(Scaled.WORKER, 2)
     assert services.counts([Scaled.WORKER])[Scaled.WORKER] == ServiceCounts(desired=2, running=1, starting=1)

@@ -14,7 +14,7 @@ import pytest
 from connectors.storage.writing import put_if_absent
 from orchestration.composition import control_plane
 from orchestration.composition.context import Context
-from orchestration.operations.segment_check import SegmentCheck
+from orchestration.operations import segment_check
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
 from schemas.columns import RowSchema
@@ -71,7 +71,9 @@ class Stream:
         self._bucket = bucket
         self.members = members
 
-    def cuts(self, request: CutRequested, _: float, only: Partition | None) -> Sequence[SegmentCut]:
+    def cuts(
+        self, _: Settings, request: CutRequested, __: float, *, only: Partition | None = None
+    ) -> Sequence[SegmentCut]:
         return [self._cut(request, Partition(p)) for p in range(P) if only in {None, p}]
 
     def _cut(self, request: CutRequested, partition: Partition) -> SegmentCut:
@@ -109,7 +111,7 @@ def test_difference_in_one_partition_is_reported_until_fixed(
         rows: list[Any] = [event(n, user) for n, user in enumerate(users)]
         context.archive.append(EVENTS, [bucket.write(0, 10, rows, partition=Partition(p))])
     stream = Stream(context, bucket, right | {2: ["user-2-0", "user-2-9"]})
-    monkeypatch.setattr(SegmentCheck, "_cuts", stream.cuts)
+    monkeypatch.setattr(segment_check, "ask_for_cuts", stream.cuts)
     counters = Counters()
     checks = control_plane.segment_checks(context, counters)
     with caplog.at_level(logging.ERROR):
@@ -135,7 +137,7 @@ def test_partition_check_reads_only_its_partition(
 ) -> None:
     for p in range(P):
         context.archive.append(EVENTS, [bucket.write(0, 10, [event(1, f"user-{p}")], partition=Partition(p))])
-    monkeypatch.setattr(SegmentCheck, "_cuts", Stream(context, bucket, {1: ["user-1"]}).cuts)
+    monkeypatch.setattr(segment_check, "ask_for_cuts", Stream(context, bucket, {1: ["user-1"]}).cuts)
     found = context.segment_check.run(ACME, BUYERS, 10, only=Partition(1)).comparison
     assert (found.equal, found.by_rule) == (True, 1)
     found = context.segment_check.run(ACME, BUYERS, 10).comparison
@@ -151,7 +153,7 @@ def test_check_waits_until_workers_know_the_rules(
         waits.append(seconds)
         announce(context)
 
-    monkeypatch.setattr(SegmentCheck, "_cuts", Stream(context, bucket, {}).cuts)
+    monkeypatch.setattr(segment_check, "ask_for_cuts", Stream(context, bucket, {}).cuts)
     context.segments.pause(ACME, BUYERS, now_ms=2)
     context.segments.resume(ACME, BUYERS, now_ms=3)
     assert context.segment_check.run(ACME, BUYERS, 10, sleep).comparison.equal
@@ -173,12 +175,12 @@ def test_referenced_segment_paused_and_resumed_during_a_check_needs_another(
     announce(context)
     stream = Stream(context, bucket, {})
 
-    def cuts(_: SegmentCheck, *given: Any) -> Sequence[SegmentCut]:
+    def cuts(*given: Any, **only: Any) -> Sequence[SegmentCut]:
         context.segments.pause(ACME, BUYERS, now_ms=2)
         context.segments.resume(ACME, BUYERS, now_ms=3)
-        return stream.cuts(*given)
+        return stream.cuts(*given, **only)
 
-    monkeypatch.setattr(SegmentCheck, "_cuts", cuts)
+    monkeypatch.setattr(segment_check, "ask_for_cuts", cuts)
     with pytest.raises(RetriableError, match="SEGMENT_CHANGED"):
         context.segment_check.run(ACME, fans, 10)
 

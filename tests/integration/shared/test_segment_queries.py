@@ -410,9 +410,7 @@ def test_explanation_of_a_sequence_shows_how_far_a_user_has_come(
     assert steps("cid") == (False, [(None, None, None, 0, 0), (None, None, None, 0, 0)], None)
     assert main(["explain", "buyers", "ann", "-t", shop.tenant]) == 0
     shown = capsys.readouterr().out
-    assert re.search(
-        r"    yes sequence\(.*\)   \(changes at \S+\)\n        yes purchase   \(reached \S+, with 120", shown
-    )
+    assert re.search(r"\nyes sequence\(.*\)   \(changes at \S+\)\n    yes purchase   \(reached \S+, with 120", shown)
     assert re.search(r"yes not purchase within 1d12h   \(reached \S+, with 80.0, waits until \S+, 2 counted\)", shown)
 
 

@@ -14,6 +14,7 @@ from tests.unit.orchestration.cli.test_command_line import LEAVES
 from tests.unit.orchestration.notifications.test_notices import FAULT, ended
 
 CHANGES = {
+    "feeds key",
     "fsck",
     "notifications key",
     "backup",

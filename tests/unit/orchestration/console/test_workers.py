@@ -53,8 +53,8 @@ def test_outdated_samples_are_not_shown_as_current(client: AsgiClient, world: Wo
     assert "1: 1,234" not in text
 
 
-def want(world: World, counts: tuple[int, int, int], *, given_ms: int | None) -> None:
-    """So many import workers, segment workers and control planes."""
+def want(world: World, counts: tuple[int, int, int, int], *, given_ms: int | None) -> None:
+    """So many import workers, segment workers, feeders and control planes."""
     with world.services.database.write() as connection:
         connection.execute(wanted_counts.delete())
         for part, count in zip(Scaled, counts, strict=True):
@@ -73,12 +73,12 @@ def test_page_says_which_parts_rest_and_which_are_starting(
         return page(client, world, language=language).body.decode()
 
     sample(world, lag=0, ago_s=60, now=now, group=WORKER_GROUP)  # of before they left
-    want(world, (0, 0, 0), given_ms=now)
+    want(world, (0, 0, 0, 0), given_ms=now)
     text = shown()
     assert [part for part in Scaled if texts(f"workers.rests.{part}") in text] == list(Scaled)
     assert "node" not in text
     assert texts("workers.none") not in text
-    want(world, (1, 0, 1), given_ms=now)
+    want(world, (1, 0, 0, 1), given_ms=now)
     text = shown()
     assert texts("workers.starts.worker") in text
     assert f'data-since="{iso(now)}"' in text
