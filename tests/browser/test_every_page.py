@@ -84,7 +84,7 @@ VISITS: Final[Mapping[str, Visit]] = {
         path=lambda shop: f"{OPEN}?{urlsplit(shop.muster.console_url(confirm=True)).query}", shown="main button"
     ),
     f"{IN_TENANT}/feeds": Visit(path=_at("feeds"), shown=".row"),
-    f"{IN_TENANT}/search": Visit(path=f"{_at('search')}?q=buyers", shown="#found a"),
+    f"{IN_TENANT}/search": Visit(path=f"{_at('search')}?q=s", shown="#found a"),
     f"{IN_TENANT}/jobs": Visit(path=_at("jobs"), shown=".row"),
     f"{IN_TENANT}/jobs/{{job}}": Visit(path=lambda shop: _at("jobs", shop.failed), shown=".steps"),
     f"{IN_TENANT}/jobs/{{job}}/rejects": Visit(path=lambda shop: _at("jobs", shop.failed, "rejects"), shown="td"),
