@@ -2,15 +2,17 @@
 
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestration.catalog.records import Job, Retention
+from orchestration.local.engine.inbox import listing
 from orchestration.platform.clock import fresh_id
 from schemas.columns import ImportMode
 from schemas.ids import AudienceName
@@ -85,7 +87,7 @@ def faulted_import(
     context, dice = stack.context, random.Random(seed)
     name = audience.published.name
     expected = files.after(audience.members, file)
-    number = audience.published.expect(expected)
+    audience.published.expect(expected)
     before = audience.published.at_least
     until(lambda: configured(stack, name, file), f"the spec of {name}")
     key = f"{TENANT}/{name}/{file.path.name}"
@@ -93,24 +95,26 @@ def faulted_import(
         begins = dice.choice(kind.begins)
         struck = harm.enter_context(fault(kind, stack, seed)) if begins is None else None
         upload(stack, file.path, key)
-        job = job_of(context, name, key)
+        stored = until(lambda: stored_versions(stack, key), f"the versions of {key}")
+        audience.published.expect(expected, imports=len(stored))
+        jobs = [job_of(context, name, key, version) for version in stored]
         if begins is not None:
-            state_reached(context, job.job_id, begins)
+            state_reached(context, jobs[0].job_id, begins)
             struck = harm.enter_context(fault(kind, stack, seed))
-        job = ended(context, job.job_id)
+        jobs = [ended(context, job.job_id) for job in jobs]
     settle(stack)
-    violations = list(faults_of(stack, lake, audience, job, file, expected, number=number))
-    if job.state == "READY":
-        audience.published.at_least, audience.members = number, expected
-    elif audience.published.at_least == before:
+    violations = list(faults_of(stack, lake, audience, jobs, file, expected))
+    if ready := sum(job.state == "READY" for job in jobs):
+        audience.published.at_least, audience.members = before + ready, expected
+    for number in range(before + ready + 1, before + len(jobs) + 1):
         del audience.published.versions[number]
     assert struck is not None
     return Result(
         kind=kind.name,
         seed=seed,
         struck=struck(),
-        state=job.state,
-        cause=job.error.code if job.error is not None else "",
+        state="READY" if ready else jobs[0].state,
+        cause=next((job.error.code for job in jobs if job.error is not None), ""),
         seconds=time.monotonic() - began,
         violations=tuple(violations),
     )
@@ -134,41 +138,57 @@ def upload(stack: FaultedStack, path: Path, key: str) -> None:
     until(put, f"the upload of {key}")
 
 
+def stored_versions(stack: FaultedStack, key: str) -> list[str] | None:
+    """Ids of the versions that the inbox has of an object, each of which is an import. None while S3 is down.
+
+    A server whose disk fails may store what it refuses: the client repeats the upload, and two versions are there.
+    """
+    try:
+        return [found.version_id for found in listing(stack.settings) if found.key == key]
+    except (BotoCoreError, ClientError):
+        return None
+
+
 def settle(stack: FaultedStack) -> None:
     """Wait until every part is up again."""
     until(stack.ready, "a stack that is whole again", timeout_s=240)
 
 
 def faults_of(
-    stack: FaultedStack, lake: Lake, audience: Audience, job: Job, file: SourceFile, expected: Members, *, number: int
+    stack: FaultedStack, lake: Lake, audience: Audience, jobs: Sequence[Job], file: SourceFile, expected: Members
 ) -> Iterator[str]:
-    """Yield every problem that the import has left; nothing if all is well."""
+    """Yield every problem that the imports of a file have left; nothing if all is well."""
     published = audience.published
     before = published.at_least
     seen = view(lake, published.name, before)
     newest, rows = seen.newest or (0, None)
-    tags = {f"v{n}" for n in range(1, before + 1)}
     if before and (problem := differs(seen.before, published.versions[before])):
         yield f"v{before}, the version before, has changed: {problem}"
+    ready = sum(job.state == "READY" for job in jobs)
+    for job in jobs:
+        if job.state != "SUPERSEDED" or not ready:  # by the repeated upload
+            yield from faults_of_job(stack, job, file, expected)
+    number, tags = before + ready, {f"v{n}" for n in range(1, before + ready + 1)}
+    if newest != number:
+        yield f"{ready} of {len(jobs)} READY, but the newest version is v{newest}, not v{number}"
+    elif ready and (problem := differs(rows, published.versions[number])):
+        yield f"v{number}: {problem}"
+    if seen.tags != tags:
+        yield f"tags {sorted(seen.tags)}, not {sorted(tags)}"
+
+
+def faults_of_job(stack: FaultedStack, job: Job, file: SourceFile, expected: Members) -> Iterator[str]:
+    """Yield what is wrong with how an import ended, and with its receipt."""
     match job.state:
         case "READY":
-            tags |= {f"v{number}"}
-            if newest != number:
-                yield f"READY, but the newest version is v{newest}, not v{number}"
-            elif problem := differs(rows, published.versions[number]):
-                yield f"v{number}: {problem}"
             yield from receipt_faults(stack.context.jobs.receipt(job.job_id), file, expected)
         case "FAILED":
             if job.error is None or not job.error.code or not job.error.message:
                 yield "FAILED without a cause"
             elif job.error.kind == "user":  # the oracle knows that every file is good
                 yield f"FAILED, and the file is blamed: {job.error.code}"
-            if newest != before:
-                yield f"FAILED, but v{newest} is there"
         case _:
             yield f"ended as {job.state}"
-    if seen.tags != tags:
-        yield f"tags {sorted(seen.tags)}, not {sorted(tags)}"
 
 
 def differs(found: Any, expected: Any) -> str | None:

@@ -42,11 +42,10 @@ class Published:
     versions: dict[int, pa.Table] = field(default_factory=dict)
     at_least: int = 0
 
-    def expect(self, members: Members) -> int:
-        """Expect the version that the next import may make. Return its number."""
-        number = self.at_least + 1
-        self.versions[number] = as_table(members)
-        return number
+    def expect(self, members: Members, *, imports: int = 1) -> None:
+        """Expect the versions that the next imports may make, all of these members."""
+        table = as_table(members)
+        self.versions |= {self.at_least + n: table for n in range(1, imports + 1)}
 
 
 class Lake:

@@ -32,13 +32,15 @@ def until(ask: Callable[[], T | None], what: str, *, timeout_s: float = waiting.
     return waiting.until(answer, lambda: f"{what} {met or ''}", timeout_s=timeout_s, poll_s=POLL_S)
 
 
-def job_of(context: Context, audience: str, key: str) -> Job:
-    """The job that was started by the object with this key."""
+def job_of(context: Context, audience: str, key: str, version_id: str) -> Job:
+    """The job that was started by this version of the object."""
+    wanted = key, version_id
 
     def find() -> Job | None:
-        return next((job for job in context.jobs.search(audience=audience) if job.source["key"] == key), None)
+        jobs = context.jobs.search(audience=audience)
+        return next((job for job in jobs if (job.source["key"], job.source["version_id"]) == wanted), None)
 
-    return until(find, f"a job for {key}")
+    return until(find, f"a job for version {version_id} of {key}")
 
 
 def state_reached(context: Context, job_id: JobId, state: JobState) -> None:
