@@ -293,7 +293,8 @@ class World:
     def _worker(self, member: Member) -> None:
         while member.serves:
             self.kernel.sleep(self.luck.uniform(0.5, 3.0))
-            if self.lag[member.part] and (not self.programs[member.part] or self.luck.random() < 0.05):
+            slowly = self.arrivals_go_on and self.programs[member.part]
+            if self.lag[member.part] and (not slowly or self.luck.random() < 0.05):
                 self._add(member.part, -1)
 
     def _add(self, part: Scaled, messages: int) -> None:
@@ -395,7 +396,10 @@ class World:
         self.scaler.ensure(self.now_ms)
 
     def _programs(self) -> None:
-        """Programs send messages that nobody announces; now and then so many that they outlast the idle time."""
+        """Programs send messages that nobody announces; now and then so many that they outlast the idle time.
+
+        They do not outlast the rest of the schedule, in which all jobs end.
+        """
         while self.arrivals_go_on:
             self.kernel.sleep(self.luck.uniform(60, 300))
             part = self.luck.choice((Scaled.WORKER, Scaled.SEGMENT_WORKER))
