@@ -675,13 +675,23 @@ class ApiMethods(Methods):
         return cast("tuple[Feed, str]", self._tagged("GET", "/tenants/{}/feeds/{}", tenant, feed))
 
     def create_feed(
-        self, tenant: str, name: str, segment: str, to: str, *, start: Literal["all", "now"] | None = None
+        self,
+        tenant: str,
+        name: str,
+        segment: str,
+        to: str,
+        *,
+        start: Literal["all", "now"] | None = None,
+        shape: Literal["changes", "state"] | None = None,
     ) -> tuple[Feed, str]:
         """Create a feed: who enters and leaves a segment, to a topic or a receiver, as it happens."""
         return cast(
             "tuple[Feed, str]",
             self._tagged(
-                "POST", "/tenants/{}/feeds", tenant, body=given(name=name, segment=segment, to=to, start=start)
+                "POST",
+                "/tenants/{}/feeds",
+                tenant,
+                body=given(name=name, segment=segment, to=to, start=start, shape=shape),
             ),
         )
 

@@ -49,6 +49,7 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 _encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(_Event).decode
 
 
 def source_of(tenant: str, segment: str, partition: int) -> str:
@@ -71,6 +72,20 @@ class ChangeNames:
 def beginning_names(cut_id: str, epoch: int, partition: int, row: int) -> tuple[str, str]:
     """Id and sequence of the row-th event with which a feed begins in a partition."""
     return f"{cut_id}.{partition}.{row}", f"{epoch:06d}.0.{row:012d}"
+
+
+def beginning_of(reset: bytes) -> str:
+    """How the ids of all events begin with which a feed has begun. `reset`: that of any of its partitions."""
+    return f"{id_of(reset)}".partition(".")[0] + "."
+
+
+def id_of(value: bytes) -> str | None:
+    """The id of an event; None if the bytes are none of ours."""
+    try:
+        found = _decode(value)
+    except msgspec.MsgspecError:
+        return None
+    return found.id if found.type in TYPES.values() else None
 
 
 def encoded(names: tuple[str, str], source: str, kind: Kind, time: str, data: Data, user: str | None) -> bytes:

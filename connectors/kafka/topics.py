@@ -162,6 +162,13 @@ def _config(admin: AdminClient, future: Future[dict[str, ConfigEntry]]) -> Mappi
         raise
 
 
+def config_of(admin: AdminClient, topic: str) -> Mapping[str, str]:
+    """Configuration of a topic. Raises `KafkaException`, UNKNOWN_TOPIC_OR_PART if it is not there."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    future = admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S)[resource]
+    return {name: str(entry.value) for name, entry in answer(admin, future, ANSWER_TIMEOUT_S).items()}
+
+
 def _create(admin: AdminClient, specs: list[TopicSpec], cluster: Cluster) -> None:
     if not specs:
         return

@@ -16,6 +16,7 @@ feeds = Group("feeds", "muster feeds list", "muster feeds create crm --segment b
 TOP.add_typer(feeds)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the feed.")]
 PHASES = {"waiting": "has to begin", "members": "delivers the members", "changes": "delivers changes"}
+TO_SHAPE = {"changes": "", "state": " (members alone)"}
 
 
 def _doing(feed: Record) -> str:
@@ -52,7 +53,7 @@ def _show_feed(feed: Record) -> None:
     pairs: list[tuple[str, object]] = [
         ("feed", f"{feed['tenant']}/{feed['name']}"),
         ("segment", segment),
-        ("to", feed["to"]),
+        ("to", feed["to"] + TO_SHAPE[feed["shape"]]),
         ("state", _doing(feed)),
         ("begun", f"{feed['epoch']:,} times" if feed["epoch"] > 1 else "once"),
         ("delivered", f"{feed['delivered']:,} events{at}"),
@@ -90,6 +91,7 @@ def show(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     "create",
     "muster feeds create crm --segment buyers --to kafka://acme.buyers",
     "muster feeds create crm --segment buyers --to https://crm.acme.example/members --from now",
+    "muster feeds create now --segment buyers --to kafka://acme.buyers-now --shape state",
     show=_show_changed,
 )
 def create(
@@ -102,6 +104,10 @@ def create(
     start: Annotated[
         Literal["all", "now"], typer.Option("--from", help="Begin with all members, or only with changes from now on.")
     ] = "all",
+    shape: Annotated[
+        Literal["changes", "state"],
+        typer.Option("--shape", help="Every change, or the members alone, by user, on a compacted topic."),
+    ] = "changes",
     tenant: options.MeantTenant = None,
 ) -> Record:
     """Create a feed: who enters and leaves a segment, as CloudEvents, as it happens.
@@ -110,7 +116,7 @@ def create(
     """
     with remote.service() as found:
         meant = remote.resolve_tenant(found, tenant)
-        return found.create_feed(meant, name, segment=segment, to=to, start=start)[0]
+        return found.create_feed(meant, name, segment=segment, to=to, start=start, shape=shape)[0]
 
 
 def _change(tenant: str | None, name: str, state: Literal["active", "paused"], *, skip: bool = False) -> Record:

@@ -1,7 +1,7 @@
 """Delivers one feed, in these steps.
 
 1. If it has no position: ask for a cut, and record where the feed begins, under a new epoch.
-2. Deliver the members of the cut, then a reset for each partition.
+2. Deliver the members of the cut, then a reset for each partition. A target may read back what it has, once for all.
 3. Read changes, and deliver a batch. While it is on its way, the next one gathers.
 4. Record the position, at most once a second: after a crash, what came since is delivered again, with equal bytes.
 
@@ -155,19 +155,22 @@ class FeedRun:
 
     def _deliver_members(self, target: Target, cut: FeedCut | None) -> None:
         """Step 2."""
-        for partition in self._partitions.values():
-            if partition.position.seq != MEMBERS:
-                continue
-            part = None if cut is None else next((p for p in cut.parts if p.partition == partition.number), None)
-            if cut is None or part is None:
-                raise LostPositionError(f"the members of partition {partition.number} are unknown")
+        beginning = [partition for partition in self._partitions.values() if partition.position.seq == MEMBERS]
+        parts = {} if cut is None else {part.partition: part for part in cut.parts}
+        if missing := [partition.number for partition in beginning if partition.number not in parts]:
+            raise LostPositionError(f"the members of partitions {missing} are unknown")
+        if cut is None:
+            return
+        for partition in beginning:
+            part = parts[partition.number]
             for batch in _batches(partition.members(cut.cut_id, part, self._users(part)), target.most):
                 self._step()
                 self._deliver(target, batch)
                 self._record_if_due(None)
-        if cut is not None:
-            self._record(None)
-            self._remove(cut)
+        for batch in _batches((one.reset(cut.cut_id, parts[one.number]) for one in beginning), target.most):
+            self._deliver(target, batch)
+        self._record(None)
+        self._remove(cut)
 
     def _users(self, part: CutPart) -> Iterator[str]:
         try:

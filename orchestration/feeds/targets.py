@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from connectors.feeds.kafka_target import KafkaTarget
+from connectors.feeds.changes_target import ChangesTarget
+from connectors.feeds.state_target import StateTarget
+from connectors.feeds.topic_writer import TopicWriter
 from connectors.sinks.topic_addresses import SCHEME, topic_of
 from orchestration.catalog.feed_records import Feed, HeldFeed
 from orchestration.feeds.http_target import HttpTarget
@@ -11,6 +13,7 @@ from orchestration.feeds.target import Target
 from orchestration.notifications.targets import PrivateTargets
 from orchestration.operations.feeds import signing_key
 from orchestration.platform.clock import now_ms
+from orchestration.platform.duck_limits import duck_limits
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import FatalError
 
@@ -19,12 +22,16 @@ if TYPE_CHECKING:
 
 
 def target_of(settings: Settings, feeds: "FeedStore") -> Callable[[HeldFeed, Callable[[], None]], Target]:
-    """Makes the target of a feed. It raises as `KafkaTarget` does, and `FatalError` NO_WEBHOOK_SECRET."""
+    """Makes the target of a feed. It raises as `TopicWriter` does, and `FatalError` NO_WEBHOOK_SECRET."""
 
     def made(held: HeldFeed, step: Callable[[], None]) -> Target:
         feed = held.feed
         if feed.target.startswith(SCHEME):
-            return KafkaTarget(settings.kafka_bootstrap, topic_of(feed.target), feed.feed_id)
+            topic, bootstrap = topic_of(feed.target), settings.kafka_bootstrap
+            writer = TopicWriter(bootstrap, topic, feed.feed_id)
+            if feed.shape == "state":
+                return StateTarget(bootstrap, topic, writer, duck_limits(settings), step)
+            return ChangesTarget(writer)
         if not settings.webhook_secret:
             raise FatalError("NO_WEBHOOK_SECRET", "the setting webhook_secret is not set, so nothing can be signed")
         return HttpTarget(

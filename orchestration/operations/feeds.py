@@ -12,7 +12,7 @@ from orchestration.kinds.places import HTTP, AllowedLocations
 from orchestration.notifications.recipients import webhook
 from orchestration.notifications.targets import PrivateTargets
 from orchestration.platform.settings import Secret, Settings
-from orchestration.records.feeds import FeedStart
+from orchestration.records.feeds import FeedShape, FeedStart
 from schemas.errors import UserError
 from schemas.ids import JobId, feed_name, tenant_name
 
@@ -26,6 +26,7 @@ def new_feed(
     *,
     to: str,
     start: FeedStart,
+    shape: FeedShape,
     author: str,
     feed_id: JobId,
     now_ms: int,
@@ -43,7 +44,7 @@ def new_feed(
         name=name,
         segment=segment.name,
         target=target,
-        shape="changes",
+        shape=shape,
         start=start,
         author=author[:255],
         created_at_ms=now_ms,

@@ -18,7 +18,7 @@ from schemas.feed_events import ChangeNames, Data, Kind, beginning_names, encode
 from schemas.rows import decode_rows
 from schemas.segment_messages import MembershipChanges
 from segmentation.feeds.headers import CHANGES, STARTED, change_header, encoded_names
-from segmentation.feeds.positions import ANY, MEMBERS, CutPart, Position
+from segmentation.feeds.positions import ANY, CutPart, Position
 
 
 class FeedEvent(NamedTuple):
@@ -56,13 +56,11 @@ class PartitionFeed:
         self._source = source_of(followed.tenant, followed.segment, partition)
 
     def members(self, cut_id: str, part: CutPart, users: Iterable[str]) -> Iterator[FeedEvent]:
-        """The members with which the feed begins, then a reset: whoever was not named in this epoch has left.
+        """The members with which the feed begins, from `position` on. `users` are all, in the order of the file.
 
-        Only while `position` is within the members. `users` are all of them, in the order of the file.
+        Raises `GapError` if they are not as many as the cut had.
         """
         start, followed, at = self.position, self._followed, time_text(part.at_us)
-        if start.seq != MEMBERS:
-            return
         data = Data(followed.segment, part.rule_version, at, "reset")
         total = 0
         for row, user in enumerate(users):
@@ -75,11 +73,15 @@ class PartitionFeed:
             yield FeedEvent(self.number, user, "entered", value, self.position)
         if total != part.members:
             raise GapError(f"partition {self.number}: {total} of {part.members} members of the cut are left")
-        names = beginning_names(cut_id, followed.epoch, self.number, total)
-        data = Data(followed.segment, part.rule_version, at, "reset", total)
-        self.position = Position(start.offset, start.generation, ANY)
+
+    def reset(self, cut_id: str, part: CutPart) -> FeedEvent:
+        """What follows the members: whoever was not named in this epoch has left."""
+        names = beginning_names(cut_id, self._followed.epoch, self.number, part.members)
+        at = time_text(part.at_us)
+        data = Data(self._followed.segment, part.rule_version, at, "reset", part.members)
+        self.position = Position(self.position.offset, self.position.generation, ANY)
         value = encoded(names, self._source, "reset", at, data, None)
-        yield FeedEvent(self.number, None, "reset", value, self.position)
+        return FeedEvent(self.number, None, "reset", value, self.position)
 
     def take(self, offset: int, value: bytes | None) -> list[FeedEvent]:
         """The events of a record. Raises `GapError`; `UndecodableError` for a broken message."""

@@ -182,6 +182,8 @@ class FeedOfLog:
 
     def _events(self, fold: PartitionFeed) -> Iterator[FeedEvent]:
         if fold.position.seq == MEMBERS and self.cut is not None:
-            yield from fold.members(f"cut-{self.epoch}", *self.cut)
+            part, users = self.cut
+            yield from fold.members(f"cut-{self.epoch}", part, users)
+            yield fold.reset(f"cut-{self.epoch}", part)
         while fold.position.offset < len(self.log.records):
             yield from fold.take(fold.position.offset, self.log.records[fold.position.offset])

@@ -8,14 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from connectors.kafka.clients import admin_client
+from connectors.kafka.logon import librdkafka_config
 from orchestration.catalog.feed_records import Feed
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.records import feeds as records
-from orchestration.records.feeds import FeedStart
+from orchestration.records.feeds import FeedShape
 from schemas.ids import AudienceName
 from schemas.topics import MEMBERSHIP_CHANGES
 from tests.integration.segment_shop import Shop
@@ -31,7 +38,7 @@ class ShopFeed:
         self.shop, self.name = shop, f"f{fresh_id()}"
         self._segment = segment
 
-    def create(self, target: str, start: FeedStart = "all") -> None:
+    def create(self, target: str, shape: FeedShape = "changes") -> None:
         """Add it to the catalog."""
         self.shop.context.feeds.add(
             Feed(
@@ -40,8 +47,8 @@ class ShopFeed:
                 name=self.name,
                 segment=AudienceName(self._segment),
                 target=target,
-                shape="changes",
-                start=start,
+                shape=shape,
+                start="all",
                 author="ann",
                 created_at_ms=now_ms(),
             )
@@ -93,6 +100,47 @@ class FollowedFeed(ShopFeed):
         everything = [TopicPartition(MEMBERSHIP_CHANGES, p, -1) for p in range(settings.partitions)]
         for removed in admin.delete_records(everything).values():
             removed.result(30)
+
+
+class StateTopic:
+    """A compacted topic, read from its start to its end each time."""
+
+    def __init__(self, bootstrap: str, name: str, *, policy: str = "compact") -> None:
+        self.name, self._bootstrap = name, bootstrap
+        admin = admin_client(bootstrap)
+        admin.create_topics([NewTopic(name, PARTITIONS, 1, config={"cleanup.policy": policy})])[name].result(30)
+
+    def keep(self, policy: str) -> None:
+        """Change its policy."""
+        value = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, self.name, incremental_configs=[value])
+        admin = admin_client(self._bootstrap)
+        admin.incremental_alter_configs([resource])[resource].result(30)
+
+    def put(self, key: str, value: str) -> None:
+        """A record of somebody else."""
+        producer = Producer(librdkafka_config(self._bootstrap))
+        producer.produce(self.name, value, key)
+        producer.flush(30)
+
+    def latest(self) -> dict[str, str]:
+        """The latest values by key, without tombstones."""
+        config = {"group.id": "latest", "enable.partition.eof": True, "enable.auto.commit": False}
+        consumer = Consumer({**librdkafka_config(self._bootstrap), **config})
+        consumer.assign([TopicPartition(self.name, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
+        found: dict[str, str | None] = {}
+        ended = 0
+        while ended < PARTITIONS:
+            for message in consumer.consume(1000, 1):
+                if (error := message.error()) is not None:
+                    assert error.code() == KafkaError._PARTITION_EOF, error
+                    ended += 1
+                else:
+                    key, value = message.key(), message.value()
+                    assert key is not None
+                    found[bytes(key).decode()] = None if value is None else bytes(value).decode()
+        consumer.close()
+        return {key: value for key, value in found.items() if value is not None}
 
 
 def feeder(shop: Shop, folder: Path) -> Workers:

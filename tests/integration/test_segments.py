@@ -32,7 +32,7 @@ from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, SEGMENT_WORKER_GRO
 from tests.conftest import StartStack
 from tests.fakes.feeds import Receiver
 from tests.fakes.rules import new_rule
-from tests.integration.feed_shop import FollowedFeed, ShopFeed, feeder
+from tests.integration.feed_shop import FollowedFeed, ShopFeed, StateTopic, feeder
 from tests.integration.hostile_records import MB, Sender, wide_rows
 from tests.integration.misplaced_records import USERS as PLACED
 from tests.integration.misplaced_records import PlacingShop, results
@@ -324,6 +324,53 @@ def test_receiver_of_a_feed_has_the_members_though_its_process_dies_and_changes_
     finally:
         feeders.close()
     # No log names a user.
+    assert not re.search(r"user-\d", feeders.log("f"))
+
+
+@pytest.mark.slow("a feed begins three times, and its topic is read back each time")
+def test_compacted_topic_holds_the_members_alone_whatever_came_before(
+    settings: Settings, workers: Workers, tmp_path: Path
+) -> None:
+    shop, any_revision = Shop(settings), lambda _: None
+    shop.create("buyers", "count(order, 30d) >= 2")
+    shop.send(300)
+    until(lambda: shop.counted()["buyers"] == len(shop.ordered(2)))
+    feeders, feeds = feeder(shop, tmp_path), shop.context.feeds
+    first, second = ShopFeed(shop, "buyers"), ShopFeed(shop, "buyers")
+    topic = StateTopic(settings.kafka_bootstrap, f"acme.{first.name}", policy="delete")
+    topic.put("theirs", "no event")
+
+    def latest() -> set[str]:
+        return topic.latest().keys() - {"theirs"}
+
+    try:
+        feeders.start("f")
+        first.create(f"kafka://{topic.name}", "state")
+        until(lambda: (first.shown().trouble or {}).get("code") == "DESTINATION_NOT_WRITABLE")
+        topic.keep("compact")
+        until(lambda: latest() == shop.ordered(2))
+        shop.send(300)
+        feeders.signal("f", signal.SIGKILL)
+        until(lambda: latest() == shop.ordered(2))
+        feeds.pause(shop.tenant, first.name, any_revision)
+        shop.edit("buyers", "count(order, 30d) >= 4")
+        until(lambda: shop.counted()["buyers"] == len(shop.ordered(4)))
+        feeds.rewind(shop.tenant, first.name, any_revision)
+        feeds.resume(shop.tenant, first.name, any_revision, skip=False)
+        until(lambda: (first.shown().epoch, first.shown().phase) == (2, "changes"))
+        assert latest() == shop.ordered(4)
+        first.delete()
+        # Another feed, which counts its beginnings from one, finds what this one has left.
+        shop.edit("buyers", "count(order, 30d) >= 5")
+        until(lambda: shop.counted()["buyers"] == len(shop.ordered(5)))
+        second.create(f"kafka://{topic.name}", "state")
+        until(lambda: second.shown().phase == "changes")
+        assert latest() == shop.ordered(5)
+        assert topic.latest()["theirs"] == "no event"
+        second.delete()
+        assert feeders.stop("f") == 0
+    finally:
+        feeders.close()
     assert not re.search(r"user-\d", feeders.log("f"))
 
 

@@ -55,6 +55,7 @@ class Feeds(TenantView):
             name,
             to=body.to,
             start=body.start,
+            shape=body.shape,
             author=self._caller.principal.name,
             feed_id=fresh_id(),
             now_ms=now_ms(),

@@ -1,17 +1,18 @@
-"""Feeds: where each delivers to, how far it is, and why nothing is delivered."""
+"""Feeds: where each delivers to, how far it is, and why nothing is delivered; a form that creates one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.bodies.feeds import FeedChange
+from orchestration.access.bodies.feeds import FeedChange, NewFeed
 from orchestration.access.policy import Action
 from orchestration.access.revisions import Seen, revision_of
 from orchestration.access.views.feeds import Feeds
+from orchestration.access.views.segments import Segments
 from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
@@ -19,10 +20,14 @@ from orchestration.console.job_texts import ICONS, Badge, Tone
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import see_other, shown
-from orchestration.records.feeds import Feed
+from orchestration.records.feeds import Feed, FeedShape, FeedStart
 from schemas.errors import UserError
 
 ROWS: Final = 30
+SEGMENTS: Final = 500
+"""In the choice of the form."""
+SHAPES: Final = get_args(FeedShape)
+STARTS: Final = get_args(FeedStart)
 CHANGES: Final = {
     "pause": FeedChange(state="paused"),
     "resume": FeedChange(state="active"),
@@ -45,11 +50,15 @@ class FeedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedsPage:
-    """Feeds by name."""
+    """Feeds by name. `segments`: those that a new one can deliver."""
 
     rows: Sequence[FeedRow]
     may_change: bool
+    segments: Sequence[str]
+    create_path: str
     next_path: str | None
+    shapes: Sequence[str] = SHAPES
+    starts: Sequence[str] = STARTS
 
 
 async def show_feeds(request: Request) -> Response:
@@ -58,10 +67,13 @@ async def show_feeds(request: Request) -> Response:
 
     def call(context: PageContext) -> Response:
         frame = frame_of(request, context, "feeds")
-        found = context.view(Feeds).list_feeds(after=after, limit=ROWS)
+        found, may_change = context.view(Feeds).list_feeds(after=after, limit=ROWS), context.may(Action.RUN_JOBS)
+        segments = context.view(Segments).list_segments(limit=SEGMENTS).items if may_change else ()
         page = FeedsPage(
             rows=[_row(one, context.tenant, frame.texts) for one in found.items],
-            may_change=context.may(Action.RUN_JOBS),
+            may_change=may_change,
+            segments=[one.segment for one in segments],
+            create_path=in_tenant(context.tenant, "feeds", "new"),
             next_path=next_page(request, found.next),
         )
         return shown("feeds.html", frame, page)
@@ -85,6 +97,18 @@ def _row(feed: Feed, tenant: str, t: Texts) -> FeedRow:
         rewind_path=in_tenant(tenant, "feeds", feed.name, "rewind"),
         delete_path=in_tenant(tenant, "feeds", feed.name, "deletion"),
     )
+
+
+async def create(request: Request) -> Response:
+    """Create what the form says."""
+    form = await form_of(request)
+
+    def call(context: PageContext) -> Response:
+        given = {name: form.get(name, "").strip() for name in NewFeed.model_fields}
+        context.view(Feeds).create_feed(NewFeed.model_validate(given))
+        return _back(context)
+
+    return await ask(request, call)
 
 
 async def set_state(request: Request) -> Response:
@@ -128,6 +152,7 @@ def _back(context: PageContext) -> Response:
 
 ROUTES: Final = (
     Route(f"{IN_TENANT}/feeds", show_feeds),
+    Route(f"{IN_TENANT}/feeds/new", create, methods=["POST"]),
     Route(f"{IN_TENANT}/feeds/{{feed}}/state", set_state, methods=["POST"]),
     Route(f"{IN_TENANT}/feeds/{{feed}}/rewind", rewind, methods=["POST"]),
     Route(f"{IN_TENANT}/feeds/{{feed}}/deletion", delete, methods=["POST"]),

@@ -140,7 +140,9 @@ def use_kafka(
         return tuple(f"{kafka.cluster.replace(':cluster/', f':{kind}/')}/{pattern}" for pattern in patterns)
 
     written = ("kafka-cluster:WriteData",) if write else ()
-    wanted = ("kafka-cluster:DescribeTopic", "kafka-cluster:ReadData", *written, *(MANAGE_TOPICS if manage else ()))
+    looked_at = ("kafka-cluster:DescribeTopicDynamicConfiguration",) if transactions else ()  # is it compacted?
+    wanted = ("kafka-cluster:DescribeTopic", "kafka-cluster:ReadData", *written, *looked_at)
+    wanted += MANAGE_TOPICS if manage else ()
     connect = ("kafka-cluster:Connect", *(("kafka-cluster:WriteDataIdempotently",) if write else ()))
     own = (f"{OWN_PREFIX}*", *topics)
     return (

@@ -200,6 +200,12 @@ ROWS: Final[Mapping[str, Row]] = {
         action=Action.RUN_JOBS, given=_schedule, method="POST", form=_schedule_revision, status=303
     ),
     f"{IN_TENANT}/feeds": Row(action=Action.READ),
+    f"{IN_TENANT}/feeds/new": Row(
+        action=Action.RUN_JOBS,
+        method="POST",
+        form=f"name=new&segment={BUYERS}&to=kafka%3A%2F%2Facme.buyers&shape=state&start=all",
+        status=303,
+    ),
     f"{IN_TENANT}/feeds/{{feed}}/state": Row(
         action=Action.RUN_JOBS,
         given=_feed,

@@ -6,7 +6,7 @@ from orchestration.catalog.feed_records import Refused
 from orchestration.console.paths import IN_TENANT
 from schemas.errors import UserError
 from tests.fakes.asgi import AsgiClient
-from tests.fakes.tenants import ACME, MEMBERS, World
+from tests.fakes.tenants import ACME, BUYERS, MEMBERS, World
 from tests.unit.orchestration.console.pages import ask
 
 PAGE = f"{IN_TENANT}/feeds"
@@ -33,3 +33,10 @@ def test_halted_feed_says_why_and_offers_to_skip(client: AsgiClient, world: Worl
 def test_rewound_feed_begins_again(client: AsgiClient, world: World) -> None:
     ask(client, world, f"{PAGE}/{{feed}}/rewind")
     assert world.services.feeds.get(ACME, MEMBERS).epoch == 2
+
+
+def test_feed_is_created_by_form(client: AsgiClient, world: World) -> None:
+    assert f"<option>{BUYERS}</option>" in ask(client, world, PAGE).body.decode()
+    ask(client, world, f"{PAGE}/new")
+    made = world.services.feeds.get(ACME, "new")
+    assert (made.segment, made.to, made.shape, made.start) == (BUYERS, "kafka://acme.buyers", "state", "all")

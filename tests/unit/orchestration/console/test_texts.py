@@ -101,6 +101,8 @@ FAMILIES: Mapping[str, set[str]] = {
     "workers.starts": {Scaled.WORKER, Scaled.SEGMENT_WORKER},
     "feeds": {"waiting", "members", "changes", "paused", "halted"},
     "feeds.segment": {"paused", "deleted", "missing"},
+    "feeds.shapes": {"changes", "state"},
+    "feeds.starts": {"all", "now"},
     "sql.mode": set(get_args(ImportMode)),
     "theme": {"system", *THEMES},
     "unit": {"day", "hour", "minute", "second"},

@@ -1,15 +1,13 @@
-"""Delivers a feed to a topic: one transaction for each batch.
+"""Writes to the topic of a feed: one transaction for each batch.
 
 The id of the transactions is the feed's, so a process that was frozen and replaced cannot write when it wakes. The
 position is committed afterwards, by the caller: `send_offsets_to_transaction` never returns once its coordinator has
 gone (https://github.com/confluentinc/librdkafka/issues/5456). So a batch may come twice, with equal bytes.
-
-A user's events are in the partition of its id, where Kafka's Java producers put a key; a reset is in every partition.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -19,26 +17,36 @@ from schemas.errors import MusterError, UserError
 from schemas.feed_events import CONTENT_TYPE
 from schemas.ids import JobId
 from schemas.topics import FEED_TRANSACTIONS
-from segmentation.feeds.following import FeedEvent
 
 KAFKA_S: Final = 15.0
 """For one request. Longer than a broker takes to elect another leader."""
+MOST: Final = 5_000
+"""Records of a transaction."""
+BY_KEY: Final = -1
+"""As partition: that where Kafka's Java producers put the key."""
 TRANSACTION_MS: Final = 60_000
 _HEADERS: Final[list[tuple[str, str | bytes | None]]] = [("content-type", CONTENT_TYPE)]
+_MISSING: Final = "it does not exist, and Muster does not create topics of receivers: create it"
 _OF_THE_TOPIC: Final = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Muster may not write to it",
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "it does not exist, and Muster does not create topics of receivers: create it",
-    KafkaError._UNKNOWN_TOPIC: "it does not exist, and Muster does not create topics of receivers: create it",  # noqa: SLF001
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Muster has no right to use it",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: _MISSING,
+    KafkaError._UNKNOWN_TOPIC: _MISSING,  # noqa: SLF001  # public, as in `errors`
     KafkaError.MSG_SIZE_TOO_LARGE: "its max.message.bytes is too small for an event",
     KafkaError.POLICY_VIOLATION: "a broker policy rejects the events",
+    KafkaError.INVALID_RECORD: "it is compacted, and takes nothing without a key: choose the shape `state`",
 }
 
 
-class KafkaTarget:
-    """For one thread. After an error it is of no more use."""
+class Keyed(NamedTuple):
+    """A record to write. `value`: None for a tombstone."""
 
-    most: Final = 5_000
-    """Events of a batch."""
+    key: bytes | None
+    value: bytes | None
+    partition: int = BY_KEY
+
+
+class TopicWriter:
+    """For one thread. After an error it is of no more use."""
 
     def __init__(self, bootstrap: str, topic: str, feed_id: JobId) -> None:
         """Fences whoever has delivered the feed before.
@@ -70,15 +78,15 @@ class KafkaTarget:
                 self._partitions()
                 self._producer.init_transactions(KAFKA_S)
         except KafkaException as exc:
-            raise self._fault(exc.args[0]) from exc
+            raise topic_fault(topic, exc.args[0], "writing to") from exc
 
-    def deliver(self, events: Sequence[FeedEvent]) -> None:
-        """Returns once all events are committed. Raises as the constructor."""
+    def write(self, records: Iterable[Keyed]) -> None:
+        """Returns once all records are committed. Raises as the constructor."""
         try:
             with raise_refusals(self._producer):
                 self._producer.begin_transaction()
-                for event in events:
-                    self._produce(event)
+                for record in records:
+                    self._send(record)
                 self._producer.flush(KAFKA_S)
                 if self._failures:
                     raise KafkaException(self._failures[0])
@@ -86,25 +94,30 @@ class KafkaTarget:
         except KafkaException as exc:
             with suppress(KafkaException, MusterError):
                 self._producer.abort_transaction(KAFKA_S)
-            raise self._fault(exc.args[0]) from exc
+            raise topic_fault(self._topic, exc.args[0], "writing to") from exc
+
+    def partitions(self) -> int:
+        """How many the topic has. Raises as the constructor."""
+        try:
+            return self._partitions()
+        except KafkaException as exc:
+            raise topic_fault(self._topic, exc.args[0], "writing to") from exc
 
     def close(self) -> None:
         """Drop what is not committed."""
         with suppress(KafkaException):
             self._producer.purge()
 
-    def _produce(self, event: FeedEvent) -> None:
-        if event.user is None:
-            for partition in range(self._partitions()):
-                self._send(event.value, None, partition)
-        else:
-            self._send(event.value, event.user.encode(), -1)
-
-    def _send(self, value: bytes, key: bytes | None, partition: int) -> None:
+    def _send(self, record: Keyed) -> None:
         while True:
             try:
                 self._producer.produce(
-                    self._topic, value, key, partition, on_delivery=self._on_delivery, headers=_HEADERS
+                    self._topic,
+                    record.value,
+                    record.key,
+                    record.partition,
+                    on_delivery=self._on_delivery,
+                    headers=_HEADERS,
                 )
             except BufferError:
                 self._producer.poll(0.05)
@@ -121,7 +134,9 @@ class KafkaTarget:
             raise KafkaException(found.error)
         return len(found.partitions)
 
-    def _fault(self, error: KafkaError) -> MusterError:
-        if (why := _OF_THE_TOPIC.get(error.code())) is not None:
-            return UserError("DESTINATION_NOT_WRITABLE", f"topic {self._topic}: {why}", topic=self._topic)
-        return delivery_error(error, f"writing to {self._topic}")
+
+def topic_fault(topic: str, error: KafkaError, doing: str) -> MusterError:
+    """The error of a topic of somebody else: whether its owner has to act, or Kafka is down."""
+    if (why := _OF_THE_TOPIC.get(error.code())) is not None:
+        return UserError("DESTINATION_NOT_WRITABLE", f"topic {topic}: {why}", topic=topic)
+    return delivery_error(error, f"{doing} {topic}")
