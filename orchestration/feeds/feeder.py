@@ -115,6 +115,7 @@ class Feeder:
             self._topic.look()
         for held in claimed:
             one = self._deliveries[held.feed.feed_id] = _Delivery(held=held)
+            _log.info("delivers feed %s/%s", held.feed.tenant, held.feed.name)
             one.thread = threading.Thread(target=self._deliver, args=(one,), name=f"feed-{held.feed.name}", daemon=True)
             one.thread.start()
 

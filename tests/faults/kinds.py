@@ -146,7 +146,8 @@ def _frozen(find: Callable[[FaultedStack, int], list[int]], stack: FaultedStack,
     yield lambda: len(pids)
 
 
-def _killed_part(name: str, stack: FaultedStack, seed: int) -> Iterator[Struck]:
+def killed_part(name: str, stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    """Kill a part."""
     _signal(_part(stack, seed, name), signal.SIGKILL)
     yield lambda: 1
 
@@ -216,8 +217,8 @@ def _processes() -> Iterator[Kind]:
     yield Kind(name="freeze worker", fault=partial(_frozen, _one_worker), begins=("IMPORTING", "AWAITING"))
     yield Kind(name="freeze publisher", fault=partial(_frozen, _all_functions), begins=("PUBLISHING",))
     for part in ("kafka", "s3", "engine", "relay"):
-        yield Kind(name=f"kill {part}", fault=partial(_killed_part, part), begins=WORKING)
-    yield Kind(name="kill catalog", fault=partial(_killed_part, "postgres"), begins=WORKING, needs_postgres=True)
+        yield Kind(name=f"kill {part}", fault=partial(killed_part, part), begins=WORKING)
+    yield Kind(name="kill catalog", fault=partial(killed_part, "postgres"), begins=WORKING, needs_postgres=True)
     for error, name in (("ENOSPC", "disk full"), ("EIO", "disk error")):
         yield Kind(name=f"{name} server", fault=partial(_failing_disk, error), traces=True)
     yield Kind(name="disk full worker", fault=_full_work_folder, begins=("VERIFYING",), mounts=True)

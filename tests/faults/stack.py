@@ -31,6 +31,8 @@ SETTINGS: Final = {
     "MUSTER_WORKER_SESSION_TIMEOUT_S": "6",
     "MUSTER_LAMBDA_FILE_BYTES": str(96 * 1024),  # smaller files go through functions, larger ones through tasks
     "MUSTER_SMALL_FILE_BYTES": str(1024 * 1024),  # both lanes are used
+    "MUSTER_WEBHOOK_PRIVATE_TARGETS": "127.0.0.1",
+    "MUSTER_WEBHOOK_SECRET": "a secret of this stack alone",
 }
 UNITS: Final = {
     "MUSTER_UNIT_BYTES": str(40 * 1024),  # a file is two units or so, and a version a group for each partition
@@ -69,7 +71,7 @@ class FaultedStack:
 
 @contextmanager
 def faulted_stack(folder: Path, *, segments: bool = False, units: bool = False) -> Iterator[FaultedStack]:
-    """Start a stack in `folder`, with or without segment workers, and stop it at the end.
+    """Start a stack in `folder`, with or without segment workers and feeds, and stop it at the end.
 
     `units`: with settings that cut even small files into units. The catalog is PostgreSQL where it is installed.
     """
@@ -77,7 +79,7 @@ def faulted_stack(folder: Path, *, segments: bool = False, units: bool = False) 
     env = stack_environment(SETTINGS | (UNITS if units else {}))
     with ExitStack() as started:
         database: dict[str, Any] | None = None
-        parts = [*PARTS, *(("segment-worker",) if segments else ())]
+        parts = [*PARTS, *(("segment-worker", "feeder") if segments else ())]
         if installed():
             parts.append("postgres")
             server = Postgres(folder / "database")
