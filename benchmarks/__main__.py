@@ -6,6 +6,7 @@
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from benchmarks import (
     api_bench,
     console_bench,
     export_bench,
+    feeds_bench,
     hosts_bench,
     idle_bench,
     import_bench,
@@ -46,6 +48,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "hosts": hosts_bench.run,
     "export": export_bench.run,
     "segments": segments_bench.run,
+    "feeds": feeds_bench.run,
     "preview": preview.run,
     "api": api_bench.run,
     "console": console_bench.run,
@@ -53,7 +56,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 """Benchmarks by name, in running order. To add one, write a module with a `run` and a line here."""
 
-NO_FILE = {"version", "scaling", "units", "hosts", "segments", "preview", "api", "console", "idle"}
+NO_FILE = {"version", "scaling", "units", "hosts", "segments", "feeds", "preview", "api", "console", "idle"}
 """Benchmarks that do not use the CSV file."""
 AS_ROOT = {"hosts"}
 """Benchmarks that run only when they are named."""
@@ -75,8 +78,8 @@ def main() -> None:
         "--rows",
         type=int,
         default=5_000_000,
-        help="of the file of all but scaling, segments, preview, api, console and idle; of each side of version, "
-        "and of each import of units",
+        help="of the file of all but scaling, segments, feeds, preview, api, console and idle; of each side of "
+        "version, and of each import of units",
     )
     parser.add_argument(
         "--scaling-rows", type=sizes, default=SCALING_ROWS, help="of scaling: sizes of imports, with commas"
@@ -94,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as directory:
         scratch = Path(directory)
         home = scratch / "home"
-        settings = stack.up(home, free_ports=True)
+        settings = stack.up(home, free_ports=True, env={**os.environ, **feeds_bench.ENVIRONMENT})
         try:
             path = scratch / "users.csv"
             size = generate_csv(path, options.rows) if set(options.names) - NO_FILE else 0

@@ -48,8 +48,8 @@ def up(
 ) -> Settings:
     """Start the stack of a home and wait until every part is ready; on a running stack only wait and report.
 
-    `parts` names the parts to start (`kafka`, `s3`, `catalog`, `engine`, `relay`, `api`, `worker`, `segment-worker`),
-    all by default; `report` gets each change of state or error; `env` replaces the environment of this process.
+    `parts` names the parts to start (`parts.all_parts`; `worker` is all workers), all by default; `report` gets each
+    change of state or error; `env` replaces the environment of this process.
     `on_demand`: whether workers and control plane leave when there is no work; None: as at the last start of this home.
     Returns the settings that clients of the stack need.
 
