@@ -618,16 +618,31 @@ class Outside(TypedDict):
     users: int
 
 
+class Bounded(TypedDict):
+    """What a sum or an average of a rule leaves out.
+
+    `users`: who have more than the `latest` events that count; `left_out`: numbers that are too large to be summed,
+    beyond 900,000,000,000 on either side.
+    """
+
+    condition: str
+    latest: int
+    users: int
+    left_out: int
+
+
 class Coverage(TypedDict):
     """`behind`: records of the topics that the workers of the segment have not processed; null if Kafka is down.
 
     `outside`: members of audiences without an event or a profile whom the rule does not ask about, `known_only_by`:
-    whom it matches; null if they could not be counted, for the reason in `trouble`.
+    whom it matches; `bounded`: of each sum and average of the rule that leaves something out. Null if they could not be
+    counted, for the reason in `trouble`.
     """
 
     behind: int | None
     outside: list[Outside] | None
     known_only_by: list[Outside] | None
+    bounded: list[Bounded] | None
     trouble: str | None
 
 

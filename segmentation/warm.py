@@ -42,6 +42,10 @@ _RULES: Final = {
             "two",
             'count(e, 1d) <= 2 and last(e) >= 2025-01-01T00:00:00Z and first(e where t = "x") < 2027-01-01T00:00:00Z',
         ),
+        (
+            "sums",
+            "sum(n of e, 1h) >= 2 and avg(n of e) < 3 and distinct(t of e, 1d) >= 1 and max(n of e, 1d) < 9",
+        ),
         ("three", "ever(e where b = true) and in audience x and in segment one and a is set"),
     )
 }

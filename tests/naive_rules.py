@@ -5,14 +5,17 @@ from calendar import isleap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
+from segmentation.rules.aggregates import Extreme, Total
 from segmentation.rules.events import Events
-from segmentation.rules.nodes import Count, Ever, Member, Never, Rule, RuleCondition, Seen, SeenNear, Split
+from segmentation.rules.nodes import Count, Distinct, Ever, Member, Never, Rule, RuleCondition, Seen, SeenNear, Split
 from segmentation.rules.relative import (
     Anniversary,
     AttributeCondition,
@@ -35,6 +38,7 @@ SIGNS: Mapping[Operator, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 Named = Mapping[str, Any]
+Aggregate = Total | Extreme | Distinct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +167,33 @@ def followed(sequence: Sequence, user: str, at: datetime, world: World) -> bool:
     return False
 
 
+def aggregated(condition: Aggregate, user: str, at: datetime, world: World) -> bool:
+    """Naive evaluation of an aggregate, by definition, over all history."""
+    since = LONG_AGO if condition.within_s is None else at - timedelta(seconds=condition.within_s)
+    found = [event for event in _events(condition.events, user, at, world) if event.occurred_at > since]
+    values = [(event, event.properties.get(condition.of)) for event in found]
+    values = [(event, value) for event, value in values if value is not None and value == value]  # noqa: PLR0124  # NaN
+    if isinstance(condition, Distinct):
+        count, n = len({(type(value), value) for _, value in values}), condition.times
+        return {"at_least": count >= n, "at_most": count <= n, "exactly": count == n}[condition.quantity]
+    numbers = [(event, value) for event, value in values if type(value) is float]
+    sign = SIGNS[condition.operator]
+    if isinstance(condition, Extreme):
+        extreme = max if condition.function == "max" else min
+        return bool(numbers) and sign(extreme(value for _, value in numbers), condition.value)
+    of_event: dict[tuple[datetime, str], int] = {}
+    for event, value in numbers:
+        if abs(value) <= 9e11:
+            steps = int(Decimal(value * 10_000).quantize(Decimal(1), ROUND_HALF_UP))
+            key = (event.occurred_at, event.id)
+            of_event[key] = max(steps, of_event.get(key, steps))
+    latest = [n for (then, _), n in of_event.items() if sum(other >= then for other, _ in of_event) <= condition.latest]
+    asked = Fraction(repr(condition.value)) * 10_000
+    if condition.function == "sum":
+        return sign(sum(latest), asked)
+    return bool(latest) and sign(Fraction(sum(latest), len(latest)), asked)
+
+
 def _events(of: Events, user: str, at: datetime, world: World) -> list[Event]:
     return [
         event
@@ -193,14 +224,16 @@ def is_true(condition: RuleCondition, user: str, at: datetime, zone: str | None,
         case SeenNear(which=which, distance=distance):
             seen = times(condition.events)[:1] if which == "first" else times(condition.events)[-1:]
             return any(is_near(distance, then, at, zone) for then in seen)
-        case Member() | Split() | Sequence():
+        case Total() | Extreme() | Distinct() | Member() | Split() | Sequence():
             return is_of(condition, user, at, world)
         case _:
             return is_relatively(condition, world.profiles.get(user, {}), at, zone)
 
 
-def is_of(condition: Member | Split | Sequence, user: str, at: datetime, world: World) -> bool:
-    """Whether a user is a member, in this part of a split, or has done what a sequence says."""
+def is_of(condition: Aggregate | Member | Split | Sequence, user: str, at: datetime, world: World) -> bool:
+    """Whether a user is a member, in this part of a split, or has done what an aggregate or a sequence says."""
+    if isinstance(condition, Aggregate):
+        return aggregated(condition, user, at, world)
     if isinstance(condition, Sequence):
         return followed(condition, user, at, world)
     if isinstance(condition, Member):

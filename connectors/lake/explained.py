@@ -13,11 +13,13 @@ from schemas.activity_columns import PROPERTY_TYPES
 from segmentation.expressions.dialects import DUCKDB
 from segmentation.expressions.literals import micros
 from segmentation.expressions.nodes import Presence
-from segmentation.rules.nodes import Count, EventCondition, Ever, Rule
+from segmentation.rules.aggregate_value import Aggregate, Aggregated, Counted, aggregated
+from segmentation.rules.events import Events, OnEvents
+from segmentation.rules.nodes import Count, Ever, Rule
 from segmentation.rules.references import names
 from segmentation.rules.sequence_progress import Progress, Reached, progress
 from segmentation.rules.sequences import Sequence
-from segmentation.rules.sql import Relations, events_sql, explain_sql, steps_sql
+from segmentation.rules.sql import OfEvents, Relations, counted_sql, events_sql, explain_sql, steps_sql
 
 EVIDENCE: Final = 'occurred_at, event_id, given_id, "partition", "offset"'
 
@@ -45,13 +47,15 @@ class Explained:
     """Why a `user` is in a segment or not.
 
     `conditions`: the result of each, in the order of the rule. `events`: for each condition on events, the events that
-    it asks for, latest first. `values`: the value of each attribute that the rule names; None if it has none.
+    it asks for, latest first. `aggregated`: the value of each aggregate. `values`: the value of each attribute that the
+    rule names; None if it has none.
     """
 
     user: str
     member: bool
     conditions: Several[bool]
-    events: Mapping[EventCondition, Several[CountedEvent]]
+    events: Mapping[OnEvents, Several[CountedEvent]]
+    aggregated: Mapping[Aggregate, Aggregated]
     followed: Mapping[Sequence, Followed]
     values: Mapping[str, object]
 
@@ -66,7 +70,7 @@ def explained(
     if found is None:
         return None
 
-    def events(condition: EventCondition) -> list[CountedEvent]:
+    def events(condition: OfEvents) -> list[CountedEvent]:
         sql = events_sql(condition, relations, at, user_id, EVIDENCE)
         return _deduplicated(connection.execute(sql.text, sql.parameters))
 
@@ -76,24 +80,42 @@ def explained(
         of_steps = [[one for one in events(_of_step(sequence, n)) if one.occurred_at > since[n]] for n in numbers]
         return Followed(progress=_progress(connection, relations, sequence, at, user_id), events=of_steps)
 
+    def value(condition: Aggregate) -> Aggregated:
+        sql = counted_sql(condition, relations, at, user_id)
+        rows = connection.execute(sql.text, sql.parameters).fetchall()
+        return aggregated(condition, [Counted(us, number or 0) for us, number in rows])
+
     return Explained(
         user=user_id,
         member=bool(found[0]),
         conditions=tuple(map(bool, found[1:])),
-        events={one: events(one) for one in rule.conditions if isinstance(one, EventCondition)},
+        events={one: events(_asked(one)) for one in rule.conditions if isinstance(one, OnEvents)},
+        aggregated={one: value(one) for one in rule.conditions if isinstance(one, Aggregate)},
         followed={one: followed(one) for one in rule.conditions if isinstance(one, Sequence)},
         values=_values(connection, activity, rule, user_id),
     )
 
 
-def _of_step(sequence: Sequence, number: int) -> EventCondition:
+def _asked(condition: OnEvents) -> OfEvents:
+    """A condition that asks for the same events: those of an aggregate have the property."""
+    if isinstance(condition, Aggregate):
+        return _having(condition.of, condition.events, condition.within_s)
+    assert isinstance(condition, OfEvents)  # noqa: S101  # no others
+    return condition
+
+
+def _of_step(sequence: Sequence, number: int) -> OfEvents:
     """A condition that asks for the events of a step as far back as the sequence does; further, if they have times."""
-    events = sequence.steps[number].events
-    if sequence.same is not None:
-        events = replace(events, where=(*events.where, Presence(column=sequence.same, present=True)))
-    if events.since is not None:
+    return _having(sequence.same, sequence.steps[number].events, sequence.horizon_s(number))
+
+
+def _having(name: str | None, events: Events, within_s: int | None) -> OfEvents:
+    """A condition that asks for events that have a property, in a window unless they have times."""
+    if name is not None:
+        events = replace(events, where=(*events.where, Presence(column=name, present=True)))
+    if events.since is not None or within_s is None:
         return Ever(events=events)
-    return Count(events=events, quantity="at_least", times=1, within_s=sequence.horizon_s(number))
+    return Count(events=events, quantity="at_least", times=1, within_s=within_s)
 
 
 def _progress(

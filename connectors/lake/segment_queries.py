@@ -32,9 +32,10 @@ from schemas.partitioning import partitions_of
 from schemas.sql_text import identifier, literal
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.sql import BoundSql
-from segmentation.rules.nodes import Kind, Rule
+from segmentation.rules.aggregates import Total
+from segmentation.rules.nodes import Group, Kind, Rule
 from segmentation.rules.references import dependents, evaluation_order
-from segmentation.rules.sql import count_sql, explain_sql, members_sql
+from segmentation.rules.sql import count_sql, explain_sql, left_out_sql, members_sql
 from segmentation.rules.truths import true_of_strangers
 
 Connected = AbstractContextManager[duckdb.DuckDBPyConnection]
@@ -162,6 +163,14 @@ class SegmentQueries:
             matched = members_sql(question.rule, activity.relations(question.rule), EPOCH)
             everything = replace(question.activity, members=activity.members)
             return strangers_of(_asking(connection), everything, matched, question.audiences)
+
+    def left_out(self, total: Total, activity: Activity, at: datetime) -> tuple[int, int]:
+        """The users with more events than count for a sum or an average, and the numbers too large to be summed."""
+        rule = Rule(groups=(Group(conditions=(total,)),))
+        with self._connected() as connection:
+            sql = left_out_sql(total, activity.relations(rule), at)
+            [(users, numbers)] = connection.execute(sql.text, sql.parameters).fetchall()
+        return users, numbers
 
     def audiences_containing(self, audiences: Mapping[str, Sequence[str]], user_id: str) -> list[str]:
         """The audiences that contain a user. `audiences`: by name, their files."""

@@ -14,7 +14,9 @@ from schemas.partitioning import partition_of
 from schemas.topics import EVENTS, PROFILES
 from segmentation.evaluation.spans import next_change_of
 from segmentation.expressions.literals import EPOCH
-from segmentation.rules.nodes import Count, EventCondition, Member, Rule, RuleCondition, Seen, SeenNear, Split
+from segmentation.rules.aggregate_value import Aggregate
+from segmentation.rules.events import OnEvents
+from segmentation.rules.nodes import Count, Member, Rule, RuleCondition, Seen, SeenNear, Split
 from segmentation.rules.printer import rule_condition_text, step_text
 from segmentation.rules.relative import is_relative
 from segmentation.rules.sequences import Sequence
@@ -73,12 +75,15 @@ def _groups(rule: Rule, found: Explained, at: datetime) -> list[dict[str, Any]]:
 
 def _condition(condition: RuleCondition, rule: Rule, found: Explained, at: datetime, *, true: bool) -> dict[str, Any]:
     record: dict[str, Any] = {"condition": rule_condition_text(condition), "true": true}
-    if isinstance(condition, EventCondition):
+    if isinstance(condition, OnEvents):
         events = found.events[condition]
         record["counted"] = len(events)
         is_first = isinstance(condition, Seen | SeenNear) and condition.which == "first"
         record["events"] = _events(events[-1:] if is_first else events)
-        if isinstance(condition, Count | SeenNear):
+        if isinstance(condition, Aggregate):
+            of = found.aggregated[condition]
+            record |= {"value": of.value, "changes_at": _moment(of.changes_us)}
+        elif isinstance(condition, Count | SeenNear):
             record["changes_at"] = _changes_at(condition, [one.occurred_at for one in events], at)
     elif isinstance(condition, Sequence):
         record |= _sequence(condition, found.followed[condition])

@@ -1,6 +1,7 @@
 """Segments compared with their rules, and with what the topics have."""
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from confluent_kafka import KafkaException
@@ -12,12 +13,14 @@ from orchestration.composition.context import Context
 from orchestration.operations.availability import require_services
 from orchestration.operations.segments import find
 from orchestration.readers.questions import CheckSegment, MeasureSegment
-from orchestration.records.questions import UnknownMembers
+from orchestration.records.questions import Bounded, UnknownMembers
 from schemas.errors import MusterError, RetriableError
 from schemas.ids import Partition, TenantName
 from schemas.records import as_record
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
+from segmentation.rules.aggregates import Total
 from segmentation.rules.nodes import Rule
+from segmentation.rules.printer import rule_condition_text
 from segmentation.rules.references import names
 
 KAFKA_TIMEOUT_S: Final = 3.0
@@ -50,9 +53,10 @@ def measure_segment(reading: Reading, asked: MeasureSegment) -> dict[str, Any]:
     context = reading.context
     found, trouble = find(context.segments, asked.tenant, asked.segment), None
     behind = records_behind(context, found.partitions.values())
-    members: dict[str, Any] = {"outside": None, "known_only_by": None}
+    members: dict[str, Any] = {"outside": None, "known_only_by": None, "bounded": None}
     try:
         members = as_record(_unknown_members(reading, asked.tenant, found.rule.parsed))
+        members["bounded"] = [as_record(one) for one in _bounded(reading, asked.tenant, found.rule.parsed)]
     except MusterError as exc:
         trouble = str(exc)
     return {"behind": behind, **members, "trouble": trouble}
@@ -81,6 +85,21 @@ def _unknown_members(reading: Reading, tenant: TenantName, rule: Rule) -> Unknow
         return UnknownMembers()
     require_services(reading.context.settings, "object store")
     return reading.meanings.unknown_members(tenant, reading.meanings.resolve(tenant, rule))
+
+
+def _bounded(reading: Reading, tenant: TenantName, rule: Rule) -> list[Bounded]:
+    """What the sums and averages of a rule leave out now. Raises as `_unknown_members`."""
+    totals = list(dict.fromkeys(one for one in rule.conditions if isinstance(one, Total)))
+    if not totals:
+        return []
+    require_services(reading.context.settings, "object store")
+    activity, now = reading.meanings.activity(tenant), datetime.now(UTC)
+    counted = [(one, *reading.meanings.queries.left_out(one, activity, now)) for one in totals]
+    return [
+        Bounded(condition=rule_condition_text(one), latest=one.latest, users=users, left_out=numbers)
+        for one, users, numbers in counted
+        if users or numbers
+    ]
 
 
 ANSWERS: Final = {CheckSegment: check_segment, MeasureSegment: measure_segment}

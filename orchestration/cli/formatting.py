@@ -120,6 +120,22 @@ def outside_texts(outside: Sequence[Mapping[str, Any]] | None) -> list[str]:
     return [f"{counted(users, 'member')} of {audience} (no event, no profile)" for users, audience in shown]
 
 
+def left_out_texts(bounded: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the sums and averages of a rule leave out, with the condition."""
+    found = []
+    for one in bounded:
+        if users := one["users"]:
+            have = "has" if users == 1 else "have"
+            latest = number(one["latest"])
+            found.append(
+                f"{counted(users, 'user')} {have} more than {latest} events in {safe(one['condition'])}, whose "
+                f"latest {latest} count"
+            )
+        if numbers := one["left_out"]:
+            found.append(f"{counted(numbers, 'number')} too large for {safe(one['condition'])}")
+    return found
+
+
 def some_of(count: int, examples: Sequence[str]) -> str:
     """How many users, and the names of some."""
     shown = ", ".join(map(safe, examples))

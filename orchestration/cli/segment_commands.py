@@ -11,7 +11,7 @@ from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
-from orchestration.cli.formatting import duration, member_pairs, number, shorten, text_time
+from orchestration.cli.formatting import duration, left_out_texts, member_pairs, number, shorten, text_time
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_notes import rule_notes
 
@@ -125,6 +125,7 @@ def _show_segment(shown: Shown) -> None:
             ("rule version", f"{record['rule_version']}, of {text_time(shown.rule_since)} UTC"),
             ("members", _members(record)),
             *member_pairs(record),
+            *(("left out", text) for text in left_out_texts(record["bounded"] or ())),
             ("as of", (record["as_of"] or "-") + (f", {_lag(record)} ago" if record["as_of"] else "") + behind),
             ("complete", "yes" if record["complete"] else reported),
         ]
@@ -142,7 +143,8 @@ def show(*, name: Name, tenant: options.MeantTenant = None) -> Shown:
     """Show a segment: its rule, its size and how current it is.
 
     If the rule names audiences, also shows how many of their members without
-    an event or a profile are outside, and in form 2 how many it matches.
+    an event or a profile are outside, and in form 2 how many it matches; of a
+    sum or an average, how many users have more events than count.
     """
     with remote.service() as found:
         meant = remote.resolve_tenant(found, tenant)
@@ -156,10 +158,11 @@ def _coverage(found: "Client", tenant: str, name: str) -> Record:
     try:
         coverage = found.segment_coverage(tenant, name)
     except ApiError as exc:
-        coverage = {"behind": None, "outside": None, "known_only_by": None, "trouble": f"{exc.code}: {exc.message}"}
+        trouble = f"{exc.code}: {exc.message}"
+        coverage = {"behind": None, "outside": None, "known_only_by": None, "bounded": None, "trouble": trouble}
     if coverage["trouble"] is not None:
-        print_note(f"Note: unknown members of its audiences could not be counted now: {coverage['trouble']}")
-    return {name: coverage[name] for name in ("behind", "outside", "known_only_by")}
+        print_note(f"Note: whom the rule does not consider could not be counted now: {coverage['trouble']}")
+    return {name: coverage[name] for name in ("behind", "outside", "known_only_by", "bounded")}
 
 
 def _change_state(tenant: str | None, name: str, state: Literal["active", "paused"]) -> Record:

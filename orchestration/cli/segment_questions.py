@@ -241,13 +241,13 @@ def _progress(step: Record) -> str:
 def _evidence(condition: dict[str, Any]) -> str:
     if "steps" in condition:
         return f"   (changes at {condition['changes_at']})" if condition["changes_at"] else ""
+    found = []
     if "value" in condition:
-        value = condition["value"]
-        return "   (no value)" if value is None else f"   (value {safe(value)})"
-    if "counted" not in condition:
-        return ""
-    changes = f", changes at {condition['changes_at']}" if condition.get("changes_at") else ""
-    return f"   ({number(condition['counted'])} counted{changes})"
+        found.append("no value" if condition["value"] is None else f"value {safe(condition['value'])}")
+    if "counted" in condition:
+        found.append(f"{number(condition['counted'])} counted")
+        found += [f"changes at {condition['changes_at']}"] if condition.get("changes_at") else []
+    return f"   ({', '.join(found)})" if found else ""
 
 
 def _mark(true: bool) -> str:  # noqa: FBT001  # an answer

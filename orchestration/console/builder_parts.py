@@ -16,10 +16,12 @@ from orchestration.console.count_texts import Figure, Mistyped
 from orchestration.console.paths import in_tenant
 from orchestration.console.rule_form import Draft
 from orchestration.console.rule_rows import (
+    AGGREGATES,
     BOUNDS,
     KINDS,
     NEAR,
     OF_EVENTS,
+    OPERATORS_OF_NUMBERS,
     QUANTITIES,
     TESTS,
     TESTS_OF_ATTRIBUTES,
@@ -73,6 +75,8 @@ class BuilderPage:
     templates: Sequence[Template] = tuple(TEMPLATES.values())
     kinds: Sequence[str] = KINDS
     of_events: frozenset[str] = OF_EVENTS
+    aggregates: Sequence[str] = AGGREGATES
+    operators_of_numbers: Sequence[str] = OPERATORS_OF_NUMBERS
     quantities: Sequence[str] = tuple(QUANTITIES)
     bounds: Sequence[str] = (*BOUNDS, *NEAR)
     units: Sequence[str] = UNITS_SHOWN

@@ -12,7 +12,9 @@ from orchestration.console.rule_rows import (
     MOVING,
     NEAR,
     NEAR_OF_ATTRIBUTES,
+    NUMBER,
     OF_EVENTS,
+    OPERATORS_OF_NUMBERS,
     PLAIN,
     QUANTITIES,
     QUOTED,
@@ -87,6 +89,9 @@ def _on_events_text(row: Row) -> str:
         case "count":
             within = "" if row.during.strip() else f", {window}"
             return f"count({events}{within}) {QUANTITIES.get(row.quantity, '>=')} {_digits(row.times)}"
+        case "sum" | "avg" | "min" | "max" | "distinct":
+            within = "" if row.during.strip() or (row.kind != "distinct" and not row.window.strip()) else f", {window}"
+            return f"{row.kind}({string(row.of.strip())} of {events}{within}) {_compared(row)}"
         case "first" | "last" if row.bound in NEAR:
             before, after = NEAR[row.bound]
             return f"{row.kind}({events}) {before}{_lengths(row.moment)}{after}"
@@ -98,6 +103,13 @@ def _on_events_text(row: Row) -> str:
             return f"sequence({events}{steps}{same}, {window})"
         case _:
             return f"{row.kind}({events})"
+
+
+def _compared(row: Row) -> str:
+    if row.kind == "distinct":
+        return f"{QUANTITIES.get(row.quantity, '>=')} {_digits(row.times)}"
+    sign, number = row.operator if row.operator in OPERATORS_OF_NUMBERS else ">=", row.times.strip()
+    return f"{sign} {number if NUMBER.fullmatch(number) else string(number)}"
 
 
 def _events_text(row: Row | RowStep) -> str:

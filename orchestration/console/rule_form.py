@@ -30,7 +30,9 @@ from segmentation.rules.templates import TEMPLATES
 Source = Literal["rows", "text"]
 ItemT = TypeVar("ItemT")
 RowT = TypeVar("RowT", Row, RowStep)
-ROW_FIELDS: Final = ("kind", "name", "quantity", "times", "window", "unit", "bound", "moment", "during", "same")
+ROW_FIELDS: Final = (
+    *("kind", "name", "quantity", "times", "window", "unit", "bound", "moment", "during", "same", "of", "operator"),
+)
 STEP_FIELDS: Final = ("name", "negated", "within", "during")
 
 

@@ -12,14 +12,14 @@ from typing import Final, TypedDict
 from segmentation.expressions.lexer import DATE, TIMESTAMP, string
 from segmentation.expressions.literals import literal
 from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, OneOf, Presence, Value
-from segmentation.rules.events import Events
+from segmentation.rules.aggregates import COMPARED, Extreme, Total
+from segmentation.rules.events import Events, OnEvents
 from segmentation.rules.nodes import (
     Count,
-    EventCondition,
+    Distinct,
     Ever,
     Member,
     Never,
-    OnEvents,
     Rule,
     RuleCondition,
     Seen,
@@ -32,8 +32,13 @@ from segmentation.rules.relative_text import distance_text, end_text
 from segmentation.rules.sequences import Sequence
 from segmentation.rules.windows import UNITS, window_text
 
-KINDS: Final = ("count", "ever", "never", "first", "last", "sequence", "attribute", "audience", "segment", "split")
-OF_EVENTS: Final = frozenset({"count", "ever", "never", "first", "last", "sequence"})
+AGGREGATES: Final = ("sum", "avg", "min", "max", "distinct")
+KINDS: Final = (
+    *("count", "ever", "never", "first", "last", "sequence", *AGGREGATES),
+    *("attribute", "audience", "segment", "split"),
+)
+OF_EVENTS: Final = frozenset({"count", "ever", "never", "first", "last", "sequence", *AGGREGATES})
+OPERATORS_OF_NUMBERS: Final = tuple(COMPARED)
 QUANTITIES: Final[Mapping[str, str]] = {"at_least": ">=", "at_most": "<=", "exactly": "="}
 NEAR: Final = {"in_last": ("in last ", ""), "over": ("over ", " ago"), "ago": ("", " ago")}
 """How far in the past a time is: what stands before and after the lengths."""
@@ -46,9 +51,8 @@ TESTS_OF_ATTRIBUTES: Final = (*TESTS, "between", "in_last", "in_next", "over", "
 WITHOUT_VALUE: Final = frozenset({"set", "unset", "anniversary"})
 MAX_ROWS: Final = 40
 """Rows and tests of a rule that a form shows: more are edited as text, and a form has at most 1,000 fields."""
-PLAIN: Final = re.compile(
-    rf"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|{TIMESTAMP.pattern}|{DATE.pattern}", re.IGNORECASE
-)
+NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+PLAIN: Final = re.compile(rf"{NUMBER.pattern}|true|false|{TIMESTAMP.pattern}|{DATE.pattern}", re.IGNORECASE)
 MOVING: Final = re.compile(r"(?:now|today)(?:\s*[+-]\s*[0-9][0-9a-z]*)?", re.IGNORECASE)
 QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
@@ -79,7 +83,8 @@ class Row:
 
     `moment`: of `first` and `last`, a time, or how far in the past it is. `during`: two times between which events are;
     then a count has no window. `times`: of a split, percent. `steps`, `same`: of a sequence, whose first step has the
-    `name`, `tests` and `during` of the row.
+    `name`, `tests` and `during` of the row. `of`: of an aggregate, the property; `operator` and `times` are what it is
+    compared with, and an empty `window` is all time.
     """
 
     kind: str = "count"
@@ -94,11 +99,13 @@ class Row:
     during: str = ""
     steps: tuple[RowStep, ...] = ()
     same: str = ""
+    of: str = ""
+    operator: str = ">="
 
     @property
     def blank(self) -> bool:
         """Whether nothing has been typed that says what the row is about."""
-        return not (self.name or any(test.name for test in self.tests))
+        return not (self.name or self.of or any(test.name for test in self.tests))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,14 +154,23 @@ def _row(condition: RuleCondition) -> Row:
             return Row(kind="attribute", tests=(_attribute_test(condition),))
 
 
-def _of_events(condition: EventCondition) -> dict[str, str]:
+def _of_events(condition: OnEvents) -> dict[str, str]:
     """The fields of a row that its kind has, apart from the events."""
     match condition:
         case Count(quantity=quantity, times=times, within_s=within_s):
-            fields = {"kind": "count", "quantity": quantity, "times": str(times)}
-            if within_s is None:
-                return fields
-            return {**fields, **_window(within_s)}
+            return {"kind": "count", "quantity": quantity, "times": str(times), **_window(within_s)}
+        case Distinct(of=of, quantity=quantity, times=times, within_s=within_s):
+            counted = {"kind": "distinct", "of": of, "quantity": quantity, "times": str(times)}
+            return {**counted, **_window(within_s)}
+        case Total() | Extreme():
+            compared = {"operator": condition.operator, "times": literal(condition.value)}
+            return {"kind": condition.function, "of": condition.of, **compared, **_window(condition.within_s, "")}
+        case _:
+            return _of_occurrence(condition)
+
+
+def _of_occurrence(condition: OnEvents) -> dict[str, str]:
+    match condition:
         case Ever():
             return {"kind": "ever"}
         case Never():
@@ -164,6 +180,8 @@ def _of_events(condition: EventCondition) -> dict[str, str]:
         case SeenNear(which=which, distance=distance):
             how, lengths = _parted(distance_text(distance), NEAR)
             return {"kind": which, "bound": how, "moment": lengths}
+        case _:
+            raise TypeError(f"no row for {condition}")
 
 
 def _of_sequence(sequence: Sequence) -> Row:
@@ -184,7 +202,10 @@ def _happened(events: Events) -> _Happened:
     return {"name": events.event, "tests": tuple(_test(test) for test in events.where), "during": during(events)}
 
 
-def _window(seconds: int) -> dict[str, str]:
+def _window(seconds: int | None, otherwise: str | None = None) -> dict[str, str]:
+    """The fields of a window; `otherwise`: what stands for none."""
+    if seconds is None:
+        return {} if otherwise is None else {"window": otherwise}
     unit = next(unit for unit in UNITS_SHOWN if seconds % UNITS[unit] == 0)
     return {"window": str(seconds // UNITS[unit]), "unit": unit}
 

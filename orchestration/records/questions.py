@@ -339,21 +339,40 @@ class UnknownMembers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bounded:
+    """What a sum or an average of a rule leaves out.
+
+    `users`: who have more than the `latest` events that count; `left_out`: numbers that are too large to be summed,
+    beyond 900,000,000,000 on either side.
+    """
+
+    condition: str
+    latest: int
+    users: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """`behind`: records of the topics that the workers of the segment have not processed; null if Kafka is down.
 
     `outside`: members of audiences without an event or a profile whom the rule does not ask about, `known_only_by`:
-    whom it matches; null if they could not be counted, for the reason in `trouble`.
+    whom it matches; `bounded`: of each sum and average of the rule that leaves something out. Null if they could not be
+    counted, for the reason in `trouble`.
     """
 
     behind: int | None
     outside: Sequence[Outside] | None
     known_only_by: Sequence[Outside] | None
+    bounded: Sequence[Bounded] | None
     trouble: str | None
     example: ClassVar[Example] = {
         "behind": 12,
         "outside": [{"audience": "vip", "version": 2, "users": 3}],
         "known_only_by": [],
+        "bounded": [
+            {"condition": "sum(amount of purchase, 30d) >= 100", "latest": 1000, "users": 12, "left_out": 0},
+        ],
         "trouble": None,
     }
 

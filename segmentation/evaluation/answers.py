@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import assert_never
+from typing import assert_never, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,27 +12,30 @@ from schemas.activity_columns import PROPERTY_TYPES
 from schemas.buffers import string_buffers, validity
 from schemas.columns import ColumnType
 from schemas.kernels.hashing import chain_strings, chain_words
+from segmentation.evaluation.amounts import in_steps
 from segmentation.evaluation.batches import EventBatch, ProfileBatch
 from segmentation.evaluation.columns import LONG_AGO, NEVER, Flags, Micros, Users
 from segmentation.evaluation.latest import NONE, Rows
-from segmentation.evaluation.plan import AttributeTest, Timed, fact
+from segmentation.evaluation.plan import AttributeTest, Keyed, Numbered, Timed, fact, kind_of
 from segmentation.evaluation.spans import next_change, span_of
 from segmentation.evaluation.state import State
 from segmentation.expressions.literals import EPOCH, SECOND_US, micros
 from segmentation.expressions.masks import mask_of
-from segmentation.rules.events import Events
+from segmentation.rules.aggregates import Total
+from segmentation.rules.events import Events, OnEvents
 from segmentation.rules.nodes import (
     Count,
+    Distinct,
     EventCondition,
     Ever,
     Group,
     Never,
-    OnEvents,
     Rule,
     RuleCondition,
     Seen,
     SeenNear,
     Which,
+    parts_of,
 )
 from segmentation.rules.sequences import Sequence
 from segmentation.rules.typed import typed, typed_at
@@ -51,10 +54,10 @@ class Answers:
         self.users = users
         self.at = at
         self._state = state
-        self._rows: dict[Events, Rows] = {}
+        self._rows: dict[Events | Keyed, Rows] = {}
         self._of_sequences: dict[Sequence, tuple[Indices, Flags, Micros]] = {}
 
-    def rows(self, kind: Events) -> Rows:
+    def rows(self, kind: Events | Keyed) -> Rows:
         """int32[n]: row of each user's events of a kind, -1 for users without one."""
         if kind not in self._rows:
             self._rows[kind] = self._state.latest[kind].rows(self.users)
@@ -67,17 +70,23 @@ class Answers:
         groups = (self._group(group, rule, indices) for group in rule.groups)
         return reduce(np.logical_and, groups, reduce(np.logical_or, asked))
 
-    def deadlines(self, timed: Timed, ranks: Mapping[Count, tuple[int, ...]], indices: Indices) -> tuple[Rows, Micros]:
+    def deadlines(
+        self, timed: Timed, ranks: Mapping[Count | Distinct, tuple[int, ...]], indices: Indices
+    ) -> tuple[Rows, Micros]:
         """When answers change next if no more records arrive, for the users in `indices`.
 
         Rows of the store that the answers come from, and the deadlines. A count changes when an event of one of its
-        `ranks` leaves the window.
+        `ranks` leaves the window, a sum may change when the earliest of its numbers does.
         """
         at = self.at[indices]
         match timed:
-            case Count(events=events, within_s=int(within_s)):
-                rows = self.rows(events)[indices]
-                return rows, self._state.latest[events].leaving(rows, at, within_s * SECOND_US, ranks[timed])
+            case Count(within_s=int(within_s)) | Distinct(within_s=int(within_s)):
+                kind = counted_kind(timed)
+                rows = self.rows(kind)[indices]
+                return rows, self._state.latest[kind].leaving(rows, at, within_s * SECOND_US, ranks[timed])
+            case Total(within_s=int(within_s)):
+                oldest = self._total(timed, indices)[2]
+                return self.users[indices], np.where(oldest == NEVER, NEVER, oldest + within_s * SECOND_US)
             case SeenNear(events=events):
                 enter, leave = self._seen_near(timed, indices)
                 return self.rows(events)[indices], next_change(enter, leave, at)
@@ -95,7 +104,8 @@ class Answers:
 
     def _holds(self, condition: RuleCondition, rule: Rule, indices: Indices) -> Flags:
         if isinstance(condition, OnEvents):
-            return self._of_events(condition, indices)
+            parts = cast("tuple[EventCondition, ...]", parts_of(condition))
+            return reduce(np.logical_and, (self._of_events(part, indices) for part in parts))
         if isinstance(condition, Sequence):
             return self._followed(condition, indices)[0]
         users, one = self.users[indices], fact(condition, rule)
@@ -105,15 +115,19 @@ class Answers:
 
     def _of_events(self, condition: EventCondition, indices: Indices) -> Flags:
         match condition:
-            case Count():
+            case Count() | Distinct():
                 return self._count(condition, indices)
+            case Total():
+                total, number, _ = self._total(condition, indices)
+                met: Flags = condition.met(total, number)
+                return met
             case Ever():
                 return self._has(condition.events, indices)
             case Never():
                 return ~self._has(condition.events, indices)
             case Seen(events=events):
                 seen, moment = self._seen(events, condition.which, self.rows(events)[indices]), micros(condition.moment)
-                met: Flags = (seen < moment) if condition.bound == "before" else (seen >= moment)
+                met = (seen < moment) if condition.bound == "before" else (seen >= moment)
                 return self._has(events, indices) & met
             case SeenNear():
                 enter, leave = self._seen_near(condition, indices)
@@ -143,9 +157,16 @@ class Answers:
         has: Flags = self.rows(kind)[indices] != NONE
         return has
 
-    def _count(self, count: Count, indices: Indices) -> Flags:
-        """N events are within the window if the N-th latest is."""
-        latest, rows, at = self._state.latest[count.events], self.rows(count.events)[indices], self.at[indices]
+    def _total(self, total: Total, indices: Indices) -> tuple[Micros, Micros, Micros]:
+        """Sum, number and earliest time of the numbers that count."""
+        users, at = self.users[indices], self.at[indices]
+        since = np.full(len(users), LONG_AGO) if total.within_s is None else at - total.within_s * SECOND_US
+        return self._state.amounts[Numbered(events=total.events, of=total.of)].totals(users, since, total.latest)
+
+    def _count(self, count: Count | Distinct, indices: Indices) -> Flags:
+        """N events, or values, are within the window if the N-th latest is."""
+        kind, at = counted_kind(count), self.at[indices]
+        latest, rows = self._state.latest[kind], self.rows(kind)[indices]
 
         def at_least(times: int) -> Flags:
             if count.within_s is None:
@@ -162,6 +183,18 @@ class Answers:
                 return ~at_least(count.times + 1) & (at_least(count.times) if count.times else np.True_)
             case _:
                 assert_never(count.quantity)
+
+
+def counted_kind(count: Count | Distinct) -> Events | Keyed:
+    """The events that a count is answered from."""
+    kind = kind_of(count)
+    assert not isinstance(kind, Numbered)  # noqa: S101
+    return kind
+
+
+def amounts_of(batch: EventBatch, name: str) -> tuple[Flags, npt.NDArray[np.int64]]:
+    """bool[n] and int64[n]: whether an event has a number of a property that can be summed, and its steps."""
+    return in_steps(batch.values(name, "double").fill_null(np.nan).to_numpy(zero_copy_only=False))
 
 
 def event_mask(kind: Events, batch: EventBatch) -> Flags:

@@ -23,7 +23,7 @@ from segmentation.evaluation.kinds import Kinds
 from segmentation.evaluation.latest import NONE
 from segmentation.evaluation.marks import Marks
 from segmentation.evaluation.pending import Occurrences
-from segmentation.evaluation.plan import ActiveRule, AttributeTest, Fact, plan_of, timed_fact
+from segmentation.evaluation.plan import ActiveRule, AttributeTest, Fact, Numbered, plan_of, timed_fact
 from segmentation.evaluation.state import State
 from segmentation.rules.nodes import Member
 
@@ -158,6 +158,7 @@ class Evaluator:
             }
             touched |= dict.fromkeys(self.state.spans, users)
             touched |= {sequence: users[of.has(users)] for sequence, of in self.state.followed.items()}
+            touched |= {kind: users[amounts.has(users)] for kind, amounts in self.state.amounts.items()}
             changes += self._evaluate(touched, users, "rule", new=users)
         return changes
 
@@ -206,7 +207,10 @@ class Evaluator:
         for number, occurrences in events.by_kind():
             kind = self.kinds[number]
             users, times, identities = occurrences.users, occurrences.occurred_at, occurrences.identities
-            if kind in self.state.latest:
+            if isinstance(kind, Numbered):
+                self.state.amounts[kind].add(users, times, identities, occurrences.amounts, self.state.at_us)
+                touched[kind] = users
+            elif kind in self.state.latest:
                 self.state.latest[kind].add(users, times, identities)
                 touched[kind] = users
             for sequence, step in self.plan.followed.get(kind, ()):

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from segmentation.evaluation.answers import event_mask, keys_of
+from segmentation.evaluation.answers import amounts_of, event_mask, keys_of
 from segmentation.evaluation.batches import EventBatch
 from segmentation.evaluation.columns import Users
 from segmentation.evaluation.pending import Occurrences
-from segmentation.evaluation.plan import Keyed, Kind
+from segmentation.evaluation.plan import Keyed, Kind, Numbered
 from segmentation.rules.events import Events
 
 
@@ -44,16 +44,20 @@ class Kinds:
                     named = indices == number
                 events = events_of_kind(kind)
                 matched = named & event_mask(events, batch) if events.where or events.since else named
-                identities = batch.identities
+                identities, amounts = batch.identities, None
                 if isinstance(kind, Keyed):
                     there, identities = keys_of(batch, kind.same)
                     matched = matched & there
+                elif isinstance(kind, Numbered):
+                    there, amounts = amounts_of(batch, kind.of)
+                    matched = matched & there
                 rows = np.flatnonzero(matched)
                 kinds = np.full(len(rows), self._number[kind], np.int32)
-                found.append(Occurrences(kinds, users[rows], batch.occurred_at[rows], identities[rows]))
+                given = np.zeros(len(rows), np.int64) if amounts is None else amounts[rows]
+                found.append(Occurrences(kinds, users[rows], batch.occurred_at[rows], identities[rows], given))
         return Occurrences.of(found)
 
 
 def events_of_kind(kind: Kind) -> Events:
     """The events of a kind, whatever their values."""
-    return kind.events if isinstance(kind, Keyed) else kind
+    return kind if isinstance(kind, Events) else kind.events

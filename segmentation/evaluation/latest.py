@@ -9,6 +9,7 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from schemas.kernels.compiling import kernel
 from segmentation.evaluation.columns import LONG_AGO, NEVER, Columns, Flags, Micros, Users, grown
@@ -83,6 +84,9 @@ class LatestEvents:
         self._user_of, self._stored = grown(self._user_of, capacity), grown(self._stored, capacity)
         self._times, self._identities = grown(self._times, capacity), grown(self._identities, capacity)
         self._first = grown(self._first, capacity)
+        self._insert(users, occurred_at, identities)
+
+    def _insert(self, users: Users, occurred_at: Micros, identities: Micros) -> None:
         self._rows = _insert(
             users, occurred_at, identities, self._row_of, self._user_of, self._times, self._identities,
             self._stored, self._first, self._rows,
@@ -119,6 +123,19 @@ class LatestEvents:
     def first(self, rows: Rows) -> Micros:
         """int64[n]: time of the first event, `NEVER` for row -1."""
         return np.where(rows != NONE, self._first[np.where(rows != NONE, rows, 0)], NEVER)
+
+
+class LatestValues(LatestEvents):
+    """The `keep` latest values of every user who has any, each at its latest time: an identity is the key of a value.
+
+    One that later values pushed out comes back only by a newer event.
+    """
+
+    def _insert(self, users: Users, occurred_at: Micros, identities: Micros) -> None:
+        self._rows = _insert_values(
+            users, occurred_at, identities, self._row_of, self._user_of, self._times, self._identities,
+            self._stored, self._first, self._rows,
+        )  # fmt: skip
 
 
 class Deadlines:
@@ -216,20 +233,27 @@ def _passed(due, bounds, at_us, out):  # type: ignore[no-untyped-def]  # noqa: A
     return found, least
 
 
+@njit(cache=True, nogil=True)
+def _row(user, t, row_of, user_of, stored, first, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The row of a user, who may be new, and the number of rows."""
+    row = row_of[user]
+    if row == NONE:
+        row = rows
+        rows += 1
+        row_of[user] = row
+        user_of[row] = user
+        stored[row] = 0
+        first[row] = t
+    first[row] = min(first[row], t)
+    return row, rows
+
+
 @kernel
 def _insert(users, occurred_at, identities, row_of, user_of, times, ids, stored, first, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     keep = times.shape[1]
     for k in range(users.shape[0]):
         t, identity = occurred_at[k], identities[k]
-        row = row_of[users[k]]
-        if row == NONE:
-            row = rows
-            rows += 1
-            row_of[users[k]] = row
-            user_of[row] = users[k]
-            stored[row] = 0
-            first[row] = t
-        first[row] = min(first[row], t)
+        row, rows = _row(users[k], t, row_of, user_of, stored, first, rows)
         n = stored[row]
         position = 0
         while position < n and (
@@ -244,4 +268,32 @@ def _insert(users, occurred_at, identities, row_of, user_of, times, ids, stored,
         times[row, position] = t
         ids[row, position] = identity
         stored[row] = min(n + 1, keep)
+    return rows
+
+
+@kernel
+def _insert_values(users, occurred_at, keys, row_of, user_of, times, ids, stored, first, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    keep = times.shape[1]
+    for k in range(users.shape[0]):
+        t, key = occurred_at[k], keys[k]
+        row, rows = _row(users[k], t, row_of, user_of, stored, first, rows)
+        n = stored[row]
+        last = 0
+        while last < n and ids[row, last] != key:
+            last += 1
+        if last < n:  # the value moves up from there
+            if times[row, last] >= t:
+                continue
+        elif n < keep:
+            stored[row] = n + 1
+        elif times[row, keep - 1] >= t:
+            continue
+        else:
+            last = keep - 1
+        while last > 0 and times[row, last - 1] < t:
+            times[row, last] = times[row, last - 1]
+            ids[row, last] = ids[row, last - 1]
+            last -= 1
+        times[row, last] = t
+        ids[row, last] = key
     return rows

@@ -11,23 +11,24 @@ from segmentation.evaluation.columns import NEVER, Micros, Users
 
 
 class Occurrences(NamedTuple):
-    """Columns of n events: the number of their kind, of their user, their time and their identity."""
+    """Columns of n events: the number of their kind, of their user, their time, their identity, and what is summed."""
 
     kinds: npt.NDArray[np.int32]
     users: Users
     occurred_at: Micros
     identities: Micros
+    amounts: Micros
 
     @classmethod
     def none(cls) -> Self:
         """No events."""
         small, large = np.zeros(0, np.int32), np.zeros(0, np.int64)
-        return cls(small, small, large, large)
+        return cls(small, small, large, large, large)
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> "Occurrences":
         """The events in these rows."""
-        kinds, users, occurred_at, identities = self
-        return Occurrences(kinds[rows], users[rows], occurred_at[rows], identities[rows])
+        kinds, users, occurred_at, identities, amounts = self
+        return Occurrences(kinds[rows], users[rows], occurred_at[rows], identities[rows], amounts[rows])
 
     def by_kind(self) -> Iterator[tuple[int, "Occurrences"]]:
         """Each kind with its events; the events of a kind must be contiguous."""
@@ -56,7 +57,7 @@ class PendingEvents:
         """Add future events. Copies are kept once."""
         if len(events.users):
             both = Occurrences.of((self._events, events))
-            order = np.lexsort((both.identities, both.occurred_at, both.users, both.kinds))
+            order = np.lexsort((both.amounts, both.identities, both.occurred_at, both.users, both.kinds))
             both = both.take(order)
             same = np.ones(len(order), np.bool_)
             same[0] = False

@@ -3,9 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from segmentation.expressions.literals import SECOND_US
 from segmentation.expressions.nodes import Presence
+from segmentation.rules.aggregates import Total
 from segmentation.rules.events import Events
-from segmentation.rules.nodes import Count, Member, OnEvents, Rule, RuleCondition, SeenNear, Split
+from segmentation.rules.nodes import (
+    Count,
+    Distinct,
+    EventCondition,
+    Ever,
+    Member,
+    Never,
+    Part,
+    Rule,
+    Seen,
+    SeenNear,
+    Split,
+    parts_of,
+)
 from segmentation.rules.references import evaluation_order
 from segmentation.rules.relative import AttributeCondition, compares_days, is_relative
 from segmentation.rules.sequences import Sequence
@@ -41,17 +56,25 @@ class AttributeTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyed:
-    """Events of a step of a sequence, told apart by the value of a property; those without one are left out."""
+    """Events told apart by the value of a property; those without one are left out."""
 
     events: Events
     same: str
 
 
-Kind = Events | Keyed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbered:
+    """Events with the number that a property has; those without one are left out."""
+
+    events: Events
+    of: str
+
+
+Kind = Events | Keyed | Numbered
 """Events that are kept for a rule."""
-Fact = Events | Sequence | AttributeTest | Member | Split
+Fact = Kind | Sequence | AttributeTest | Member | Split
 """A fact about a user that a condition depends on."""
-Timed = Count | SeenNear | Sequence | AttributeTest
+Timed = Count | Distinct | Total | SeenNear | Sequence | AttributeTest
 """What time alone changes the answer of; of the tests, those that are timed."""
 
 
@@ -59,19 +82,21 @@ Timed = Count | SeenNear | Sequence | AttributeTest
 class Plan:
     """`order`: the segments, each after those its rule refers to. `depends`: the facts that a segment's rule uses.
 
-    `keep`: the number of latest events kept of a kind. `kinds`: all that are kept, those of `keep` first. `followed`:
-    of kinds, the sequences with such a step, and its number. `timed`: what changes with time. `ranks`: of counts, the
+    `keep`: the number of latest events kept of a kind, or values, of keyed events. `amounts`: of the numbers that are
+    summed, how many, and how long (microseconds; None: for ever). `kinds`: all that are kept. `followed`: of kinds, the
+    sequences with such a step, and its number. `timed`: what changes with time. `ranks`: of counts, the
     events (1: the latest) that change them by leaving the window.
     """
 
     order: tuple[str, ...]
     rules: Mapping[str, ActiveRule]
     depends: Mapping[str, frozenset[Fact]]
-    keep: Mapping[Events, int]
+    keep: Mapping[Events | Keyed, int]
+    amounts: Mapping[Numbered, tuple[int, int | None]]
     kinds: tuple[Kind, ...]
     followed: Mapping[Kind, tuple[tuple[Sequence, int], ...]]
     timed: tuple[Timed, ...]
-    ranks: Mapping[Count, tuple[int, ...]]
+    ranks: Mapping[Count | Distinct, tuple[int, ...]]
     tests: tuple[AttributeTest, ...]
     members: tuple[Member, ...]
     splits: tuple[Split, ...]
@@ -79,14 +104,22 @@ class Plan:
 
 def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
     """The plan of `rules`, by segment name. Raises `UserError` SEGMENT_CYCLE."""
-    conditions = [(c, active.rule) for active in rules.values() for c in active.rule.conditions]
+    conditions = [(p, active.rule) for active in rules.values() for c in active.rule.conditions for p in parts_of(c)]
     needed = {condition: need for active in rules.values() for condition, need in needs(active.rule).items()}
-    keep: dict[Events, int] = {}
-    for need in needed.values():  # the earliest is kept in addition to the latest
-        keep[need.events] = max(keep.get(need.events, 1), need.keep)
+    keep: dict[Events | Keyed, int] = {}
+    amounts: dict[Numbered, tuple[int, int | None]] = {}
+    for condition, need in needed.items():  # the earliest is kept in addition to the latest
+        kind, horizon = kind_of(condition), None if need.within_s is None else need.within_s * SECOND_US
+        if isinstance(kind, Numbered):
+            most, longest = amounts.get(kind, (need.keep, horizon))
+            longest = None if longest is None or horizon is None else max(longest, horizon)
+            amounts[kind] = (max(most, need.keep), longest)
+        else:
+            keep[kind] = max(keep.get(kind, 1), need.keep)
     facts = [fact(condition, rule) for condition, rule in conditions]
     tests = tuple(dict.fromkeys(f for f in facts if isinstance(f, AttributeTest)))
-    ranks = {c: need.deadlines for c, need in needed.items() if isinstance(c, Count) and need.deadlines}
+    ranks = {c: need.deadlines for c, need in needed.items() if isinstance(c, Count | Distinct) and need.deadlines}
+    totals = tuple(c for c in needed if isinstance(c, Total) and c.within_s is not None)
     seen = tuple(c for c in needed if isinstance(c, SeenNear))
     sequences = tuple(dict.fromkeys(f for f in facts if isinstance(f, Sequence)))
     followed: dict[Kind, tuple[tuple[Sequence, int], ...]] = {}
@@ -99,9 +132,10 @@ def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
         rules=dict(rules),
         depends={name: _facts(active.rule) for name, active in rules.items()},
         keep=keep,
-        kinds=tuple(dict.fromkeys((*keep, *followed))),
+        amounts=amounts,
+        kinds=tuple(dict.fromkeys((*keep, *amounts, *followed))),
         followed=followed,
-        timed=(*ranks, *seen, *sequences, *(test for test in tests if test.is_timed)),
+        timed=(*ranks, *totals, *seen, *sequences, *(test for test in tests if test.is_timed)),
         ranks=ranks,
         tests=tests,
         members=tuple(dict.fromkeys(f for f in facts if isinstance(f, Member))),
@@ -109,21 +143,32 @@ def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
     )
 
 
-def fact(condition: RuleCondition, rule: Rule) -> Fact:
-    """The fact that a condition depends on."""
+def fact(condition: Part, rule: Rule) -> Fact:
+    """The fact that a condition, or a part of one, depends on."""
     match condition:
-        case OnEvents(events=events):
-            return events
+        case Count() | Distinct() | Ever() | Never() | Seen() | SeenNear() | Total():
+            return kind_of(condition)
         case Member() | Split() | Sequence():
             return condition
         case _:
             return AttributeTest(condition=condition, timezone=rule.timezone if compares_days(condition) else None)
 
 
+def kind_of(condition: EventCondition) -> Kind:
+    """The events that are kept for a condition."""
+    match condition:
+        case Distinct(events=events, of=of):
+            return Keyed(events=events, same=of)
+        case Total(events=events, of=of):
+            return Numbered(events=events, of=of)
+        case _:
+            return condition.events
+
+
 def timed_fact(timed: Timed) -> Fact:
     """The fact by which time changes an answer."""
-    return timed if isinstance(timed, AttributeTest | Sequence) else timed.events
+    return timed if isinstance(timed, AttributeTest | Sequence) else kind_of(timed)
 
 
 def _facts(rule: Rule) -> frozenset[Fact]:
-    return frozenset(fact(condition, rule) for condition in rule.conditions)
+    return frozenset(fact(part, rule) for condition in rule.conditions for part in parts_of(condition))

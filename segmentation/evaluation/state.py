@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from segmentation.evaluation.amounts import Amounts
 from segmentation.evaluation.columns import Columns, Flags, Users, grown
 from segmentation.evaluation.followed import Followed
-from segmentation.evaluation.latest import Deadlines, LatestEvents, Rows
+from segmentation.evaluation.latest import Deadlines, LatestEvents, LatestValues, Rows
 from segmentation.evaluation.pending import Occurrences, PendingEvents
-from segmentation.evaluation.plan import AttributeTest, Plan, Timed
+from segmentation.evaluation.plan import AttributeTest, Keyed, Numbered, Plan, Timed, kind_of
 from segmentation.evaluation.spans import Spans
 from segmentation.evaluation.user_index import UserIndex
 from segmentation.rules.events import Events
@@ -28,16 +29,16 @@ class State:
     """The answer at (records taken so far, `at_us`), and everything needed to continue from there.
 
     Flags are indexed by user number. `known`: the user has an event or a profile. `true`: results of tests that time
-    does not change, memberships, and splits. `spans`: when the other tests are true. `followed`: the
-    moments of steps of sequences. `inside`: the user is in the
-    segment.
+    does not change, memberships, and splits. `spans`: when the other tests are true. `followed`: the moments of steps
+    of sequences. `amounts`: the numbers that are summed. `inside`: the user is in the segment.
     `pending` numbers the kinds of events as `latest` does.
     """
 
     at_us: int
     index: UserIndex = field(default_factory=UserIndex)
     known: Flags = field(default_factory=lambda: np.zeros(0, np.bool_))
-    latest: dict[Events, LatestEvents]
+    latest: dict[Events | Keyed, LatestEvents]
+    amounts: dict[Numbered, Amounts]
     deadlines: dict[Timed, Deadlines]
     pending: PendingEvents = field(default_factory=PendingEvents)
     true: dict[BooleanFact, Flags]
@@ -55,7 +56,8 @@ class State:
         )
         return cls(
             at_us=at_us,
-            latest={kind: LatestEvents(keep) for kind, keep in plan.keep.items()},
+            latest={kind: _latest(kind)(keep) for kind, keep in plan.keep.items()},
+            amounts={kind: Amounts(*kept) for kind, kept in plan.amounts.items()},
             deadlines={one: Deadlines() for one in plan.timed},
             true={one: np.zeros(0, np.bool_) for one in facts},
             spans={test: Spans(test.condition, test.timezone) for test in plan.tests if test.is_timed},
@@ -70,7 +72,8 @@ class State:
         events = sum(latest.nbytes for latest in self.latest.values())
         times = sum(due.nbytes for due in self.deadlines.values()) + sum(span.nbytes for span in self.spans.values())
         moments = sum(followed.nbytes for followed in self.followed.values())
-        return flags + events + moments + times + self.index.nbytes
+        numbers = sum(amounts.nbytes for amounts in self.amounts.values())
+        return flags + events + numbers + moments + times + self.index.nbytes
 
     def members(self, segment: str) -> pa.StringArray:
         """Members of a segment, in no order."""
@@ -104,7 +107,10 @@ class State:
 
     def users(self, timed: Timed, rows: Rows) -> Users:
         """The users of the rows of the deadlines of one."""
-        return rows if isinstance(timed, AttributeTest | Sequence) else self.latest[timed.events].users(rows)
+        if isinstance(timed, AttributeTest | Sequence):
+            return rows
+        kind = kind_of(timed)
+        return rows if isinstance(kind, Numbered) else self.latest[kind].users(rows)
 
     def tested(self, test: AttributeTest) -> bool:
         """Whether there are results of a test."""
@@ -119,6 +125,8 @@ class State:
             spans.grow(len(self.known))
         for followed in self.followed.values():
             followed.grow(len(self.known))
+        for amounts in self.amounts.values():
+            amounts.grow(len(self.known))
 
     def columns(self) -> Columns:
         """Columns from which `from_columns` builds an equal state, with the same plan. Deadlines follow from them."""
@@ -133,6 +141,8 @@ class State:
             out |= {f"spans.{number}.{name}": column for name, column in spans.columns(users).items()}
         for number, followed in enumerate(self.followed.values()):
             out |= {f"followed.{number}.{name}": column for name, column in followed.columns(users).items()}
+        for number, amounts in enumerate(self.amounts.values()):
+            out |= {f"amounts.{number}.{name}": column for name, column in amounts.columns(users).items()}
         for number, flags in enumerate(self.inside.values()):
             out[f"inside.{number}"] = flags[:users]
         out |= {f"pending.{name}": column for name, column in self.pending.events._asdict().items()}
@@ -145,7 +155,7 @@ class State:
         out.index = UserIndex.from_columns(_with_prefix(columns, "index."))
         out.known = columns["known"]
         out.latest = {
-            kind: LatestEvents.from_columns(_with_prefix(columns, f"latest.{number}."))
+            kind: _latest(kind).from_columns(_with_prefix(columns, f"latest.{number}."))
             for number, kind in enumerate(plan.keep)
         }
         out.true = {one: columns[f"true.{number}"] for number, one in enumerate(out.true)}
@@ -153,11 +163,19 @@ class State:
             spans.take_over(_with_prefix(columns, f"spans.{number}."))
         for number, followed in enumerate(out.followed.values()):
             followed.take_over(_with_prefix(columns, f"followed.{number}."))
+        for number, amounts in enumerate(out.amounts.values()):
+            amounts.take_over(_with_prefix(columns, f"amounts.{number}."))
         out.inside = {name: columns[f"inside.{number}"] for number, name in enumerate(out.inside)}
-        out.pending.add(Occurrences(**_with_prefix(columns, "pending.")))
+        pending = _with_prefix(columns, "pending.")  # earlier versions summed nothing
+        nothing = {"amounts": np.zeros(len(pending["users"]), np.int64)}
+        out.pending.add(Occurrences(**{**nothing, **pending}))
         out.grow()
         out.forget_attributes(~out.known)  # earlier versions kept no results of users who are not known
         return out
+
+
+def _latest(kind: Events | Keyed) -> type[LatestEvents]:
+    return LatestValues if isinstance(kind, Keyed) else LatestEvents
 
 
 def _with_prefix(columns: Columns, prefix: str) -> Mapping[str, np.ndarray]:

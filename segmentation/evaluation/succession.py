@@ -15,12 +15,12 @@ from segmentation.evaluation.columns import LONG_AGO
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.kinds import Kinds, events_of_kind
 from segmentation.evaluation.pending import Occurrences
-from segmentation.evaluation.plan import ActiveRule
+from segmentation.evaluation.plan import ActiveRule, Keyed, Kind, kind_of
 from segmentation.evaluation.state import State
 from segmentation.expressions.literals import SECOND_US
 from segmentation.rules.events import Events
-from segmentation.rules.nodes import EventCondition, Member
-from segmentation.rules.state import need
+from segmentation.rules.nodes import Member
+from segmentation.rules.state import needs
 
 
 class Succession:
@@ -43,9 +43,18 @@ class Succession:
         state.latest |= kept
         state.inside |= {name: flags for name, flags in old.state.inside.items() if name in state.inside}
         state.grow()
-        missing = tuple(kind for kind in plan.keep if kind not in kept)
-        for kind in missing:
-            state.latest[kind].since_us = self._needed_since(kind)
+        missing: tuple[Kind, ...] = tuple(kind for kind in plan.keep if kind not in kept)
+        for kind in plan.keep:
+            if kind not in kept:
+                state.latest[kind].since_us = self._needed_since(kind)
+        for numbered, amounts in state.amounts.items():
+            old_amounts, since_us = old.state.amounts.get(numbered), self._needed_since(numbered)
+            if old_amounts is not None and old_amounts.keep >= amounts.keep and old_amounts.since_us <= since_us:
+                old_amounts.horizon = amounts.horizon
+                state.amounts[numbered] = old_amounts
+            else:
+                amounts.since_us = since_us
+                missing = (*missing, numbered)
         state.followed |= {one: old.state.followed[one] for one in state.followed if one in old.state.followed}
         self._sequences = tuple(one for one in state.followed if one not in old.state.followed)
         steps = (kind for kind, of in plan.followed.items() if any(one in self._sequences for one, _ in of))
@@ -68,15 +77,16 @@ class Succession:
     @property
     def since_us(self) -> int | None:
         """Missing facts need only later events than this; None: they need all events."""
-        latest = [self._needed_since(kind) for kind in self._new.plan.keep if kind in self.kinds]
+        kinds = (*self._new.plan.keep, *self._new.plan.amounts)
+        latest = [self._needed_since(kind) for kind in kinds if kind in self.kinds]
         farthest = [max(map(one.horizon_s, range(len(one.steps)))) for one in self._sequences]
         since_us = min((*latest, *(self._new.at_us - s * SECOND_US for s in farthest)), default=self._new.at_us)
         return None if since_us == LONG_AGO else since_us
 
-    def _needed_since(self, kind: Events) -> int:
+    def _needed_since(self, kind: Kind) -> int:
         """The new rules need only later events of a kind than this; `LONG_AGO`: they need all."""
-        conditions = [c for active in self._new.plan.rules.values() for c in active.rule.conditions]
-        of_kind = [need(c) for c in conditions if isinstance(c, EventCondition) and c.events == kind]
+        needed = {c: one for active in self._new.plan.rules.values() for c, one in needs(active.rule).items()}
+        of_kind = [one for condition, one in needed.items() if kind_of(condition) == kind]
         windows = [one.within_s for one in of_kind if one.within_s is not None]
         return self._new.at_us - max(windows) * SECOND_US if len(windows) == len(of_kind) else LONG_AGO
 
@@ -121,7 +131,7 @@ class Succession:
         )
 
 
-def _keeps_enough(state: State, kind: Events, keep: int, since_us: int) -> bool:
+def _keeps_enough(state: State, kind: Events | Keyed, keep: int, since_us: int) -> bool:
     return kind in state.latest and state.latest[kind].keep >= keep and state.latest[kind].since_us <= since_us
 
 

@@ -13,8 +13,9 @@ from hashlib import sha256
 from typing import TypeVar
 
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence, Value
-from segmentation.rules.events import Events
-from segmentation.rules.nodes import Count, Group, OnEvents, Rule, RuleCondition, Split
+from segmentation.rules.aggregates import Extreme, Total
+from segmentation.rules.events import Events, OnEvents
+from segmentation.rules.nodes import Count, Distinct, Group, Rule, RuleCondition, Split
 from segmentation.rules.records import condition_record, rule_record
 from segmentation.rules.relative import Between, Today
 from segmentation.rules.sequences import Sequence
@@ -53,10 +54,11 @@ def rule_hash(rule: Rule) -> str:
 
 def _condition(condition: RuleCondition) -> RuleCondition:
     match condition:
-        case Count(quantity="exactly", times=0):
+        case Count(quantity="exactly", times=0) | Distinct(quantity="exactly", times=0):
             return _condition(replace(condition, quantity="at_most"))
         case OnEvents():
-            return replace(condition, events=_events(condition.events))
+            plain = replace(condition, events=_events(condition.events))
+            return replace(plain, value=plain.value + 0.0) if isinstance(plain, Total | Extreme) else plain
         case Sequence(steps=steps):
             return replace(condition, steps=tuple(replace(step, events=_events(step.events)) for step in steps))
         case Between(low=low, high=high):

@@ -1,12 +1,15 @@
 """Parses one condition of a rule.
 
-condition = "count" "(" events [ "," window ] ")" ( ">=" | ">" | "<=" | "<" | "=" ) times
+condition = "count" "(" events [ "," window ] ")" compared times
+          | "distinct" "(" property "of" events [ "," window ] ")" compared times
+          | ( "sum" | "avg" | "min" | "max" ) "(" property "of" events [ "," window ] ")" compared number
           | ( "ever" | "never" ) "(" events ")"
           | "sequence" "(" events then [ then ] [ "same" property ] "," window ")"
           | ( "first" | "last" ) "(" events ")" ( ( ">=" | ">" | "<=" | "<" ) time | near )
           | "in" ( "audience" | "segment" ) name
           | "split" "(" name ")" ( "<" | ">=" ) percent
           | attribute ( test | near | today | between ) | anniversary
+compared  = ">=" | ">" | "<=" | "<" | "="
 then      = "then" [ "not" ] events "within" [ window ".." ] window
 events    = event [ "where" property test { "and" property test } ] [ "between" time "and" time ]
 test      = operator value | "in" "(" value { "," value } ")" | "is" [ "not" ] "set"
@@ -15,27 +18,28 @@ test      = operator value | "in" "(" value { "," value } ")" | "is" [ "not" ] "
 double quotes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn, cast, get_args
 
 from schemas.columns import USER_ID, ColumnType
 from schemas.errors import UserError
 from segmentation.expressions.conditions import ValueReader
 from segmentation.expressions.cursor import Cursor
 from segmentation.expressions.lexer import RESERVED, Lexicon, Token, pattern
-from segmentation.expressions.literals import moment
+from segmentation.expressions.literals import moment, value
 from segmentation.expressions.nodes import Condition
-from segmentation.rules.aggregates import AGGREGATES, no_aggregate
+from segmentation.rules.aggregates import COMPARED, UNASKED, Extreme, Function, Sign, Total, aggregate, no_aggregate
 from segmentation.rules.days import day
 from segmentation.rules.events import NO_DATES, Events, check_name
 from segmentation.rules.nodes import (
     SPLIT_FORM,
     Bound,
     Count,
+    Distinct,
     Ever,
     Form,
     Kind,
@@ -65,6 +69,10 @@ BY_ID: Final = (
     f'this name needs double quotes: "{USER_ID}"'
 )
 SEQUENCE: Final = "sequence(add_to_cart then not purchase within 1d, 7d)"
+FUNCTIONS: Final = (
+    *("count", "ever", "never", "first", "last", "sequence", "sum", "avg", "min", "max", "distinct", "anniversary"),
+    "split",
+)
 MICROSECOND: Final = timedelta(microseconds=1)
 CONDITION: Final = "a condition, as in: count(purchase, 30d) >= 2, ever(purchase), age >= 25, in audience vip"
 
@@ -95,28 +103,75 @@ class RuleReader:
                 return self._member()
             case _:
                 called = token.text.lower() if token.kind == "word" and cursor.following.text == "(" else ""
-                if called == "split":
-                    return self._split()
-                return self._sequence() if called == "sequence" else self._attribute()
+                return self._functions.get(called, self._attribute)()
+
+    @property
+    def _functions(self) -> Mapping[str, Callable[[], RuleCondition]]:
+        """Functions whose names are not reserved."""
+        return {
+            "split": self._split,
+            "sequence": self._sequence,
+            "distinct": self._distinct,
+            **dict.fromkeys(get_args(Function), self._aggregate),
+        }
 
     def _count(self) -> Count:
-        cursor = self.cursor
         events = self._events("count(purchase, 30d) >= 2")
-        within_s = None
-        if events.since is None:
-            if not cursor.symbol(","):
-                cursor.refuse(
-                    "a comma and a window, as in: count(purchase, 30d) >= 2; without a window, write ever(purchase)"
-                )
+        within_s = self._closed(events, "count(purchase, 30d) >= 2; without a window, write ever(purchase)")
+        quantity, more = self._quantity("count(purchase, 30d)")
+        with self._pointing(self.cursor.token.at):
+            return Count(events=events, quantity=quantity, times=self._times() + more, within_s=within_s)
+
+    def _distinct(self) -> Distinct:
+        example = "distinct(sku of view, 7d) >= 3"
+        name, events = self._of(example)
+        within_s = self._closed(events, example)
+        quantity, more = self._quantity("distinct(sku of view, 7d)")
+        with self._pointing(self.cursor.token.at):
+            times = self._times() + more
+            return Distinct(of=name, events=events, quantity=quantity, times=times, within_s=within_s)
+
+    def _aggregate(self) -> Total | Extreme:
+        cursor, function = self.cursor, cast(Function, self.cursor.token.text.lower())
+        example = f"{function}(amount of purchase, 30d) >= 100"
+        name, events = self._of(example)
+        within_s = self._closed(events, None)
+        sign = cursor.token
+        if sign.kind != "symbol" or sign.text not in COMPARED:
+            cursor.refuse(f"{', '.join(COMPARED)} and a number, as in: {example}; != is written as: not ... = 100")
+        operator = cast(Sign, cursor.take().text)
+        with self._pointing(cursor.token.at):
+            if cursor.token.kind != "number":
+                cursor.refuse(f"a number, as in: {example}")
+            bound = cast(float, value(cursor.source, cursor.take(), "double", None))
+            return aggregate(function, of=name, events=events, operator=operator, value=bound, within_s=within_s)
+
+    def _of(self, example: str) -> tuple[str, Events]:
+        """Parse from the name of the function to the end of the events of a property."""
+        self.cursor.take()
+        self.cursor.take()
+        with self._pointing(self.cursor.token.at):
+            check_name("property", name := self._name(f"the name of a property, as in: {example}"))
+        if not self.cursor.word("of"):
+            self.cursor.refuse(f"of and an event, as in: {example}")
+        return name, self._of_name(example)
+
+    def _closed(self, events: Events, needs_window: str | None) -> int | None:
+        """Parse a window, unless the events have times, and the parenthesis. `needs_window`: an example, if it must."""
+        cursor, within_s = self.cursor, None
+        if events.since is not None:
+            if cursor.sees("symbol", ","):
+                cursor.refuse("')': between takes the place of the window")
+        elif cursor.symbol(","):
             with self._pointing(cursor.token.at):
                 within_s = self._window()
                 Count(events=events, quantity="at_most", times=0, within_s=within_s)
-        elif cursor.sees("symbol", ","):
-            cursor.refuse("')': between takes the place of the window")
-        cursor.expect(")", "after the window" if within_s else "after the times")
-        quantity, more = self._quantity()
-        with self._pointing(cursor.token.at):
-            return Count(events=events, quantity=quantity, times=self._times() + more, within_s=within_s)
+        elif needs_window is not None:
+            cursor.refuse(f"a comma and a window, as in: {needs_window}")
+        cursor.expect(
+            ")", "after the times" if events.since else "after the window" if within_s else "after the events"
+        )
+        return within_s
 
     def _window(self) -> int:
         token = self.cursor.token
@@ -127,7 +182,7 @@ class RuleReader:
         self.cursor.take()
         return seconds
 
-    def _quantity(self) -> tuple[Quantity, int]:
+    def _quantity(self, function: str) -> tuple[Quantity, int]:
         """The quantity, and the number to add to `times`."""
         quantities: dict[str, tuple[Quantity, int]] = {
             ">=": ("at_least", 0),
@@ -138,7 +193,7 @@ class RuleReader:
         }
         token = self.cursor.token
         if token.kind != "symbol" or token.text not in quantities:
-            self.cursor.refuse(">=, <=, = or >, < and a number; != is written as: not count(purchase, 30d) = 2")
+            self.cursor.refuse(f">=, <=, = or >, < and a number; != is written as: not {function} = 2")
         return quantities[self.cursor.take().text]
 
     def _times(self) -> int:
@@ -353,12 +408,9 @@ class RuleReader:
 
     def _no_function(self, token: Token) -> NoReturn:
         name, source = token.text[:80], self.cursor.source
-        if name.lower() in AGGREGATES:
-            operands = source.text[token.at + len(token.text) :]
-            raise source.fault(token.at, no_aggregate(name, operands, RULES.reserved))
-        raise source.fault(
-            token.at, f"unknown function {name}; known are count, ever, never, first, last, anniversary and split"
-        )
+        if name.lower() in UNASKED:
+            raise source.fault(token.at, no_aggregate(name))
+        raise source.fault(token.at, f"unknown function {name}; known are {', '.join(FUNCTIONS)}")
 
     @contextmanager
     def _pointing(self, at: int) -> Iterator[None]:

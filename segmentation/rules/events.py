@@ -1,5 +1,6 @@
 """Which events of a user a condition is about."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -35,6 +36,18 @@ class Events:
             raise _bad("events between two times have both of them")
         if self.since is not None and self.before is not None and self.since >= self.before:
             raise _bad("nothing is between these times: write the earlier one first")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnEvents(ABC):
+    """A condition on the events of a user with occurred_at <= T: its subclasses say which ones satisfy it."""
+
+    events: Events
+
+    @property
+    @abstractmethod
+    def true_without_events(self) -> bool:
+        """Whether it is true for a known user with no such event."""
 
 
 def check_name(what: str, name: str) -> None:

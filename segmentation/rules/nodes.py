@@ -6,23 +6,25 @@ unknown, so "not" is the plain opposite: it, `Never`, "at most" and "exactly 0" 
 value whom the rule asks about, and for no other user. docs/rules.md has the full semantics.
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from schemas.errors import UserError
 from schemas.ids import NAME_PATTERN
 from segmentation.expressions.cursor import MAX_TERMS
 from segmentation.expressions.nodes import Comparison, OneOf
+from segmentation.rules.aggregates import Extreme, Total
 from segmentation.rules.days import check_day
-from segmentation.rules.events import MAX_WINDOW_S, Events, check_name
+from segmentation.rules.events import MAX_WINDOW_S, Events, OnEvents, check_name
 from segmentation.rules.relative import AttributeCondition, Between, Distance, compares_days
 from segmentation.rules.sequences import Sequence
 from segmentation.rules.splits import BUCKETS
 
 MAX_TIMES: Final = 1_000
 """Maximum of a count; one more than this many latest events of a user are kept for a condition."""
+MAX_VALUES: Final = 100
+"""Maximum of different values; one more are kept for a condition, each with its latest time."""
 SPLIT_FORM: Final = "split needs the second form of rules, as in: rule 2: in audience vip and split(winter) < 5"
 
 Quantity = Literal["at_least", "at_most", "exactly"]
@@ -34,35 +36,27 @@ Form = Literal[1, 2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnEvents(ABC):
-    """A condition on the events of a user with occurred_at <= T: its subclasses say which ones satisfy it."""
+class _Counted(OnEvents):
+    """A number of something in T - `within_s` < occurred_at <= T.
 
-    events: Events
-
-    @property
-    @abstractmethod
-    def true_without_events(self) -> bool:
-        """Whether it is true for a known user with no such event."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count(OnEvents):
-    """`count(purchase, 30d) >= 2`: the number of events with T - `within_s` < occurred_at <= T.
-
-    None if the events are between two times, which takes the place of a window.
+    `within_s` is None if the events are between two times, which takes the place of a window.
     """
 
     quantity: Quantity
     times: int
     within_s: int | None
+    most: ClassVar[int]
+    what: ClassVar[tuple[str, str]]
+    """With an article, and an example."""
 
     def __post_init__(self) -> None:
+        what, example = self.what
         if (self.within_s is None) == (self.events.since is None):
-            raise _bad("a count has a window, as in: count(purchase, 30d) >= 2; or its events are between two times")
+            raise _bad(f"{what} has a window, as in: {example}; or its events are between two times")
         if self.within_s is not None and not 1 <= self.within_s <= MAX_WINDOW_S:
             raise _bad(f"a window is from 1s to 366d, not {self.within_s:,} seconds")
-        if not 0 <= self.times <= MAX_TIMES:
-            raise _bad(f"a count is compared with 0 to {MAX_TIMES:,} times, not {self.times:,}")
+        if not 0 <= self.times <= self.most:
+            raise _bad(f"{what} is compared with 0 to {self.most:,} times, not {self.times:,}")
         if self.quantity == "at_least" and self.times == 0:
             raise _bad("at least 0 times is true for everyone; write >= 1, or = 0 for those without such an event")
 
@@ -70,6 +64,30 @@ class Count(OnEvents):
     def true_without_events(self) -> bool:
         """See `OnEvents`."""
         return self.quantity == "at_most" or self.times == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count(_Counted):
+    """`count(purchase, 30d) >= 2`: the number of events."""
+
+    most: ClassVar = MAX_TIMES
+    what: ClassVar = ("a count", "count(purchase, 30d) >= 2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distinct(_Counted):
+    """`distinct(sku of view, 7d) >= 3`: the number of different values, with their type, of a property.
+
+    `of`: the property. Every copy of an event has a value of its own; NaN is none.
+    """
+
+    of: str
+    most: ClassVar = MAX_VALUES
+    what: ClassVar = ("a number of different values", "distinct(sku of view, 7d) >= 3")
+
+    def __post_init__(self) -> None:
+        check_name("property", self.of)
+        _Counted.__post_init__(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +173,9 @@ class Split:
             )
 
 
-EventCondition = Count | Ever | Never | Seen | SeenNear
-RuleCondition = EventCondition | Sequence | Member | Split | AttributeCondition
+EventCondition = Count | Distinct | Ever | Never | Seen | SeenNear | Total
+Part = EventCondition | Sequence | Member | Split | AttributeCondition
+RuleCondition = Part | Extreme
 """`AttributeCondition`s apply to an attribute (`column`) in the user's profile."""
 
 
@@ -205,7 +224,8 @@ class Rule:
     def has_dates(self) -> bool:
         """True if the time zone matters."""
         return any(
-            not isinstance(c, EventCondition | Sequence | Member | Split) and compares_days(c) for c in self.conditions
+            not isinstance(c, EventCondition | Extreme | Sequence | Member | Split) and compares_days(c)
+            for c in self.conditions
         )
 
 
@@ -218,6 +238,17 @@ def events_of(condition: RuleCondition) -> tuple[Events, ...]:
             return tuple(step.events for step in steps)
         case _:
             return ()
+
+
+def parts_of(condition: RuleCondition) -> tuple[Part, ...]:
+    """Conditions that are all true if and only if this one is: what an extreme asks of single events, else itself."""
+    if not isinstance(condition, Extreme):
+        return (condition,)
+    within_s, beyond = condition.within_s, condition.beyond
+    if within_s is None:
+        return Ever(events=condition.reached), *(() if beyond is None else (Never(events=beyond),))
+    there = Count(events=condition.reached, quantity="at_least", times=1, within_s=within_s)
+    return there, *(() if beyond is None else (Count(events=beyond, quantity="at_most", times=0, within_s=within_s),))
 
 
 def check_attribute(condition: AttributeCondition) -> None:

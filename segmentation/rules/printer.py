@@ -7,16 +7,17 @@ from schemas.columns import USER_ID
 from segmentation.expressions.lexer import string
 from segmentation.expressions.literals import literal
 from segmentation.expressions.printer import condition_text
+from segmentation.rules.aggregates import Extreme, Total
 from segmentation.rules.conditions import MICROSECOND, RULES, WORD
-from segmentation.rules.events import Events
+from segmentation.rules.events import Events, OnEvents
 from segmentation.rules.nodes import (
     Count,
+    Distinct,
     EventCondition,
     Ever,
     Group,
     Member,
     Never,
-    OnEvents,
     Rule,
     RuleCondition,
     Seen,
@@ -57,11 +58,10 @@ def rule_condition_text(condition: RuleCondition) -> str:
             return condition_text(condition, _attribute)
 
 
-def _on_events_text(condition: EventCondition) -> str:
+def _on_events_text(condition: EventCondition | Extreme) -> str:
     match condition:
-        case Count(events=events, within_s=within_s):
-            window = "" if within_s is None else f", {window_text(within_s)}"
-            return f"count({_events(events)}{window}) {SIGNS[condition.quantity]} {condition.times}"
+        case Count() | Distinct() | Total() | Extreme():
+            return _aggregate_text(condition)
         case Ever(events=events):
             return f"ever({_events(events)})"
         case Never(events=events):
@@ -70,6 +70,17 @@ def _on_events_text(condition: EventCondition) -> str:
             return f"{condition.which}({_events(events)}) {SIGNS[condition.bound]} {literal(condition.moment)}"
         case SeenNear(events=events):
             return f"{condition.which}({_events(events)}) {distance_text(condition.distance)}"
+
+
+def _aggregate_text(condition: Count | Distinct | Total | Extreme) -> str:
+    of = "" if isinstance(condition, Count) else f"{_name(condition.of)} of "
+    of += _events(condition.events) + ("" if condition.within_s is None else f", {window_text(condition.within_s)}")
+    match condition:
+        case Total(function=function) | Extreme(function=function):
+            return f"{function}({of}) {condition.operator} {literal(condition.value)}"
+        case Count() | Distinct():
+            counted = "count" if isinstance(condition, Count) else "distinct"
+            return f"{counted}({of}) {SIGNS[condition.quantity]} {condition.times}"
 
 
 def _sequence_text(condition: Sequence) -> str:

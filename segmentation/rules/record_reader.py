@@ -15,12 +15,14 @@ from segmentation.expressions.conditions import NO_ORDER
 from segmentation.expressions.lexer import DATE, TIMESTAMP
 from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, OneOf, Operator, Presence, Value
 from segmentation.expressions.source import MAX_CHARACTERS
-from segmentation.rules.aggregates import AGGREGATES, why_not
+from segmentation.rules.aggregates import COMPARED, UNASKED, Extreme, Function, Sign, Total, aggregate, no_aggregate
+from segmentation.rules.conditions import FUNCTIONS
 from segmentation.rules.document_path import DocumentPath
 from segmentation.rules.events import Events, unusable
 from segmentation.rules.nodes import (
     Bound,
     Count,
+    Distinct,
     EventCondition,
     Ever,
     Form,
@@ -38,7 +40,6 @@ from segmentation.rules.nodes import (
     check_attribute,
 )
 from segmentation.rules.printer import rule_text
-from segmentation.rules.records import condition_record
 from segmentation.rules.relative import (
     Anniversary,
     AttributeCondition,
@@ -48,21 +49,16 @@ from segmentation.rules.relative import (
     Today,
     TodayComparison,
 )
-from segmentation.rules.sequences import Sequence, Step
+from segmentation.rules.sequences import MAX_LATEST, Sequence, Step
 from segmentation.timetable import time_zone
 
 FORMS: Final = get_args(Form)
 MAX_BYTES: Final = 1024 * 1024
 BOTH_ENDS: Final = 2
+TYPES: Final = (*FUNCTIONS, "member", "attribute")
+"""Of conditions."""
 TIMES: Final = ("from", "before")
 """Between which events are."""
-COUNTED: Final = Count(
-    events=Events(event="purchase", where=(Comparison(column="amount", type="double", operator=">=", value=100.0),)),
-    quantity="at_least",
-    times=2,
-    within_s=30 * 24 * 60 * 60,
-)
-"""An example."""
 
 
 def rule_from_json(data: bytes) -> Rule:
@@ -109,8 +105,10 @@ def _condition(path: DocumentPath, record: object) -> RuleCondition:
     type_ = record.get("type") if isinstance(record, Mapping) else None
     with path.naming():
         match type_:
-            case "count" | "ever" | "never" | "first" | "last":
+            case "count" | "ever" | "never" | "first" | "last" | "distinct":
                 return _on_events(path, type_, cast("Mapping[str, object]", record))
+            case "sum" | "avg" | "min" | "max":
+                return _aggregate(path, type_, record)
             case "sequence":
                 return _sequence(path, record)
             case "member":
@@ -125,32 +123,29 @@ def _condition(path: DocumentPath, record: object) -> RuleCondition:
                 rest = {key: value for key, value in cast("Mapping[str, object]", record).items() if key != "type"}
                 check_attribute(test := (_attribute_test if type_ == "attribute" else _anniversary)(path, rest))
                 return test
-            case str() if type_.lower() in AGGREGATES:
-                example = json.dumps(condition_record(COUNTED))
-                raise path.fault(f"{why_not(type_)}. Count the events on one side of a bound, as in: {example}")
+            case str() if type_.lower() in UNASKED:
+                raise path.fault(no_aggregate(type_))
             case _:
-                raise path.fault(
-                    "type is not one of count, ever, never, first, last, sequence, member, attribute, anniversary, "
-                    "split"
-                )
+                raise path.fault(f"type is not one of {', '.join(TYPES)}")
 
 
 def _on_events(path: DocumentPath, type_: str, record: Mapping[str, object]) -> EventCondition:
     own: dict[str, set[str]] = {
         "count": {"quantity", "times", *(() if "from" in record else ("within_s",))},
+        "distinct": {"property", "quantity", "times", *(() if "from" in record else ("within_s",))},
         "first": {"near"} if "near" in record else {"bound", "moment"},
     }
     own["last"] = own["first"]
     fields = path.fields(record, {"type", "event", *own.get(type_, ())}, {"where", *TIMES})
     events = _events(path, fields)
     match type_:
-        case "count":
-            return Count(
-                events=events,
-                quantity=cast(Quantity, path.at("quantity").one_of(fields["quantity"], get_args(Quantity))),
-                times=path.at("times").integer(fields["times"]),
-                within_s=path.at("within_s").integer(fields["within_s"]) if "within_s" in fields else None,
-            )
+        case "count" | "distinct":
+            quantity = cast(Quantity, path.at("quantity").one_of(fields["quantity"], get_args(Quantity)))
+            times, within_s = path.at("times").integer(fields["times"]), _within_s(path, fields)
+            if type_ == "count":
+                return Count(events=events, quantity=quantity, times=times, within_s=within_s)
+            name = path.at("property").text(fields["property"])
+            return Distinct(of=name, events=events, quantity=quantity, times=times, within_s=within_s)
         case "ever":
             return Ever(events=events)
         case "never":
@@ -160,6 +155,28 @@ def _on_events(path: DocumentPath, type_: str, record: Mapping[str, object]) -> 
         return SeenNear(which=which, events=events, distance=_distance(path.at("near"), fields["near"]))
     bound = cast(Bound, path.at("bound").one_of(fields["bound"], get_args(Bound)))
     return Seen(which=which, events=events, bound=bound, moment=_moment(path.at("moment"), fields["moment"]))
+
+
+def _aggregate(path: DocumentPath, function: Function, record: object) -> Total | Extreme:
+    latest = {"latest"} if function in ("sum", "avg") else set[str]()
+    given = {"type", "property", "event", "operator", "value", *latest}
+    fields = path.fields(record, given, {"where", "within_s", *TIMES})
+    type_, value = _value(path.at("value"), fields["value"])
+    if type_ != "double":
+        raise path.at("value").fault("not a number")
+    return aggregate(
+        function,
+        of=path.at("property").text(fields["property"]),
+        events=_events(path, fields),
+        operator=cast(Sign, path.at("operator").one_of(fields["operator"], tuple(COMPARED))),
+        value=cast(float, value),
+        within_s=_within_s(path, fields),
+        latest=path.at("latest").integer(fields["latest"]) if latest else MAX_LATEST,
+    )
+
+
+def _within_s(path: DocumentPath, fields: Mapping[str, object]) -> int | None:
+    return path.at("within_s").integer(fields["within_s"]) if "within_s" in fields else None
 
 
 def _events(path: DocumentPath, fields: Mapping[str, object]) -> Events:

@@ -4,14 +4,15 @@ from datetime import date, datetime
 
 from segmentation.expressions.literals import literal, plain
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence, Value
-from segmentation.rules.events import Events
+from segmentation.rules.aggregates import Extreme, Total
+from segmentation.rules.events import Events, OnEvents
 from segmentation.rules.nodes import (
     Count,
+    Distinct,
     EventCondition,
     Ever,
     Member,
     Never,
-    OnEvents,
     Rule,
     RuleCondition,
     Seen,
@@ -55,12 +56,11 @@ def condition_record(condition: RuleCondition) -> dict[str, object]:
             return {"type": "attribute", **_test_record(condition)}
 
 
-def _on_events_record(condition: EventCondition) -> dict[str, object]:
+def _on_events_record(condition: EventCondition | Extreme) -> dict[str, object]:
     events = _events_record(condition.events)
     match condition:
-        case Count(quantity=quantity, times=times, within_s=within_s):
-            window = {} if within_s is None else {"within_s": within_s}
-            return {"type": "count", **events, "quantity": quantity, "times": times, **window}
+        case Count() | Distinct() | Total() | Extreme():
+            return _aggregate_record(condition, events)
         case Ever():
             return {"type": "ever", **events}
         case Never():
@@ -69,6 +69,19 @@ def _on_events_record(condition: EventCondition) -> dict[str, object]:
             return {"type": which, **events, "bound": bound, "moment": literal(moment)}
         case SeenNear(which=which, distance=distance):
             return {"type": which, **events, "near": _distance_record(distance)}
+
+
+def _aggregate_record(condition: Count | Distinct | Total | Extreme, events: dict[str, object]) -> dict[str, object]:
+    of = events if isinstance(condition, Count) else {"property": condition.of, **events}
+    window = {} if condition.within_s is None else {"within_s": condition.within_s}
+    match condition:
+        case Count(quantity=quantity, times=times) | Distinct(quantity=quantity, times=times):
+            type_ = "count" if isinstance(condition, Count) else "distinct"
+            return {"type": type_, **of, "quantity": quantity, "times": times, **window}
+        case Total(function=function, operator=operator, value=value, latest=latest):
+            return {"type": function, **of, "operator": operator, "value": plain(value), **window, "latest": latest}
+        case Extreme(function=function, operator=operator, value=value):
+            return {"type": function, **of, "operator": operator, "value": plain(value), **window}
 
 
 def _sequence_record(condition: Sequence) -> dict[str, object]:

@@ -9,8 +9,10 @@ from schemas.errors import UserError
 from segmentation.expressions.lexer import tokens
 from segmentation.expressions.nodes import Comparison, OneOf
 from segmentation.expressions.source import Code, Source
+from segmentation.rules.aggregates import Extreme, Total
 from segmentation.rules.conditions import RULES
-from segmentation.rules.nodes import Kind, Member, OnEvents, Rule, Split, events_of
+from segmentation.rules.events import OnEvents
+from segmentation.rules.nodes import Distinct, Kind, Member, Rule, Split, events_of
 from segmentation.rules.relative import Anniversary, Between, Near, TodayComparison, compares_days
 from segmentation.rules.sequences import Sequence
 
@@ -37,6 +39,8 @@ def names(rule: Rule) -> Names:
                 for of in events_of(condition):
                     events.add(of.event)
                     properties |= {(of.event, test.column) for test in of.where}
+                if isinstance(condition, Total | Extreme | Distinct):
+                    properties.add((condition.events.event, condition.of))
                 if isinstance(condition, Sequence) and condition.same is not None:
                     properties |= {(of.event, condition.same) for of in events_of(condition)}
             case Member(kind=kind, name=name):
@@ -79,6 +83,8 @@ def operands(rule: Rule) -> tuple[Operand, ...]:
                 found[Operand(event=None, name=test.column, type="date" if compares_days(test) else "timestamp")] = None
             elif isinstance(test, Comparison | OneOf | Between):
                 found[Operand(event=event, name=test.column, type=test.type)] = None
+        if isinstance(condition, Total | Extreme):
+            found[Operand(event=condition.events.event, name=condition.of, type="double")] = None
     return tuple(found)
 
 

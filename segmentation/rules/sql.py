@@ -15,20 +15,23 @@ from schemas.columns import ColumnType
 from segmentation.expressions.dialects import DUCKDB, Dialect
 from segmentation.expressions.literals import EPOCH, SECOND_US, micros
 from segmentation.expressions.sql import BoundSql, joined, parameter, to_sql
-from segmentation.rules.events import Events
+from segmentation.rules.aggregate_sql import amounts_sql, numbers_sql, too_large_sql, values_sql
+from segmentation.rules.aggregates import Extreme, Total
+from segmentation.rules.events import Events, OnEvents
 from segmentation.rules.nodes import (
     Count,
+    Distinct,
     EventCondition,
     Ever,
     Group,
     Member,
     Never,
-    OnEvents,
     Rule,
     RuleCondition,
     Seen,
     SeenNear,
     Split,
+    parts_of,
 )
 from segmentation.rules.sequence_sql import key_columns, sequence_sql, sequence_steps_sql
 from segmentation.rules.sequences import Sequence
@@ -42,6 +45,9 @@ COUNTED: Final = "SELECT user_id FROM c"
 USER: Final = "{user}"
 """Stands in conditions for the user until the relation that they are read from is known."""
 
+Aggregate = Total | Extreme | Distinct
+OfEvents = Count | Ever | Never | Seen | SeenNear
+"""Conditions that are answered by one pass over all events."""
 ValueOf = Callable[[str, ColumnType], BoundSql]
 """An expression over a row of a relation: the value of a name if it has one of that type, else null."""
 
@@ -120,7 +126,7 @@ def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) ->
     return source.query("SELECT ", columns, " FROM ", source.joins, user)
 
 
-def events_sql(condition: EventCondition, relations: Relations, at: datetime, user_id: str, columns: str) -> BoundSql:
+def events_sql(condition: OfEvents, relations: Relations, at: datetime, user_id: str, columns: str) -> BoundSql:
     """Columns of the relation (a list, as SQL, with occurred_at) for the events of a user that a condition refers to.
 
     For a count, those in the window. All copies are included, the latest first.
@@ -136,12 +142,25 @@ def steps_sql(sequence: Sequence, relations: Relations, at: datetime, user_id: s
     return _Query(Rule(groups=(Group(conditions=(sequence,)),)), relations, at, user_id).steps(sequence)
 
 
+def counted_sql(condition: Aggregate, relations: Relations, at: datetime, user_id: str) -> BoundSql:
+    """Of a user, a row for each number or each different value that counts: its moment, in microseconds, and number.
+
+    Numbers of sums and averages are in steps, those of values are null.
+    """
+    return _Query(Rule(groups=(Group(conditions=(condition,)),)), relations, at, user_id).counted_rows(condition)
+
+
+def left_out_sql(total: Total, relations: Relations, at: datetime) -> BoundSql:
+    """One row: the users with more events than count, and the values that are too large to be summed."""
+    return _Query(Rule(groups=(Group(conditions=(total,)),)), relations, at).left_out(total)
+
+
 def _sql(*parts: str | BoundSql) -> BoundSql:
     pieces = [BoundSql(part, ()) if isinstance(part, str) else part for part in parts]
     return BoundSql("".join(piece.text for piece in pieces), tuple(p for piece in pieces for p in piece.parameters))
 
 
-def _counts_copies(condition: EventCondition) -> bool:
+def _counts_copies(condition: OfEvents) -> bool:
     """True if counting the copies of an event would change the answer."""
     if not isinstance(condition, Count):
         return False
@@ -193,7 +212,8 @@ class _Query:
         self._attributes = _Values(relations.profile_value)
         self._events: dict[Events, str] = {}
         self._sequences: dict[Sequence, str] = {}
-        self._of_user: dict[EventCondition, str] = {}
+        self._of_user: dict[OfEvents, str] = {}
+        self._aggregates: dict[Total | Distinct, str] = {}
         self._members: dict[Member, str] = {}
         self._only_counted = False
 
@@ -238,17 +258,20 @@ class _Query:
                 tree = typed_at(condition, self._attributes.column, self._rule.timezone, at)
                 return to_sql(tree, "a", self._relations.dialect)
 
-    def _on_events(self, condition: EventCondition) -> BoundSql:
+    def _on_events(self, condition: OnEvents) -> BoundSql:
         match condition:
+            case Extreme():
+                return joined(" AND ", map(self.condition, parts_of(condition)))
+            case Total() | Distinct():
+                return self._aggregated(condition)
             case Count():
                 sign = SIGNS[condition.quantity]
                 return BoundSql(
                     f"(coalesce({self._number(condition)}, 0) {sign} {self._parameter('long')})", (condition.times,)
                 )
-            case Ever():
-                return BoundSql(f"(coalesce({self._number(condition)}, 0) > 0)", ())
-            case Never():
-                return BoundSql(f"(coalesce({self._number(condition)}, 0) = 0)", ())
+            case Ever() | Never():
+                sign = ">" if isinstance(condition, Ever) else "="
+                return BoundSql(f"(coalesce({self._number(condition)}, 0) {sign} 0)", ())
             case Seen():
                 seen = self._number(condition)
                 compared = f"({seen} IS NOT NULL AND {seen} {SIGNS[condition.bound]} {self._parameter('timestamp')})"
@@ -260,7 +283,18 @@ class _Query:
                 within = [_sql(f" AND {seen} {sign} ", moment) for sign, moment in moments]
                 return _sql(f"({seen} IS NOT NULL", *within, ")")
             case _:
-                assert_never(condition)
+                raise TypeError(f"unknown condition {condition}")
+
+    def _aggregated(self, condition: Total | Distinct) -> BoundSql:
+        name, long = self._aggregates.setdefault(condition, f"g{len(self._aggregates)}"), self._parameter("long")
+        match condition:
+            case Distinct(quantity=quantity, times=times):
+                return BoundSql(f"(coalesce({name}.number, 0) {SIGNS[quantity]} {long})", (times,))
+            case Total(function="sum", operator=sign, steps=steps):
+                return BoundSql(f"(coalesce({name}.total, 0) {sign} {long})", (steps,))
+            case Total(operator=sign, steps=steps):
+                compared = f"{name}.total {sign} {long} * {name}.number"
+                return BoundSql(f"({name}.number IS NOT NULL AND {compared})", (steps,))
 
     def source(self, *, of_parts: bool = False) -> _Source:
         """The relation that the conditions so far are read from.
@@ -271,6 +305,7 @@ class _Query:
         needed: list[tuple[str, Callable[[], BoundSql]]] = [
             *([("c", self._counted)] if self._of_user else []),
             *((name, partial(self._followed, sequence)) for sequence, name in self._sequences.items()),
+            *((name, partial(self._of_aggregate, condition)) for condition, name in self._aggregates.items()),
             *([("m", self._memberships)] if self._members else []),
             *([("a", self._profiles)] if self._attributes.names else []),
         ]
@@ -281,7 +316,7 @@ class _Query:
             not of_parts
             and len(needed) > 1
             and self._of_user
-            and false_without(self._rule, lambda condition: isinstance(condition, EventCondition))
+            and false_without(self._rule, lambda condition: isinstance(condition, OfEvents | Extreme))
         ):
             counted, self._only_counted, dialect = self._counted(), True, self._relations.dialect
             before = _sql(
@@ -322,7 +357,7 @@ class _Query:
         """Conditions on events alone that must be true."""
         conditions: list[BoundSql] = []
         for group in self._rule.groups:
-            on_events = [condition for condition in group.conditions if isinstance(condition, EventCondition)]
+            on_events = [condition for condition in group.conditions if isinstance(condition, OfEvents | Extreme)]
             if group.negated:
                 conditions += [_sql("(NOT ", self.condition(condition), ")") for condition in on_events]
             elif len(on_events) == len(group.conditions):
@@ -334,7 +369,7 @@ class _Query:
         one = joined(" OR ", map(self.condition, group.conditions))
         return _sql("(NOT ", one, ")") if group.negated else one
 
-    def _number(self, condition: EventCondition) -> str:
+    def _number(self, condition: OfEvents) -> str:
         return f"c.{self._of_user.setdefault(condition, f'c{len(self._of_user)}')}"
 
     def _counted(self) -> BoundSql:
@@ -342,7 +377,7 @@ class _Query:
         numbers = [_sql(", ", self._aggregate(condition), f" AS {c}") for condition, c in self._of_user.items()]
         return _sql("SELECT e.user_id", *numbers, " FROM (", self._identities(), ") AS e GROUP BY e.user_id")
 
-    def _aggregate(self, condition: EventCondition) -> BoundSql:
+    def _aggregate(self, condition: OfEvents) -> BoundSql:
         # CASE, since DuckDB's planning time grows with the square of the number of FILTERs
         matched = f"e.{self._events.setdefault(condition.events, f'e{len(self._events)}')}"
         match condition:
@@ -380,7 +415,7 @@ class _Query:
                 tests.append(_sql(f"s.occurred_at {sign} ", self._moment(micros(end))))
         return joined(" AND ", [_sql("s.event = ", self.text(events.event)), *tests])
 
-    def events(self, condition: EventCondition, columns: str) -> BoundSql:
+    def events(self, condition: OfEvents, columns: str) -> BoundSql:
         """See `events_sql`."""
         self._number(condition)
         self._events[condition.events] = "e0"
@@ -406,9 +441,10 @@ class _Query:
         where = joined(" AND ", conditions)
         return _sql(f"SELECT {columns}", values, " FROM ", self._from(self._relations.events), " WHERE ", where)
 
-    def _since(self, condition: EventCondition) -> int | None:
+    def _since(self, condition: EventCondition | Extreme) -> int | None:
         """A condition asks about later events only; None: about all."""
-        if (within_s := need(condition).within_s) is not None:
+        within_s = condition.within_s if isinstance(condition, Extreme) else need(condition).within_s
+        if within_s is not None:
             return self._at - within_s * SECOND_US
         return None if condition.events.since is None else micros(condition.events.since) - 1
 
@@ -432,6 +468,47 @@ class _Query:
         since = self._at - max(map(sequence.horizon_s, range(len(sequence.steps)))) * SECOND_US
         names = {step.events.event for step in sequence.steps}
         return matches, keys, self._scan(names, "user_id, event, occurred_at", values.selected(), since)
+
+    def _of_aggregate(self, condition: Total | Distinct) -> BoundSql:
+        """The number of numbers or values of each user who has any; of numbers, also their sum, in steps."""
+        found, selected = self.counted(condition), "user_id, count(*) AS number"
+        if isinstance(condition, Total):
+            selected += ", CAST(sum(amount) AS BIGINT) AS total"
+        return _sql(f"SELECT {selected} FROM (", found, ") AS g GROUP BY user_id")  # noqa: S608  # ours
+
+    def counted(self, condition: Aggregate) -> BoundSql:
+        """What counts: users and moments; numbers if it is not about values."""
+        match, named, scanned = self._of_property(condition)
+        match condition:
+            case Distinct():
+                return values_sql(match, named, scanned)
+            case Extreme():
+                return numbers_sql(match, named[0], scanned)
+            case Total():
+                return amounts_sql(condition, match, named[0], scanned)
+
+    def _of_property(self, condition: Aggregate) -> tuple[BoundSql, list[str], BoundSql]:
+        """What rows match, the columns of the property by type, and the events of the window with them."""
+        values = _Values(self._relations.event_value)
+        match, since = self._matches(condition.events, values), self._since(condition)
+        types = PROPERTY_TYPES if isinstance(condition, Distinct) else ("double",)
+        named = [values.column(condition.of, type_) for type_ in types]
+        columns = "user_id, event, occurred_at, event_id"
+        return match, named, self._scan({condition.events.event}, columns, values.selected(), since)
+
+    def counted_rows(self, condition: Aggregate) -> BoundSql:
+        """See `counted_sql`."""
+        us = self._relations.dialect.micros("occurred_at")
+        number = {Total: "amount", Extreme: "number", Distinct: "NULL"}[type(condition)]
+        return _sql(f"SELECT {us}, {number} FROM (", self.counted(condition), ") AS g")  # noqa: S608  # ours
+
+    def left_out(self, total: Total) -> BoundSql:
+        """See `left_out_sql`."""
+        match, [number], scanned = self._of_property(total)
+        every = amounts_sql(total, match, number, scanned, counted=False)
+        users = _sql("(SELECT user_id FROM (", every, f") AS g GROUP BY user_id HAVING count(*) > {total.latest}) AS u")
+        large = too_large_sql(match, number, scanned)
+        return _sql("SELECT (SELECT count(*) FROM ", users, "), (", large, ")")
 
     def _memberships(self) -> BoundSql:
         named = {member: self._of_member(member) for member in self._members}

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
+from segmentation.rules.aggregates import Total
 from segmentation.rules.events import Events
-from segmentation.rules.nodes import Count, EventCondition, Ever, Never, Rule, Seen, SeenNear, Which
+from segmentation.rules.nodes import Count, Distinct, EventCondition, Ever, Never, Rule, Seen, SeenNear, Which, parts_of
 
 End = Literal["latest", "earliest"]
 ENDS: Final[Mapping[Which, End]] = {"last": "latest", "first": "earliest"}
@@ -23,6 +24,7 @@ class Need:
     `keep` of them, at most MAX_TIMES + 1, counted from the `end`: `latest` or `earliest`. `within_s`: events with
     occurred_at <= T - within_s may be dropped; None: never. `deadlines`, of a count, are ranks, 1 = the latest: without
     a new event, its answer may change at occurred_at + within_s of an event with such a rank, and at no other time.
+    Of different values, the latest event of each is one.
     """
 
     events: Events
@@ -33,19 +35,25 @@ class Need:
 
 
 def needs(rule: Rule) -> dict[EventCondition, Need]:
-    """The need of each condition on events."""
-    conditions = (c for c in rule.conditions if isinstance(c, EventCondition))
+    """The need of each condition on events, or of the parts of one (`parts_of`)."""
+    parts = (part for condition in rule.conditions for part in parts_of(condition))
+    conditions = (c for c in parts if isinstance(c, EventCondition))
     return {condition: need(condition) for condition in conditions}
 
 
 def need(condition: EventCondition) -> Need:
     """The need of one condition."""
     match condition:
-        case Count(events=events, quantity=quantity, times=times, within_s=within_s):
+        case (
+            Count(events=events, quantity=quantity, times=times, within_s=within_s)
+            | Distinct(events=events, quantity=quantity, times=times, within_s=within_s)
+        ):
             deadlines = {"at_least": (times,), "at_most": (times + 1,), "exactly": (times, times + 1)}[quantity]
             ranks = tuple(rank for rank in deadlines if rank > 0)
             leaving = () if within_s is None else ranks
             return Need(events=events, keep=max(ranks), end="latest", within_s=within_s, deadlines=leaving)
+        case Total(events=events, latest=latest, within_s=within_s):
+            return Need(events=events, keep=latest, end="latest", within_s=within_s, deadlines=())
         case Ever(events=events) | Never(events=events):
             return Need(events=events, keep=1, end="latest", within_s=None, deadlines=())
         case Seen(events=events, which=which):

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from segmentation.expressions.nodes import Presence
-from segmentation.rules.nodes import Member, OnEvents, Rule, RuleCondition, Split
+from segmentation.rules.events import OnEvents
+from segmentation.rules.nodes import Member, Rule, RuleCondition, Split
 
 
 def true_without_facts(rule: Rule) -> bool:

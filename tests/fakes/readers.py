@@ -113,6 +113,7 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
         "behind": None,
         "outside": [{"audience": mark, "version": 1, "users": 1}] if mark else [],
         "known_only_by": [],
+        "bounded": [],
         "trouble": None,
     },
     q.CompareVersions: lambda _, mark: {"audience": mark, "sample": {}},

@@ -347,6 +347,7 @@ def test_segment_unknown_to_workers_cannot_be_checked(shop: Shop) -> None:
         "behind": 0,
         "outside": [],
         "known_only_by": [],
+        "bounded": [],
         "trouble": None,
     }
 

@@ -33,6 +33,8 @@ ARCHIVING: Final = "tests/unit/segmentation/test_archiving.py"
 OWNERS: Final = "tests/unit/streams/test_partition_task.py"
 EVALUATOR: Final = "tests/property/test_evaluator.py"
 SEQUENCES: Final = "tests/property/test_sequences.py"
+AGGREGATES: Final = "tests/property/test_aggregates.py"
+SUCCESSION: Final = "tests/unit/segmentation/evaluation/test_succession.py"
 SPANS: Final = "tests/property/test_spans.py"
 PROTOCOL: Final = "tests/property/test_import_protocol.py"
 UNITS: Final = "tests/unit/orchestration/kinds/test_units.py"
@@ -285,6 +287,12 @@ MUTANTS: Final = (
     Mutant(bug=segment_bugs.floor_forgotten, promises=(5,), caught_by=(SEQUENCES,)),
     Mutant(bug=segment_bugs.window_closed, promises=(5,), caught_by=(SEQUENCES,)),
     Mutant(bug=segment_bugs.every_value_the_same, promises=(5,), caught_by=(SEQUENCES,)),
+    Mutant(bug=segment_bugs.numbers_summed_as_doubles, promises=(5,), caught_by=(AGGREGATES,)),
+    Mutant(bug=segment_bugs.bound_of_sums_off_by_one, promises=(5,), caught_by=(AGGREGATES,)),
+    Mutant(bug=segment_bugs.window_of_sums_closed, promises=(5,), caught_by=(AGGREGATES,)),
+    Mutant(bug=segment_bugs.ties_rounded_to_even, promises=(5,), caught_by=(AGGREGATES,)),
+    Mutant(bug=segment_bugs.values_counted_as_events, promises=(5,), caught_by=(AGGREGATES,)),
+    Mutant(bug=segment_bugs.numbers_of_a_shorter_window_kept, promises=(5,), caught_by=(SUCCESSION,)),
     Mutant(bug=unit_bugs.base_seq_off_by_one, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),
     Mutant(bug=unit_bugs.evidence_counted_twice, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),
     Mutant(bug=unit_bugs.earlier_round_counted, promises=(1,), caught_by=(UNITS, UNIT_SCHEDULES)),

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from segmentation.evaluation.amounts import WIDTH
 from segmentation.evaluation.columns import LONG_AGO
 from segmentation.evaluation.spans import next_change
+from segmentation.rules.aggregates import COMPARED, MAX_NUMBER, STEPS
 from tests.mutation.patches import Patches
 
 # --- owners ----------------------------------------------------------------------------------------------------------
@@ -356,3 +358,102 @@ def every_value_the_same(patches: Patches) -> None:
         return keys_of
 
     patches.replace("segmentation.evaluation.answers:keys_of", make)
+
+
+# --- aggregates ------------------------------------------------------------------------------------------------------
+
+
+def numbers_summed_as_doubles(patches: Patches) -> None:
+    """Numbers are summed as doubles, in the order of their times, and not in whole steps."""
+
+    def in_steps(_: Any) -> Any:
+        return lambda numbers: (np.abs(numbers) <= MAX_NUMBER, numbers.astype(np.float64).view(np.int64))
+
+    def totals(original: Any) -> Any:
+        def of(self: Any, users: Any, since: Any, latest: int) -> Any:
+            _, number, oldest = original(self, users, since, latest)
+            lists, found = self._lists, np.zeros(len(users), np.float64)
+            for k, user in enumerate(users):
+                end = lists.starts[user] + WIDTH * lists.counts[user]
+                for entry in range(end - WIDTH * number[k], end, WIDTH):
+                    found[k] += lists.words[entry + 2 : entry + 3].view(np.float64)[0]
+            return found, number, oldest
+
+        return of
+
+    def met(_: Any) -> Any:
+        def compare(self: Any, total: Any, number: Any) -> Any:
+            if self.function == "sum":
+                return COMPARED[self.operator](total, self.value)
+            return (number > 0) & COMPARED[self.operator](total / np.maximum(number, 1), self.value)
+
+        return compare
+
+    patches.replace("segmentation.evaluation.amounts:in_steps", in_steps)
+    patches.replace("segmentation.evaluation.amounts:Amounts.totals", totals)
+    patches.replace("segmentation.rules.aggregates:Total.met", met)
+
+
+def bound_of_sums_off_by_one(patches: Patches) -> None:
+    """One number more than the latest ones counts."""
+
+    def init(original: Any) -> Any:
+        return lambda self, keep, horizon: original(self, keep + 1, horizon)
+
+    def totals(original: Any) -> Any:
+        return lambda self, users, since, latest: original(self, users, since, latest + 1)
+
+    patches.replace("segmentation.evaluation.amounts:Amounts.__init__", init)
+    patches.replace("segmentation.evaluation.amounts:Amounts.totals", totals)
+
+
+def window_of_sums_closed(patches: Patches) -> None:
+    """A number still counts at the instant at which its event leaves the window."""
+
+    def totals(original: Any) -> Any:
+        return lambda self, users, since, latest: original(self, users, since - 1, latest)
+
+    def add(original: Any) -> Any:
+        return lambda self, users, times, identities, amounts, at_us: original(
+            self, users, times, identities, amounts, at_us - 1
+        )
+
+    patches.replace("segmentation.evaluation.amounts:Amounts.totals", totals)
+    patches.replace("segmentation.evaluation.amounts:Amounts.add", add)
+
+
+def ties_rounded_to_even(patches: Patches) -> None:
+    """A number halfway between two steps is rounded to the even one."""
+
+    def in_steps(original: Any) -> Any:
+        def rounded(numbers: Any) -> Any:
+            fits, _ = original(numbers)
+            return fits, np.rint(np.where(fits, numbers, 0.0) * STEPS).astype(np.int64)
+
+        return rounded
+
+    patches.replace("segmentation.evaluation.amounts:in_steps", in_steps)
+
+
+def values_counted_as_events(patches: Patches) -> None:
+    """A value that comes again at another time is another value."""
+
+    def insert(_: Any) -> Any:
+        from segmentation.evaluation.latest import LatestEvents  # noqa: PLC0415
+
+        return LatestEvents._insert
+
+    patches.replace("segmentation.evaluation.latest:LatestValues._insert", insert)
+
+
+def numbers_of_a_shorter_window_kept(patches: Patches) -> None:
+    """A rule with a longer window takes over the numbers that were kept for a shorter one."""
+
+    def add(original: Any) -> Any:
+        def without_since(self: Any, *args: Any) -> None:
+            original(self, *args)
+            self.since_us = LONG_AGO
+
+        return without_since
+
+    patches.replace("segmentation.evaluation.amounts:Amounts.add", add)

@@ -2,14 +2,29 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import strategies as st
 
 from schemas.columns import ColumnType
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
+from segmentation.rules.aggregates import Function, Sign, aggregate
 from segmentation.rules.events import Events
-from segmentation.rules.nodes import Count, Ever, Form, Group, Member, Never, Rule, RuleCondition, Seen, SeenNear, Split
+from segmentation.rules.nodes import (
+    Count,
+    Distinct,
+    Ever,
+    Form,
+    Group,
+    Member,
+    Never,
+    Quantity,
+    Rule,
+    RuleCondition,
+    Seen,
+    SeenNear,
+    Split,
+)
 from segmentation.rules.relative import (
     Anniversary,
     AttributeCondition,
@@ -142,6 +157,33 @@ COUNTS_BETWEEN = st.builds(
     within_s=st.none(),
 )
 
+WINDOWS = st.tuples(EVENTS_ASKED, st.none() | SECONDS) | st.tuples(BETWEEN_TIMES, st.none())
+"""Events and a window: of all time, or within, or between two times."""
+SIGNS_OF_NUMBERS: tuple[Sign, ...] = get_args(Sign)
+COMPARED = st.sampled_from(SIGNS_OF_NUMBERS)
+DIFFERENT: list[tuple[Quantity, int]] = [("at_least", 1), ("at_least", 2), ("at_most", 1), ("exactly", 0)]
+AMOUNTS = st.sampled_from([0.0, -0.0, 1.0, -1.5, 0.1, 0.05, 2.5, 100.0, 3e11, -9e11])
+
+
+@st.composite
+def aggregates(draw: st.DrawFn) -> RuleCondition:
+    """A sum, an average, an extreme, or a number of different values."""
+    name, kind = draw(st.sampled_from(NAMES)), draw(st.sampled_from([*get_args(Function), "distinct"]))
+    events, within_s = draw(WINDOWS)
+    if kind == "distinct":
+        quantity, times = draw(st.sampled_from(DIFFERENT))
+        window = within_s if events.since else within_s or 3_600
+        return Distinct(of=name, events=events, quantity=quantity, times=times, within_s=window)
+    return aggregate(
+        kind,
+        of=name,
+        events=events,
+        operator=draw(COMPARED),
+        value=draw(AMOUNTS | VALUES["double"] if kind in ("min", "max") else AMOUNTS),
+        within_s=within_s,
+        latest=draw(st.sampled_from([1, 2, 3, MAX_LATEST, MAX_LATEST])),
+    )
+
 
 @st.composite
 def sequences(draw: st.DrawFn, *, latest: tuple[int, ...] = (MAX_LATEST,)) -> Sequence:
@@ -196,6 +238,8 @@ CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
     ),
     COUNTS_BETWEEN,
     sequences(),
+    aggregates(),
+    aggregates(),
     st.builds(Ever, events=BETWEEN_TIMES),
     MEMBERS,
     SPLITS,

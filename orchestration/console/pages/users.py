@@ -26,7 +26,8 @@ from orchestration.console.rendering import see_other, shown
 from orchestration.console.segment_texts import ALL, Named
 from orchestration.records.questions import Explanation, User
 from schemas.errors import UserError
-from segmentation.rules.nodes import Count
+from segmentation.rules.aggregates import Extreme, Total
+from segmentation.rules.nodes import Count, Distinct
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.sequences import Sequence as EventSequence
 
@@ -254,7 +255,13 @@ def _value(value: object) -> str:
 def _window(text: str) -> timedelta | None:
     """The window of a condition that has one. Texts of conditions are parsed as rules; dates in them need a zone."""
     match parse_rule(f"rule 2: {text}", timezone="UTC").conditions:
-        case (Count(within_s=int(seconds)) | EventSequence(window_s=seconds),):
+        case (
+            Count(within_s=int(seconds))
+            | Distinct(within_s=int(seconds))
+            | Total(within_s=int(seconds))
+            | Extreme(within_s=int(seconds))
+            | EventSequence(window_s=seconds),
+        ):
             return timedelta(seconds=seconds)
         case _:
             return None

@@ -171,6 +171,9 @@ DRAFTS = {
     "sequence(purchase where amount >= 100 then not purchase within 12h, 30d)": 2,
     "sequence(purchase then purchase within 2d, 30d) and age >= 18": 1,
     "ever(purchase) and not in segment rich": 2,
+    "sum(amount of purchase, 30d) >= 200": 2,
+    "avg(amount of purchase) < 200 or max(amount of purchase, 30d) < 1": 1,
+    "distinct(amount of purchase, 30d) <= 1": 3,
 }
 
 
@@ -384,6 +387,48 @@ def test_explanation_of_a_member_shows_events_and_expiry(shop: World, capsys: py
     assert main(["explain", "buyers", "eve", "-t", shop.tenant]) == 3
     assert capsys.readouterr().err.startswith("UNKNOWN_USER: ")
     assert main(["explain", "buyers", "ann", "--as-of", "2026-11-25", "-t", shop.tenant]) == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ("sum(amount of purchase, 30d) >= 200", {"ann": (True, 200.0, 2, 28.0), "bob": (True, 500.0, 1, 29.0)}),
+        ("avg(amount of purchase) <= 100", {"ann": (True, 100.0, 2, None), "cid": (False, None, 0, None)}),
+        ("sum(amount of purchase, 30d) = 80", {"ann": (False, 200.0, 2, None)}),
+        ("min(amount of purchase, 30d) < 100", {"ann": (True, 80.0, 2, 28.0), "bob": (False, 500.0, 1, None)}),
+        ("distinct(amount of purchase, 30d) >= 2", {"ann": (True, 2, 2, 28.0), "cid": (False, 0, 0, None)}),
+    ],
+)
+def test_explanation_of_an_aggregate_has_its_value(
+    shop: World, capsys: pytest.CaptureFixture[str], rule: str, found: dict[str, tuple[Any, ...]]
+) -> None:
+    shop.create(rule)
+
+    def explained(user: str) -> tuple[Any, ...]:
+        answer_ = answer(shop, capsys, "explain", "buyers", user)
+        condition = answer_["groups"][0]["conditions"][0]
+        changes, as_of = condition["changes_at"], datetime.fromisoformat(answer_["as_of"])
+        days = None if changes is None else round((datetime.fromisoformat(changes) - as_of) / timedelta(days=1), 1)
+        assert condition["counted"] == len(condition["events"])
+        return answer_["member"], condition["value"], condition["counted"], days
+
+    assert {user: explained(user) for user in found} == found
+    assert main(["explain", "buyers", "ann", "-t", shop.tenant]) == 0
+    assert re.search(r"\(value \d[\d.]*, 2 counted", capsys.readouterr().out)
+
+
+def test_what_a_sum_leaves_out_is_told(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.archive(EVENTS, [purchase("ann", 1, n, amount=1.0) for n in range(1_001)])
+    world.archive(EVENTS, [purchase("bob", 2, 0, amount=1e12), purchase("bob", 2, 1, amount=float("nan"))])
+    world.create("sum(amount of purchase, 30d) = 1000 or avg(amount of purchase) = 1")
+    assert answer(world, capsys, "segments", "show", "buyers")["bounded"] == [
+        {"condition": "sum(amount of purchase, 30d) = 1000", "latest": 1000, "users": 1, "left_out": 1},
+        {"condition": "avg(amount of purchase) = 1", "latest": 1000, "users": 1, "left_out": 1},
+    ]
+    assert main(["segments", "show", "buyers", "-t", world.tenant]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 user has more than 1,000 events in sum(amount of purchase, 30d) = 1000, whose latest 1,000 count" in shown
+    assert "1 number too large for avg(amount of purchase) = 1" in shown
 
 
 def test_explanation_of_a_sequence_shows_how_far_a_user_has_come(

@@ -75,7 +75,7 @@ def test_documented_rules_parse_and_run() -> None:
             assert parse_rule(rule_text(rule), timezone=ZONE) == rule
             assert rule_from_record(rule_record(rule)) == rule
             found(connection, text)
-    assert len(BLOCKS) == 18
+    assert len(BLOCKS) == 22
     assert len(conditions) > 30
     assert len(wishes) == 9
 
@@ -88,7 +88,7 @@ def test_documented_example_finds_the_documented_users() -> None:
     with tenant() as connection:
         examples = rows("Example")
         assert {text: found(connection, text) for text, _ in examples} == dict(examples)
-    assert len(examples) == 37
+    assert len(examples) == 47
     assert f"T = {NOW.isoformat().replace('+00:00', 'Z')}, in {ZONE}" in TEXT
 
 
@@ -99,7 +99,7 @@ def test_documented_refusals_are_refused() -> None:
     for text in refused:
         with pytest.raises(UserError, match="BAD_RULE: at character"):
             parse_rule(text, timezone=ZONE)
-    assert len(refused) == 21
+    assert len(refused) == 26
 
 
 def test_documented_json_equals_the_second_rule() -> None:

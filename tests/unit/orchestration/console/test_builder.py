@@ -91,6 +91,27 @@ def test_sequence_is_built_step_by_step(client: AsgiClient, world: World) -> Non
     assert '"action":"then.0.0"' not in shown.body.decode()  # three steps are all
 
 
+def test_row_of_an_aggregate_has_its_fields(client: AsgiClient, world: World) -> None:
+    fields = {"0.negated": "", "0.0.kind": "sum", "0.0.of": "amount", "0.0.name": "purchase", "0.0.operator": ">"}
+    assert draft_of({**fields, "0.0.times": "2.5", "0.0.window": "7"}).rule() == (
+        parse_rule("sum(amount of purchase, 7d) > 2.5"),
+        {},
+    )
+    assert draft_of({**fields, "0.0.times": "-1", "0.0.window": ""}).rule() == (
+        parse_rule("sum(amount of purchase) > -1"),
+        {},
+    )
+    for changes in ({"0.0.times": "x"}, {"0.0.times": "0.00001"}, {"0.0.of": ""}, {"0.0.window": "1) or (a"}):
+        rule, faults = draft_of({**fields, "0.0.times": "1", **changes}).rule()
+        assert rule is None
+        assert set(faults) == {(0, 0)}
+    shown = send(client, world, f"{BUILDER}/rows", urlencode({**fields, "editor": "e", "action": "kind"})).body.decode()
+    assert re.findall(r'name="0\.0\.(of|name|times|window)" value="([^"]*)"', shown) == [
+        *(("of", "amount"), ("name", "purchase"), ("times", "1"), ("window", "30")),
+    ]
+    assert '<option value="&gt;" selected>more than</option>' in shown
+
+
 def test_fault_of_a_step_appears_at_its_row() -> None:
     fields = {"0.negated": "", "0.0.kind": "sequence", "0.0.name": "a", "0.0.then0.name": "b"}
     for within in ("", "1d, 3d) or ever(x", "0s", "2d..1d", "366d"):

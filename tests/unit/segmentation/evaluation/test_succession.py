@@ -14,6 +14,7 @@ from segmentation.rules.nodes import Member
 from segmentation.rules.parser import parse_rule
 from tests.unit.segmentation.evaluation.test_evaluator import buy, emitted
 
+ARROW = {"double": pa.float64(), "string": pa.string(), "boolean": pa.bool_()}
 DAY = 86_400
 NOW = 10 * DAY
 
@@ -28,7 +29,9 @@ def bought(user: str, *times_s: int) -> EventBatch:
         events=pa.repeat(pa.scalar("buy"), len(times_s)),
         occurred_at=np.array(times_s, np.int64) * SECOND_US,
         identities=np.array(times_s, np.int64),
-        values=lambda name, type_: pytest.fail(f"unexpected request for {name} {type_}"),
+        values=lambda name, type_: pa.array(
+            [2.0 if (name, type_) == ("price", "double") else None] * len(times_s), ARROW[type_]
+        ),
     )
 
 
@@ -72,19 +75,31 @@ def test_count_beyond_the_kept_events_needs_history() -> None:
     assert emitted(changes) == []  # ann is a member by the old and the new rule
 
 
-@pytest.mark.parametrize("wider", ["count(buy, 7d) >= 1", "ever(buy)"])
+@pytest.mark.parametrize(
+    ("days_3", "days_2", "wider"),
+    [
+        ("count(buy, 3d) >= 1", "count(buy, 2d) >= 1", "count(buy, 7d) >= 1"),
+        ("count(buy, 3d) >= 1", "count(buy, 2d) >= 1", "ever(buy)"),
+        ("sum(price of buy, 3d) > 0", "avg(price of buy, 2d) >= 1", "sum(price of buy, 7d) >= 1"),
+        ("sum(price of buy, 3d) > 0", "sum(price of buy, 2d) >= 2", "avg(price of buy) < 3"),
+        ("distinct(price of buy, 3d) = 1", "distinct(price of buy, 2d) >= 1", "distinct(price of buy, 7d) >= 1"),
+        ("max(price of buy, 3d) >= 1", "max(price of buy, 2d) >= 1", "max(price of buy, 7d) >= 1"),
+    ],
+)
 @pytest.mark.parametrize("restarted", [False, True])
 def test_rule_with_a_window_beyond_the_loaded_history_needs_history(
+    days_3: str,
+    days_2: str,
     wider: str,
     restarted: bool,  # noqa: FBT001
 ) -> None:
-    first = Succession(active(buyers="count(buy, 3d) >= 1"), Evaluator({}, at_us=NOW * SECOND_US))
+    first = Succession(active(buyers=days_3), Evaluator({}, at_us=NOW * SECOND_US))
     first.events(bought("ann", NOW - DAY))  # everything later than `since_us`
     evaluator, _ = first.settle()
     if restarted:
         columns = evaluator.state.columns()
         evaluator = Evaluator(evaluator.plan.rules, state=State.from_columns(evaluator.plan, evaluator.at_us, columns))
-    succession = Succession(active(buyers="count(buy, 2d) >= 1"), evaluator)
+    succession = Succession(active(buyers=days_2), evaluator)
     assert succession.kinds == ()
     evaluator, _ = succession.settle()
     succession = Succession(active(buyers=wider), evaluator)

@@ -1,7 +1,7 @@
 """Rules in JSON, their canonical form and hash."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import pytest
 
 from schemas.errors import UserError
 from segmentation.expressions.cursor import MAX_TERMS
+from segmentation.rules.aggregates import MAX_NUMBER
 from segmentation.rules.canonical import canonical_json, rule_hash
 from segmentation.rules.events import MAX_NAME, MAX_WINDOW_S
-from segmentation.rules.nodes import MAX_TIMES, Quantity
+from segmentation.rules.nodes import MAX_TIMES, MAX_VALUES, Quantity
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.record_reader import MAX_BYTES, rule_from_json, rule_from_record
 from segmentation.rules.records import rule_record
+from segmentation.rules.sequences import MAX_LATEST
 
 SCHEMA = json.loads((Path(__file__).parents[4] / "schemas" / "rule.schema.json").read_text())
 TEXT = (
@@ -72,17 +74,92 @@ def test_optional_and_alternative_forms_are_equivalent() -> None:
     assert rule_from_record(record) == rule_from_record(RECORD)
 
 
-def test_aggregate_is_refused_with_a_valid_alternative() -> None:
-    with pytest.raises(UserError, match=r"at all\[0\]\.any\[0\]: avg over events is not supported") as caught:
-        rule_from_record({"rule": 1, "all": [{"any": [{"type": "avg", "event": "purchase"}]}]})
-    suggested = json.loads(caught.value.message.partition("as in: ")[2])
-    rule = rule_from_record({"rule": 1, "all": [{"any": [suggested]}]})
-    assert rule == parse_rule("count(purchase where amount >= 100, 30d) >= 2")
+AGGREGATES = [
+    {
+        "type": "sum",
+        "property": "amount",
+        "event": "purchase",
+        "where": [],
+        "operator": ">=",
+        "value": 100,
+        "within_s": 2_592_000,
+        "latest": 1000,
+    },
+    {
+        "type": "max",
+        "property": "amount",
+        "event": "purchase",
+        "where": [],
+        "operator": "<",
+        "value": 0.5,
+        "from": "2026-11-01T00:00:00Z",
+        "before": "2026-12-01T00:00:00Z",
+    },
+    {
+        "type": "distinct",
+        "property": "sku",
+        "event": "view",
+        "where": [],
+        "quantity": "at_least",
+        "times": 3,
+        "within_s": 604_800,
+    },
+]
+
+
+def of_aggregates(conditions: Sequence[object]) -> dict[str, Any]:
+    return {"rule": 1, "timezone": None, "all": [{"any": conditions}]}
+
+
+def test_aggregates_in_json() -> None:
+    record = of_aggregates(AGGREGATES)
+    text = (
+        "sum(amount of purchase, 30d) >= 100 or max(amount of purchase between 2026-11-01T00:00:00Z and "
+        "2026-11-30T23:59:59.999999Z) < 0.5 or distinct(sku of view, 7d) >= 3"
+    )
+    assert rule_record(parse_rule(text)) == record
+    assert rule_from_record(record) == parse_rule(text)
+    jsonschema_rs.validate(SCHEMA, record)
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "message"),
+    [
+        (0, {"type": "median"}, ": median over events cannot be asked; count, sum, avg, min, max, distinct can"),
+        (0, {"latest": 1001}, ": the latest 1 to 1,000 events count"),
+        (0, {"latest": 0}, ": the latest 1 to 1,000 events count"),
+        (0, {"latest": None}, ".latest: not a whole number"),
+        (0, {"value": 0.00001}, ": sums are in steps of 0.0001"),
+        (0, {"value": 9.1e14}, ": a sum is compared with up to 900,000,000,000,000"),
+        (0, {"type": "avg", "value": -9.1e11}, ": an average is compared with up to 900,000,000,000"),
+        (0, {"value": "100"}, ".value: not a number"),
+        (0, {"value": True}, ".value: not a number"),
+        (0, {"operator": "!="}, ".operator: not one of >=, >, <=, <, ="),
+        (0, {"type": "min"}, ": unknown: latest"),
+        (0, {"property": ""}, ": the name of a property has 1 to 255 characters"),
+        (0, {"property": "a\0"}, ": the property 'a\\x00' has a NUL character"),
+        (0, {"within_s": 0}, ": a window is from 1s to 366d, not 0 seconds"),
+        (0, {"within_s": 10_000 * 366 * 86_400}, ": a window is from 1s to 366d, not 316,224,000,000 seconds"),
+        (1, {"within_s": 60}, ": between takes the place of the window"),
+        (2, {"times": 101}, ": a number of different values is compared with 0 to 100 times, not 101"),
+        (2, {"times": 0}, ": at least 0 times is true for everyone"),
+    ],
+)
+def test_invalid_aggregate_is_refused_with_its_path(number: int, changes: dict[str, Any], message: str) -> None:
+    record = of_aggregates([{**AGGREGATES[number], **changes}])
+    with pytest.raises(UserError) as caught:
+        rule_from_record(record)
+    assert f"at all[0].any[0]{message}" in caught.value.message
+    if "steps" not in message:  # which JSON Schema cannot say of decimals
+        assert not jsonschema_rs.is_valid(SCHEMA, record)
 
 
 def test_json_schema_limits_match_rule_limits() -> None:
     count = SCHEMA["$defs"]["count"]["properties"]
     assert (count["times"]["maximum"], count["within_s"]["maximum"]) == (MAX_TIMES, MAX_WINDOW_S)
+    assert SCHEMA["$defs"]["distinct"]["properties"]["times"]["maximum"] == MAX_VALUES
+    assert SCHEMA["$defs"]["total"]["properties"]["latest"]["maximum"] == MAX_LATEST
+    assert SCHEMA["$defs"]["total"]["then"]["properties"]["value"]["maximum"] == MAX_NUMBER
     assert tuple(count["quantity"]["enum"]) == Quantity.__args__  # type: ignore[attr-defined]
     assert SCHEMA["$defs"]["name"]["maxLength"] == MAX_NAME
     assert f"At most {MAX_TERMS:,} conditions and values" in SCHEMA["description"]
@@ -136,7 +213,7 @@ def of_sequence(change: Callable[[Any], object]) -> bytes:
         (changed(lambda r: r["all"][2]["any"][0].update({"in": ["x" * 70_000]})), "has more than 65,536 characters"),
         (
             in_count(type="between"),
-            "at all[0].any[0]: type is not one of count, ever, never, first, last, sequence, member, attribute",
+            "at all[0].any[0]: type is not one of count, ever, never, first, last, sequence, sum, avg, min, max",
         ),
         (in_count(times=-1), "at all[0].any[0]: a count is compared with 0 to 1,000 times, not -1"),
         (in_count(times=0), "at all[0].any[0]: at least 0 times is true for everyone"),
