@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from segmentation.evaluation.amounts import WIDTH
-from segmentation.evaluation.columns import LONG_AGO
+from segmentation.evaluation.columns import LONG_AGO, NEVER
 from segmentation.evaluation.spans import next_change
 from segmentation.rules.aggregates import COMPARED, MAX_NUMBER, STEPS
 from tests.mutation.patches import Patches
@@ -411,7 +411,11 @@ def window_of_sums_closed(patches: Patches) -> None:
     """A number still counts at the instant at which its event leaves the window."""
 
     def totals(original: Any) -> Any:
-        return lambda self, users, since, latest: original(self, users, since - 1, latest)
+        def longer(self: Any, users: Any, since: Any, latest: int) -> Any:
+            total, number, oldest = original(self, users, since - 1, latest)
+            return total, number, np.where(oldest == NEVER, NEVER, oldest + 1)  # it leaves a microsecond later
+
+        return longer
 
     def add(original: Any) -> Any:
         return lambda self, users, times, identities, amounts, at_us: original(
