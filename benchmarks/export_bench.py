@@ -12,7 +12,8 @@ from benchmarks.setting import Setting, warm_parser
 from benchmarks.versions import ROW_SCHEMA, TENANT, Versions, make_versions
 from connectors.lake.audience_sql import rows_sql
 from connectors.sinks.checking import check
-from connectors.sinks.exporting import ExportOrder, export
+from connectors.sinks.export_order import ExportOrder
+from connectors.sinks.exporting import export
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.receiving import read_manifest
 from connectors.sources.fork_server import PARSERS

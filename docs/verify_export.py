@@ -109,25 +109,27 @@ def main(address):
         if [found, found[0], *bounds] != [parsed(file["digest"]), file["rows"], file["min"], file["max"]]:
             return f"{path}: digest differs, or rows, min or max: {found} {bounds}"
         totals[file.get("change")] = plus(totals.get(file.get("change"), (0, 0, 0)), found)
-    read = totals  # everything, unless rows or columns were chosen: then there are accounts of all that was read
-    if "selection" in manifest:
-        read = {}
+    total = base
+    for change, found in totals.items():
+        total = plus(total, found, -1 if change == "removed" else 1)
+    if "selection" in manifest:  # not all rows, or other columns: then there are accounts of all that was read
+        read, views = {}, {}
         for account in manifest["selection"]["accounts"]:
-            change = account.get("change")
-            kept, filtered, suppressed, exported = (
+            view = account.get("view", "version")  # a delta has two, that of its version and that of its base
+            kept, filtered, suppressed, views[view] = (
                 parsed(account[name]) for name in ("kept", "filtered", "suppressed", "exported")
             )
-            if totals.pop(change, (0, 0, 0)) != exported:
-                return f"the {change or 'exported'} files do not come to {account['exported']}"
             same_columns = account["kept"][:16] == account["exported"][:16]
-            if kept[0] != exported[0] or (same_columns and kept != exported):
+            if kept[0] != views[view][0] or (same_columns and kept != views[view]):
                 return f"{account['kept']} was kept, and {account['exported']} exported"
-            read[change] = plus(plus(kept, filtered), suppressed)
-        if totals:
-            return f"no account of {totals}"
-    total = base
-    for change, found in read.items():
-        total = plus(total, found, -1 if change == "removed" else 1)
+            read[view] = plus(plus(kept, filtered), suppressed)
+        removed, added = (totals.pop(change, (0, 0, 0)) for change in ("removed", "added"))
+        arrived = plus(plus(views.get("base", totals.get(None, (0, 0, 0))), removed, -1), added)
+        if arrived != views["version"] or read.get("base", base) != base:
+            return f"the files lead to {arrived}, not to {views['version']}, or the base is not {base}"
+        if manifest["delta"] and parsed(manifest["delta"]["kept"]) != views["base"]:
+            return f"the delta starts from {manifest['delta']['kept']}, not from {views['base']}"
+        total = read["version"]
     counts = sum(file["rows"] for file in manifest["files"]), total[0]
     whole = (total, *counts) == (parsed(manifest["digest"]), manifest["rows"], manifest["members"])
     return None if whole else f"the rows come to {total}, not to {manifest['digest']}, or (rows, members) to {counts}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         CancelledImport,
         ConfiguredAudience,
         Connections,
+        Consent,
         Coverage,
         DeadLetters,
         Dismissed,
@@ -504,7 +505,7 @@ class ApiMethods(Methods):
         *,
         version: int | None = None,
         as_of: str | None = None,
-        delta_from: int | None = None,
+        delta_from: int | str | None = None,
         format: Literal["parquet", "csv", "jsonl"] | None = None,
         compression: Literal["none", "gzip", "zstd"] | None = None,
         null: str | None = None,
@@ -770,6 +771,21 @@ class ApiMethods(Methods):
                 query={"audience": audience},
                 body=given(address=address, channel=channel),
             ),
+        )
+
+    def consent(self, tenant: str) -> Consent:
+        """The lists whose members are left out of exports, by destination."""
+        return cast("Consent", self._send("GET", "/tenants/{}/consent", tenant))
+
+    def consent_with_etag(self, tenant: str) -> tuple[Consent, str]:
+        """The lists whose members are left out of exports, by destination."""
+        return cast("tuple[Consent, str]", self._tagged("GET", "/tenants/{}/consent", tenant))
+
+    def replace_consent(self, tenant: str, items: Sequence[Mapping[str, Any]], *, etag: str) -> tuple[Consent, str]:
+        """Replace the consent policy. It applies to all exports that are registered from now on, retries included."""
+        return cast(
+            "tuple[Consent, str]",
+            self._tagged("PUT", "/tenants/{}/consent", tenant, body=given(items=items), etag=etag),
         )
 
     def places(self) -> Places:

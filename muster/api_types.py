@@ -393,6 +393,22 @@ class Recipients(TypedDict):
     warnings: list[str]
 
 
+class ConsentList(TypedDict):
+    """Members of this audience are left out of all exports to a destination, or are not. The closest entry decides."""
+
+    audience: str
+    destination: str | None
+    max_age_s: int | None
+    exempt: bool
+
+
+class Consent(TypedDict):
+    """The consent policy of a tenant. Each change has a new number; 0: there never was one."""
+
+    policy: int
+    items: list[ConsentList]
+
+
 class TenantPlaces(TypedDict):
     """Addresses that a tenant may read from and write to, beyond its uploads, inbox and downloads."""
 

@@ -72,6 +72,28 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentLists:
+    """The number of a consent policy, and the versions of its lists whose members an export leaves out."""
+
+    policy: int
+    lists: tuple[AudienceVersion, ...] = ()
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data."""
+        return {"policy": self.policy, "lists": [one.as_record() for one in self.lists]}
+
+    @classmethod
+    def from_record(cls, record: object) -> Self:
+        """Inverse of `as_record`. Raises as `AudienceVersion.from_record` does."""
+        given = _mapping(record, {"policy", "lists"}, "a consent policy")
+        policy = given.get("policy")
+        if type(policy) is not int or policy < 1:
+            raise _bad(f"policy {str(policy)[:40]!r} is not a number from 1")
+        lists = tuple(AudienceVersion.from_record(one) for one in _list(given.get("lists"), "lists"))
+        return cls(policy=policy, lists=lists)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportShape:
     """The shape of an export. `where`: a filter (docs/filters.md); `suppress`: audiences whose members are left out.
 
@@ -125,16 +147,6 @@ class ExportShape:
             columns=None if columns is None else _texts(columns, "columns"),
             partition_by=_texts(given.get("partition_by", []), "partition_by"),
         )
-
-
-def delta_not_supported() -> UserError:
-    """The error for a delta with suppression lists or looked up columns."""
-    return UserError(
-        "NOT_IN_A_DELTA",
-        "a delta would miss users who have been suppressed since, or whose looked-up attributes have changed; export "
-        "the whole version with --suppress or --attributes, or export the delta without them plus the delta of the "
-        "suppression list, so that the receiver can leave out its users",
-    )
 
 
 def column_names(text: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.manifest_selection import Change as Change  # noqa: PLC0414  # it is said of files too
-from schemas.manifest_selection import ManifestSelection
+from schemas.manifest_selection import DeltaBase, ManifestSelection
 from schemas.records import as_record, fields_record
 
 MANIFEST_VERSION: Final = 1
@@ -134,20 +134,12 @@ class ManifestFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeltaBase:
-    """The version that a delta starts from: digest(base) - digest(removed) + digest(added) = digest(version)."""
-
-    version: int
-    digest: Digest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The contents of an export. `members` and `digest` are those of the whole version, whatever part was exported.
 
     `rows` is the sum of the files' rows. `rule_hash` is set if the version is a rule segment's snapshot. `schema` is
     that of the files; `selection` is set if only some rows, or other columns, were taken. The columns `partition_by`
-    determine the files' folders.
+    determine the files' folders. `policy`: the number of the tenant's consent policy; None if it never had one.
     """
 
     export: str
@@ -166,6 +158,7 @@ class Manifest:
     delta: DeltaBase | None = None
     selection: ManifestSelection | None = None
     partition_by: tuple[str, ...] = ()
+    policy: int | None = None
 
     @property
     def rows(self) -> int:
@@ -175,6 +168,11 @@ class Manifest:
     def total(self, change: Change | None = None) -> Digest:
         """Digest of all files of one kind of change."""
         return Digest.total(self.schema.schema_id, (f.digest for f in self.files if f.change == change))
+
+    @property
+    def kept(self) -> Digest | None:
+        """What a receiver of this export, and of those that it builds on, has: the digest over the exported columns."""
+        return self.digest if self.selection is None else self.selection.view("version")
 
     def fault(self) -> str | None:
         """The sum that does not add up. None if all do."""
@@ -189,6 +187,10 @@ class Manifest:
 
     def _sum_fault(self) -> str | None:
         base = None if self.delta is None else self.delta.digest
+        if self.delta is not None and self.delta.kept is not None:
+            kept = self.delta.digest if self.selection is None else self.selection.view("base")
+            if kept != self.delta.kept:
+                return f"the base has {kept}, but the delta starts from {self.delta.kept}"
         if self.selection is not None:
             files = {change: self.total(change) for change in {file.change for file in self.files}}
             return self.selection.fault(self.digest, base, files)
@@ -206,6 +208,8 @@ class Manifest:
             more["selection"] = self.selection.as_record()
         if self.partition_by:
             more["partition_by"] = list(self.partition_by)
+        if self.policy is not None:
+            more["policy"] = self.policy
         return {
             "manifest": MANIFEST_VERSION,
             "export": self.export,
@@ -273,11 +277,10 @@ class Manifest:
             digest=Digest.parse(record["digest"]),
             formulas_found=int(record["formulas_found"]),
             files=tuple(ManifestFile.from_record(entry) for entry in record["files"]),
-            delta=None
-            if delta is None
-            else DeltaBase(version=int(delta["version"]), digest=Digest.parse(delta["digest"])),
+            delta=None if delta is None else DeltaBase.from_record(delta),
             selection=None if selection is None else ManifestSelection.from_record(selection),
             partition_by=tuple(map(str, record.get("partition_by", ()))),
+            policy=None if record.get("policy") is None else int(record["policy"]),
         )
 
 

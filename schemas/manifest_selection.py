@@ -1,27 +1,37 @@
-"""The selection of an export, and the proof that the rest was left out on purpose: a part of the manifest."""
+"""Parts of the manifest: the selection, the proof that the rest was left out on purpose, and the base of a delta."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 from schemas.digest import Digest
 from schemas.records import as_record, fields_record
 
 Change = Literal["added", "removed"]
+View = Literal["version", "base"]
+"""The two sides of a delta: the exported version, and the one that it starts from."""
+_CHANGES: Final = get_args(Change)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """Accounts for all rows read: `kept`, `filtered` and `suppressed` are digests over the version's columns.
 
-    `exported` is the digest of the kept rows over the exported columns. A delta has one account per `change`.
+    `exported` is the digest of the kept rows over the exported columns. A delta has one account per `view`, or, in
+    releases up to 0.2.0, per `change`: of the added and of the removed rows.
     """
 
     kept: Digest
     filtered: Digest
     suppressed: Digest
     exported: Digest
+    view: View | None = None
     change: Change | None = None
+
+    @property
+    def of(self) -> View | Change | None:
+        """What tells it from the other account of a delta."""
+        return self.view or self.change
 
     @property
     def read(self) -> Digest:
@@ -29,24 +39,21 @@ class Account:
         return self.kept + self.filtered + self.suppressed
 
     def __add__(self, other: "Account") -> "Account":
-        if self.change != other.change:
-            raise ValueError(f"accounts of {self.change} and {other.change} rows cannot be added")
+        if self.of != other.of:
+            raise ValueError(f"accounts of {self.of} and {other.of} rows cannot be added")
         return Account(
             kept=self.kept + other.kept,
             filtered=self.filtered + other.filtered,
             suppressed=self.suppressed + other.suppressed,
             exported=self.exported + other.exported,
+            view=self.view,
             change=self.change,
         )
 
-    def fault(self, version: Digest, files: Digest) -> str | None:
-        """The first mismatch among its own parts and the files of its change. None if they agree."""
+    def fault(self, version: Digest) -> str | None:
+        """The first mismatch among its own parts. None if they agree. `version`: the digest of one, for its columns."""
         if {self.kept.schema_id, self.filtered.schema_id, self.suppressed.schema_id} != {version.schema_id}:
             return "rows that were read are not accounted for in the columns of the version"
-        if self.exported.schema_id != files.schema_id:
-            return "the kept rows are not accounted for in the columns of the files"
-        if self.exported != files:
-            return f"the digests of the files add up to {files}, those of the kept rows to {self.exported}"
         if self.kept.count != self.exported.count:
             return f"{self.kept.count} rows were kept, but {self.exported.count} were exported"
         if self.kept.schema_id == self.exported.schema_id and self.kept != self.exported:
@@ -54,22 +61,25 @@ class Account:
         return None
 
     def as_record(self) -> dict[str, object]:
-        """Plain JSON data; without `change` if it is None."""
+        """Plain JSON data; without `view` (or `change`) if it is the only account."""
         record = fields_record(self)
-        change = record.pop("change")
-        return record if change is None else {"change": change, **record}
+        of = {name: value for name in ("view", "change") if (value := record.pop(name)) is not None}
+        return {**of, **record}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """Inverse of `as_record`. Raises KeyError, TypeError or ValueError."""
-        change = record.get("change")
-        if change not in (None, "added", "removed"):
+        change, view = record.get("change"), record.get("view")
+        if change not in (None, *_CHANGES):
             raise ValueError(f"change {change!r} is neither added nor removed")
+        if view not in (None, *get_args(View)) or None not in (change, view):
+            raise ValueError(f"view {view!r} is neither version nor base")
         return cls(
             kept=Digest.parse(record["kept"]),
             filtered=Digest.parse(record["filtered"]),
             suppressed=Digest.parse(record["suppressed"]),
             exported=Digest.parse(record["exported"]),
+            view=view,
             change=change,
         )
 
@@ -86,17 +96,18 @@ class AttributeSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionList:
-    """A version whose members were left out, and its digest."""
+    """A version whose members were left out, and its digest. `standing`: because of the tenant's consent policy."""
 
     audience: str
     version: int
     snapshot_id: int
     digest: Digest
+    standing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestSelection:
-    """The selection, and its accounts: one, or in a delta one each for added and removed rows."""
+    """The selection, and its accounts: one, or in a delta one each for its views."""
 
     where: str | None
     attributes: tuple[AttributeSource, ...]
@@ -104,31 +115,37 @@ class ManifestSelection:
     accounts: tuple[Account, ...]
 
     def rows(self, what: Literal["read", "kept", "filtered", "suppressed"]) -> int:
-        """Rows in all accounts."""
-        return sum(getattr(account, what).count for account in self.accounts)
+        """Rows in all accounts, without the view that a delta starts from."""
+        return sum(getattr(account, what).count for account in self.accounts if account.of != "base")
+
+    def view(self, of: View) -> Digest | None:
+        """Digest of all rows of a view, over the exported columns. None for deltas of releases up to 0.2.0."""
+        accounts = {account.of: account.exported for account in self.accounts}
+        return accounts.get(of if "base" in accounts else None)
 
     def fault(self, version: Digest, base: Digest | None, files: Mapping[Change | None, Digest]) -> str | None:
         """The sum that does not add up. None if all do.
 
         `files`: digests of the files by change; `base`: digest of the version that a delta starts from.
         """
-        by_change = {account.change: account for account in self.accounts}
-        wanted: set[Change | None] = {None} if base is None else {"added", "removed"}
-        if by_change.keys() != wanted or len(by_change) != len(self.accounts) or not files.keys() <= wanted:
-            return "each kind of rows needs exactly one account"
-        for change, account in by_change.items():
-            no_files = Digest(schema_id=account.exported.schema_id)
-            if (fault := account.fault(version, files.get(change, no_files))) is not None:
+        accounts = {account.of: account for account in self.accounts}
+        views = "base" in accounts
+        wanted: set[object] = {None} if base is None else set(get_args(View) if views else _CHANGES)
+        known: set[Change | None] = {None} if base is None else set(_CHANGES)
+        if accounts.keys() != wanted or len(accounts) != len(self.accounts) or not files.keys() <= known:
+            return "each view needs exactly one account"
+        for of, account in accounts.items():
+            own = base if of == "base" and base is not None else version
+            if (fault := account.fault(own)) is not None:
                 return fault
-        if base is None:
-            read = by_change[None].read
-        elif base.schema_id != version.schema_id:
-            return "the versions of the delta have different columns"
-        else:
-            read = base - by_change["removed"].read + by_change["added"].read
-        return (
-            None if read == version else f"the digest of the rows read is {read}, but the version's digest is {version}"
-        )
+        none = Digest(schema_id=self.accounts[0].exported.schema_id)
+        exported = [*files.values(), *(account.exported for account in self.accounts)]
+        if any(digest.schema_id != none.schema_id for digest in exported):
+            return "the kept rows are not accounted for in the columns of the files"
+        found = {change: files.get(change, none) for change in known}
+        if base is not None and views:
+            return _fault_of_views(accounts["version"], accounts["base"], version, base, found)
+        return _fault_of_changes(accounts, version, base, found)
 
     def omitted_rows(self) -> dict[str, int]:
         """Rows read and not exported, by reason."""
@@ -167,6 +184,7 @@ class ManifestSelection:
                     version=int(one["version"]),
                     snapshot_id=int(one["snapshot_id"]),
                     digest=Digest.parse(one["digest"]),
+                    standing=bool(one.get("standing", False)),
                 )
                 for one in record["suppression_lists"]
             ),
@@ -178,3 +196,67 @@ class ManifestSelection:
             if name.startswith("rows_") and record[name] != value:
                 raise ValueError(f"{name} is {record[name]!r}, but the accounts have {value}")
         return selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaBase:
+    """The view that a delta starts from: `kept` - removed + added is what the receiver has afterwards.
+
+    `export`: the one that has delivered it, under that number of the consent policy; None if only its version is known.
+    `kept`: of its rows, over the exported columns; None in manifests up to 0.2.0. `amendment` and `notices`: erasures
+    that have changed the version since, and those that its receivers were told about.
+    """
+
+    version: int
+    digest: Digest
+    export: str | None = None
+    policy: int | None = None
+    kept: Digest | None = None
+    amendment: int = 0
+    notices: tuple[str, ...] = ()
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Inverse of `as_record`. Raises `UserError` BAD_DIGEST, and KeyError, TypeError or ValueError."""
+        kept, export, policy = record.get("kept"), record.get("export"), record.get("policy")
+        return cls(
+            version=int(record["version"]),
+            digest=Digest.parse(record["digest"]),
+            export=None if export is None else str(export),
+            policy=None if policy is None else int(policy),
+            kept=None if kept is None else Digest.parse(kept),
+            amendment=int(record.get("amendment", 0)),
+            notices=tuple(map(str, record.get("notices", ()))),
+        )
+
+
+def _fault_of_views(
+    after: Account, before: Account, version: Digest, base: Digest, files: Mapping[Change | None, Digest]
+) -> str | None:
+    """As `ManifestSelection.fault`, for a delta."""
+    for account, whole in ((before, base), (after, version)):
+        if account.read != whole:
+            return f"the digest of the rows read of the {account.of} is {account.read}, but its digest is {whole}"
+    applied = before.exported - files["removed"] + files["added"]
+    if applied != after.exported:
+        return f"the changes lead from {before.exported} to {applied}, but {after.exported} was kept"
+    return None
+
+
+def _fault_of_changes(
+    accounts: Mapping[View | Change | None, Account],
+    version: Digest,
+    base: Digest | None,
+    files: Mapping[Change | None, Digest],
+) -> str | None:
+    """As `ManifestSelection.fault`, for a whole version, and for deltas of releases up to 0.2.0."""
+    for change, digest in files.items():
+        if digest != (exported := accounts[change].exported):
+            return f"the digests of the files add up to {digest}, those of the kept rows to {exported}"
+    if base is None:
+        read = accounts[None].read
+    elif base.schema_id != version.schema_id:
+        return "the versions of the delta have different columns"
+    else:
+        read = base - accounts["removed"].read + accounts["added"].read
+    return None if read == version else f"the digest of the rows read is {read}, but the version's digest is {version}"

@@ -14,104 +14,29 @@ files: thanks to the id they belong to no other export.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from typing import Final
 
 from connectors.lake.faults import lake_faults
 from connectors.sinks.destinations import Destination
 from connectors.sinks.export_files import write_files
+from connectors.sinks.export_order import ExportOrder
 from connectors.sinks.folders import require_few_folders
 from connectors.sinks.selected_rows import selected_rows
-from connectors.sinks.selection import Group, PinnedVersion, delta_groups, full_groups
-from connectors.sinks.shaping import Shape
+from connectors.sinks.selection import Group
 from connectors.sinks.stages import Stages
 from connectors.storage.access import S3Access
-from connectors.storage.duck import BATCH_ROWS, DuckLimits
+from connectors.storage.duck import DuckLimits
 from schemas.errors import FatalError, MusterError, UserError
-from schemas.export_shape import delta_not_supported
 from schemas.ids import JobId
 from schemas.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
-    TARGET_BYTES,
-    DeltaBase,
-    ExportFormat,
     Manifest,
     ManifestFile,
 )
-from schemas.manifest_selection import Account
-
-MIN_ROW_GROUP_ROWS: Final = 1_000
-MAX_ROW_GROUP_ROWS: Final = 1_048_576
-"""DuckDB and Parquet writers use 122,880 to a million; a row group is held in memory."""
-ID_SHOWN: Final = 10
-"""Characters of the id in a file name: the end of a ULID is random, 50 bits."""
+from schemas.manifest_selection import Account, Change
 
 RowsListener = Callable[[int], None]
 """Called with the number of rows written so far."""
-
-
-def file_stem(audience: str, version: int, export_id: JobId) -> str:
-    """Stem of the names of an export's files, unique to it."""
-    return f"{audience}-v{version}-{export_id[-ID_SHOWN:]}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOrder:
-    """The requested export: a version, or its difference from `base`, in files of about `target_bytes`.
-
-    `shape` (None: all rows and columns) selects from the version. `row_group_rows` are the rows of a Parquet row group.
-    Raises `UserError` NOT_IN_A_DELTA, BAD_FORMAT.
-    """
-
-    export_id: JobId
-    tenant: str
-    audience: str
-    version: PinnedVersion
-    format: ExportFormat
-    created_at: str
-    base: PinnedVersion | None = None
-    target_bytes: int = TARGET_BYTES
-    shape: Shape | None = None
-    row_group_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        rows = self.row_group_rows
-        if rows is not None and self.format.format != "parquet":
-            raise UserError("BAD_FORMAT", "row groups apply only to Parquet")
-        if rows is not None and not MIN_ROW_GROUP_ROWS <= rows <= MAX_ROW_GROUP_ROWS:
-            raise UserError(
-                "BAD_FORMAT", f"a row group has {MIN_ROW_GROUP_ROWS} to {MAX_ROW_GROUP_ROWS} rows, not {rows}"
-            )
-        if self.shape is not None and self.shape.version != self.version:
-            raise ValueError("the shape belongs to another version")
-        if self.shape is not None and self.base is not None and (self.shape.suppress or self.shape.attributes):
-            raise delta_not_supported()
-
-    @property
-    def effective_shape(self) -> Shape:
-        """The selection from the version."""
-        return self.shape if self.shape is not None else Shape(version=self.version)
-
-    @property
-    def batch_rows(self) -> int | None:
-        """Rows written at a time; None: as they arrive. Filtered batches are regrouped, since few rows may remain."""
-        chosen = self.effective_shape.selects or bool(self.effective_shape.partition_by)
-        return BATCH_ROWS if self.row_group_rows is None and chosen else self.row_group_rows
-
-    @property
-    def stem(self) -> str:
-        """Stem of the file names, unique to this export."""
-        return file_stem(self.audience, self.version.info.version, self.export_id)
-
-    def bytes_of(self, group: Group) -> int:
-        """Bytes of all files read for a group."""
-        return group.bytes + self.effective_shape.lookup_bytes(group)
-
-    def groups(self) -> list[Group]:
-        """The files to read, in groups; the same order yields the same groups. Raises `UserError` SCHEMA_MISMATCH."""
-        if self.base is not None:
-            return delta_groups(self.version, self.base, group_bytes=self.target_bytes)
-        return full_groups(self.version, group_bytes=self.target_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +134,11 @@ def write_group(
     with (
         lake_faults("exporting"),
         to.scratch(limits.temp_directory) as scratch,
-        closing(selected_rows(shape, group, s3=s3, limits=limits, accounts=accounts, stages=stages)) as found,
+        closing(
+            selected_rows(
+                shape, group, base=order.compared_view, s3=s3, limits=limits, accounts=accounts, stages=stages
+            )
+        ) as found,
     ):
         for change, change_rows in found:
             kind = f"-{change}" if change else ""
@@ -241,7 +170,9 @@ def finish(order: ExportOrder, groups: Sequence[GroupWritten], to: Destination) 
     """
     manifest = _manifest(order, groups)
     require_few_folders({file.key.rpartition("/")[0] for file in manifest.files})
-    if (fault := manifest.fault()) is not None:
+    changes: tuple[Change | None, ...] = (None,) if order.base is None else ("added", "removed")
+    files = {change: manifest.total(change) for change in changes}
+    if (fault := manifest.fault() or order.fault(manifest.selection, files)) is not None:
         raise FatalError(
             "EXPORT_MISMATCH", f"version {manifest.version} was not exported: {fault}", version=manifest.version
         )
@@ -286,7 +217,7 @@ def manifest_of(export_id: JobId, found: bytes) -> Manifest | None:
 
 def _manifest(order: ExportOrder, groups: Sequence[GroupWritten]) -> Manifest:
     info, shape = order.version.info, order.effective_shape
-    accounts = [account for group in groups for account in group.accounts]
+    selection = order.selection(account for group in groups for account in group.accounts)
     return Manifest(
         export=order.export_id,
         tenant=order.tenant,
@@ -301,9 +232,10 @@ def _manifest(order: ExportOrder, groups: Sequence[GroupWritten]) -> Manifest:
         digest=info.digest,
         files=tuple(file for group in groups for file in group.files),
         formulas_found=sum(group.formulas for group in groups),
-        delta=None if order.base is None else DeltaBase(version=order.base.info.version, digest=order.base.info.digest),
-        selection=shape.manifest_selection(accounts, delta=order.base is not None),
+        delta=order.delta(selection),
+        selection=selection,
         partition_by=shape.partition_by,
+        policy=order.policy,
     )
 
 

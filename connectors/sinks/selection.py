@@ -122,11 +122,7 @@ def full_groups(version: PinnedVersion, *, group_bytes: int) -> list[Group]:
 
 
 def delta_groups(version: PinnedVersion, base: PinnedVersion, *, group_bytes: int) -> list[Group]:
-    """Groups by partition if both versions were partitioned alike, else one group of all files.
-
-    Raises `UserError` SCHEMA_MISMATCH if the versions have different columns.
-    """
-    common_schema(version, base)
+    """Groups by partition if both versions were partitioned alike, else one group of all files."""
     new, old = _by_partition(version), _by_partition(base)
     if new is None or old is None or not same_partitioning(version.info, base.info):
         return [Group(number=0, parts=version.parts, base=base.parts)]

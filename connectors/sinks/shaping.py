@@ -5,7 +5,7 @@ exported rows add up to the digest of the version.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from connectors.lake.audience_sql import rows_sql
@@ -15,7 +15,7 @@ from connectors.sinks.selection import Group, PinnedVersion, Selection, parts_wi
 from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
-from schemas.manifest_selection import Account, AttributeSource, Change, ManifestSelection, SuppressionList
+from schemas.manifest_selection import Account, AttributeSource, ManifestSelection, SuppressionList, View
 from schemas.sql_text import identifier
 from segmentation.expressions.filters import parse_filter
 from segmentation.expressions.sql import to_sql
@@ -40,10 +40,11 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
-    """An audience whose members are left out."""
+    """An audience whose members are left out. `standing`: because of the tenant's consent policy."""
 
     audience: str
     version: PinnedVersion
+    standing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +117,26 @@ class Shape:
         """True if anything but all rows with all their columns is taken."""
         return self.where is not None or bool(self.attributes or self.suppress) or self.columns is not None
 
-    def lookup_bytes(self, group: Group) -> int:
-        """Bytes of the files of other audiences that are read for a group."""
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns by which the rows are sorted."""
+        return (*self.partition_by, USER_ID)
+
+    def lookup_bytes(self, parts: tuple[Part, ...]) -> int:
+        """Bytes of the files of other audiences that are read for files of the version."""
         others = [*(one.version for one in self.attributes), *(one.version for one in self.suppress)]
-        return sum(part.bytes for other in others for part in parts_with_same_users(_parts(group), self.version, other))
+        return sum(part.bytes for other in others for part in parts_with_same_users(parts, self.version, other))
 
     def selections(self, group: Group) -> list[Selection]:
         """Queries for the rows of a group; with `selects`, for all its rows, each with its decision."""
-        return [self._selection(found, _parts(group)) for found in group.selections(self.version.info.row_schema)]
+        if self.selects:
+            rows, parameters = self.decided(group.parts)
+            return [Selection(rows=rows, parameters=parameters, key=self.key)]
+        return [replace(found, key=self.key) for found in group.selections(self.version.info.row_schema)]
 
-    def _selection(self, found: Selection, parts: tuple[Part, ...]) -> Selection:
-        key = (*self.partition_by, USER_ID)
-        if not self.selects:
-            return Selection(rows=found.rows, change=found.change, key=key)
+    def decided(self, parts: tuple[Part, ...]) -> tuple[str, tuple[object, ...]]:
+        """Query for all rows in files of the version: the readable columns and the decision; and its parameters."""
+        own = rows_sql([part.uri for part in parts], self.version.info.row_schema)
         condition, parameters = self._condition()
         tables, lists = self._lookups(parts)
         names = [f"m.{identifier(name)}" for name in self.version.info.row_schema.names]
@@ -145,9 +153,9 @@ class Shape:
         columns = ", ".join(f"r.{identifier(name)}" for name in self.readable.names)
         rows = (
             f"SELECT {columns}, {decision} AS {DECISION} "  # noqa: S608  # names and files are quoted, values are bound
-            f"FROM (SELECT {', '.join(names)} FROM ({found.rows}) m {joins}) r"
+            f"FROM (SELECT {', '.join(names)} FROM ({own}) m {joins}) r"
         )
-        return Selection(rows=rows, change=found.change, parameters=parameters, key=key)
+        return rows, parameters
 
     def _condition(self) -> tuple[str, tuple[object, ...]]:
         """SQL over the relation `r`: true or false, never null."""
@@ -174,19 +182,19 @@ class Shape:
     def _uris(self, parts: tuple[Part, ...], other: PinnedVersion) -> list[str]:
         return [part.uri for part in parts_with_same_users(parts, self.version, other)]
 
-    def manifest_selection(self, accounts: Iterable[Account], *, delta: bool) -> ManifestSelection | None:
-        """The manifest's record of the selection, with the accounts of all groups added up by change."""
-        if not self.selects:
-            return None
-        changes: tuple[Change | None, ...] = ("added", "removed") if delta else (None,)
-        none = Digest(schema_id=self.version.info.row_schema.schema_id)
-        exported = Digest(schema_id=self.exported.schema_id)
-        sums = {
-            change: Account(kept=none, filtered=none, suppressed=none, exported=exported, change=change)
-            for change in changes
-        }
+    def manifest_selection(self, accounts: Iterable[Account], *, base: "Shape | None") -> ManifestSelection:
+        """The manifest's record of the selection, with the accounts of all groups added up by view.
+
+        `base`: the view that a delta starts from.
+        """
+        views: dict[View | None, Shape] = {None: self} if base is None else {"version": self, "base": base}
+        sums = {}
+        for view, shape in views.items():
+            none = Digest(schema_id=shape.version.info.row_schema.schema_id)
+            exported = Digest(schema_id=shape.exported.schema_id)
+            sums[view] = Account(kept=none, filtered=none, suppressed=none, exported=exported, view=view)
         for account in accounts:
-            sums[account.change] += account
+            sums[account.view] += account
         return ManifestSelection(
             where=self.where,
             attributes=tuple(
@@ -204,15 +212,12 @@ class Shape:
                     version=one.version.info.version,
                     snapshot_id=one.version.info.snapshot_id,
                     digest=one.version.info.digest,
+                    standing=one.standing,
                 )
                 for one in self.suppress
             ),
             accounts=tuple(sums.values()),
         )
-
-
-def _parts(group: Group) -> tuple[Part, ...]:
-    return group.parts + (group.base or ())
 
 
 def _chosen(names: Iterable[str], columns: Iterable[Column], where: str) -> tuple[Column, ...]:

@@ -39,7 +39,6 @@ OF_EXPORTS: Final = (
     "BAD_SHAPE",
     "BAD_EVENT",
     "BAD_TIME",
-    "NOT_IN_A_DELTA",
     "DESTINATION_NOT_WRITABLE",
     "UNKNOWN_PROFILE",
     "BAD_PROFILES",

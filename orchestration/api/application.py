@@ -18,6 +18,7 @@ from orchestration.access.views.account import Account, Sessions
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.audit import TenantAudit, WholeAudit
 from orchestration.access.views.connections import Connections
+from orchestration.access.views.consent import Consent
 from orchestration.access.views.dead_letters import DeadLetterQueue
 from orchestration.access.views.everywhere import Everywhere
 from orchestration.access.views.feeds import Feeds
@@ -77,6 +78,7 @@ VIEWS: Final[Sequence[tuple[type[View], str]]] = (
     (Schedules, "schedules"),
     (Feeds, "feeds"),
     (Recipients, "recipients"),
+    (Consent, "audiences"),
     (Places, "deployment"),
     (Notifications, "deployment"),
     (Connections, "deployment"),

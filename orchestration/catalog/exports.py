@@ -11,7 +11,7 @@ from orchestration.catalog.records import Export, ExportGroup, ExportTransition,
 from orchestration.catalog.selected import from_row
 from orchestration.catalog.tables import export_groups, export_transitions, exports, notifications
 from schemas.errors import UserError
-from schemas.ids import JobId, Version
+from schemas.ids import JobId
 from segmentation.export_jobs import ENDED, EXPORT_LIFE_CYCLE, ExportState
 
 EXPORT_TABLE: Final = JobTable(exports, exports.c.export_id, export_transitions, export_transitions.c.export_id)
@@ -94,12 +94,35 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
         again = (finished < now_ms - again_after_ms) & (swept < finished + again_after_ms)
         return self._select(exports.c.state.in_(ENDED), never | again)
 
-    def last_version(self, schedule_id: JobId, audience_id: JobId) -> Version | None:
-        """The newest version of an audience that a READY export of a schedule has written. None before the first."""
-        by_schedule = exports.c.request["schedule"].as_string() == schedule_id
-        ready = self._select(by_schedule, exports.c.audience_id == audience_id, exports.c.state == "READY")
-        written = [Version(export.outcome["version"]) for export in ready if export.outcome is not None]
-        return max(written, default=None)
+    def last_delivered(
+        self,
+        audience_id: JobId,
+        *,
+        schedule_id: JobId | None = None,
+        to: str | None = None,
+        profile: str | None = None,
+        version: int | None = None,
+    ) -> Export | None:
+        """The newest READY export of an audience: of a schedule, or to the destination of `to`; of a version, if given.
+
+        Of a schedule, that of the highest version: an older one is a late retry. A topic is a destination; so is the
+        folder above a prefix, as each export has a prefix of its own.
+        """
+        request = exports.c.request
+        where = [exports.c.audience_id == audience_id, exports.c.state == "READY"]
+        if schedule_id is not None:
+            where.append(request["schedule"].as_string() == schedule_id)
+        if to is not None:
+            where.append(request["to"].as_string().startswith(_destination(to), autoescape=True))
+        found = self._select(*where, order_by=exports.c.export_id.desc())
+        if schedule_id is not None:
+            found.sort(key=lambda export: int((export.outcome or {}).get("version", 0)), reverse=True)
+        for export in found:
+            made = export.request
+            fits = to is None or (_destination(str(made["to"])), made.get("profile")) == (_destination(to), profile)
+            if fits and (version is None or made["version"] == version):
+                return export
+        return None
 
     def unnotified(self, *, finished_before_ms: int, finished_after_ms: int, limit: int = 50) -> list[Export]:
         """READY or FAILED exports without any notification."""
@@ -135,3 +158,8 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
             leases=tuple(Lease.from_record(record) for record in row["held"]),
             error=JobError.stored(row["error"]),
         )
+
+
+def _destination(to: str) -> str:
+    """A topic, or the folder above a prefix."""
+    return f"{to.rstrip('/').rpartition('/')[0]}/" if to.startswith("s3://") else to

@@ -94,6 +94,7 @@ def _show_folder(found: Folder) -> None:
     "muster export vip --to s3://bucket/vip-3 --version 3 --wait",
     "muster export vip --to kafka://vip-members --wait",
     "muster export vip --to s3://bucket/vip-2-to-3 --version 3 --delta-from 2 --wait",
+    "muster export vip --to s3://bucket/vip-today --delta-from last --wait",
     "muster export vip --to s3://theirs/from-us/vip-3 --profile partner --wait",
     "muster export vip --to exports/jp --where 'country = \"JP\" and age >= 20' --suppress unsubscribed",
     "muster export vip --to exports/vip --attributes profiles:plan,score@4 --partition-by plan",
@@ -110,9 +111,11 @@ def export(
         str | None, typer.Option("--as-of", metavar="TIME", help="Export the version that was current then (UTC).")
     ] = None,
     delta_from: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            "--delta-from", metavar="N", min=1, help="Export only what was added and removed since version N."
+            "--delta-from",
+            metavar="N|EXPORT|last",
+            help="Export only what was added and removed since version N, or since an export.",
         ),
     ] = None,
     format_: Annotated[
@@ -150,6 +153,8 @@ def export(
 
     An export is a job (`muster jobs`). For a folder or FILE.parquet, this command waits for its end, fetches the files
     and compares them with the manifest. A topic receives the rows between markers.
+
+    Members of the lists of `muster consent` are left out, whatever the options say.
     """
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")
@@ -190,7 +195,7 @@ def export(
     wanted: dict[str, Any] = {
         "version": version,
         "as_of": as_of,
-        "delta_from": delta_from,
+        "delta_from": int(delta_from) if delta_from is not None and delta_from.isdecimal() else delta_from,
         "format": format_,
         "compression": compression,
         "null": null,

@@ -49,6 +49,7 @@ FAMILIES: Final = {
         ["audience_commands", "audience_settings", "build_commands", "member_commands", "version_commands"],
         "Manage audiences and their versions.",
     ),
+    "consent": Family(["consent_commands"], "Show and set whose members exports leave out."),
     "dead-letters": Family(["dead_letter_commands"], "List, replay and dismiss messages that no worker could process."),
     "feeds": Family(["feed_commands", "admin.feed_key"], "Deliver who enters and leaves a segment."),
     "schedules": Family(

@@ -48,7 +48,13 @@ def lake_operations(context: Context) -> LakeOperations:
     """Changes of the lake that the service has asked for."""
     c = context
     return LakeOperations(
-        c.operations, audiences=c.audiences, jobs=c.jobs, segments=c.segments, versions=c.versions, audit=c.audit
+        c.operations,
+        audiences=c.audiences,
+        consent=c.consent,
+        jobs=c.jobs,
+        segments=c.segments,
+        versions=c.versions,
+        audit=c.audit,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 from connectors.storage.access import S3Access
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
+from orchestration.catalog.consent import ConsentStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.idempotency import IdempotencyStore
@@ -92,6 +93,7 @@ class Process:
 
     audiences = store(AudienceStore)
     audit = store(AuditTrail)
+    consent = store(ConsentStore)
     exports = store(ExportStore)
     idempotency = store(IdempotencyStore)
     jobs = store(JobStore)

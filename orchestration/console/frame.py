@@ -44,6 +44,7 @@ SECTIONS: Final = (
     Section(name="connections", action=Action.OWN_ACCOUNT, settings=True),
     Section(name="tokens", action=Action.OWN_ACCOUNT, settings=True),
     Section(name="recipients", action=Action.MANAGE_AUDIENCES, settings=True),
+    Section(name="consent", action=Action.READ, settings=True),
     Section(name="grants", action=Action.MANAGE_ACCESS, settings=True),
     Section(name="audit", action=Action.MANAGE_ACCESS, settings=True),
 )

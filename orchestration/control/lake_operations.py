@@ -11,6 +11,7 @@ from typing import Any
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record
+from orchestration.catalog.consent import ConsentStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.operations import LAKE_CHANGES, Operation, OperationStore
 from orchestration.catalog.records import Audience
@@ -34,6 +35,7 @@ class LakeOperations:
         store: OperationStore,
         *,
         audiences: AudienceStore,
+        consent: ConsentStore,
         jobs: JobStore,
         segments: SegmentStore,
         versions: VersionStore,
@@ -41,6 +43,7 @@ class LakeOperations:
     ) -> None:
         self._store = store
         self._audiences = audiences
+        self._consent = consent
         self._jobs = jobs
         self._segments = segments
         self._versions = versions
@@ -97,6 +100,7 @@ class LakeOperations:
                     jobs=self._jobs,
                     segments=self._segments,
                     versions=self._versions,
+                    consent=self._consent,
                 )
                 return {"deleted": one.audience}
             case _:

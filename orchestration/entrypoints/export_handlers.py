@@ -41,6 +41,7 @@ def register_export(event: Event, _: object) -> View:
         audiences=context.audiences,
         versions=context.versions,
         audit=context.audit,
+        consent=context.consent,
         places=context.places,
     )
     context.ensure_workers()  # the control plane watches the export

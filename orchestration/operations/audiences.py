@@ -22,6 +22,7 @@ from segmentation.versions import AlreadyPublished, BaseMoved, Expired, Publishe
 
 if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
+    from orchestration.catalog.consent import ConsentStore
     from orchestration.catalog.jobs import JobStore
     from orchestration.catalog.segments import SegmentStore
     from orchestration.kinds.specs import CurrentVersions, Specs
@@ -262,12 +263,13 @@ def delete(
     jobs: "JobStore",
     segments: "SegmentStore",
     versions: "VersionStore",
+    consent: "ConsentStore",
 ) -> None:
     """Delete an audience with all its versions, permanently.
 
     Raises `UserError` AUDIENCE_BUSY while its jobs run, AUDIENCE_IN_USE.
     """
-    check_delete(audience, jobs=jobs, segments=segments)
+    check_delete(audience, jobs=jobs, segments=segments, consent=consent)
     versions.drop(ref_of(audience))
     audiences.delete(audience.audience_id)
 
@@ -287,9 +289,16 @@ def check_rename(
         )
 
 
-def check_delete(audience: Audience, *, jobs: "JobStore", segments: "SegmentStore") -> None:
+def check_delete(audience: Audience, *, jobs: "JobStore", segments: "SegmentStore", consent: "ConsentStore") -> None:
     """Raises `UserError` as `delete`."""
     _check_unused(segments, audience)
+    if consent.uses(audience.tenant, audience.audience_id):
+        raise UserError(
+            "AUDIENCE_IN_USE",
+            f"the consent policy of tenant {audience.tenant} leaves out the members of {audience.name}; take the list "
+            f"out of it first (`muster consent remove {audience.name}`)",
+            audience=audience.name,
+        )
     if live := live_jobs(jobs, audience):
         raise UserError(
             "AUDIENCE_BUSY",

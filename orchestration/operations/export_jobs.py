@@ -68,7 +68,8 @@ class ExportJobs:
                 state=export.state,
             )
         old = ExportRequest.from_record(without_caller(export.request))
-        return self.submit(replace(old, export_id=new_id or fresh_id(), retry_of=export_id))
+        repeated = replace(old, delta_from=old.since_export, base=None, consent=None)
+        return self.submit(replace(repeated, export_id=new_id or fresh_id(), retry_of=export_id))
 
     def cancel(self, export_id: JobId) -> CancelledExport:
         """Cancel an export before its manifest can be written; the sweeper removes its files.

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from connectors.sinks.addresses import S3
 from orchestration.catalog.schedules import Schedule
 from orchestration.kinds.export.addresses import check_export
-from orchestration.kinds.export.recurring import SINCE_LAST
-from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.export.request import SINCE_LAST, ExportRequest
 from orchestration.kinds.places import AllowedLocations
 from orchestration.kinds.query_jobs import source_of_query
 from orchestration.kinds.scheduled import event_of, run_id
@@ -17,7 +16,6 @@ from orchestration.operations.submit import check_names, check_target, require_t
 from orchestration.platform.clock import fresh_id
 from orchestration.workflow.engine import EXPORT_MACHINE, IMPORT_MACHINE, WorkflowEngine
 from schemas.errors import UserError
-from schemas.export_shape import delta_not_supported
 from schemas.file_lists import SourceForm
 from schemas.ids import JobId, TenantName, schedule_name, segment_name, tenant_name
 from schemas.import_spec import ImportSpec
@@ -39,7 +37,7 @@ MACHINES: Final = {"job": IMPORT_MACHINE, "export": EXPORT_MACHINE}
 """The machine that a run starts, by the key of its id."""
 
 
-_ONE_TIME_EXPORT: Final = frozenset({"export_id", "version", "as_of", "retry_of", "schedule"})
+_ONE_TIME_EXPORT: Final = frozenset({"export_id", "version", "as_of", "retry_of", "schedule", "consent", "base"})
 _ONE_TIME_SNAPSHOT: Final = frozenset({"job_id", "at_ms", "retry_of"})
 
 
@@ -138,15 +136,13 @@ def schedule_export(
     `request` says what to export and how. Its address has placeholders, so that each run writes elsewhere; its id is
     ignored. `since_last`: only what has changed since the schedule's last export. `reach`: of the tenant.
 
-    Raises `UserError` UNKNOWN_TENANT, BAD_SCHEDULE, BAD_TIMEZONE, NOT_IN_A_DELTA, BAD_PLACEHOLDER, ADDRESS_REPEATS,
+    Raises `UserError` UNKNOWN_TENANT, BAD_SCHEDULE, BAD_TIMEZONE, BAD_PLACEHOLDER, ADDRESS_REPEATS,
     SCHEDULE_EXISTS, STALE_ETAG, and as `check_export`.
     """
     tenant = tenant_name(request.tenant)
     require_tenant(audiences, tenant)
     times = _times(expression, timezone, now_ms, edited)
     check_export(request, allowed=allowed, audiences=audiences)
-    if since_last and request.shape.other_audiences:
-        raise delta_not_supported()
     if request.to.startswith(S3):  # a topic takes one export after another, a download has an address for each run
         check_varies(request.to, times, whole_second(now_ms) - 1)
     else:

@@ -118,6 +118,7 @@ VISITS: Final[Mapping[str, Visit]] = {
     f"{IN_TENANT}/sql": Visit(path=_at("sql"), shown="#sql"),
     f"{IN_TENANT}/grants": Visit(path=_at("grants"), shown="form"),
     f"{IN_TENANT}/recipients": Visit(path=_at("recipients"), shown=".outcome .notice", act=_send_test),
+    f"{IN_TENANT}/consent": Visit(path=_at("consent"), shown="form"),
     f"{IN_TENANT}/tokens": Visit(path=_at("tokens"), shown="form"),
     f"{IN_TENANT}/tokens/new": Visit(path=_at("tokens"), shown=".notice.good", act=_make_token),
     f"{PREFIX}/workers": Visit(path=f"{PREFIX}/workers", shown=".plot"),

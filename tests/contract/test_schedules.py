@@ -146,7 +146,7 @@ def test_schedule_deleted_during_a_run_remains_deleted(store: ScheduleStore) -> 
     assert store.all() == []
 
 
-def test_last_version_of_a_schedule_is_the_newest_complete_export(
+def test_a_schedule_continues_from_the_complete_export_of_the_highest_version(
     store: ScheduleStore,
     database: Database,  # noqa: F811
 ) -> None:
@@ -173,9 +173,11 @@ def test_last_version_of_a_schedule_is_the_newest_complete_export(
         if ready:
             exports.move(export_id, "FINISHING", now_ms=3)
             exports.move(export_id, "READY", now_ms=4, outcome={"version": version})
-    assert exports.last_version(mine, AUDIENCE_ID) == 3
-    assert exports.last_version(mine, job_number(3)) is None
-    assert exports.last_version(job_number(4), AUDIENCE_ID) is None
+    found = exports.last_delivered(AUDIENCE_ID, schedule_id=mine)
+    assert found is not None
+    assert found.outcome == {"version": 3}
+    assert exports.last_delivered(job_number(3), schedule_id=mine) is None
+    assert exports.last_delivered(AUDIENCE_ID, schedule_id=job_number(4)) is None
 
 
 def test_schedule_requires_an_existing_tenant(store: ScheduleStore, database: Database) -> None:  # noqa: F811

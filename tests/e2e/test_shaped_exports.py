@@ -50,7 +50,7 @@ def test_invalid_shape_is_refused_before_writing(muster: Muster, tmp_path: Path)
         "COLUMN_CLASH": ("--attributes", "few:age"),
         "UNKNOWN_COLUMN": ("--columns", "country"),
         "BAD_FORMAT": ("--row-group-rows", "5"),
-        "NOT_IN_A_DELTA": ("--suppress", "few", "--delta-from", "1"),
+        "BASE_VIEW_UNKNOWN": ("--suppress", "few", "--delta-from", "1"),
     }
     for code, options in refusals.items():
         answer = muster("export", "few", "--to", tmp_path / "out", *options)

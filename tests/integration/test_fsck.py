@@ -296,6 +296,7 @@ def test_an_audience_with_pins_can_be_deleted(deployment: Deployment) -> None:
         jobs=deployment.context.jobs,
         segments=deployment.context.segments,
         versions=deployment.context.versions,
+        consent=deployment.context.consent,
     )
     assert deployment.context.audiences.all() == []
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.destinations import destination
-from connectors.sinks.exporting import ExportOrder, export
+from connectors.sinks.export_order import ExportOrder
+from connectors.sinks.exporting import export
 from connectors.sinks.selection import PinnedVersion
 from connectors.storage.access import S3Access
 from schemas.columns import Column, RowSchema

@@ -8,6 +8,8 @@ from orchestration.access.bodies.common import Address, ColumnName, ResourceName
 from orchestration.records.fields import Example
 from schemas.manifest import Compression, FileFormat, FormulaPolicy
 
+SinceExport = Annotated[str, Field(max_length=26, pattern="^(last|[0-9a-hjkmnp-tv-z]{26})$")]
+
 
 class Selected(Shape):
     """A version of another audience of the tenant; the current one without `version`."""
@@ -26,15 +28,16 @@ class NewExport(Shape):
     """An export of a version of an audience: a number, or the one that was current at `as_of`; else the current one.
 
     `to`: `download` (its files are fetched from `/exports/{id}/files` within a day), s3://bucket/prefix or
-    kafka://TOPIC. `delta_from`: only what was added and removed since that version. `where`: a filter
-    (docs/filters.md); `suppress`: leave out the members of these audiences.
+    kafka://TOPIC. `delta_from`: only what was added and removed since that version, or since an export: its id, or
+    `last` for the last one of the audience to this destination. `where`: a filter (docs/filters.md); `suppress`: leave
+    out the members of these audiences, besides those of the tenant's consent policy.
     """
 
     audience: ResourceName
     to: Address
     version: VersionNumber | None = None
     as_of: Annotated[str, Field(max_length=40)] | None = None
-    delta_from: VersionNumber | None = None
+    delta_from: VersionNumber | SinceExport | None = None
     format: FileFormat = "parquet"
     compression: Compression = "none"
     null: Annotated[str, Field(max_length=100, description='Text for "no value" in CSV.')] = "\\N"

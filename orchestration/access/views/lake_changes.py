@@ -101,7 +101,9 @@ class LakeChanges(TenantView):
         entry.object = audience[:63]
         found = self._audience(audience)
         self._require_seen(found, seen)
-        operations.check_delete(found, jobs=self._services.jobs, segments=self._services.segments)
+        operations.check_delete(
+            found, jobs=self._services.jobs, segments=self._services.segments, consent=self._services.consent
+        )
         return self._add(fresh_id(), now_ms(), "delete", found, {})
 
     def _require_seen(self, audience: Audience, seen: Seen) -> None:

@@ -13,6 +13,7 @@ from orchestration.access.sessions import check_again
 from orchestration.access.uploading import list_of_uploads, stored_upload
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.operations import unknown_operation
+from orchestration.kinds.consent import require_no_lists
 from orchestration.kinds.export.request import moment_of
 from orchestration.operations.submit import form_of, source_of
 from orchestration.platform.clock import fresh_id, now_ms
@@ -78,7 +79,7 @@ class Operations(TenantView):
         "export",
         "POST /audiences/{audience}/files",
         status=202,
-        problems=("BAD_DESTINATION", "BAD_TIME", "BAD_URI", "READERS_BUSY"),
+        problems=("BAD_DESTINATION", "BAD_TIME", "BAD_URI", "CONSENT_APPLIES", "READERS_BUSY"),
         client="begin_file",
     )
     def write_file(self, entry: Entry, audience: str, body: NewFile) -> Operation:
@@ -88,6 +89,7 @@ class Operations(TenantView):
         moment_of(body.as_of)
         s3_object(body.to)
         self._allowed_locations().require_destination(body.to, None)
+        require_no_lists(self._services.consent.of(self._name).lists, body.to)
         question = WriteFile(
             tenant=self._name,
             audience=found.name,

@@ -16,6 +16,7 @@ from orchestration.catalog.tables.access import (
 )
 from orchestration.catalog.tables.audiences import activated_audiences, activity_specs, audiences, pins, tenants
 from orchestration.catalog.tables.base import metadata
+from orchestration.catalog.tables.consent import consent_policies
 from orchestration.catalog.tables.exports import export_groups, export_transitions, exports
 from orchestration.catalog.tables.feeds import feeds
 from orchestration.catalog.tables.jobs import (
@@ -45,6 +46,7 @@ __all__ = [
     "audiences",
     "audit",
     "claims",
+    "consent_policies",
     "dead_letter_marks",
     "duplicates",
     "export_groups",

@@ -19,6 +19,7 @@ from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
+from orchestration.kinds.export.request import SINCE_LAST
 from orchestration.records.audiences import Version
 from orchestration.records.jobs import ExportFile
 from schemas.errors import UserError
@@ -93,7 +94,7 @@ def _body(audience: str, form: Mapping[str, str]) -> NewExport:
     given: dict[str, Any] = export_of(form)
     for name in ("version", "delta_from"):
         if text := form.get(name, ""):
-            given[name] = _number(text)
+            given[name] = text if (name, text) == ("delta_from", SINCE_LAST) else _number(text)
     if form.get("rows") != "changes":
         given.pop("delta_from", None)
     return NewExport(audience=audience, **given)

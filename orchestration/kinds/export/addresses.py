@@ -11,7 +11,6 @@ from connectors.sinks.topic_addresses import SCHEME, topic_of
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import DOWNLOAD, AllowedLocations
 from schemas.errors import UserError
-from schemas.export_shape import delta_not_supported
 from schemas.ids import audience_name
 from schemas.manifest import ExportFormat
 
@@ -35,7 +34,7 @@ def check_export(request: ExportRequest, *, allowed: AllowedLocations, audiences
 
 
 def check_request(request: ExportRequest) -> None:
-    """Raises `UserError` BAD_FORMAT for a file format on a topic export, NOT_IN_A_DELTA, and as `check_address`."""
+    """Raises `UserError` BAD_FORMAT for a file format on a topic export, and as `check_address`."""
     check_address(request.to)
     if not request.to.startswith(S3) and request.profile is not None:
         raise UserError(
@@ -43,8 +42,6 @@ def check_request(request: ExportRequest) -> None:
             f"a profile applies to s3://bucket/prefix, not to {request.to[:200]}",
             to=request.to[:200],
         )
-    if request.delta_from is not None and request.shape.other_audiences:
-        raise delta_not_supported()
     has_file_options = (
         request.format != ExportFormat(format="parquet") or request.row_group_rows or request.shape.partition_by
     )

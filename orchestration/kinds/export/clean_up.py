@@ -3,7 +3,8 @@
 import logging
 
 from connectors.sinks.destinations import Destination
-from connectors.sinks.exporting import file_stem, manifest_of
+from connectors.sinks.export_order import file_stem
+from connectors.sinks.exporting import manifest_of
 from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
 from orchestration.kinds.export.destinations import destination_of, request_of

@@ -1,19 +1,22 @@
 """Destination of a workflow's export, and the order that its steps carry out."""
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from connectors.sinks.addresses import S3
 from connectors.sinks.destinations import Destination, destination
-from connectors.sinks.exporting import ExportOrder
+from connectors.sinks.export_order import ExportOrder
 from connectors.sinks.profiles import DestinationProfile, load_profile
 from connectors.sinks.selection import PinnedVersion
+from connectors.sinks.views import BaseView
 from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export, Lease
-from orchestration.kinds.export.request import ExportRequest
-from orchestration.kinds.export.shapes import shape_with_files
+from orchestration.kinds.export.request import DeliveredView, ExportRequest
+from orchestration.kinds.export.shapes import view_of
 from orchestration.kinds.places import require_export_prefix
 from orchestration.platform.clock import iso
 from orchestration.platform.settings import Settings
+from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.log_ids import without_caller
 from segmentation.versions import VersionStore
@@ -48,20 +51,31 @@ def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> 
     """The order, with the files of the versions that the export holds. Raises as `VersionStore.leased`."""
     if not export.leases:
         raise FatalError("NOTHING_HELD", f"export {export.job_id} has no lease on a version", job=export.job_id)
-    own = export.leases[: 1 if request.delta_from is None else 2]
-    pinned = [_pinned(versions, export, lease) for lease in own]
-    others = dict(zip(request.shape.other_audiences, export.leases[len(own) :], strict=True))
+    own = 1 + len(request.other_audiences)
+    version, *others = (_pinned(versions, export, lease) for lease in export.leases[:own])
+    base = [_pinned(versions, export, lease) for lease in export.leases[own:]]
     return ExportOrder(
         export_id=export.job_id,
         tenant=export.tenant,
         audience=export.audience,
-        version=pinned[0],
-        base=None if request.delta_from is None else pinned[1],
+        version=version,
+        base=base[0] if base else None,
+        base_view=_base_view(request.base, base) if request.base is not None else None,
+        policy=None if request.consent is None else request.consent.policy,
         format=request.format,
         created_at=iso(export.created_at_ms),
         target_bytes=request.target_bytes,
-        shape=shape_with_files(request.shape, pinned[0], lambda one: _pinned(versions, export, others[one])),
+        shape=view_of(request, version, others),
         row_group_rows=request.row_group_rows,
+    )
+
+
+def _base_view(view: DeliveredView, pinned: Sequence[PinnedVersion]) -> BaseView:
+    return BaseView(
+        shape=view_of(view, pinned[0], pinned[1:]),
+        export=view.export,
+        policy=None if view.consent is None else view.consent.policy,
+        kept=None if view.kept is None else Digest.parse(view.kept),
     )
 
 

@@ -91,5 +91,6 @@ def _outcome(manifest: Manifest, uri: str) -> dict[str, object]:
         "bytes": sum(file.bytes for file in manifest.files),
         "digest": str(manifest.digest),
         "formulas_found": manifest.formulas_found,
+        "kept": str(manifest.kept),
         **({} if manifest.selection is None else manifest.selection.omitted_rows()),
     }

@@ -1,6 +1,6 @@
 """The part of a version that an export takes: its other audiences pinned to versions, with their files."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from schemas.ids import tenant_name
 
 if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
+    from orchestration.kinds.export.request import DeliveredView, ExportRequest
     from segmentation.versions import VersionStore
 
 
@@ -28,20 +29,22 @@ def pinned_shape(audiences: "AudienceStore", versions: "VersionStore", tenant: s
     return shape.pin_versions(pin)
 
 
-def shape_with_files(
-    shape: ExportShape, version: PinnedVersion, files: Callable[[AudienceVersion], PinnedVersion]
-) -> Shape | None:
-    """A pinned shape with its files. None if the export takes everything. Raises as `Shape` and `files` do."""
-    if shape == ExportShape():
-        return None
+def view_of(view: "DeliveredView | ExportRequest", version: PinnedVersion, others: Sequence[PinnedVersion]) -> Shape:
+    """A view with its files; `others` are those of `view.other_audiences`. Raises as `Shape` does."""
+    shape, count = view.shape, len(view.shape.attributes)
+    looked_up, lists = others[:count], others[count:]
+    standing = () if view.consent is None else view.consent.lists
     return Shape(
         version=version,
         where=shape.where,
         attributes=tuple(
-            Attributes(audience=lookup.source.audience, version=files(lookup.source), columns=lookup.columns)
-            for lookup in shape.attributes
+            Attributes(audience=lookup.source.audience, version=found, columns=lookup.columns)
+            for lookup, found in zip(shape.attributes, looked_up, strict=True)
         ),
-        suppress=tuple(Suppression(audience=one.audience, version=files(one)) for one in shape.suppress),
+        suppress=tuple(
+            Suppression(audience=one.audience, version=found, standing=number >= len(shape.suppress))
+            for number, (one, found) in enumerate(zip((*shape.suppress, *standing), lists, strict=True))
+        ),
         columns=shape.columns,
         partition_by=shape.partition_by,
     )

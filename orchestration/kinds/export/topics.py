@@ -12,7 +12,7 @@ from typing import Any, Final
 from connectors.lake.faults import lake_faults
 from connectors.publishing.ports import TopicLog
 from connectors.sinks import kafka_topic
-from connectors.sinks.exporting import ExportOrder
+from connectors.sinks.export_order import ExportOrder
 from connectors.sinks.kafka_topic import open_topic, partitions_of
 from connectors.sinks.selected_rows import selected_rows
 from connectors.sinks.selection import Group
@@ -24,9 +24,8 @@ from connectors.storage.duck import DuckLimits
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export
 from orchestration.kinds.export.request import ExportRequest
-from schemas.digest import Digest
 from schemas.errors import FatalError
-from schemas.manifest_selection import Account, Change, ManifestSelection
+from schemas.manifest_selection import Account
 from schemas.records import from_record
 
 ABORT_TIMEOUT_S: Final = 10.0
@@ -58,7 +57,15 @@ def send(
 ) -> GroupSent:
     """Send the chunks of a group. Raises as `kafka_topic.send_group` and as reads from the lake do."""
     accounts: list[Account] = []
-    found = selected_rows(order.effective_shape, group, s3=s3, limits=limits, accounts=accounts, stages=Stages())
+    found = selected_rows(
+        order.effective_shape,
+        group,
+        base=order.compared_view,
+        s3=s3,
+        limits=limits,
+        accounts=accounts,
+        stages=Stages(),
+    )
     with lake_faults("exporting"), closing(found) as rows:
         sent = kafka_topic.send_group(
             _frozen(export, order), _log(bootstrap, request), group=group.number, rows=rows, on_rows=on_rows
@@ -77,10 +84,8 @@ def finish(
     topic_export = _frozen(export, order)
     groups = [from_record(GroupSent, record) for record in records]
     version = order.version.info
-    selection = order.effective_shape.manifest_selection(
-        [account for group in groups for account in group.accounts], delta=order.base is not None
-    )
-    if (fault := _fault(order, totals(topic_export, groups), selection)) is not None:
+    selection = order.selection(account for group in groups for account in group.accounts)
+    if (fault := order.fault(selection, totals(topic_export, groups))) is not None:
         raise FatalError(
             "EXPORT_MISMATCH", f"version {version.version} was not exported: {fault}", version=version.version
         )
@@ -93,6 +98,7 @@ def finish(
         "chunks": sum(part.chunks for group in groups for part in group.partitions),
         "bytes": sum(group.bytes for group in groups),
         "digest": str(version.digest),
+        "kept": str(order.kept(selection)),
         **({} if selection is None else selection.omitted_rows()),
     }
 
@@ -104,15 +110,6 @@ def abort(bootstrap: str, export: Export, request: ExportRequest) -> None:
     log = open_topic(bootstrap, topic_of(request.to), delivery_timeout_s=ABORT_TIMEOUT_S)
     attempt = ExportAttempt(export_id=export.job_id, partitions=export.topic_partitions)
     kafka_topic.abort(attempt, log, reason=export.state)
-
-
-def _fault(order: ExportOrder, sent: Mapping[Change | None, Digest], selection: ManifestSelection | None) -> str | None:
-    """Why the sent chunks differ from what was to be sent. None if they do not."""
-    version, base = order.version.info.digest, None if order.base is None else order.base.info.digest
-    if selection is not None:
-        return selection.fault(version, base, sent)
-    found = sent[None] if base is None else base - sent["removed"] + sent["added"]
-    return None if found == version else f"the digest of the chunks is {found}, that of the version {version}"
 
 
 def _log(bootstrap: str, request: ExportRequest) -> TopicLog:

@@ -14,7 +14,8 @@ from moto.server import ThreadedMotoServer
 
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.destinations import Destination
-from connectors.sinks.exporting import ExportOrder, export
+from connectors.sinks.export_order import ExportOrder
+from connectors.sinks.exporting import export
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.s3_prefix import S3Prefix
 from connectors.sinks.selection import PinnedVersion

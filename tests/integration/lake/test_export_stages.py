@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from connectors.sinks import selected_rows as taking
-from connectors.sinks.exporting import ExportOrder, export
+from connectors.sinks.export_order import ExportOrder
+from connectors.sinks.exporting import export
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.selection import PinnedVersion
 from connectors.storage.duck import batches

@@ -21,7 +21,8 @@ from connectors.sinks import selected_rows as taking
 from connectors.sinks.checking import Difference, check
 from connectors.sinks.comparing import Sample, compare
 from connectors.sinks.destinations import destination
-from connectors.sinks.exporting import ExportOrder, GroupWritten, export, finish, require_free, write_group
+from connectors.sinks.export_order import ExportOrder
+from connectors.sinks.exporting import GroupWritten, export, finish, require_free, write_group
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selected_rows import selected_rows

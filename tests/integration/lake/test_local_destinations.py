@@ -18,7 +18,8 @@ from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.addresses import local_path, s3_object, s3_prefix
 from connectors.sinks.destinations import Destination, destination
 from connectors.sinks.export_files import write_files
-from connectors.sinks.exporting import ExportOrder, export
+from connectors.sinks.export_order import ExportOrder
+from connectors.sinks.exporting import export
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.selection import PinnedVersion
 from connectors.sinks.stages import Stages

@@ -29,9 +29,16 @@ MADE_MS = int(datetime(2026, 11, 25, 9, 0, tzinfo=UTC).timestamp() * 1000)
 HOUR_MS = 3_600_000
 
 
-def hourly(exports: Exports, *, since_last: bool = True, expression: str = "rate(1 hour)", **changes: Any) -> Schedule:
+def hourly(
+    exports: Exports,
+    *,
+    since_last: bool = True,
+    expression: str = "rate(1 hour)",
+    name: str = "hourly",
+    **changes: Any,
+) -> Schedule:
     return schedule_export(
-        "hourly",
+        name,
         replace(exports.request(), **{"to": f"{exports.place()}/{{date}}-{{hour}}", **changes}),
         expression=expression,
         timezone="UTC",
@@ -150,6 +157,7 @@ def test_other_exports_are_not_a_base(exports: Exports) -> None:
         jobs=exports.context.jobs,
         segments=exports.context.segments,
         versions=exports.context.versions,
+        consent=exports.context.consent,
     )
     exports.vip = exports.audience("vip")  # another audience of the same name
     for order in "123":
@@ -200,11 +208,8 @@ def test_recurring_topic_export_can_reuse_its_address(exports: Exports) -> None:
 
 
 def test_event_without_a_schedule_is_unchanged(exports: Exports) -> None:
-    event, context = {"export": exports.request().as_record()}, exports.context
-    assert (
-        resolve_scheduled(event, exports=context.exports, audiences=context.audiences, versions=context.versions)
-        is event
-    )
+    event = {"export": exports.request().as_record()}
+    assert resolve_scheduled(event) is event
 
 
 @pytest.mark.parametrize(

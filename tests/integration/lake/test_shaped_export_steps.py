@@ -12,7 +12,7 @@ from schemas.ids import AudienceName, TenantName
 from tests.fakes.import_log import InMemoryTopicLog
 from tests.integration.lake.export_steps import Exports
 from tests.integration.lake.test_export_steps import error_of, received, sweep
-from tests.integration.lake.test_recurring_exports import hourly, registered
+from tests.integration.lake.test_recurring_exports import delta, hourly, registered
 
 USERS = tuple(f"user-{n:03d}" for n in range(40))
 
@@ -61,9 +61,12 @@ def test_each_scheduled_run_uses_the_current_suppression_list(exports: Exports) 
         exports.publish(*USERS[:gone], order=str(hour), audience=opted_out)
         export = exports.run(registered(exports, schedule, hour))
         assert exports.users(str(export.request["to"])) == sorted(USERS[gone:])
-    with pytest.raises(UserError, match="NOT_IN_A_DELTA"):
-        hourly(exports, since_last=True, shape=taken)
-    assert error_of(exports.register(delta_from=1, shape=taken)) == "NOT_IN_A_DELTA"
+    changes = hourly(exports, since_last=True, shape=taken, name="changes")
+    for hour, (gone, expected) in enumerate([(7, None), (9, [("removed", user) for user in USERS[7:9]])]):
+        exports.publish(*USERS[:gone], order=f"{hour}1", audience=opted_out)
+        export = exports.run(registered(exports, changes, hour))
+        _, base, rows = delta(exports, export)
+        assert (rows if base is not None else None) == expected
 
 
 @pytest.fixture

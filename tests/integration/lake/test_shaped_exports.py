@@ -16,16 +16,19 @@ from connectors.lake.store import IcebergVersionStore
 from connectors.sinks import exporting
 from connectors.sinks.destinations import destination
 from connectors.sinks.export_files import write_files
-from connectors.sinks.exporting import ExportOrder, GroupWritten, finish, write_group
+from connectors.sinks.export_order import ExportOrder
+from connectors.sinks.exporting import GroupWritten, finish, write_group
 from connectors.sinks.selection import PinnedVersion, Selection, full_groups
 from connectors.sinks.shaping import Attributes, Shape, Suppression
+from connectors.sinks.views import BaseView
 from connectors.storage.access import S3Access
 from schemas.arrow import arrow_schema
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
-from schemas.ids import Attempt, Version
+from schemas.ids import Attempt, JobId, Version
 from schemas.manifest import ExportFormat, Manifest
+from schemas.manifest_selection import DeltaBase
 from schemas.reading_back import import_spec
 from schemas.records import as_record, from_record
 from schemas.row_digest import digest_rows
@@ -201,26 +204,62 @@ def test_filtered_delta_adds_new_matches_and_removes_lost_ones(lake: Lake) -> No
         for file in manifest.files
     }
     assert found == {"added": ["begins", "new", "older"], "removed": ["ceases", "gone", "older"]}
-    assert counts(manifest) == (11, 6, 5, 0)
+    assert counts(manifest) == (7, 4, 3, 0)
+    assert manifest.delta is not None
+    assert manifest.selection is not None
+    assert manifest.delta.kept == manifest.selection.view("base")
     shape = dataclasses.replace(shape, columns=("country",), partition_by=("country",))
     folders = lake.export(version, JSONL, str(lake.folder / "folders"), base=base, shape=shape)
     assert verified(lake, lake.folder / "folders") == folders
     assert [(file.key.partition("/")[0], file.rows, file.change) for file in folders.files] == [
-        ("country=JP", 3, "added"),
-        ("country=JP", 3, "removed"),
+        ("country=JP", 2, "added"),
+        ("country=JP", 2, "removed"),
     ]
 
 
-def test_shape_that_a_delta_cannot_represent_is_refused(lake: Lake) -> None:
-    base = lake.publish(people(2), PEOPLE, "1")
-    version = lake.publish(people(3), PEOPLE, "2")
-    other = another(lake).publish([], PROFILES, "1")
-    for shape in (
-        Shape(version=version, suppress=(Suppression(audience="other", version=other),)),
-        Shape(version=version, attributes=(Attributes(audience="other", version=other, columns=("plan",)),)),
-    ):
-        refused = code_of(UserError, partial(lake.export, version, JSONL, "x", base=base, shape=shape))
-        assert refused == "NOT_IN_A_DELTA"
+def test_delta_between_views_removes_the_newly_suppressed_and_adds_the_released(lake: Lake) -> None:
+    def listed(number: str, *users: str) -> PinnedVersion:
+        return another(lake).publish(
+            [{"user_id": user, "plan": user, "score": 0.0, "note": ""} for user in users], PROFILES, number
+        )
+
+    base = lake.publish(people(6), PEOPLE, "1")
+    version = lake.publish(people(7), PEOPLE, "2")
+    before, after = listed("1", "u001", "u002"), listed("2", "u002", "u003")
+
+    def view(version: PinnedVersion, quiet: PinnedVersion) -> Shape:
+        looked_up = Attributes(audience="other", version=quiet, columns=("plan",))
+        return Shape(
+            version=version,
+            suppress=(Suppression(audience="other", version=quiet, standing=True),),
+            attributes=(looked_up,),
+            columns=("country",),
+        )
+
+    whole = lake.export(base, JSONL, str(lake.folder / "whole"), shape=view(base, before))
+    delta = lake.export(
+        version,
+        JSONL,
+        str(lake.folder / "delta"),
+        base=base,
+        shape=view(version, after),
+        base_view=BaseView(shape=view(base, before), export=JobId(whole.export), policy=3, kept=whole.kept),
+    )
+    assert verified(lake, lake.folder / "delta") == delta
+    found = {
+        file.change: [row["user_id"] for row in read(lake.folder / "delta", dataclasses.replace(delta, files=(file,)))]
+        for file in delta.files
+    }
+    assert found == {"added": ["u001", "u006"], "removed": ["u003"]}
+    assert delta.delta == DeltaBase(version=1, digest=base.info.digest, export=whole.export, policy=3, kept=whole.kept)
+    assert whole.kept is not None
+    assert whole.kept - delta.total("removed") + delta.total("added") == delta.kept
+    forged = BaseView(shape=view(base, after), export=JobId(whole.export), kept=whole.kept)
+    other = partial(lake.export, version, JSONL, str(lake.folder / "o"), base=base, base_view=forged)
+    assert code_of(FatalError, partial(other, shape=view(version, after))) == "EXPORT_MISMATCH"
+    narrow = dataclasses.replace(view(base, before), columns=())
+    mismatch = partial(lake.export, version, JSONL, "x", base=base, base_view=BaseView(shape=narrow))
+    assert code_of(UserError, partial(mismatch, shape=view(version, after))) == "SCHEMA_MISMATCH"
 
 
 def _without_one(selection: Selection) -> Selection:

@@ -12,8 +12,8 @@ import pytest
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
-from schemas.manifest import DeltaBase, ExportFormat, Manifest, ManifestFile
-from schemas.manifest_selection import Account, AttributeSource, ManifestSelection, SuppressionList
+from schemas.manifest import ExportFormat, Manifest, ManifestFile
+from schemas.manifest_selection import Account, AttributeSource, DeltaBase, ManifestSelection, SuppressionList
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "schemas" / "manifest.schema.json").read_text())
 ROWS = RowSchema(columns=(Column(name="age", type="long"),))
@@ -73,6 +73,29 @@ PART_OF_DELTA = replace(
         ),
     ),
 )
+"""As releases up to 0.2.0 have written it: receivers keep such manifests."""
+BETWEEN_VIEWS = replace(
+    DELTA,
+    members=6,
+    digest=digest(6, 30),
+    delta=DeltaBase(version=2, digest=digest(5, 20), export="01j00000000000000000000000", policy=3, kept=digest(3, 9)),
+    policy=4,
+    selection=ManifestSelection(
+        where=None,
+        attributes=(),
+        suppression_lists=(
+            SuppressionList(audience="gone", version=1, snapshot_id=2, digest=digest(9, 9), standing=True),
+        ),
+        accounts=(
+            Account(
+                kept=digest(4, 14), filtered=digest(0), suppressed=digest(2, 16), exported=digest(4, 14), view="version"
+            ),
+            Account(
+                kept=digest(3, 9), filtered=digest(0), suppressed=digest(2, 11), exported=digest(3, 9), view="base"
+            ),
+        ),
+    ),
+)
 
 
 BAD_KEYS = ("../x", "/x", "a//b", "", "a\\b", ".", "a\0b", "\udc80", "x" * 256, "\u00e9" * 128, "a/" * 1024 + "b")
@@ -93,7 +116,9 @@ def other_columns(count: int, sum0: int = 0) -> Digest:
 
 
 @pytest.mark.parametrize(
-    "manifest", [WHOLE, DELTA, PART, PART_OF_DELTA], ids=["whole", "delta", "part", "part of a delta"]
+    "manifest",
+    [WHOLE, DELTA, PART, PART_OF_DELTA, BETWEEN_VIEWS],
+    ids=["whole", "delta", "part", "part of a delta", "between views"],
 )
 def test_manifest_round_trips_and_matches_its_json_schema(manifest: Manifest) -> None:
     assert Manifest.parse(manifest.encode()) == manifest
@@ -103,17 +128,22 @@ def test_manifest_round_trips_and_matches_its_json_schema(manifest: Manifest) ->
 
 def test_json_schema_lists_exactly_the_fields() -> None:
     record, file = DELTA.as_record(), DELTA.as_record()["files"][0]  # type: ignore[index]
-    assert SCHEMA["properties"].keys() - {"selection", "partition_by"} == set(SCHEMA["required"]) == record.keys()
+    assert (
+        SCHEMA["properties"].keys() - {"selection", "partition_by", "policy"}
+        == set(SCHEMA["required"])
+        == record.keys()
+    )
     assert SCHEMA["properties"]["files"]["items"]["properties"].keys() == file.keys()
     assert SCHEMA["properties"]["format"]["properties"].keys() == WHOLE.format.as_record().keys()
-    assert PART.as_record().keys() == SCHEMA["properties"].keys()
+    assert replace(PART, policy=1).as_record().keys() == SCHEMA["properties"].keys()
     of_selection, selection = SCHEMA["properties"]["selection"], PART.as_record()["selection"]
     assert of_selection["properties"].keys() == set(of_selection["required"]) == selection.keys()  # type: ignore[attr-defined]
     for name in ("attributes", "suppression_lists"):
         known = of_selection["properties"][name]["items"]
-        assert known["properties"].keys() == set(known["required"]) == selection[name][0].keys()  # type: ignore[index]
+        assert known["properties"].keys() == selection[name][0].keys()  # type: ignore[index]
+        assert set(known["required"]) == known["properties"].keys() - {"standing"}
     known = of_selection["properties"]["accounts"]["items"]["properties"]
-    assert known.keys() == account(PART_OF_DELTA).as_record().keys()
+    assert known.keys() == account(PART_OF_DELTA).as_record().keys() | account(BETWEEN_VIEWS).as_record().keys()
 
 
 @pytest.mark.parametrize(
@@ -142,6 +172,16 @@ def test_json_schema_lists_exactly_the_fields() -> None:
         replace(PART_OF_DELTA, delta=None),
         replace(PART_OF_DELTA, delta=DeltaBase(version=2, digest=other_columns(2, 4))),
         replace(PART_OF_DELTA, files=PART_OF_DELTA.files[:1]),
+        replace(BETWEEN_VIEWS, files=BETWEEN_VIEWS.files[:1]),
+        replace(BETWEEN_VIEWS, delta=replace(BETWEEN_VIEWS.delta, digest=digest(5, 21))),  # type: ignore[type-var]
+        replace(BETWEEN_VIEWS, delta=replace(BETWEEN_VIEWS.delta, kept=digest(3, 8))),  # type: ignore[type-var]
+        with_accounts(BETWEEN_VIEWS, account(BETWEEN_VIEWS)),
+        with_accounts(BETWEEN_VIEWS, account(BETWEEN_VIEWS), account(BETWEEN_VIEWS, 1, filtered=digest(1, 4))),
+        with_accounts(
+            BETWEEN_VIEWS,
+            account(BETWEEN_VIEWS, suppressed=digest(1, 1), filtered=digest(1, 14)),
+            account(BETWEEN_VIEWS, 1),
+        ),
     ],
     ids=[
         "digest",
@@ -167,6 +207,12 @@ def test_json_schema_lists_exactly_the_fields() -> None:
         "no base",
         "base's columns",
         "part: a file is missing",
+        "views: a file is missing",
+        "views: digest of the base",
+        "views: kept in the base",
+        "views: one account",
+        "views: the rows of the base",
+        "views: the rows of the version",
     ],
 )
 def test_inconsistent_sums_are_refused(manifest: Manifest) -> None:

@@ -252,6 +252,7 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     "create_feed": Row(body=lambda call: {"name": "new", "segment": BUYERS, "to": f"kafka://{call.tenant}.buyers"}),
     "send_test_notification": Row(body=lambda call: {"channel": "email", "address": _recipient(call)}),
+    "replace_consent": Row(body=lambda _: {"items": [{"audience": VIP, "destination": "download"}]}),
     "presign_parts": Row(things={"upload": _numbered(LARGE_UPLOAD)}),
     "replace_grants": Row(body=lambda call: _grants(call, call.tenant)),
     "create_token": Row(body=lambda _: {"name": "new", "roles": ["viewer"]}),

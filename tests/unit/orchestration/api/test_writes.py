@@ -37,6 +37,8 @@ from tests.fakes.tenants import (
     JOB,
     LARGE_UPLOAD,
     NIGHTLY,
+    ONLY_BETA,
+    QUIET,
     UPLOAD,
     VIP,
     World,
@@ -381,7 +383,7 @@ def test_an_export_is_started_with_all_options(client: AsgiClient, world: World,
         ({"compression": "gzip"}, "BAD_FORMAT"),
         ({"format": "jsonl", "formulas": "escape"}, "BAD_FORMAT"),
         ({"as_of": "yesterday"}, "BAD_TIME"),
-        ({"delta_from": 1, "suppress": [{"audience": "quiet"}]}, "NOT_IN_A_DELTA"),
+        ({"delta_from": "newest"}, "INVALID_REQUEST"),
         ({"version": 0}, "INVALID_REQUEST"),
         ({"where": "a\0"}, "BAD_SHAPE"),
     ],
@@ -863,6 +865,36 @@ def test_secrets_in_webhook_urls_are_not_shown_or_audited(client: AsgiClient, wo
     private = send(client, token, "PUT", "recipients", {"email": [], "webhook": ["https://127.0.0.1/x"]})
     assert (private.status, private.json["code"]) == (422, "BAD_RECIPIENT")
     assert send(client, token, "PUT", "recipients", {"email": [], "webhook": []}).json["items"] == []
+
+
+def test_consent_policy_is_numbered_checked_and_audited(client: AsgiClient, world: World, token: str) -> None:
+    first = seen(client, token, "consent")
+    wanted = {"items": [{"audience": QUIET}, {"audience": QUIET, "destination": f"s3://{CRM}/acme", "max_age_s": 60}]}
+    set_ = send(client, token, "PUT", "consent", wanted, etag=first)
+    assert (set_.status, set_.json["policy"]) == (200, 1)
+    assert [(one["destination"], one["max_age_s"]) for one in set_.json["items"]] == [
+        (None, None),
+        (f"s3://{CRM}/acme/", 60),
+    ]
+    assert send(client, token, "PUT", "consent", {"items": []}, etag=first).json["code"] == "STALE_ETAG"
+    now = seen(client, token, "consent")
+    for items, code in (
+        ([{"audience": "gone"}], "UNKNOWN_AUDIENCE"),
+        ([{"audience": f"{QUIET}{ONLY_BETA}"}], "UNKNOWN_AUDIENCE"),
+        ([{"audience": QUIET, "destination": "*"}], "BAD_PLACE"),
+        ([{"audience": QUIET}, {"audience": QUIET}], "BAD_CONSENT"),
+        ([{"audience": QUIET, "exempt": True}], "BAD_CONSENT"),
+        ([{"audience": QUIET, "max_age_s": 0}], "INVALID_REQUEST"),
+    ):
+        answer = send(client, token, "PUT", "consent", {"items": items}, etag=now)
+        assert (answer.status, answer.json["code"]) == (404 if code.startswith("UNKNOWN") else answer.status, code)
+    in_use = send(client, token, "DELETE", f"audiences/{QUIET}", etag=seen(client, token, f"audiences/{QUIET}"))
+    assert (in_use.status, in_use.json["code"]) == (409, "AUDIENCE_IN_USE")
+    file = {"to": f"s3://{CRM}/acme/vip.parquet"}
+    assert send(client, token, "POST", f"audiences/{VIP}/files", file).json["code"] == "CONSENT_APPLIES"
+    entry = next(one for one in world.services.audit.search() if one.action == "consent replace" and one.after)
+    assert entry.after is not None
+    assert entry.after["policy"] == 1
 
 
 def test_test_notification_is_limited_to_five_a_minute_per_tenant(client: AsgiClient, world: World, token: str) -> None:

@@ -234,7 +234,12 @@ def test_referenced_audience_cannot_be_renamed_or_deleted(context: Context) -> N
     vip = find(context.audiences, "acme", "vip")
     with pytest.raises(UserError, match="AUDIENCE_IN_USE: the rules of these segments name vip: buyers"):
         delete(
-            vip, audiences=context.audiences, jobs=context.jobs, segments=context.segments, versions=context.versions
+            vip,
+            audiences=context.audiences,
+            jobs=context.jobs,
+            segments=context.segments,
+            versions=context.versions,
+            consent=context.consent,
         )
     with pytest.raises(UserError, match="AUDIENCE_IN_USE"):
         rename(vip, "loyal", audiences=context.audiences, segments=context.segments, versions=context.versions)

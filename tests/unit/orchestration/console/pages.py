@@ -10,6 +10,7 @@ from orchestration.access.views.audiences import Audiences
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
 from orchestration.records.access import Grants
+from orchestration.records.consent import Consent
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
     ACME,
@@ -31,6 +32,7 @@ from tests.fakes.tenants import (
 
 DRAFT: Final = "editor=e&revision=1&0.negated=&0.0.kind=ever&0.0.name=plain"
 """The fields of a rule of one row."""
+NO_CONSENT: Final = Consent(policy=0, items=[])
 OWN: Final = {"Sec-Fetch-Site": "same-origin"}
 
 
@@ -245,6 +247,13 @@ ROWS: Final[Mapping[str, Row]] = {
     # The one operation of the world is a rollback.
     f"{IN_TENANT}/recipients/tests/{{operation}}": Row(
         action=Action.READ, given=lambda tenant: {"operation": id_of(tenant, OPERATION)}, status=404
+    ),
+    f"{IN_TENANT}/consent": Row(action=Action.READ),
+    f"{IN_TENANT}/consent/change": Row(
+        action=Action.MANAGE_AUDIENCES,
+        method="POST",
+        form=lambda _: f"audience={VIP}&revision={revision_of(NO_CONSENT, NO_CONSENT.revision)}",
+        status=303,
     ),
     f"{IN_TENANT}/users": Row(action=Action.READ_USERS),
     f"{IN_TENANT}/users/found": Row(action=Action.READ_USERS, method="POST", form="user=ann&segment=buyers"),

@@ -96,12 +96,12 @@ def test_export_is_started_by_form_and_its_files_are_fetched(client: AsgiClient,
     assert f'href="{VIP}/export"' in send(client, world, VIP, caller="acme-operator").body.decode()
     form = send(client, world, f"{VIP}/export", caller="acme-operator").body.decode()
     assert "c_plain" in form
-    wanted = "key=k&place=download&format=csv&rows=changes&delta_from=1&column-1=c_plain&where="
+    wanted = "key=k&place=download&format=csv&rows=changes&delta_from=last&column-1=c_plain&where="
     started = send(client, world, f"{VIP}/exports", wanted, "acme-operator").headers["location"]
     assert send(client, world, f"{VIP}/exports", wanted, "acme-operator").headers["location"] == started
     (entry, *_) = [one for one in world.services.audit.search() if one.action == "export"]
     asked = entry.arguments
-    assert (asked["to"], asked["delta_from"], asked["shape"]["columns"]) == ("download", 1, ["c_plain"])
+    assert (asked["to"], asked["delta_from"], asked["shape"]["columns"]) == ("download", "last", ["c_plain"])
     job = f"/console/tenants/acme/jobs/{id_of('acme', DOWNLOAD)}"
     assert f'href="{job}/files"' in send(client, world, job, caller="acme-operator").body.decode()
     assert "/files" not in send(client, world, job, caller="acme-viewer").body.decode()

@@ -37,6 +37,7 @@ def test_waiting_rule_on_a_deleted_audience_does_not_block_the_tenant(
         jobs=context.jobs,
         segments=context.segments,
         versions=context.versions,
+        consent=context.consent,
     )
     control_plane.activations(context).lane().tick(500)
     assert [type(message) for message in sent] == [RuleActivated, SegmentDeleted]

@@ -130,5 +130,6 @@ def register(deployment: Deployment, event: object) -> Mapping[str, object]:
         audiences=context.audiences,
         versions=context.versions,
         audit=context.audit,
+        consent=context.consent,
         places=context.places,
     )

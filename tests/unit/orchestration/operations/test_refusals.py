@@ -219,6 +219,7 @@ def test_an_audience_with_a_running_job_is_not_deleted(context: Context) -> None
                 jobs=context.jobs,
                 segments=context.segments,
                 versions=context.versions,
+                consent=context.consent,
             ),
         )
         == "AUDIENCE_BUSY"
