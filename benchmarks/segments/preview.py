@@ -41,8 +41,15 @@ RULES: Final = {
     "at most": "count(page_view, 7d) <= 2",
     "not": "not (count(add_to_cart, 7d) >= 1 or age < 18)",
     "not set": "plan is not set",
+    "a sequence of two": "sequence(add_to_cart then purchase within 1d, 7d)",
+    "a sequence without an end": "sequence(add_to_cart then not purchase within 1d, 7d)",
+    "a sum": "sum(amount of purchase, 30d) >= 100",
+    "different values": "distinct(category of page_view, 7d) >= 3",
+    "last, so long ago": "last(purchase) 30d..90d ago",
 }
-"""Rules by what they use. All but the first seven match users without any data, or might."""
+"""Rules by what they use. Those from the eighth on to "not set" match users without any data, or might."""
+GOALS_S: Final = {"a sequence of two": 4.0, "a sequence without an end": 4.0}
+"""Other goals than `GOAL_S`."""
 
 
 def run(setting: Setting) -> list[Result]:
@@ -57,8 +64,8 @@ def run(setting: Setting) -> list[Result]:
                 benchmark="preview",
                 label=f"preview, {label}",
                 best=best,
-                target=f"< {GOAL_S:g} s",
-                met=best.wall_s < GOAL_S,
+                target=f"< {GOALS_S.get(label, GOAL_S):g} s",
+                met=best.wall_s < GOALS_S.get(label, GOAL_S),
                 note=text,
             )
         )
