@@ -3,40 +3,23 @@
 Of a bounded step the latest moments are kept, of another only runs: moments no further apart than its span as one, from
 the first to the last. Both answer every question as all moments up to T would, in whatever order they came.
 
-Lists of different lengths lie in one pool of pairs of words, in blocks of 4, 8, 16, ... pairs; those that became too
-small are used again. A pair is a moment and the key of its value (0 without `same`), or both ends of a run.
+An entry of a list is a moment and the key of its value (0 without `same`), or both ends of a run.
 """
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from schemas.kernels.compiling import kernel
-from segmentation.evaluation.columns import LONG_AGO, NEVER, Columns, Flags, Micros, Users, grown
+from segmentation.evaluation.columns import LONG_AGO, NEVER, Columns, Flags, Micros, Users
+from segmentation.evaluation.lists import Numbers, drop, lists_from_columns, no_lists, open_place
 from segmentation.expressions.literals import SECOND_US
 from segmentation.rules.sequences import Sequence
 
-FIRST_PAIRS: Final = 4
-FIRST_WORDS: Final = 1 << 11
-SIZES: Final = 40
-Numbers = npt.NDArray[np.int64]
-
-
-class Lists(NamedTuple):
-    """Lists in a pool, `words`. `free`: the first free block of each size, whose first word names the next one.
-
-    `floors`: moments up to this one were pushed out by later ones, for ever.
-    """
-
-    starts: Numbers
-    sizes: npt.NDArray[np.int32]
-    counts: npt.NDArray[np.int32]
-    floors: Numbers
-    words: Numbers
-    free: Numbers
+WIDTH: Final = 2
+"""Words of an entry."""
 
 
 class Steps(NamedTuple):
@@ -67,24 +50,17 @@ class Followed:
             within=_micros(step.within_s for step in steps),
             ties=np.array([n > 0 and sequence.takes_ties(n) for n in numbers], np.bool_),
         )
-        few, none = np.zeros(0, np.int32), np.zeros(0, np.int64)
-        self._lists = Lists(none, few, few, none, np.zeros(FIRST_WORDS, np.int64), np.full(SIZES, -1, np.int64))
+        self._lists = no_lists(WIDTH)
         self._top = 0
 
     @property
     def nbytes(self) -> int:
         """Memory in use."""
-        return sum(column.nbytes for column in self._lists)
+        return self._lists.nbytes
 
     def grow(self, users: int) -> None:
         """Make room for users, who have no moments."""
-        lists, number = self._lists, users * self._steps
-        self._lists = lists._replace(
-            starts=grown(lists.starts, number),
-            sizes=grown(lists.sizes, number),
-            counts=grown(lists.counts, number),
-            floors=grown(lists.floors, number, LONG_AGO),
-        )
+        self._lists = self._lists.grown(users * self._steps)
 
     def add(self, step: int, users: Users, times: Micros, keys: Numbers, at_us: int) -> None:
         """Add moments of a step, up to an instant and in any order; those already present change nothing.
@@ -98,7 +74,7 @@ class Followed:
             first, self._top = _add(first, rows, times, seconds, before, self._latest, span, self._lists, self._top)
             if first == len(rows):
                 return
-            self._lists = self._lists._replace(words=grown(self._lists.words, 2 * len(self._lists.words)))
+            self._lists = self._lists.enlarged()
 
     def has(self, users: Users) -> Flags:
         """bool[n]: whether a user has any moment."""
@@ -117,22 +93,11 @@ class Followed:
 
     def columns(self, users: int) -> Columns:
         """Columns of the first users, which `take_over` reads."""
-        counts = self._lists.counts[: users * self._steps]
-        pairs = np.empty(2 * int(counts.sum()), np.int64)
-        _copy(self._lists.starts, counts, self._lists.words, pairs)
-        return {"counts": counts, "floors": self._lists.floors[: len(counts)], "pairs": pairs}
+        return self._lists.columns(users * self._steps)
 
     def take_over(self, columns: Columns) -> None:
-        """Inverse of `columns`. Lists fill their blocks, which are not used again once they grow."""
-        counts, pairs = columns["counts"], columns["pairs"]
-        self._lists = self._lists._replace(
-            starts=2 * (np.cumsum(counts, dtype=np.int64) - counts),
-            sizes=counts.copy(),
-            counts=counts,
-            floors=columns["floors"],
-            words=grown(pairs, FIRST_WORDS),
-        )
-        self._top = len(pairs)
+        """Inverse of `columns`."""
+        self._lists, self._top = lists_from_columns(WIDTH, columns)
 
 
 def _micros(seconds: Iterable[int]) -> Numbers:
@@ -154,26 +119,12 @@ def _add(first, rows, times, seconds, before, latest, span, lists, top):  # type
             place = _place(row, t, second, latest, lists)
         if place < 0:
             continue
-        if lists.counts[row] == lists.sizes[row]:
-            top, enough = _enlarge(row, lists, top)
-            if not enough:
-                return k, top
-        base = lists.starts[row]
-        for j in range(2 * lists.counts[row] - 1, 2 * place - 1, -1):
-            lists.words[base + j + 2] = lists.words[base + j]
-        lists.words[base + 2 * place] = t
-        lists.words[base + 2 * place + 1] = second
-        lists.counts[row] += 1
+        top, enough = open_place(row, place, lists, top)
+        if not enough:
+            return k, top
+        base = lists.starts[row] + WIDTH * place
+        lists.words[base], lists.words[base + 1] = t, second
     return rows.shape[0], top
-
-
-@njit(cache=True, nogil=True)
-def _drop(row, pairs, lists):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Remove the first pairs of a list."""
-    base = lists.starts[row]
-    for j in range(2 * (lists.counts[row] - pairs)):
-        lists.words[base + j] = lists.words[base + 2 * pairs + j]
-    lists.counts[row] -= pairs
 
 
 @njit(cache=True, nogil=True)
@@ -183,7 +134,7 @@ def _prune(row, before, span, lists):  # type: ignore[no-untyped-def]  # noqa: A
     while gone < lists.counts[row] and lists.words[last + 2 * gone] <= before:
         gone += 1
     if gone:
-        _drop(row, gone, lists)
+        drop(row, gone, lists)
 
 
 @njit(cache=True, nogil=True)
@@ -222,42 +173,9 @@ def _place(row, t, second, latest, lists):  # type: ignore[no-untyped-def]  # no
         while gone < latest and words[base + 2 * gone] == oldest:
             gone += 1
         lists.floors[row] = oldest
-        _drop(row, gone, lists)
+        drop(row, gone, lists)
         return -1 if t == oldest else i - gone
     return i
-
-
-@njit(cache=True, nogil=True)
-def _enlarge(row, lists, top):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Give a list a block of twice the size. Returns the end of the used part, and whether the pool had room."""
-    base, n, block = lists.starts[row], lists.counts[row], 0
-    while FIRST_PAIRS << block < 2 * n:
-        block += 1
-    if lists.free[block] >= 0:
-        new = lists.free[block]
-        lists.free[block] = lists.words[new]
-    elif top + 2 * (FIRST_PAIRS << block) > lists.words.shape[0]:
-        return top, False
-    else:
-        new = top
-        top += 2 * (FIRST_PAIRS << block)
-    for j in range(2 * n):
-        lists.words[new + j] = lists.words[base + j]
-    if n >= FIRST_PAIRS and FIRST_PAIRS << (block - 1) == n:  # a block that was given, not one that was loaded
-        lists.words[base] = lists.free[block - 1]
-        lists.free[block - 1] = base
-    lists.starts[row] = new
-    lists.sizes[row] = FIRST_PAIRS << block
-    return top, True
-
-
-@kernel
-def _copy(start, counts, words, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    at = 0
-    for row in range(counts.shape[0]):
-        for j in range(2 * counts[row]):
-            out[at] = words[start[row] + j]
-            at += 1
 
 
 @kernel
