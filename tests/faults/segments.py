@@ -35,7 +35,12 @@ def change_rule(stack: FaultedStack, number: int, audience: str) -> None:
         lambda: segments.edit(tenant, segment, rule, author="soak", now_ms=now_ms()),
         lambda: segments.delete(tenant, segment, now_ms=now_ms()),
     )
-    until(lambda: steps[number % len(steps)]() is not None, "a change of a rule")
+
+    def changed() -> bool:
+        steps[number % len(steps)]()
+        return True
+
+    until(changed, "a change of a rule")
 
 
 class Visitors:
