@@ -197,8 +197,8 @@ class World:
 
     def set_count(self, part: Scaled, count: int) -> None:
         """ECS. Late: the call fails, and has its effect afterwards."""
-        if count == 0 and self.kernel.process.kind == "relay":
-            self._tempt(0.5)
+        if count == 0 and self.kernel.process.kind == "relay" and self._tempt(0.5):
+            self.kernel.sleep(self.luck.uniform(0, 3))
 
         def act() -> None:
             self.desired[part] = count
@@ -307,7 +307,7 @@ class World:
         self.kernel.spawn(member.process, "jobs", lambda: self._answer_jobs(member))
         while not member.asked_to_end:
             with suppress(MusterError):
-                self._tempt(0.15 if all(state in FINAL for state in self.states.values()) else 0)
+                self._tempt(0.05 if all(state in FINAL for state in self.states.values()) else 0)
                 lags = {part: int(self.servers.call("log", partial(self.lag.get, part))) for part in self.lag}
                 looked_us = self.kernel.now_us
                 self._follow(lags, looked_us)
@@ -365,16 +365,18 @@ class World:
 
     # --- work --------------------------------------------------------------------------------------------------------
 
-    def _tempt(self, chance: float) -> None:
-        """Let a file arrive while somebody leaves."""
-        if self.arrivals_go_on and self.luck.random() < chance:
+    def _tempt(self, chance: float) -> bool:
+        """Let a file arrive while somebody leaves. Returns whether one will."""
+        tempted = self.arrivals_go_on and self.luck.random() < chance
+        if tempted:
             self.kernel.later(self.luck.uniform(0, 0.8), self._arrive)
+        return tempted
 
     def _people(self) -> None:
         self._write_schedule()
         while self.arrivals_go_on:
             self._arrive()
-            gaps = ((0, 20), (IDLE_S - 10, IDLE_S + 40), (2 * IDLE_S, 4 * IDLE_S))
+            gaps = ((0, 20), (IDLE_S - 10, IDLE_S + 40), (2 * IDLE_S, 4 * IDLE_S), (2 * IDLE_S, 3 * IDLE_S))
             self.kernel.sleep(self.luck.uniform(*self.luck.choice(gaps)))
             if self.luck.random() < 0.3 and self.arrivals_go_on:
                 self._write_schedule()
