@@ -4,7 +4,7 @@ Whoever adds work commits it before it decides; whoever stops workers reads the 
 them. So of two that overlap, the later one sees the work of the other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -51,9 +51,9 @@ class Decision:
     wanted: Mapping[Scaled, Wanted]
     due: frozenset[Scaled]
 
-    def of(self, parts: Iterable[Scaled]) -> dict[Scaled, int]:
-        """The counts of some parts."""
-        return {part: self.wanted[part].count for part in parts}
+    def of(self, parts: Collection[Scaled]) -> dict[Scaled, int]:
+        """The counts of some parts, in the order of `Scaled`."""
+        return {part: self.wanted[part].count for part in Scaled if part in parts}
 
 
 class ScalingStore:

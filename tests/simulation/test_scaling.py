@@ -97,7 +97,7 @@ def schedules_forgotten(patches: Patches) -> None:
 
 @pytest.mark.parametrize(
     ("bug", "found_last"),
-    [(no_second_look, 28), (leaving_with_lag, 23), (committed_after_the_count, 12), (schedules_forgotten, 2)],
+    [(no_second_look, 4), (leaving_with_lag, 24), (committed_after_the_count, 12), (schedules_forgotten, 5)],
 )
 def test_bug_is_found(bug: Callable[[Patches], None], found_last: int) -> None:
     """`found_last`: the seed that found it last. Where the schedules have changed since, another one is hunted for."""
