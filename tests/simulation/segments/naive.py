@@ -133,9 +133,11 @@ class NaiveLog:
                 continue
             senders = {*self._users[tenant], *self._changes[tenant]}
             known = {user for user in senders if self._known(tenant, user, position)}
+            # Who was a member when a segment was paused stays one, and is asked by form 2 of rules that name it.
+            kept_in = [frozen.get((tenant, name), frozenset()) for name in rules.paused]
             worlds = {
                 user: self._world(tenant, user, position, rules.audiences)
-                for user in known.union(*rules.audiences.values())
+                for user in known.union(*rules.audiences.values(), *kept_in)
             }
             for name in rules.order:
                 active, kept = rules.segments[name], frozen.get((tenant, name), frozenset())
