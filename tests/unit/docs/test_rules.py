@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from segmentation.rules.printer import rule_text
 from segmentation.rules.record_reader import rule_from_record
 from segmentation.rules.records import rule_record
 from segmentation.rules.sql import Relations, members_sql
+from segmentation.rules.templates import TEMPLATES
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "rules.md").read_text()
@@ -77,11 +79,24 @@ def test_documented_rules_parse_and_run() -> None:
             found(connection, text)
     assert len(BLOCKS) == 22
     assert len(conditions) > 30
-    assert len(wishes) == 9
+    assert len(wishes) == 6
 
 
 def rows_with_code(title: str) -> list[tuple[str, str]]:
     return re.findall(r"^\| (`[^|]*?) \| ([^|]*?) ?\|$", section(title), re.MULTILINE)
+
+
+def test_documented_templates_have_the_fields_and_rules_of_the_builder() -> None:
+    texts = tomllib.loads((ROOT / "orchestration" / "console" / "texts" / "builder.toml").read_text())["template"]
+    documented = re.findall(r"^\| ([^|`]+) \| `([^|]+)` \| ([^|]+) \|$", section("Templates"), re.MULTILINE)
+    assert documented == [
+        (
+            texts[one.name]["en"],
+            rule_text(one.rule({}, ZONE)),
+            ", ".join(f"{texts[f'{one.name}.{field.name}']['en']} `{field.default}`" for field in one.parameters),
+        )
+        for one in TEMPLATES.values()
+    ]
 
 
 def test_documented_example_finds_the_documented_users() -> None:

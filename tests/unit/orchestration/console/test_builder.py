@@ -16,6 +16,7 @@ from orchestration.platform.clock import now_ms
 from orchestration.readers.questions import CountUsers, PreviewEdit
 from orchestration.records.questions import ConditionCount
 from schemas.errors import RetriableError, UserError
+from segmentation.rules.canonical import rule_hash
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from segmentation.rules.templates import TEMPLATES
@@ -118,22 +119,12 @@ def test_fault_of_a_step_appears_at_its_row() -> None:
         assert draft_of({**fields, "0.0.then0.within": within}).rule()[1].keys() == {(0, 0)}
 
 
-FILLED = {
-    "abandoned_cart": "sequence(add_to_cart then not purchase within 1d same product_id, 7d)",
-    "win_back": "last(purchase) over 90d ago",
-    "new": "signed_up in last 7d",
-    "birthday": "anniversary(born) in next 7d",
-    "trial_ending": "trial_ends in next 3d",
-    "spenders": "count(purchase where amount >= 100, 30d) >= 2",
-    "regulars": "count(visit, 30d) >= 8 and first(visit) over 90d ago",
-    "holdout": "rule 2: in audience vip and split(holdout) >= 5",
-}
-
-
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_template_becomes_rows(name: str) -> None:
     draft = changed(draft_of({"timezone": "Asia/Tokyo", "name": "mine"}), f"template.{name}", {})
-    assert (draft.rule(), draft.name) == ((parse_rule(FILLED[name], timezone="Asia/Tokyo"), {}), "mine")
+    rule, faults = draft.rule()
+    assert (rule and rule_hash(rule), faults) == (rule_hash(TEMPLATES[name].rule({}, "Asia/Tokyo")), {})
+    assert (draft.name, draft.source) == ("mine", "rows")
     assert changed(draft_of({}), f"template.{name}", {}).timezone == ""
 
 
