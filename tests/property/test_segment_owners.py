@@ -40,6 +40,8 @@ RULES = (
     "rule 2: in audience vip and never(refund)",
     "in segment a and never(refund)",
     "age is set or last(purchase) >= 2026-11-01T04:30:00Z",
+    "sequence(purchase then not refund within 30m, 1d) or first(purchase) in last 1h",
+    "sum(amount of purchase, 1h) >= 3 or distinct(amount of refund, 1d) >= 2",
 )
 SECONDS = st.sampled_from([0, 1, 3_599, 3_600, 86_400])
 

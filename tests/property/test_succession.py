@@ -7,11 +7,15 @@ import pyarrow as pa
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from schemas.ids import Partition, TenantName
 from segmentation.evaluation.batches import Changes
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule
-from segmentation.evaluation.state import State
 from segmentation.evaluation.succession import Succession
+from segmentation.partitions.checkpoint import Checkpoint, decode, encode
+from segmentation.partitions.log_position import LogPosition
+from segmentation.partitions.partition import PartitionSegments
+from segmentation.partitions.tenant import TenantSegments
 from segmentation.rules.nodes import Rule
 from segmentation.rules.references import cycle
 from tests.examples import examples
@@ -31,16 +35,19 @@ from tests.property.test_evaluator import (
     profile_batch,
 )
 
+SHOP = TenantName("acme")
 SEGMENTS = st.dictionaries(st.sampled_from(["vip", "x", *NAMES[:1]]), COUNT_RULES | rules() | widened(), max_size=2)
 TURN = st.tuples(NEAR, STEP | SEGMENTS | st.just("restart"))
 
 
 def restarted(evaluator: Evaluator) -> Evaluator:
-    columns = {name: column.copy() for name, column in evaluator.state.columns().items()}
-    rules_of = evaluator.plan.rules
-    again = Evaluator(rules_of, state=State.from_columns(evaluator.plan, evaluator.at_us, columns))
-    assert [change for change in again.settle() if len(change.user_ids)] == []
-    return again
+    """As the next owner of the partition has it, from a checkpoint."""
+    kept = TenantSegments(tenant=SHOP, evaluator=evaluator)
+    segments = PartitionSegments(Partition(0), LogPosition(), {SHOP: kept})
+    checkpoint = decode(encode(Checkpoint(segments=segments, generation=0, changes=0, next_seq=0)))
+    again = checkpoint.segments.tenants[SHOP]
+    assert (again.rules, again.evaluator.at_us) == (kept.rules, evaluator.at_us)
+    return again.evaluator
 
 
 def succeeded(
