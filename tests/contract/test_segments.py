@@ -1,18 +1,23 @@
 """Segments in the catalog, on every database that may hold it."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestration.catalog import copying, migrate
 from orchestration.catalog import segments as segments_module
 from orchestration.catalog.activations import ActivationStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.segment_records import Segment
-from orchestration.catalog.segments import SegmentStore
+from orchestration.catalog.segments import NewRule, SegmentStore
+from orchestration.platform.settings import Secret
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Partition, TenantName, Version
 from schemas.segment_messages import RuleActivated, SegmentDeleted, SegmentPaused, SegmentStatus
@@ -28,6 +33,7 @@ from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     new_job,
     url,
 )
+from tests.fakes.catalog import migrated
 from tests.fakes.rules import new_rule
 
 BUYERS, LOYAL = AudienceName("buyers"), AudienceName("loyal")
@@ -216,6 +222,46 @@ def test_paused_segment_cannot_be_edited(store: SegmentStore) -> None:
     store.pause(ACME, BUYERS, now_ms=20)
     with pytest.raises(UserError, match="SEGMENT_PAUSED"):
         store.edit(ACME, BUYERS, new_rule("never(purchase)"), author="ann", now_ms=30)
+
+
+def test_segments_in_a_backup_of_0_2_0_are_restored_and_edited(
+    store: SegmentStore,
+    outbox: ActivationStore,
+    url: Secret,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    create(store, text="count(purchase, 7d) >= 2 and not age >= 25")
+    create(store, LOYAL, "in segment buyers or first(purchase) < 2026-11-01T00:00:00Z", 2)
+    store.put_statuses([status(), status(partition=1)])
+    file, later = tmp_path / "dump.sqlite", tmp_path / "later.sqlite"
+    copying.dump(url, file)
+    migrate.downgrade(Secret(f"sqlite:///{file}"), "0012")
+    with loaded(file, tmp_path / "restored.db") as database:  # noqa: F811
+        restored = SegmentStore(database)
+        assert restored.overviews(ACME) == store.overviews(ACME)
+        assert ActivationStore(database).unsent() == outbox.unsent()
+        asked = {
+            BUYERS: "sequence(add_to_cart then not purchase within 1d same product_id, 7d) or expires > now",
+            LOYAL: "rule 2: in segment buyers and sum(amount of purchase, 30d) >= 100.5 and split(winter) >= 5",
+        }
+        for name, text in asked.items():
+            rule = NewRule(text=text, timezone="UTC", rule=parse_rule(text, timezone="UTC"))
+            restored.edit(ACME, name, rule, author="ann", now_ms=30)
+        copying.dump(Secret(f"sqlite:///{tmp_path / 'restored.db'}"), later)
+        with loaded(later, tmp_path / "again.db") as again:
+            assert SegmentStore(again).overviews(ACME) == restored.overviews(ACME)
+            assert ActivationStore(again).unsent() == ActivationStore(database).unsent()
+
+
+@contextmanager
+def loaded(dump: Path, file: Path) -> Iterator[Database]:
+    """An empty catalog that takes over a dump."""
+    to = Secret(f"sqlite:///{file}")
+    migrated(to)
+    database = Database(to)  # noqa: F811
+    copying.load(dump, database)
+    yield database
+    database.close()
 
 
 def test_segments_of_a_tenant_are_limited(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
