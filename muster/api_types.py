@@ -713,8 +713,9 @@ class EditPreview(TypedDict):
     """What another rule would change, by both rules over the archive as of `as_of`.
 
     `changes`: of the segment itself, then of those whose rules depend on it. `same`: the rules mean the same.
-    `schedules`: that take snapshots of any of them, or export these snapshots. `paused`: segments counted as if they
-    were active. `approve`: approves the edit, if it changes so many members that it needs that.
+    `schedules`: that take snapshots of any of them, or export these snapshots. `feeds`: that deliver who enters and
+    leaves any of them. `paused`: segments counted as if they were active. `approve`: approves the edit, if it changes
+    so many members that it needs that.
     """
 
     rule_version: int
@@ -725,6 +726,7 @@ class EditPreview(TypedDict):
     changes: list[MembersChange]
     paused: list[str]
     schedules: list[str]
+    feeds: list[str]
     approve: str | None
 
 

@@ -61,7 +61,9 @@ class EditGuard:
             tenant=self.tenant, segment=segment, rule=body.text(), timezone=body.timezone, users=users
         )
         found = self.ask(question)
-        found = replace(found, schedules=self._schedules_of([change.segment for change in found.changes]))
+        changed = [change.segment for change in found.changes]
+        feeds = self.services.feeds.of_segments(self.tenant, changed)
+        found = replace(found, schedules=self._schedules_of(changed), feeds=feeds)
         if found.same or not any(map(self._is_large, found.changes)):
             return found
         return replace(found, approve=self._token(self._about(segment, body), _numbers(found)))
@@ -154,7 +156,8 @@ def _would_change(segment: AudienceName, found: EditPreview, why: str) -> UserEr
     )
     if len(found.changes) > NAMED:
         changes += f" and {len(found.changes) - NAMED} more segments that depend on it"
-    used = f"; used by schedule {', '.join(found.schedules)}" if found.schedules else ""
+    users = [*(f"schedule {name}" for name in found.schedules), *(f"feed {name}" for name in found.feeds)]
+    used = f"; used by {', '.join(users)}" if users else ""
     return UserError(
         "EDIT_WOULD_CHANGE",
         f"segment {segment} has not been changed: {why}the rule would change many members of {changes}{used}. If that "
@@ -162,6 +165,7 @@ def _would_change(segment: AudienceName, found: EditPreview, why: str) -> UserEr
         segment=segment,
         changes=[_counts(change) for change in found.changes],
         schedules=list(found.schedules),
+        feeds=list(found.feeds),
         approve=found.approve,
     )
 

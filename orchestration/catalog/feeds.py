@@ -80,6 +80,12 @@ class FeedStore:
         with self._database.read() as connection:
             return [_shown(row) for row in connection.execute(query).mappings()]
 
+    def of_segments(self, tenant: TenantName, segments_: Collection[str]) -> list[str]:
+        """Names of the feeds that follow any of these segments."""
+        query = sa.select(feeds.c.name).where(feeds.c.tenant == tenant, feeds.c.segment.in_(segments_))
+        with self._database.read() as connection:
+            return list(connection.scalars(query.order_by(feeds.c.name)))
+
     def pause(self, tenant: TenantName, name: str, check: Check) -> answers.Feed:
         """Deliver nothing until it is resumed. No effect on a paused one. Raises `UserError` UNKNOWN_FEED."""
         return self._change(tenant, name, check, lambda _: {"state": "paused", **_FREE})
@@ -204,10 +210,16 @@ class FeedStore:
         since = sa.func.coalesce(feeds.c.trouble_since_ms, now_ms)
         return self._put(held, {**_trouble(why, now_ms), "trouble_since_ms": since})
 
-    def halt(self, held: HeldFeed, why: MusterError, refused: Refused | None, now_ms: int) -> bool:
-        """Record that the receiver refuses what comes next: nothing is delivered before someone resumes the feed."""
+    def halt(
+        self, held: HeldFeed, why: MusterError, refused: Refused | None, now_ms: int, *, begins_again: bool = False
+    ) -> bool:
+        """Deliver nothing before someone resumes the feed, for instance since the receiver refuses what comes next.
+
+        `begins_again`: it then begins again, with all members. False: the lease is lost.
+        """
+        again: Mapping[str, Any] = {"epoch": held.feed.epoch + 1, **_AGAIN} if begins_again else {}
         kept = None if refused is None else {"events": refused.events, "after": as_json(refused.after)}
-        return self._put(held, {"state": "halted", "refused": kept, **_trouble(why, now_ms), **_FREE})
+        return self._put(held, {**again, "state": "halted", "refused": kept, **_trouble(why, now_ms), **_FREE})
 
     def cuts(self) -> set[JobId]:
         """Ids of the cuts whose members are still to be delivered."""

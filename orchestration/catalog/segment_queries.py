@@ -102,6 +102,12 @@ class SegmentQueries:
             for one in found
         ]
 
+    def rule(self, segment: Segment) -> RuleVersion:
+        """The rule of a segment as it was read."""
+        one = (segment_rules.c.segment_id == segment.segment_id) & (segment_rules.c.version == segment.rule_version)
+        with self._database.read() as connection:
+            return _versions(connection, one)[0]
+
     def versions(self, segment_id: JobId) -> list[RuleVersion]:
         """All rules that a segment has had, oldest first."""
         with self._database.read() as connection:

@@ -54,6 +54,7 @@ def _show_preview(preview: Record) -> None:
                 for one in others
             ),
             *(("used by", f"schedule {name}") for name in preview["schedules"]),
+            *(("used by", f"feed {name}") for name in preview["feeds"]),
         ]
     )
     if preview["approve"] is not None:

@@ -121,8 +121,9 @@ class NamesPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewPart:
-    """What saving would do. `others`: segments that depend on this one, with their paths; `schedules`: in words.
+    """What saving would do.
 
+    `others`: segments that depend on this one, with their paths; `used_by`: schedules and feeds, in words.
     `approve`: the token by which saving approves a change of many members. `moved`: its numbers have changed since they
     were shown.
     """
@@ -133,7 +134,7 @@ class ReviewPart:
     changed: MembersChange | None = None
     others: Sequence[tuple[str, MembersChange]] = ()
     as_of: str = ""
-    schedules: Sequence[str] = ()
+    used_by: Sequence[str] = ()
     approve: str = ""
     moved: bool = False
 

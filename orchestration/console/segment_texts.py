@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from orchestration.access.views.feeds import Feeds
 from orchestration.access.views.schedules import Schedules
 from orchestration.access.views.segments import Segments
 from orchestration.console.context import PageContext
@@ -79,8 +80,8 @@ def uses_of(rule: Rule, tenant: str, t: Texts) -> list[Uses]:
 
 
 def dependants(context: PageContext, name: str, t: Texts) -> list[Named]:
-    """Segments whose rules name a segment, and schedules that take snapshots of it."""
-    return [*_segments(context, name, "segments"), *_schedules(context, name, t)]
+    """Segments whose rules name a segment, schedules that take snapshots of it, and feeds that follow it."""
+    return [*_segments(context, name, "segments"), *_schedules(context, name, t), *_feeds(context, name, t)]
 
 
 def _segments(context: PageContext, name: str, named: Literal["audiences", "segments"]) -> Iterator[Named]:
@@ -93,6 +94,12 @@ def _schedules(context: PageContext, name: str, t: Texts) -> Iterator[Named]:
     for one in context.view(Schedules).list_schedules(limit=ALL).items:
         if one.kind == "snapshot" and one.request.get("segment") == name:
             yield Named(name=t("segment.schedule", name=one.name))
+
+
+def _feeds(context: PageContext, name: str, t: Texts) -> Iterator[Named]:
+    for one in context.view(Feeds).list_feeds(limit=ALL).items:
+        if one.segment == name:
+            yield Named(name=t("segment.feed", name=one.name), path=in_tenant(context.tenant, "feeds"))
 
 
 def dependants_of_audience(context: PageContext, name: str, t: Texts) -> list[Named]:

@@ -85,6 +85,7 @@ def _feeder(context: Context) -> "Feeder":
     topic = delivery.KnownTopic(lambda: ids.topic_id(MEMBERSHIP_CHANGES))
     parts = feed_runs.FeedParts(
         activations=context.activations,
+        consent=context.consent,
         feeds=context.feeds,
         objects=context.objects,
         s3=context.s3,

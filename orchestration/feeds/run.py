@@ -6,6 +6,9 @@
 4. Record the position, at most once a second: after a crash, what came since is delivered again, with equal bytes.
 
 If the topic no longer has what follows the position, lacks messages or is another topic, the feed begins again.
+
+Before changes of a rule are delivered, and once a second, the rule must exclude the standing lists of the tenant's
+consent policy; otherwise the feed is halted.
 """
 
 import logging
@@ -21,6 +24,7 @@ from connectors.feeds.members import members_of
 from orchestration.catalog.feed_records import FeedCut, HeldFeed, Refused
 from orchestration.feeds.target import RefusedError, Target
 from orchestration.operations.cuts import ask_for_cuts
+from orchestration.operations.feeds import require_consent
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.layout import cut_prefix
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from connectors.storage.access import S3Access
     from connectors.storage.objects import ObjectStore
     from orchestration.catalog.activations import ActivationStore
+    from orchestration.catalog.consent import ConsentStore
     from orchestration.catalog.feeds import FeedStore
     from orchestration.catalog.segments import SegmentStore
     from orchestration.platform.settings import Settings
@@ -57,6 +62,7 @@ class FeedParts:
     """What a run uses. `topic_id`: the present id of the topic of changes, as last seen."""
 
     activations: "ActivationStore"
+    consent: "ConsentStore"
     feeds: "FeedStore"
     objects: "ObjectStore"
     s3: "S3Access"
@@ -81,6 +87,8 @@ class FeedRun:
         self._count = 0
         self._recorded: tuple[dict[int, Position], int | None] | None = None
         self._recorded_s = time.monotonic()
+        self._permitted: set[int] = set()
+        self._permitted_s = 0.0
 
     def run(self) -> None:
         """Raises `StoppedError`, `RefusedError`, any `MusterError`; begins again as the module says."""
@@ -105,6 +113,7 @@ class FeedRun:
         followed = Followed(tenant=feed.tenant, segment=feed.segment, topic_id=topic_id, epoch=feed.epoch)
         self._partitions = {p: PartitionFeed(followed, p, position) for p, position in positions.items()}
         self._delivered = positions
+        self._require_consent()
         target = self._parts.target(self._held, self._step)
         try:
             self._deliver_members(target, cut)
@@ -126,6 +135,7 @@ class FeedRun:
                 f"segment {feed.segment} is paused: the feed begins when it is resumed",
                 segment=feed.segment,
             )
+        self._require_consent()
         self._await_activations()
         request = CutRequested(
             cut_id=fresh_id(), tenant=feed.tenant, segment=feed.segment, at_us=(now_ms() + AHEAD_MS) * 1000
@@ -183,6 +193,7 @@ class FeedRun:
         waiting: deque[FeedEvent] = deque()
         while True:
             self._step()
+            self._require_consent_within(REST_S)
             if self._parts.topic_id() != topic_id:
                 raise LostPositionError("the topic was created again")
             while len(waiting) < target.most:
@@ -198,7 +209,34 @@ class FeedRun:
             self._delivered |= {p: one.position for p, one in self._partitions.items() if p not in busy}
             self._record_if_due(reader)
 
+    def _require_consent_within(self, seconds: float) -> None:
+        """Unless it was found so long ago at most, and for the rules of all messages that were read."""
+        read = {one.rule_version for one in self._partitions.values() if one.rule_version is not None}
+        if time.monotonic() - self._permitted_s >= seconds or not read <= self._permitted:
+            self._require_consent()
+            self._permitted = read
+
+    def _require_consent(self) -> None:
+        """Halt the feed if its segment may have people who must not be sent. All leave a segment that is deleted.
+
+        What is left of the members or changes may name such people, so that the feed begins again when it is resumed.
+        """
+        feed, parts = self._held.feed, self._parts
+        try:
+            segment = parts.segments.get(feed.tenant, feed.segment)
+            require_consent(parts.consent.of(feed.tenant), feed.segment, parts.segments.rule(segment), feed.target)
+        except UserError as exc:
+            if exc.code == "FEED_WITHOUT_CONSENT":
+                self.record()
+                parts.feeds.halt(self._held, exc, None, now_ms(), begins_again=True)
+                self._remove(feed.cut)
+                raise RefusedError(exc, skippable=False) from exc
+            if exc.code != "UNKNOWN_SEGMENT":
+                raise
+        self._permitted_s = time.monotonic()
+
     def _deliver(self, target: Target, events: list[FeedEvent]) -> None:
+        self._require_consent_within(RECORD_S)
         after = {event.partition: event.after for event in events}
         try:
             target.deliver(events)

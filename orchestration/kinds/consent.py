@@ -1,4 +1,7 @@
-"""Which lists of a consent policy apply to an export. No request can leave one out; exemptions are policy."""
+"""Which lists of a consent policy apply to an export or a feed.
+
+No request can leave one out; exemptions are policy.
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
@@ -7,7 +10,7 @@ from connectors.sinks.addresses import S3
 from orchestration.catalog.consent import StandingList
 from orchestration.catalog.places import EVERYWHERE
 from orchestration.catalog.references import ref_of
-from orchestration.kinds.places import DOWNLOAD, PROFILE, checked_place
+from orchestration.kinds.places import DOWNLOAD, PROFILE, checked_place, is_receiver_below
 from schemas.errors import UserError
 from schemas.export_shape import MAX_LISTS, AudienceVersion
 from schemas.ids import JobId
@@ -127,8 +130,13 @@ def _rank(destination: str | None, to: str, profile: str | None, downloads: str 
     if destination == DOWNLOAD:
         found = downloads is not None and profile is None and to.startswith(downloads)
         return 1 + len(downloads or "") if found else None
-    covered = f"{to.rstrip('/')}/".startswith(destination) if destination.startswith(S3) else to == destination
-    return 1 + len(destination) if covered else None
+    return 1 + len(destination) if _covers(destination, to) else None
+
+
+def _covers(destination: str, to: str) -> bool:
+    if destination.startswith(S3):
+        return f"{to.rstrip('/')}/".startswith(destination)
+    return to == destination or is_receiver_below((destination,), to)
 
 
 def _bad(name: str, why: str) -> UserError:

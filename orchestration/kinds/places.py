@@ -128,7 +128,7 @@ class AllowedLocations:
                 return
             if EVERYWHERE in places and not self._of_another(bucket, folder):
                 return
-        elif EVERYWHERE in places or (profile is None and (to in places or _is_receiver_of(places, to))):
+        elif EVERYWHERE in places or (profile is None and (to in places or is_receiver_below(places, to))):
             return
         what = to[:200] if profile is None else f"profile {profile[:80]}"
         raise UserError(
@@ -173,7 +173,8 @@ def _receivers(text: str) -> str:
     return f"{url.scheme}://{url.netloc.lower()}{path}"
 
 
-def _is_receiver_of(places: Sequence[str], to: str) -> bool:
+def is_receiver_below(places: Sequence[str], to: str) -> bool:
+    """Whether the address of a receiver is below one of the places."""
     if not to.startswith(HTTP):
         return False
     url = urlsplit(to)

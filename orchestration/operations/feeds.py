@@ -5,16 +5,22 @@ import hmac
 from typing import Final
 
 from connectors.sinks.topic_addresses import SCHEME, topic_of
+from orchestration.catalog.consent import ConsentPolicy
 from orchestration.catalog.feed_records import Feed
 from orchestration.catalog.feeds import FeedStore
-from orchestration.catalog.segment_records import Segment
+from orchestration.catalog.segment_records import RuleVersion, Segment
+from orchestration.kinds.consent import applicable_lists
 from orchestration.kinds.places import HTTP, AllowedLocations
 from orchestration.notifications.recipients import webhook
 from orchestration.notifications.targets import PrivateTargets
+from orchestration.platform.deferred import deferred
 from orchestration.platform.settings import Secret, Settings
 from orchestration.records.feeds import FeedShape, FeedStart
 from schemas.errors import UserError
 from schemas.ids import JobId, feed_name, tenant_name
+
+with deferred(__name__):
+    from segmentation.rules import references
 
 KEY_PREFIX: Final = "whsec_"
 """Before a key as receivers enter it (Standard Webhooks)."""
@@ -22,6 +28,8 @@ KEY_PREFIX: Final = "whsec_"
 
 def new_feed(
     segment: Segment,
+    rule: RuleVersion,
+    consent: ConsentPolicy,
     name: str,
     *,
     to: str,
@@ -34,10 +42,12 @@ def new_feed(
 ) -> Feed:
     """A feed to add.
 
-    Raises `UserError` BAD_URI, BAD_DESTINATION, BAD_RECIPIENT, DESTINATION_NOT_WRITABLE, NO_WEBHOOK_SECRET.
+    Raises `UserError` BAD_URI, BAD_DESTINATION, BAD_RECIPIENT, DESTINATION_NOT_WRITABLE, FEED_WITHOUT_CONSENT,
+    NO_WEBHOOK_SECRET.
     """
     target = _target(to, allowed.settings)
     allowed.require_destination(target, None)
+    require_consent(consent, segment.name, rule, target)
     return Feed(
         feed_id=feed_id,
         tenant=segment.tenant,
@@ -49,6 +59,23 @@ def new_feed(
         author=author[:255],
         created_at_ms=now_ms,
     )
+
+
+def require_consent(consent: ConsentPolicy, segment: str, rule: RuleVersion, to: str) -> None:
+    """Raises `UserError` FEED_WITHOUT_CONSENT if a rule does not exclude the standing lists of a feed's target.
+
+    A feed cannot leave out members by itself: its receiver would not learn when they enter and leave.
+    """
+    lists = {str(one.audience) for one in applicable_lists(consent.lists, to=to, profile=None, downloads=None)}
+    if lists and (missing := sorted(lists - references.excluded_audiences(rule.parsed))):
+        words = " ".join(f"and not in audience {name}" for name in missing)
+        raise UserError(
+            "FEED_WITHOUT_CONSENT",
+            f"by the consent policy, members of {', '.join(missing)} must not be sent to {to}, and the rule of segment "
+            f"{segment} does not exclude them: add `{words}` to the rule, or exempt this destination",
+            segment=segment,
+            lists=missing,
+        )
 
 
 def _target(to: str, settings: Settings) -> str:

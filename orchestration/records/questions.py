@@ -115,8 +115,9 @@ class EditPreview:
     """What another rule would change, by both rules over the archive as of `as_of`.
 
     `changes`: of the segment itself, then of those whose rules depend on it. `same`: the rules mean the same.
-    `schedules`: that take snapshots of any of them, or export these snapshots. `paused`: segments counted as if they
-    were active. `approve`: approves the edit, if it changes so many members that it needs that.
+    `schedules`: that take snapshots of any of them, or export these snapshots. `feeds`: that deliver who enters and
+    leaves any of them. `paused`: segments counted as if they were active. `approve`: approves the edit, if it changes
+    so many members that it needs that.
     """
 
     rule_version: int
@@ -127,6 +128,7 @@ class EditPreview:
     changes: Sequence[MembersChange]
     paused: Sequence[str]
     schedules: Sequence[str] = ()
+    feeds: Sequence[str] = ()
     approve: str | None = None
     example: ClassVar[Example] = {
         "rule_version": 1,
@@ -146,6 +148,7 @@ class EditPreview:
         ],
         "paused": [],
         "schedules": ["nightly"],
+        "feeds": ["crm"],
         "approve": None,
     }
 

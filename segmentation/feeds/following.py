@@ -51,6 +51,8 @@ class PartitionFeed:
     def __init__(self, followed: Followed, partition: int, position: Position) -> None:
         self.number = partition
         self.position = position
+        self.rule_version: int | None = None
+        """Of the latest message of the segment."""
         self._followed = followed
         self._names = encoded_names(followed.tenant, followed.segment)
         self._source = source_of(followed.tenant, followed.segment, partition)
@@ -108,7 +110,7 @@ class PartitionFeed:
         users, entered = rows.column("user_id").to_pylist(), rows.column("entered").to_pylist()
         since = rows.column("effective_at").cast(pa.int64()).to_pylist()
         delivered = self.position.ordinal if self.position.offset == offset else 0
-        at, followed = time_text(message.at_us), self._followed
+        at, followed, self.rule_version = time_text(message.at_us), self._followed, message.rule_version
         names = ChangeNames(followed.topic_id, followed.epoch, message)
         events = []
         data_of: dict[int, Data] = {}  # most users of a message have the same time

@@ -174,5 +174,16 @@ def dependents(name: str, rules: Mapping[str, Rule]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def excluded_audiences(rule: Rule) -> frozenset[str]:
+    """Audiences none of whose members is in a segment of this rule, by its words alone."""
+    return frozenset(
+        condition.name
+        for group in rule.groups
+        if group.negated
+        for condition in group.conditions
+        if isinstance(condition, Member) and condition.kind == "audience"
+    )
+
+
 def _graph(rules: Mapping[str, Rule]) -> dict[str, tuple[str, ...]]:
     return {name: names(rules[name]).segments for name in sorted(rules)}

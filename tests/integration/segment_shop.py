@@ -20,6 +20,7 @@ from connectors.kafka.clients import admin_client
 from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics
+from orchestration.catalog.consent import StandingList
 from orchestration.composition import control_plane
 from orchestration.composition.context import Context
 from orchestration.platform.clock import fresh_id, now_ms
@@ -27,6 +28,7 @@ from orchestration.platform.settings import Settings
 from schemas.counters import Counters
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import AudienceName, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, TOPICS
 from tests.fakes.rules import new_rule
 from tests.integration.workers import ROOT
@@ -60,6 +62,14 @@ class Shop:
 
     def edit(self, name: str, text: str) -> None:
         self.context.segments.edit(self.tenant, AudienceName(name), new_rule(text), author="ann", now_ms=now_ms())
+
+    def keep_out(self, name: str) -> None:
+        """Make an audience, which has no members yet, a standing list of the tenant."""
+        audience = self.context.audiences.create(
+            self.tenant, AudienceName(name), new_id=fresh_id(), now_ms=now_ms(), spec=ImportSpec()
+        )
+        standing = [StandingList(audience_id=audience.audience_id, audience=audience.name)]
+        self.context.consent.replace(self.tenant, standing, now_ms=now_ms(), check=lambda _: None)
 
     def send(self, events: int) -> None:
         """Send some events, one in ten twice, and a few profiles; returns once the broker has acknowledged all."""

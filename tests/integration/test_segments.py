@@ -402,8 +402,16 @@ def test_receiver_over_http_has_the_members_though_it_fails_and_takes_what_it_re
                 feeders.signal("f", signal.SIGKILL)
             until(equal)
             until(lambda: (feed.shown().trouble, feed.shown().phase, feed.shown().behind) == (None, "changes", 0))
+            shop.keep_out("gone")
+            shop.send(200)
+            until(lambda: feed.shown().state == "halted")
+            assert ((feed.shown().trouble or {})["code"], feed.shown().epoch) == ("FEED_WITHOUT_CONSENT", 2)
+            shop.edit("buyers", "count(order, 30d) >= 2 and not in audience gone")
+            shop.context.feeds.resume(shop.tenant, feed.name, lambda _: None, skip=False)
+            until(lambda: (feed.shown().trouble, feed.shown().phase, feed.shown().behind) == (None, "changes", 0))
+            until(equal)
             found.answers[:] = [410]
-            shop.edit("buyers", "count(order, 30d) >= 3")
+            shop.edit("buyers", "count(order, 30d) >= 3 and not in audience gone")
             until(lambda: feed.shown().state == "halted")
             assert (feed.shown().trouble or {})["code"] == "RECEIVER_GONE"
             feed.delete()

@@ -20,6 +20,7 @@ OF_TARGETS: Final = (
     "BAD_URI",
     "DESTINATION_NOT_WRITABLE",
     "FEED_TOPIC_TAKEN",
+    "FEED_WITHOUT_CONSENT",
     "NO_WEBHOOK_SECRET",
 )
 
@@ -52,6 +53,8 @@ class Feeds(TenantView):
         segment = services.segments.get(self._name, segment_name(body.segment))
         new = new_feed(
             segment,
+            services.segments.rule(segment),
+            services.consent.of(self._name),
             name,
             to=body.to,
             start=body.start,

@@ -58,7 +58,10 @@ async def _compared(request: Request, draft: Draft, rule: Rule, *, moved: bool =
         changed=changed,
         others=[(in_tenant(tenant, "segments", one.segment), one) for one in others],
         as_of=preview.as_of,
-        schedules=[t("segment.schedule", name=name) for name in preview.schedules],
+        used_by=[
+            *(t("segment.schedule", name=name) for name in preview.schedules),
+            *(t("segment.feed", name=name) for name in preview.feeds),
+        ],
         approve=preview.approve or "",
         moved=moved,
     )

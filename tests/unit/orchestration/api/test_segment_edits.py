@@ -73,6 +73,7 @@ def test_preview_names_users_and_what_depends(client: AsgiClient, world: World, 
         "other",
         "sent",
     ]
+    assert shown["feeds"] == ["members"]
     assert (shown["rule"], shown["rule_version"], shown["approve"]) == (RULE, 1, None)
     assert client.get(PATH, token=token).json["rule_version"] == 1
     (entry,) = entries(world, "segments preview edit")

@@ -897,6 +897,24 @@ def test_consent_policy_is_numbered_checked_and_audited(client: AsgiClient, worl
     assert entry.after["policy"] == 1
 
 
+def test_feed_must_exclude_the_standing_lists_of_its_target(client: AsgiClient, token: str) -> None:
+    def created(name: str, rule: str) -> tuple[int, Any]:
+        send(client, token, "POST", "segments", {"segment": name, "rule": rule})
+        feed = {"name": name, "segment": name, "to": "kafka://acme.buyers"}
+        answer = send(client, token, "POST", "feeds", feed)
+        return answer.status, answer.json
+
+    only_there = {"items": [{"audience": QUIET, "destination": "kafka://acme.buyers"}]}
+    send(client, token, "PUT", "consent", only_there, etag=seen(client, token, "consent"))
+    status, refused = created("everyone", "ever(order)")
+    assert (status, refused["code"]) == (409, "FEED_WITHOUT_CONSENT")
+    assert f"`and not in audience {QUIET}`" in refused["detail"]
+    assert created("careful", f"ever(order) and not in audience {QUIET}")[0] == 201
+    exempt = {"items": [{"audience": QUIET}, {"audience": QUIET, "destination": "kafka://acme.buyers", "exempt": True}]}
+    send(client, token, "PUT", "consent", exempt, etag=seen(client, token, "consent"))
+    assert created("everyone", "ever(order)")[0] == 201
+
+
 def test_test_notification_is_limited_to_five_a_minute_per_tenant(client: AsgiClient, world: World, token: str) -> None:
     url = "https://hooks.acme.example/x"
     send(client, token, "PUT", "recipients", {"email": [], "webhook": [f"{url}?token=s3cret"]})

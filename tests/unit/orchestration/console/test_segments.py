@@ -31,7 +31,7 @@ def make(world: World, name: str, rule: str) -> None:
 def test_page_shows_references_of_a_rule_in_both_directions(client: AsgiClient, world: World) -> None:
     make(world, "loyal", "in segment buyers and not in audience vip and age >= 25")
     make(world, "near", 'ever("in segment buyers")')
-    assert re.search("Used by loyal (?!, )", text_of(send(client, world, f"{SEGMENTS}/buyers")))
+    assert re.search("Used by loyal *, feed members (?!, )", text_of(send(client, world, f"{SEGMENTS}/buyers")))
     shown = text_of(send(client, world, f"{SEGMENTS}/loyal"))
     assert "Uses attributes age Uses audiences vip Uses segments buyers Used by No segment" in shown
 

@@ -11,10 +11,12 @@ import pytest
 from connectors.feeds.members import members_of
 from connectors.storage.access import S3Access
 from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.consent import ConsentStore, StandingList
 from orchestration.catalog.engine import Database
 from orchestration.catalog.feed_records import Feed
 from orchestration.catalog.feeds import FeedStore
 from orchestration.catalog.migrate import upgrade
+from orchestration.catalog.segments import SegmentStore
 from orchestration.feeds import feeder as feeding
 from orchestration.feeds.feeder import Feeder, KnownTopic
 from orchestration.feeds.run import FeedParts
@@ -22,7 +24,9 @@ from orchestration.platform.settings import Secret
 from orchestration.records import feeds as records
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import AudienceName, JobId, TenantName
+from schemas.import_spec import ImportSpec
 from segmentation.feeds.positions import ANY, Position
+from tests.fakes.rules import new_rule
 from tests.waiting import until
 
 ACME = TenantName("acme")
@@ -47,10 +51,11 @@ class World:
     def feeder(self) -> Feeder:
         parts = FeedParts(
             activations=cast(Any, None),
+            consent=ConsentStore(self.database),
             feeds=self.feeds,
             objects=cast(Any, None),
             s3=cast(Any, None),
-            segments=cast(Any, None),
+            segments=SegmentStore(self.database),
             settings=cast(Any, None),
             topic_id=self.topic,
             target=self.target,
@@ -114,6 +119,27 @@ def test_feed_whose_topic_was_created_again_begins_again(world: World) -> None:
     world.stop.set()
     running.join()
     assert world.trouble() in {"FEED_BEGINS_AGAIN", "FEED_FAILED"}
+
+
+def test_feed_is_halted_while_its_rule_lacks_a_standing_list(world: World) -> None:
+    lists = AudienceStore(world.database)
+    gone = lists.create(ACME, AudienceName("gone"), new_id=JobId("1" * 26), now_ms=1, spec=ImportSpec())
+    segments, buyers = SegmentStore(world.database), AudienceName("buyers")
+    segments.create(ACME, buyers, new_rule("ever(order)"), new_id=JobId("2" * 26), author="ann", now_ms=1)
+    standing = [StandingList(audience_id=gone.audience_id, audience=gone.name)]
+    ConsentStore(world.database).replace(ACME, standing, now_ms=1, check=lambda _: None)
+    delivered = []
+    world.target = lambda *_: delivered.append(1)
+    running = world.run()
+    until(lambda: world.shown().state == "halted")
+    assert (world.trouble(), world.shown().epoch, world.shown().phase) == ("FEED_WITHOUT_CONSENT", 2, "waiting")
+    assert not delivered
+    rule = new_rule("ever(order) and not in audience gone")
+    segments.edit(ACME, buyers, rule, author="ann", now_ms=1)
+    world.feeds.resume(ACME, "crm", lambda _: None, skip=False)
+    until(lambda: world.trouble() == "FEED_FAILED")  # a cut is asked for, of parts that this process lacks
+    world.stop.set()
+    running.join()
 
 
 def test_feed_that_makes_no_step_ends_the_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

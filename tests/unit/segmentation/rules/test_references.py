@@ -3,7 +3,7 @@ import pytest
 from schemas.errors import UserError
 from segmentation.rules.nodes import Rule
 from segmentation.rules.parser import parse_rule
-from segmentation.rules.references import Names, check_members, cycle, evaluation_order, names
+from segmentation.rules.references import Names, check_members, cycle, evaluation_order, excluded_audiences, names
 
 
 def rules(**texts: str) -> dict[str, Rule]:
@@ -22,6 +22,20 @@ def test_names_are_listed_in_order_and_once() -> None:
         audiences=("all", "vip"),
         segments=("buyers",),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "excluded"),
+    [
+        ("x = 1 and not in audience gone", {"gone"}),
+        ("not (x = 1 or in audience gone or in audience quiet) and in audience vip", {"gone", "quiet"}),
+        ("in audience gone", set()),
+        ("x = 1 or in audience gone", set()),
+        ("x = 1 and not in segment gone", set()),
+    ],
+)
+def test_excluded_audiences_have_no_member_in_the_segment(text: str, excluded: set[str]) -> None:
+    assert excluded_audiences(parse_rule(text)) == excluded
 
 
 @pytest.mark.parametrize(
