@@ -13,6 +13,7 @@ one:
 5. A row in `tests/unit/orchestration/console/pages.py`: the page is then rendered in both languages, and held against
    the isolation of tenants; and one in `tests/browser`, if it has something that only a browser shows.
 
-Live parts: `data-stream` on an element of the page names an event stream of the API. `static/console.js` turns its
-events into the DOM event `changed` on the element `KIND-ID` (`job-01k...`), where htmx fetches that part again.
+Live parts: `data-stream` on an element of the page names a source of events (`pages/live.py`). `static/live.js` turns
+them into the DOM event `changed` on the element `KIND-ID` (`job-01k...`), where htmx fetches that part again. All pages
+of a browser share one stream.
 """

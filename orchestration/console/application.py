@@ -27,6 +27,7 @@ from orchestration.console.pages import (
     home,
     job,
     jobs,
+    live,
     notifications,
     overlap,
     people,
@@ -85,6 +86,7 @@ PAGES: Final = (
     notifications,
     places,
     people,
+    live,
 )
 
 

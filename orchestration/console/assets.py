@@ -18,7 +18,7 @@ from schemas.errors import FatalError, UserError
 FOLDER: Final = Path(__file__).with_name("static")
 VENDOR: Final = ("htmx.min.js", "pico.min.css")
 """Third-party files, which `make assets` puts into `static/vendor`."""
-OWN: Final = ("console.css", "console.js", "icon.svg")
+OWN: Final = ("console.css", "console.js", "icon.svg", "live.js")
 KEPT: Final = "public, max-age=31536000, immutable"
 
 

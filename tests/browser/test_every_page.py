@@ -133,7 +133,7 @@ VISITS: Final[Mapping[str, Visit]] = {
 """By route. The two that a form leads to are pages as well."""
 NO_PAGES: Final = frozenset(
     {
-        *("/", PREFIX, f"{PREFIX}/static/{{path:path}}"),
+        *("/", PREFIX, f"{PREFIX}/events", f"{PREFIX}/static/{{path:path}}"),
         *(f"{IN_TENANT}/jobs/new", f"{IN_TENANT}/jobs/{{job}}/row", f"{IN_TENANT}/jobs/{{job}}/part"),
         *(f"{IN_TENANT}/jobs/{{job}}/rejects/file", f"{IN_TENANT}/jobs/{{job}}/files/{{file}}"),
         *(f"{IN_TENANT}/jobs/{{job}}/started", f"{IN_TENANT}/audiences/{{audience}}/operations/{{operation}}"),

@@ -80,7 +80,7 @@ def test_lost_connection_is_shown_and_restored(open_console: Open) -> None:
     tab = open_console(locale="en-GB")
     page = tab.page
     tab.expected += ["ERR_FAILED"]
-    page.route(re.compile("/v1/"), lambda route: route.abort())
+    page.route(re.compile("/v1/|/console/events"), lambda route: route.abort())
     tab.visit(JOBS)
     expect(page.get_by_text("Connection lost.")).to_be_visible()
     tab.check("jobs-lost")

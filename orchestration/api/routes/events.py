@@ -64,8 +64,13 @@ async def stream_deployment_events(
     )
 
 
-async def event_stream(request: Request, topics: Callable[[], Awaitable[Collection[Topic]]]) -> Response:
-    """A stream of the topics that the caller may see, which are checked again while it lasts."""
+async def event_stream(
+    request: Request, topics: Callable[[], Awaitable[Collection[Topic]]], *, first: bytes = b""
+) -> Response:
+    """A stream of the topics that the caller may see, which are checked again while it lasts.
+
+    `first`: its first event.
+    """
     service, state = service_of(request), request.state
 
     async def check() -> Collection[Topic]:
@@ -78,4 +83,5 @@ async def event_stream(request: Request, topics: Callable[[], Awaitable[Collecti
         check,
         principal=state.caller.principal_id,
         request_id=state.request_id,
+        first=first,
     )

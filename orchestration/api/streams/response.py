@@ -31,7 +31,14 @@ class EventStream(Response):
     media_type = MEDIA_TYPE
 
     def __init__(
-        self, watcher: Watcher, topics: Collection[Topic], check: Check, *, principal: JobId, request_id: str
+        self,
+        watcher: Watcher,
+        topics: Collection[Topic],
+        check: Check,
+        *,
+        principal: JobId,
+        request_id: str,
+        first: bytes = b"",
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -40,6 +47,7 @@ class EventStream(Response):
         self._check = check
         self._principal = principal
         self._request_id = request_id
+        self._first = first
         self.init_headers({"Content-Type": MEDIA_TYPE, "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +56,7 @@ class EventStream(Response):
         with self._watcher.subscribed(self._principal, self._topics) as subscription:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             retry_ms = RETRY_MS + zlib.crc32(self._request_id.encode()) % RETRY_MS
-            await _write(send, [f"retry: {retry_ms}\n\n".encode()])
+            await _write(send, [f"retry: {retry_ms}\n\n".encode(), self._first])
             left = asyncio.create_task(_gone(receive, subscription.wake))
             try:
                 await self._send_events(subscription, left, send)

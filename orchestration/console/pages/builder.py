@@ -28,6 +28,7 @@ from orchestration.console.count_texts import Figure, figure_of, mistyped_of, su
 from orchestration.console.forms import form_of, fresh_key
 from orchestration.console.frame import bare_frame, frame_of
 from orchestration.console.language import Texts
+from orchestration.console.pages.live import live
 from orchestration.console.paths import IN_TENANT
 from orchestration.console.rendering import shown
 from orchestration.console.rule_form import Draft, changed, draft_of
@@ -84,7 +85,7 @@ async def change_rows(request: Request) -> Response:
 
 def _page(draft: Draft, tenant: str) -> BuilderPage:
     text, document = _words(draft)
-    stream = f"/v1/tenants/{tenant}/events?kind=segment"
+    stream = live(tenant, "segment")
     return BuilderPage(draft=draft, paths=paths_of(draft, tenant), stream=stream, text=text, json=document)
 
 

@@ -23,6 +23,7 @@ from orchestration.console.frame import frame_of
 from orchestration.console.import_form import OTHERS, others_of
 from orchestration.console.job_texts import JobWords, id_of, kind_of, traits_of, words_of
 from orchestration.console.language import Texts
+from orchestration.console.pages.live import live
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Column, Sum, columns_of, sums_of
 from orchestration.console.rendering import see_other, shown
@@ -188,7 +189,7 @@ def page_of(context: PageContext, wanted: str, t: Texts, *, files: Files = Mappi
     return JobPage(
         job=words,
         part_path=in_tenant(tenant, "jobs", wanted if duplicate else id_, "part", **files),
-        stream="" if final else f"/v1/tenants/{tenant}/events?job={id_}",
+        stream="" if final else live(tenant, "job", id_),
         audience_path=in_tenant(tenant, "audiences", job.audience)
         if context.may(Action.READ) and traits_of(job).of_audience
         else None,

@@ -15,6 +15,7 @@ from orchestration.console.context import PageContext, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import RUNNING, JobWords, id_of, is_final, words_of
 from orchestration.console.language import Texts
+from orchestration.console.pages.live import live
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
 from orchestration.records.jobs import Job
@@ -141,7 +142,7 @@ async def show_jobs(request: Request) -> Response:
             next_path=next_page(request, found.next, **filters.query),
             first=before is None,
             upload_path=in_tenant(tenant, "upload") if context.may(Action.RUN_JOBS) else None,
-            stream=f"/v1/tenants/{tenant}/events?kind=job",
+            stream=live(tenant, "job"),
             newest=newest,
         )
         return shown("jobs.html", frame, page)

@@ -17,6 +17,7 @@ from orchestration.console.forms import fresh_key
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import Badge
 from orchestration.console.language import Texts
+from orchestration.console.pages.live import live
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, Uses, badge_of, dependants, members_text, parsed_rule, uses_of
@@ -104,7 +105,7 @@ async def show_segments(request: Request) -> Response:
             next_path=next_page(request, found.next),
             first=after is None,
             new_path=in_tenant(tenant, "builder") if context.may(Action.WRITE_SEGMENTS) else None,
-            stream=f"/v1/tenants/{tenant}/events?kind=segment",
+            stream=live(tenant, "segment"),
         )
         return shown("segments.html", frame, page)
 
@@ -152,7 +153,7 @@ async def show_segment(request: Request) -> Response:
             key=fresh_key(),
             may_change=context.may(Action.WRITE_SEGMENTS),
             may_snapshot=context.may(Action.RUN_JOBS),
-            stream=f"/v1/tenants/{context.tenant}/events?kind=segment",
+            stream=live(context.tenant, "segment"),
         )
         return shown("segment.html", frame, page)
 

@@ -1,8 +1,6 @@
-// What pages need beyond htmx: times in the viewer's zone, the event stream, clocks, and what a lost connection means.
+// What pages need beyond htmx: times in the viewer's zone, clocks, and what a lost connection means.
 "use strict";
 
-const SILENCE_MS = 20_000;
-const POLL_MS = 5_000;
 const language = document.documentElement.lang;
 // Dates as the reader writes them: "29 Nov" in Britain, "Nov 29" in America, on the same English page.
 const locale = navigator.languages.find((one) => one.split("-")[0] === language) ?? language;
@@ -39,83 +37,18 @@ function unit(amount, name) {
   return new Intl.NumberFormat(language, {style: "unit", unit: name, unitDisplay: "short"}).format(amount);
 }
 
-// One stream for the page, closed while nobody looks at it. Every event is the whole state of one thing; the part of the
-// page that shows the thing is fetched again, so that the service alone says how it looks.
-class Stream {
-  constructor(holder) {
-    this.holder = holder;
-    this.heardAt = Date.now();
-    this.knownAt = new Date();
-    document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
-    setInterval(() => this.check(), 1000);
-    this.open();
-  }
-
-  open() {
-    this.close();
-    if (document.hidden) return;
-    this.ready = false;
-    this.heardAt = Date.now();
-    this.source = new EventSource(this.holder.dataset.stream);
-    for (const kind of ["job", "audience", "segment", "schedule", "worker", "lag"]) {
-      this.source.addEventListener(kind, (event) => this.hear(JSON.parse(event.data)));
-    }
-    for (const kind of ["ready", "alive"]) {
-      this.source.addEventListener(kind, (event) => {
-        this.ready = true;
-        this.alive(JSON.parse(event.data).as_of);
-      });
-    }
-    this.source.addEventListener("end", (event) => {
-      if (JSON.parse(event.data).status === 401) location.reload();  // to the login
-    });
-  }
-
-  close() {
-    if (this.source) this.source.close();
-    this.source = null;
-  }
-
-  alive(asOf) {
-    this.heardAt = Date.now();
-    this.knownAt = asOf ? new Date(asOf) : new Date();
-    if (document.body.classList.toggle("stale", false)) return;
-    document.getElementById("lost").hidden = true;
-    document.querySelector("#rule.unconfirmed")?.dispatchEvent(new Event("input", {bubbles: true}));
-  }
-
-  hear({kind, id, value}) {
-    this.alive();
-    const shown = document.getElementById(`${kind}-${id}`);
-    if (shown) {
-      // A stream begins with the state of everything: what the page has already is not fetched.
-      const same = !this.ready && value && shown.dataset.state === value.state && shown.dataset.final === "true";
-      if (!same) shown.dispatchEvent(new CustomEvent("changed"));
-    } else if (value && id > this.holder.dataset.newest) {
-      document.getElementById(`${kind}-new`)?.dispatchEvent(new CustomEvent("changed"));
-    }
-  }
-
-  async check() {
-    if (document.hidden || Date.now() - this.heardAt < SILENCE_MS) return;
-    if (!document.body.classList.contains("stale")) {
-      document.body.classList.add("stale");
-      const lost = document.getElementById("lost");
-      lost.textContent = lost.dataset.text.replace("{at}", clock.format(this.knownAt));
-      lost.hidden = false;
-      this.polledAt = 0;
-    }
-    if (Date.now() - this.polledAt < POLL_MS) return;
-    this.polledAt = Date.now();
-    try {
-      const answer = await fetch("/v1/me", {headers: {Accept: "application/json"}});
-      if (answer.status === 401 || answer.status === 421) location.reload();  // 421: the console has moved to another host
-      else if (answer.ok) this.open();
-    } catch {
-      // still lost
-    }
-  }
-}
+// What was not heard of for some time may be out of date: say since when.
+document.addEventListener("live:lost", ({detail}) => {
+  document.body.classList.add("stale");
+  const lost = document.getElementById("lost");
+  lost.textContent = lost.dataset.text.replace("{at}", clock.format(detail));
+  lost.hidden = false;
+});
+document.addEventListener("live:found", () => {
+  document.body.classList.toggle("stale", false);
+  document.getElementById("lost").hidden = true;
+  document.querySelector("#rule.unconfirmed")?.dispatchEvent(new Event("input", {bubbles: true}));
+});
 
 // A request that the page gives up after a time (`hx-request`) carries the time until when it may arrive, by the clock of the
 // service: the service may be away, and must not do it later. Of 20 s, 10 are for the way, and 10 for the work.
@@ -265,8 +198,6 @@ document.addEventListener("keydown", ({key}) => {
 localise(document);
 tick();
 setInterval(tick, 1000);
-const holder = document.querySelector("[data-stream]");
-if (holder) new Stream(holder);
 
 // A new schedule runs by the viewer's clock unless the viewer says otherwise.
 for (const one of document.querySelectorAll("[data-zone]")) {

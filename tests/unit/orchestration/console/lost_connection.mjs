@@ -1,4 +1,4 @@
-// console.js with a page of two elements, a clock that is set, and a stream that falls silent. Prints what the page shows.
+// console.js and live.js with a page of two elements, a clock that is set, and a stream that falls silent. Prints what the page shows.
 import {readFileSync} from "node:fs";
 import {runInThisContext} from "node:vm";
 
@@ -7,13 +7,14 @@ Date.now = () => now;
 const intervals = [], sources = [], classes = new Set();
 const lost = {hidden: true, dataset: {text: "since {at}"}, textContent: ""};
 const clock = {dataset: {since: "2026-11-29T10:00:00Z"}, textContent: ""};
-const holder = {dataset: {stream: "/v1/events", newest: ""}};
+const holder = {dataset: {stream: "/lag", newest: ""}}, heard = {};
 const found = {"[data-since]": [clock]};
 const define = (name, value) => Object.defineProperty(globalThis, name, {value, configurable: true});
 
 define("navigator", {languages: ["en-GB"]});
 define("location", {reload: () => {}});
 define("setInterval", (call) => intervals.push(call));
+define("setTimeout", (call) => call());
 define("fetch", async () => {
   if (!answers) throw new Error("unreachable");
   return {ok: true, status: 200};
@@ -28,6 +29,11 @@ define("EventSource", class {
   }
   close() {}
 });
+define("CustomEvent", class {
+  constructor(type, {detail} = {}) {
+    Object.assign(this, {type, detail});
+  }
+});
 define("document", {
   hidden: false,
   documentElement: {lang: "en", classList: {toggle: () => {}}},
@@ -36,12 +42,13 @@ define("document", {
     add: (one) => classes.add(one),
     toggle: (one, on) => (on ? classes.add(one) : classes.delete(one), on),
   }},
-  addEventListener: () => {},
+  addEventListener: (kind, call) => (heard[kind] ??= []).push(call),
+  dispatchEvent: (event) => heard[event.type].forEach((call) => call(event)),
   querySelectorAll: (selector) => found[selector] ?? [],
   querySelector: (selector) => (selector === "[data-stream]" ? holder : null),
   getElementById: (id) => ({lost, failed: {}})[id] ?? null,
 });
-runInThisContext(readFileSync(process.argv[2], "utf8"));
+for (const file of process.argv.slice(2)) runInThisContext(`{${readFileSync(file, "utf8")}}`);  // modules share no names
 
 const seen = [];
 async function pass(seconds) {

@@ -1,4 +1,4 @@
-"""console.js without a browser: a stream that falls silent, a query that is cancelled, counts that come late."""
+"""The scripts without a browser: a stream that falls silent, a query that is cancelled, counts that come late."""
 
 import json
 import os
@@ -8,17 +8,17 @@ from typing import Any
 
 from tests.servers.identity_provider import NODE
 
-PAGE = Path(__file__).parents[4] / "orchestration" / "console" / "static" / "console.js"
+STATIC = Path(__file__).parents[4] / "orchestration" / "console" / "static"
 
 
-def run(script: str) -> Any:
-    command = [NODE, Path(__file__).with_name(script), PAGE]
+def run(script: str, *files: str) -> Any:
+    command = [NODE, Path(__file__).with_name(script), *(STATIC / one for one in ("console.js", *files))]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "TZ": "UTC"})
     return json.loads(done.stdout)
 
 
 def test_clocks_pause_while_the_stream_is_silent() -> None:
-    connected, silent, lost, still_lost, reconnecting, found = run("lost_connection.mjs")
+    connected, silent, lost, still_lost, reconnecting, found = run("lost_connection.mjs", "live.js")
     assert connected == {"clock": "5 sec", "lost": False, "text": "", "streams": 1}
     assert (silent["clock"], silent["lost"]) == ("24 sec", False)
     # 20 s after it was last heard, at 10:00:05, which is what the page says; its clock stands.
