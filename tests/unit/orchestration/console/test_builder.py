@@ -340,8 +340,3 @@ def test_abandoned_change_is_not_carried_out_later(client: AsgiClient, world: Wo
         answer = client.send("POST", f"{BUILDER}/review", token=token, headers=given, raw=form)
         assert answer.status == status
         assert (status == 408) == ("REQUEST_EXPIRED" in answer.body.decode())
-
-
-def test_builder_page_notices_a_lost_connection(client: AsgiClient, world: World) -> None:
-    page = send(client, world, BUILDER).body.decode()
-    assert 'data-stream="/v1/tenants/acme/events?kind=segment"' in page
