@@ -62,7 +62,7 @@ class TopicLog(Protocol):
         """Current number of partitions of the topic. Raises `FatalError` TOPIC_MISSING."""
         ...
 
-    def offer(self, partition: Partition, value: bytes) -> bool:
+    def offer(self, partition: Partition, value: bytes | None, key: bytes | None = None) -> bool:
         """Queue a message; False if the queue is full: `poll`, then offer it again. Does not block."""
         ...
 

@@ -86,12 +86,12 @@ class KafkaTopicLog:
             self._producer.poll(METADATA_PAUSE_S)
         raise FatalError("TOPIC_MISSING", f"topic {self._topic} does not exist", topic=self._topic)
 
-    def offer(self, partition: Partition, value: bytes) -> bool:
+    def offer(self, partition: Partition, value: bytes | None, key: bytes | None = None) -> bool:
         """Queue a message; False if the queue is full."""
         self._raise_failure()
         try:
             self._producer.produce(
-                self._topic, value, partition=partition, on_delivery=self._on_delivery, headers=self._headers
+                self._topic, value, key, partition, on_delivery=self._on_delivery, headers=self._headers
             )
         except BufferError:
             return False

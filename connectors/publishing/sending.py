@@ -124,10 +124,13 @@ class PlainSender:
 
     def send(self, partition: Partition, message: Message) -> None:
         """Queue a message, waiting for room in the queue."""
-        value = CODEC.encode(message)
-        while not self._log.offer(partition, value):
+        self.put(partition, CODEC.encode(message))
+
+    def put(self, partition: Partition, value: bytes | None, key: bytes | None = None) -> None:
+        """Queue a value that is encoded already."""
+        while not self._log.offer(partition, value, key):
             self._log.poll(WAIT_S)
-        self.bytes += len(value)
+        self.bytes += len(value or b"") + len(key or b"")
         self._log.poll(0)
 
     def await_acknowledgements(self) -> None:

@@ -27,18 +27,20 @@ from connectors.publishing.ports import TopicLog
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.sending import PlainSender
 from connectors.sinks.topic_export import ExportAttempt, GroupSent, SentPart, TopicExport
+from connectors.sinks.topic_messages import marker_of, messages_of
 from schemas.arrow import arrow_schema
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 from schemas.ids import Partition
+from schemas.log_ids import Headers
 from schemas.manifest import Change
-from schemas.messages import ExportAborted, ExportChunk, ExportEnded, ExportStarted
+from schemas.messages import ExportAborted, ExportEnded, ExportStarted
 from schemas.warm import warm
 
 CLIENT_ID: Final = "muster-exporter"
 REFUSED_BY_TOPIC: Final = {
     "TOPIC_AUTHORIZATION_FAILED": "Muster may not write to it",
-    "INVALID_RECORD": "it rejects messages without a key: a compacted topic would discard chunks",
+    "INVALID_RECORD": "it rejects messages without a key: a compacted topic would discard chunks and markers",
     "POLICY_VIOLATION": "a broker policy rejects the messages",
     "MSG_SIZE_TOO_LARGE": "its max.message.bytes is too small; Kafka's default, 1048588, is enough",
     "RECORD_LIST_TOO_LARGE": "its segment.bytes is smaller than a batch of messages",
@@ -58,12 +60,12 @@ ChangedRows = tuple[Change | None, Iterable[pa.RecordBatch]]
 """Rows sorted by user id, and their change; None for the rows of a whole version."""
 
 
-def open_topic(bootstrap: str, topic: str, *, delivery_timeout_s: float = 120.0) -> TopicLog:
-    """A topic to write to, for one step. Connects on first use.
+def open_topic(bootstrap: str, topic: str, *, headers: Headers = (), delivery_timeout_s: float = 120.0) -> TopicLog:
+    """A topic to write to, for one step. Connects on first use. `headers`: of all messages (`headers_of`).
 
     `delivery_timeout_s` bounds how long a message may stay unacknowledged before the step fails as an outage.
     """
-    return KafkaTopicLog(bootstrap, topic, client_id=CLIENT_ID, delivery_timeout_s=delivery_timeout_s)
+    return KafkaTopicLog(bootstrap, topic, client_id=CLIENT_ID, delivery_timeout_s=delivery_timeout_s, headers=headers)
 
 
 def partitions_of(log: TopicLog) -> int:
@@ -83,7 +85,7 @@ def start(export: TopicExport, log: TopicLog) -> None:
     """
     with _sending(export, log) as sender:
         for partition in _partitions(export):
-            sender.send(partition, _started(export, partition))
+            sender.put(partition, marker_of(export, _started(export, partition)))
         sender.await_acknowledgements()
 
 
@@ -103,7 +105,15 @@ def send_group(
     """
     delta = export.base_version is not None
     schema = arrow_schema(export.columns)
-    parts = _Parts(export)
+    parts, messages = _Parts(export), messages_of(export)
+
+    def send(piece: Piece, change: Change | None, sender: PlainSender) -> None:
+        count = 0
+        for key, value in messages.rows(group, change, piece):
+            sender.put(piece.partition, value, key)
+            count += 1
+        parts.add(piece, change, count)
+
     warm()
     with _sending(export, log) as sender:
         cutter = RowCutter(schema=export.columns, ordinal=False, partitions=export.partitions)
@@ -116,11 +126,11 @@ def send_group(
             for batch in batches:
                 selected = batch.select(schema.names).cast(schema)
                 for piece in cutter.add(selected):
-                    _send_chunk(export, group, change, piece, sender, parts)
+                    send(piece, change, sender)
                 queued += selected.num_rows
                 on_rows(queued)
             for piece in cutter.finish():  # all rows of a chunk have the same change
-                _send_chunk(export, group, change, piece, sender, parts)
+                send(piece, change, sender)
         sender.await_acknowledgements()
         return GroupSent(
             export_id=export.export_id,
@@ -141,7 +151,8 @@ def end(export: TopicExport, log: TopicLog, groups: Sequence[GroupSent]) -> None
     ordered = sorted(groups, key=lambda sent: sent.group)
     with _sending(export, log) as sender:
         for partition in _partitions(export):
-            sender.send(partition, _ended(export, partition, [sent.partitions[partition] for sent in ordered]))
+            ended = _ended(export, partition, [sent.partitions[partition] for sent in ordered])
+            sender.put(partition, marker_of(export, ended))
         sender.await_acknowledgements()
 
 
@@ -160,10 +171,10 @@ def abort(export: TopicExport | ExportAttempt, log: TopicLog, *, reason: str) ->
             raise
         sender = PlainSender(log)
         for partition in map(Partition, range(partitions)):
-            sender.send(
-                partition,
-                ExportAborted(export_id=export.export_id, attempt=export.attempt, partition=partition, reason=reason),
+            aborted = ExportAborted(
+                export_id=export.export_id, attempt=export.attempt, partition=partition, reason=reason
             )
+            sender.put(partition, marker_of(export, aborted))
         sender.await_acknowledgements()
 
 
@@ -176,10 +187,10 @@ class _Parts:
         self._digests = [empty] * export.partitions
         self._removed = [empty] * export.partitions
 
-    def add(self, piece: Piece, change: Change | None) -> None:
+    def add(self, piece: Piece, change: Change | None, messages: int) -> None:
         digests = self._removed if change == "removed" else self._digests
         digests[piece.partition] += piece.digest
-        self._chunks[piece.partition] += 1
+        self._chunks[piece.partition] += messages
 
     def sent(self) -> tuple[SentPart, ...]:
         return tuple(
@@ -246,26 +257,6 @@ def _started(export: TopicExport, partition: Partition) -> ExportStarted:
         columns=export.columns,
         created_at_us=export.created_at_us,
     )
-
-
-def _send_chunk(
-    export: TopicExport, group: int, change: Change | None, piece: Piece, sender: PlainSender, parts: _Parts
-) -> None:
-    sender.send(
-        piece.partition,
-        ExportChunk(
-            export_id=export.export_id,
-            attempt=export.attempt,
-            partition=piece.partition,
-            group=group,
-            seq=piece.seq,
-            change=change,
-            count=piece.digest.count,
-            digest=piece.digest,
-            rows=piece.rows,
-        ),
-    )
-    parts.add(piece, change)
 
 
 def _ended(export: TopicExport, partition: Partition, parts: list[SentPart]) -> ExportEnded:

@@ -20,6 +20,7 @@ class ExportAttempt:
     export_id: JobId
     partitions: int
     attempt: Attempt = FIRST
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class TopicExport:
 
     `partitions` is the P of the topic when the job was registered. A repeated step keeps `attempt`, whatever died. An
     export restarted under its id, after `abort` or with other groups, needs a higher one: for receivers the rows of a
-    chunk never change.
+    chunk never change. `json`: a record for each user instead of chunks.
     """
 
     export_id: JobId
@@ -41,11 +42,15 @@ class TopicExport:
     partitions: int
     created_at_us: int  # microseconds since 1970 UTC
     attempt: Attempt = FIRST
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentPart:
-    """What was sent of one group to one partition: chunks, and digests of rows that are not removals and that are."""
+    """What was sent of one group to one partition: chunks, and digests of rows that are not removals and that are.
+
+    In JSON, `chunks` are messages; a member with other values is in both digests and has one message.
+    """
 
     chunks: int
     digest: Digest
@@ -53,7 +58,7 @@ class SentPart:
 
     @property
     def records(self) -> int:
-        """Rows in the chunks."""
+        """Rows of both kinds."""
         return self.digest.count + self.removed.count
 
 

@@ -34,7 +34,7 @@ def audience_attempt(partitions: int, columns: RowSchema = RowSchema()) -> Audie
 class InMemoryTopicLog:
     """`TopicLog` with a queue of `room` messages; `poll` acknowledges them in order.
 
-    `fail` is raised in place of the `fail_at`-th acknowledgement (1..).
+    `fail` is raised in place of the `fail_at`-th acknowledgement (1..). `keyed`: keys and values, as offered.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class InMemoryTopicLog:
         self.topic = "muster.imports"
         self.messages: list[list[bytes]] = [[] for _ in range(partitions)]
         self.abandoned = False
-        self._queue: list[tuple[Partition, bytes]] = []
+        self.keyed: list[list[tuple[bytes | None, bytes | None]]] = [[] for _ in range(partitions)]
+        self._queue: list[tuple[Partition, bytes | None, bytes | None]] = []
         self._room = room
         self._acknowledged = 0
         self._fail_at = fail_at
@@ -53,11 +54,11 @@ class InMemoryTopicLog:
         """Number of partitions."""
         return len(self.messages)
 
-    def offer(self, partition: Partition, value: bytes) -> bool:
+    def offer(self, partition: Partition, value: bytes | None, key: bytes | None = None) -> bool:
         """Queue a message."""
         if len(self._queue) >= self._room:
             return False
-        self._queue.append((partition, value))
+        self._queue.append((partition, value, key))
         return True
 
     def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
@@ -65,12 +66,14 @@ class InMemoryTopicLog:
         del timeout_s
         deliveries = []
         while self._queue:
-            partition, value = self._queue.pop(0)
+            partition, value, key = self._queue.pop(0)
             self._acknowledged += 1
             if self._acknowledged == self._fail_at and self._fail is not None:
                 raise self._fail
-            deliveries.append(Delivery(partition=partition, offset=len(self.messages[partition]), size=len(value)))
-            self.messages[partition].append(value)
+            sent = value or b""
+            deliveries.append(Delivery(partition=partition, offset=len(self.messages[partition]), size=len(sent)))
+            self.messages[partition].append(sent)
+            self.keyed[partition].append((key, value))
         return tuple(deliveries)
 
     def flush(self, timeout_s: float) -> tuple[Delivery, ...]:

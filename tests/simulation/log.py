@@ -60,9 +60,11 @@ class Producer:
     def partitions(self) -> int:
         return self._ports.call("log", f"partitions of {self.topic}", lambda: self._broker.partitions, unavailable)
 
-    def offer(self, partition: Partition, value: bytes) -> bool:
+    def offer(self, partition: Partition, value: bytes | None, key: bytes | None = None) -> bool:
         if len(self._queue) >= 8:
             return False
+        assert value is not None
+        assert key is None
         self._queue.append((partition, value))
         return True
 

@@ -3,7 +3,7 @@
 Light: the service checks requests with it.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from connectors.sinks.addresses import S3, s3_prefix
 from connectors.sinks.profiles import check_profile
@@ -16,6 +16,8 @@ from schemas.manifest import ExportFormat
 
 if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
+
+ON_TOPICS: Final = (ExportFormat(format="parquet"), ExportFormat(format="jsonl"))
 
 
 def check_export(request: ExportRequest, *, allowed: AllowedLocations, audiences: "AudienceStore") -> None:
@@ -42,11 +44,13 @@ def check_request(request: ExportRequest) -> None:
             f"a profile applies to s3://bucket/prefix, not to {request.to[:200]}",
             to=request.to[:200],
         )
-    has_file_options = (
-        request.format != ExportFormat(format="parquet") or request.row_group_rows or request.shape.partition_by
-    )
+    has_file_options = request.format not in ON_TOPICS or request.row_group_rows or request.shape.partition_by
     if request.to.startswith(SCHEME) and has_file_options:
-        raise UserError("BAD_FORMAT", "a topic receives rows, not files: omit the format and its options")
+        raise UserError(
+            "BAD_FORMAT",
+            "a topic receives rows, not files: choose the format jsonl for a record of each row, or none for chunks of "
+            "Arrow; in both cases omit its options",
+        )
 
 
 def check_address(to: str) -> None:

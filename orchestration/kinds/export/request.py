@@ -131,6 +131,11 @@ class ExportRequest:
         )
 
     @property
+    def sends_json(self) -> bool:
+        """Whether a topic gets a record in JSON for each row, not chunks of Arrow."""
+        return self.format.format == "jsonl"
+
+    @property
     def moment(self) -> datetime | None:
         """`as_of` as a time; UTC if it names no zone. Raises `UserError` BAD_TIME."""
         return moment_of(self.as_of)

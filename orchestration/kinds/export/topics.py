@@ -19,6 +19,7 @@ from connectors.sinks.selection import Group
 from connectors.sinks.stages import Stages
 from connectors.sinks.topic_addresses import SCHEME, topic_of
 from connectors.sinks.topic_export import ExportAttempt, GroupSent, TopicExport, totals
+from connectors.sinks.topic_messages import headers_of
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
 from orchestration.catalog.exports import ExportStore
@@ -38,10 +39,11 @@ def is_topic(request: ExportRequest) -> bool:
 
 def begin(exports: ExportStore, bootstrap: str, export: Export, request: ExportRequest, order: ExportOrder) -> None:
     """Freeze the topic's partitions and send start markers. Raises as `kafka_topic.start`."""
-    log = _log(bootstrap, request)
-    partitions = export.topic_partitions or partitions_of(log)
+    if (partitions := export.topic_partitions) is None:
+        partitions = partitions_of(open_topic(bootstrap, topic_of(request.to)))
     exports.put(export.job_id, topic_partitions=partitions)
-    kafka_topic.start(_topic_export(export, order, partitions), log)
+    topic_export = _topic_export(export, request, order, partitions)
+    kafka_topic.start(topic_export, _log(bootstrap, request, topic_export, markers=True))
 
 
 def send(
@@ -67,9 +69,9 @@ def send(
         stages=Stages(),
     )
     with lake_faults("exporting"), closing(found) as rows:
-        sent = kafka_topic.send_group(
-            _frozen(export, order), _log(bootstrap, request), group=group.number, rows=rows, on_rows=on_rows
-        )
+        topic_export = _frozen(export, request, order)
+        log = _log(bootstrap, request, topic_export, markers=False)
+        sent = kafka_topic.send_group(topic_export, log, group=group.number, rows=rows, on_rows=on_rows)
     return replace(sent, accounts=tuple(accounts))
 
 
@@ -81,7 +83,7 @@ def finish(
     records: Sequence[Mapping[str, Any]],
 ) -> dict[str, object]:
     """Check the totals, send the end markers, return the outcome. Raises `FatalError` EXPORT_MISMATCH, and as `end`."""
-    topic_export = _frozen(export, order)
+    topic_export = _frozen(export, request, order)
     groups = [from_record(GroupSent, record) for record in records]
     version = order.version.info
     selection = order.selection(account for group in groups for account in group.accounts)
@@ -89,7 +91,7 @@ def finish(
         raise FatalError(
             "EXPORT_MISMATCH", f"version {version.version} was not exported: {fault}", version=version.version
         )
-    kafka_topic.end(topic_export, _log(bootstrap, request), groups)
+    kafka_topic.end(topic_export, _log(bootstrap, request, topic_export, markers=True), groups)
     return {
         "topic": topic_of(request.to),
         "manifest": None,
@@ -107,22 +109,30 @@ def abort(bootstrap: str, export: Export, request: ExportRequest) -> None:
     """Tell receivers that the end will not come, if a start may have been sent. Raises as `kafka_topic.abort`."""
     if export.topic_partitions is None:
         return
-    log = open_topic(bootstrap, topic_of(request.to), delivery_timeout_s=ABORT_TIMEOUT_S)
-    attempt = ExportAttempt(export_id=export.job_id, partitions=export.topic_partitions)
+    attempt = ExportAttempt(export_id=export.job_id, partitions=export.topic_partitions, json=request.sends_json)
+    log = _log(bootstrap, request, attempt, markers=True, delivery_timeout_s=ABORT_TIMEOUT_S)
     kafka_topic.abort(attempt, log, reason=export.state)
 
 
-def _log(bootstrap: str, request: ExportRequest) -> TopicLog:
-    return open_topic(bootstrap, topic_of(request.to))
+def _log(
+    bootstrap: str,
+    request: ExportRequest,
+    export: ExportAttempt | TopicExport,
+    *,
+    markers: bool,
+    delivery_timeout_s: float = 120.0,
+) -> TopicLog:
+    headers = headers_of(export, markers=markers)
+    return open_topic(bootstrap, topic_of(request.to), headers=headers, delivery_timeout_s=delivery_timeout_s)
 
 
-def _frozen(export: Export, order: ExportOrder) -> TopicExport:
+def _frozen(export: Export, request: ExportRequest, order: ExportOrder) -> TopicExport:
     if export.topic_partitions is None:
         raise FatalError("NOT_PLANNED", f"export {export.job_id} was sent without a plan", job=export.job_id)
-    return _topic_export(export, order, export.topic_partitions)
+    return _topic_export(export, request, order, export.topic_partitions)
 
 
-def _topic_export(export: Export, order: ExportOrder, partitions: int) -> TopicExport:
+def _topic_export(export: Export, request: ExportRequest, order: ExportOrder, partitions: int) -> TopicExport:
     info = order.version.info
     return TopicExport(
         export_id=export.job_id,
@@ -134,4 +144,5 @@ def _topic_export(export: Export, order: ExportOrder, partitions: int) -> TopicE
         columns=order.effective_shape.exported,
         partitions=partitions,
         created_at_us=export.created_at_ms * 1000,
+        json=request.sends_json,
     )

@@ -694,6 +694,22 @@ def test_a_topic_gets_a_delta(exports: Exports, topic: InMemoryTopicLog) -> None
     assert received(topic) == {export.job_id: sorted([*USERS[:10], "new"])}
 
 
+def test_topic_gets_a_delta_in_json_or_an_abort(exports: Exports, topic: InMemoryTopicLog) -> None:
+    exports.publish(*USERS, order="1")
+    exports.publish(*USERS[10:], "new", order="2")
+    form = ExportFormat(format="jsonl")
+    export = exports.run(exports.register(to="kafka://members", delta_from=1, format=form))
+    assert export.state == "READY"
+    sent = {key.decode(): value for part in topic.keyed for key, value in part if key is not None}
+    assert {user for user, row in sent.items() if row is None} == set(USERS[:10])
+    assert [json.loads(row)["user_id"] for row in sent.values() if row is not None] == ["new"]
+    cancelled = exports.at("WRITING", to="kafka://members", format=form)
+    exports.context.export_jobs.cancel(cancelled.job_id)
+    sweep(exports)
+    ends = [json.loads(part[-1]) for part in topic.messages]
+    assert {(end["type"], end["data"]["export"]) for end in ends} == {("io.muster.export.aborted", cancelled.job_id)}
+
+
 def test_chunks_without_a_member_get_no_end_marker(exports: Exports, topic: InMemoryTopicLog) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING", to="kafka://members")

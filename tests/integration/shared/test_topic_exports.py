@@ -24,7 +24,8 @@ from connectors.publishing import producer
 from connectors.publishing.ports import TopicLog
 from connectors.sinks.kafka_topic import abort, end, open_topic, partitions_of, send_group, start
 from connectors.sinks.topic_addresses import topic_of
-from connectors.sinks.topic_export import totals
+from connectors.sinks.topic_export import GroupSent, totals
+from connectors.sinks.topic_messages import headers_of
 from orchestration.platform.settings import Settings
 from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
@@ -161,6 +162,28 @@ def test_concurrent_and_repeated_groups_are_received_once(topic: Topic) -> None:
         end(export, topic.log(), sent[:3])
     rows, complaints, code = topic.received()
     assert (sorted(rows), complaints, code) == (as_received(MANY + FEW), "", 0)
+
+
+def test_delta_in_json_reaches_its_receiver_though_a_group_comes_twice(topic: Topic) -> None:
+    export = topic_export(P, base=2, json=True)
+    changed: list[Row] = [("user-000007", 70, "naïve\n")]
+    groups: list[tuple[list[Row], list[Row]]] = [(changed + FEW, MANY[:8]), ([], MANY[8:20_000])]
+
+    def log(*, markers: bool) -> TopicLog:
+        return open_topic(topic.bootstrap, topic.name, headers=headers_of(export, markers=markers))
+
+    start(export, log(markers=True))
+    sent: list[GroupSent] = []
+    for _ in range(2):
+        sent = [send_group(export, log(markers=False), group=n, rows=delta(*rows)) for n, rows in enumerate(groups)]
+    end(export, log(markers=True), sent)
+    command = [sys.executable, str(ROOT / "docs" / "consume_json_export.py"), topic.bootstrap, topic.name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    started, *rows_received = (json.loads(line) for line in done.stdout.splitlines())
+    assert (started["version"], started["base_version"]) == (3, 2)
+    expected: dict[str, Any] = {user: None for user, _, _ in MANY[:20_000]}
+    expected |= {user: {"user_id": user, "age": age, "note": note} for user, age, note in changed + FEW}
+    assert dict(rows_received) == expected
 
 
 def test_receiver_reports_a_lost_chunk(topic: Topic) -> None:

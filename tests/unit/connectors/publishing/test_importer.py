@@ -128,10 +128,10 @@ class LateBroker(InMemoryTopicLog):
         super().__init__(partitions)
         self.under_way: list[list[str]] = []
 
-    def offer(self, partition: Partition, value: bytes) -> bool:
-        if isinstance(CODEC.decode(value), ImportEnded):
-            self.under_way.append([type(CODEC.decode(queued)).__name__ for _, queued in self._queue])
-        return super().offer(partition, value)
+    def offer(self, partition: Partition, value: bytes | None, key: bytes | None = None) -> bool:
+        if isinstance(CODEC.decode(value or b""), ImportEnded):
+            self.under_way.append([type(CODEC.decode(queued or b"")).__name__ for _, queued, _ in self._queue])
+        return super().offer(partition, value, key)
 
     def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
         del timeout_s

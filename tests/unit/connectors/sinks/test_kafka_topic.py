@@ -11,7 +11,7 @@ import pytest
 from connectors.publishing.ports import Delivery
 from connectors.sinks.kafka_topic import REFUSED_BY_TOPIC, abort, end, partitions_of, send_group, start
 from connectors.sinks.topic_addresses import topic_of
-from connectors.sinks.topic_export import GroupSent, totals
+from connectors.sinks.topic_export import ExportAttempt, GroupSent, totals
 from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.digest import Digest
@@ -24,7 +24,7 @@ from schemas.row_digest import digest_rows
 from schemas.rows import chunk_fault, decode_rows
 from schemas.topics import CHUNK_MAX_ROWS, OWN_PREFIX, TOPICS
 from tests.fakes.import_log import InMemoryTopicLog
-from tests.fakes.receivers import Receiver
+from tests.fakes.receivers import Receiver, script
 from tests.fakes.topic_exports import EXPORT, SCHEMA, Row, batches, delta, export_all, topic_export, whole
 
 P = 4
@@ -163,6 +163,76 @@ def test_rows_of_the_wrong_kind_are_a_programming_error() -> None:
     for export, rows in ((topic_export(), delta(LOW, HIGH)), (topic_export(base=2), whole(LOW))):
         with pytest.raises(ValueError, match="in an export of"):
             send_group(export, InMemoryTopicLog(P), group=0, rows=rows)
+
+
+def records_of(log: InMemoryTopicLog) -> list[dict[str, object]]:
+    """Users and their rows by partition, None for a tombstone. A user has one message."""
+    found: list[dict[str, object]] = []
+    for messages in log.keyed:
+        (first, *rows, last) = messages
+        assert first[0] is last[0] is None
+        found.append({str(key, "utf-8"): None if value is None else json.loads(value) for key, value in rows if key})
+        assert len(found[-1]) == len(rows)
+    return found
+
+
+def json_received(
+    log: InMemoryTopicLog, times: int = 1
+) -> tuple[list[tuple[dict[str, object], dict[str, object]]], list[str]]:
+    """What the receivers' script makes of the messages, each of which comes so often; and its complaints."""
+    exports, done = script("consume_json_export").Exports(), []
+    for partition, messages in enumerate(log.keyed):
+        first, *rows, last = messages
+        for key, value in [first, *rows * times, *[last] * times]:
+            if (complete := exports.take(EXPORT, partition, key, value)) is not None:
+                done.append(complete)
+    return done, exports.faults
+
+
+def test_json_has_a_record_of_each_user_between_markers() -> None:
+    log = InMemoryTopicLog(P)
+    export = topic_export(json=True)
+    sent = export_all(export, log, [whole(LOW), whole(HIGH)])
+    assert totals(export, sent) == {None: of_rows(LOW + HIGH)}
+    parts = records_of(log)
+    for number, rows in enumerate(parts):
+        assert {partition_of(user, P) for user in rows} == {number}
+        started, ended = (json.loads(log.keyed[number][k][1] or b"") for k in (0, -1))
+        assert (started["type"], ended["type"]) == ("io.muster.export.started", "io.muster.export.ended")
+        assert started["data"]["columns"] == [{"name": "age", "type": "long"}, {"name": "note", "type": "string"}]
+        assert (ended["data"]["records"], ended["data"]["removed"]) == (len(rows), 0)
+    expected = {user: {"user_id": user, "age": age, "note": note} for user, age, note in LOW + HIGH}
+    assert {user: row for rows in parts for user, row in rows.items()} == expected
+    for times in (1, 2):
+        [(started, rows)], faults = json_received(log, times)
+        assert (started["version"], started["base_version"], rows, faults) == (3, None, expected, [])
+
+
+def test_json_delta_has_tombstones_of_those_who_left_alone() -> None:
+    log = InMemoryTopicLog(P)
+    export = topic_export(base=2, json=True)
+    changed = [(user, 1, None) for user, _, _ in LOW[::2]]
+    sent = export_all(export, log, [delta(changed, LOW), delta(HIGH[:5], HIGH[5:])])
+    assert totals(export, sent) == {"added": of_rows([*changed, *HIGH[:5]]), "removed": of_rows(LOW + HIGH[5:])}
+    expected: dict[str, object] = {user: None for user, _, _ in LOW + HIGH}
+    expected |= {user: {"user_id": user, "age": age, "note": note} for user, age, note in [*changed, *HIGH[:5]]}
+    assert {user: row for rows in records_of(log) for user, row in rows.items()} == expected
+    [(_, rows)], faults = json_received(log)
+    assert (rows, faults) == (expected, [])
+
+
+def test_json_receiver_reports_lost_records_and_drops_an_aborted_export() -> None:
+    log = InMemoryTopicLog(1)
+    export = topic_export(1, json=True)
+    export_all(export, log, [whole(HIGH)])
+    del log.keyed[0][7]
+    done, [fault] = json_received(log)
+    assert (done, f"{len(HIGH) - 1} rows" in fault) == ([], True)
+    aborted = InMemoryTopicLog(1)
+    start(export, aborted)
+    send_group(export, aborted, group=0, rows=whole(HIGH))
+    abort(ExportAttempt(export_id=EXPORT, partitions=1, json=True), aborted, reason="CANCELLED")
+    assert json_received(aborted) == ([], [])
 
 
 def test_resent_group_reaches_every_receiver_once() -> None:
