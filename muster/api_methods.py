@@ -98,11 +98,26 @@ class ApiMethods(Methods):
         kind: Sequence[Literal["audience", "profiles", "events", "snapshot", "export"]] | None = None,
         audience: str | None = None,
         state: Sequence[str] | None = None,
+        part: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        started_by: str | None = None,
         limit: int | None = None,
     ) -> Iterator[ImportJob | ExportJob]:
         """Jobs of all kinds, newest first."""
         return self._calls.pages(
-            "/tenants/{}/jobs", tenant, query={"kind": kind, "audience": audience, "state": state}, limit=limit
+            "/tenants/{}/jobs",
+            tenant,
+            query={
+                "kind": kind,
+                "audience": audience,
+                "state": state,
+                "part": part,
+                "since": since,
+                "until": until,
+                "started_by": started_by,
+            },
+            limit=limit,
         )
 
     def job(self, tenant: str, job: str) -> ImportJobDetail | ExportJobDetail:
@@ -117,9 +132,19 @@ class ApiMethods(Methods):
         """All rejected rows of a job as a Parquet file, which is fetched with a URL that is valid for five minutes."""
         return cast("RejectsFile", self._send("GET", "/tenants/{}/jobs/{}/rejects/file", tenant, job))
 
-    def audiences(self, tenant: str, *, current: bool | None = None, limit: int | None = None) -> Iterator[Audience]:
-        """Audiences by name. With `current`, at most 50 at once."""
-        return self._calls.pages("/tenants/{}/audiences", tenant, query={"current": current}, limit=limit)
+    def audiences(
+        self,
+        tenant: str,
+        *,
+        current: bool | None = None,
+        part: str | None = None,
+        order: Literal["name", "-name", "-created"] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Audience]:
+        """Audiences. With `current`, at most 50 at once."""
+        return self._calls.pages(
+            "/tenants/{}/audiences", tenant, query={"current": current, "part": part, "order": order}, limit=limit
+        )
 
     def audience(self, tenant: str, audience: str, *, current: bool | None = None) -> Audience:
         """An audience: how its files are read, and which versions are kept. With `current` also where its table is."""
@@ -353,9 +378,16 @@ class ApiMethods(Methods):
             ),
         )
 
-    def segments(self, tenant: str, *, limit: int | None = None) -> Iterator[Segment]:
-        """Segments by name, with their sizes."""
-        return self._calls.pages("/tenants/{}/segments", tenant, limit=limit)
+    def segments(
+        self,
+        tenant: str,
+        *,
+        part: str | None = None,
+        order: Literal["name", "-name", "-created"] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Segment]:
+        """Segments, with their sizes."""
+        return self._calls.pages("/tenants/{}/segments", tenant, query={"part": part, "order": order}, limit=limit)
 
     def segment(self, tenant: str, segment: str) -> SegmentDetail:
         """A segment with the latest report of each partition."""
@@ -581,9 +613,16 @@ class ApiMethods(Methods):
             ),
         )
 
-    def schedules(self, tenant: str, *, limit: int | None = None) -> Iterator[Schedule]:
-        """Schedules by name, with their last runs."""
-        return self._calls.pages("/tenants/{}/schedules", tenant, limit=limit)
+    def schedules(
+        self,
+        tenant: str,
+        *,
+        part: str | None = None,
+        order: Literal["name", "-name", "-created"] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Schedule]:
+        """Schedules, with their last runs."""
+        return self._calls.pages("/tenants/{}/schedules", tenant, query={"part": part, "order": order}, limit=limit)
 
     def schedule(self, tenant: str, schedule: str) -> Schedule:
         """A schedule with its last run."""
@@ -913,9 +952,15 @@ class ApiMethods(Methods):
         """Create a tenant. No effect on one that exists."""
         return cast("Tenant", self._send("POST", "/tenants", body=given(tenant=tenant)))
 
-    def principals(self, *, limit: int | None = None) -> Iterator[Principal]:
-        """People and service accounts by name."""
-        return self._calls.pages("/principals", limit=limit)
+    def principals(
+        self,
+        *,
+        part: str | None = None,
+        order: Literal["name", "-name", "-created"] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Principal]:
+        """People and service accounts."""
+        return self._calls.pages("/principals", query={"part": part, "order": order}, limit=limit)
 
     def create_principal(self, name: str, kind: Literal["person", "service"]) -> Principal:
         """Create a person or a service account without roles."""

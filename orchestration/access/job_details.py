@@ -7,6 +7,7 @@ from typing import Annotated
 from orchestration.access.authentication import Caller
 from orchestration.access.pages import Page, page_of
 from orchestration.access.policy import Action
+from orchestration.catalog.job_filters import ALL_JOBS, JobFilter
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.life_cycle import Tenants
 from orchestration.composition.service import Services
@@ -57,6 +58,7 @@ def job_page(
     states: Collection[str] | None,
     before: str | None,
     begins: str | None = None,
+    narrowed: JobFilter = ALL_JOBS,
     limit: int,
 ) -> Page[Job]:
     """Jobs of these tenants, of these kinds in one of these states (empty: all), newest first.
@@ -70,6 +72,7 @@ def job_page(
         states=states or (),
         before=None if before is None else JobId(before),
         begins=begins,
+        narrowed=narrowed,
         limit=limit + 1,
     )
     return page_of(found, limit, lambda job: job.job_id, lambda job: job.shown)

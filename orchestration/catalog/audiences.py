@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.listing import BY_NAME, Listing
 from orchestration.catalog.names import VISIBLE, is_awaited, lock_tenant, lock_tenant_of, refuse_segment, require_tenant
 from orchestration.catalog.places import EVERYWHERE
 from orchestration.catalog.recipients import replace_recipients
@@ -187,12 +188,19 @@ class AudienceStore:
         with self._database.read() as connection:
             return [_audience(row) for row in connection.execute(query).mappings()]
 
-    def page(self, tenant: TenantName, *, after: str = "", limit: int) -> list[Audience]:
-        """Audiences of a tenant whose names come after one, by name."""
-        own = (audiences.c.tenant == tenant) & (audiences.c.name > after)
-        query = sa.select(audiences).where(own, VISIBLE).order_by(audiences.c.name).limit(limit)
+    def page(self, tenant: TenantName, *, listing: Listing = BY_NAME, after: str = "", limit: int) -> list[Audience]:
+        """Audiences of a tenant that come after one in a list."""
+        names = audiences.c.name, audiences.c.audience_id
+        shown = sa.select(audiences).where(audiences.c.tenant == tenant, VISIBLE, listing.after(after, *names))
         with self._database.read() as connection:
-            return [_audience(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(shown.order_by(listing.by(*names)).limit(limit)).mappings()
+            return [_audience(row) for row in rows]
+
+    def count(self, tenant: TenantName, listing: Listing = BY_NAME) -> int:
+        """How many audiences of a tenant a list has."""
+        own = audiences.c.tenant == tenant, VISIBLE, listing.fits(audiences.c.name)
+        with self._database.read() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).where(*own)).scalar_one())
 
     def configure(
         self,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.job_filters import ALL_JOBS, JobFilter
 from orchestration.catalog.records import Export, Job, JobError
 from schemas.errors import UserError
 from schemas.ids import JobId
@@ -163,24 +164,51 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         kinds: Collection[str] = (),
         before: JobId | None = None,
         begins: str | None = None,
+        narrowed: JobFilter = ALL_JOBS,
         limit: int = 100,
     ) -> list[RecordT]:
         """Newest jobs first. `kinds`: as people see them; all if empty. `before`: only those older than that job.
 
         `begins`: how their ids begin.
         """
-        where = [*self._of(tenant)]
+        where = self._fitting(tenant, audience, states, kinds, narrowed)
+        if before is not None:
+            where.append(self._key < before)
+        if begins is not None:
+            where.append(self._key.startswith(begins, autoescape=True))
+        return self._select(*where, order_by=self._key.desc(), limit=limit)
+
+    def count(
+        self,
+        *,
+        tenant: Tenants = None,
+        audience: str | None = None,
+        states: Sequence[StateT] = (),
+        kinds: Collection[str] = (),
+        narrowed: JobFilter = ALL_JOBS,
+        most: int,
+    ) -> int:
+        """How many jobs `search` finds; at most `most` are counted."""
+        found = sa.select(self._key).where(*self._fitting(tenant, audience, states, kinds, narrowed)).limit(most)
+        with self._database.read() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(found.subquery())).scalar_one())
+
+    def _fitting(
+        self,
+        tenant: Tenants,
+        audience: str | None,
+        states: Sequence[StateT],
+        kinds: Collection[str],
+        narrowed: JobFilter,
+    ) -> list[sa.ColumnElement[bool]]:
+        where = [*self._of(tenant), *narrowed.where(self._table, self._key)]
         if audience is not None:
             where.append(self._table.c.audience == audience)
         if states:
             where.append(self._table.c.state.in_(states))
         if kinds:
             where.append(self._kind.in_(kinds))
-        if before is not None:
-            where.append(self._key < before)
-        if begins is not None:
-            where.append(self._key.startswith(begins, autoescape=True))
-        return self._select(*where, order_by=self._key.desc(), limit=limit)
+        return where
 
     def stamps(self, tenant: Tenants, *, limit: int) -> dict[JobId, tuple[str, int | None]]:
         """State and time of the end of the newest jobs [of a tenant]; a job without the latter still changes."""

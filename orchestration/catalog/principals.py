@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.listing import BY_NAME, Listing
 from orchestration.catalog.selected import columns_of
 from orchestration.catalog.tables import api_tokens, grants, group_grants, principals, sessions
 from orchestration.platform.clock import iso, now_ms
@@ -42,9 +43,17 @@ class PrincipalStore:
         """The principal with that id. None if there is none."""
         return next(iter(self._select(principals.c.principal_id == principal_id)), None)
 
-    def page(self, *, after: str = "", limit: int) -> list[Principal]:
-        """Principals whose names come after one, by name."""
-        return self._select(principals.c.name > after, limit=limit)
+    def page(self, *, listing: Listing = BY_NAME, after: str = "", limit: int) -> list[Principal]:
+        """Principals that come after one in a list."""
+        names = principals.c.name, principals.c.principal_id
+        with self._database.read() as connection:
+            return select_principals(connection, listing.after(after, *names), order_by=listing.by(*names), limit=limit)
+
+    def count(self, listing: Listing = BY_NAME) -> int:
+        """How many principals a list has."""
+        with self._database.read() as connection:
+            found = sa.select(sa.func.count()).where(listing.fits(principals.c.name))
+            return int(connection.execute(found).scalar_one())
 
     def granted(self, principal_id: JobId) -> frozenset[tuple[str, str]]:
         """The (scope, role)s that a principal has at present, by hand and by groups."""
@@ -115,10 +124,13 @@ class PrincipalStore:
 
 
 def select_principals(
-    connection: sa.Connection, *where: sa.ColumnElement[bool], limit: int | None = None
+    connection: sa.Connection,
+    *where: sa.ColumnElement[bool],
+    order_by: sa.ColumnElement[Any] = principals.c.name,
+    limit: int | None = None,
 ) -> list[Principal]:
-    """Principals by name."""
-    query = sa.select(*_PRINCIPAL).where(*where).order_by(principals.c.name).limit(limit)
+    """Principals, by name if no other order is given."""
+    query = sa.select(*_PRINCIPAL).where(*where).order_by(order_by).limit(limit)
     return [Principal(**row) for row in connection.execute(query).mappings()]
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.listing import BY_NAME, Listing
 from orchestration.catalog.selected import answer_of
 from orchestration.catalog.tables import duplicates, exports, jobs, schedules
 from orchestration.platform.clock import iso
@@ -104,9 +105,19 @@ class ScheduleStore:
         """All schedules [of a tenant], by tenant and name."""
         return self._select(*(() if tenant is None else (schedules.c.tenant == tenant,)))
 
-    def page(self, tenant: TenantName, *, after: str = "", limit: int) -> list[answers.Schedule]:
-        """Schedules of a tenant whose names come after one, by name."""
-        return self._shown(self._select(schedules.c.tenant == tenant, schedules.c.name > after, limit=limit))
+    def page(
+        self, tenant: TenantName, *, listing: Listing = BY_NAME, after: str = "", limit: int
+    ) -> list[answers.Schedule]:
+        """Schedules of a tenant that come after one in a list."""
+        names = schedules.c.name, schedules.c.schedule_id
+        own = schedules.c.tenant == tenant, listing.after(after, *names)
+        return self._shown(self._select(*own, order_by=[listing.by(*names)], limit=limit))
+
+    def count(self, tenant: TenantName, listing: Listing = BY_NAME) -> int:
+        """How many schedules of a tenant a list has."""
+        own = schedules.c.tenant == tenant, listing.fits(schedules.c.name)
+        with self._database.read() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).where(*own)).scalar_one())
 
     def shown(self, schedule: Schedule) -> answers.Schedule:
         """A schedule with its last run."""
@@ -165,8 +176,13 @@ class ScheduleStore:
             connection.execute(change.where(mine))
         return True
 
-    def _select(self, *where: sa.ColumnElement[bool], limit: int | None = None) -> list[Schedule]:
-        query = sa.select(schedules).where(*where).order_by(schedules.c.tenant, schedules.c.name).limit(limit)
+    def _select(
+        self,
+        *where: sa.ColumnElement[bool],
+        order_by: Sequence[sa.ColumnElement[Any]] = (schedules.c.tenant, schedules.c.name),
+        limit: int | None = None,
+    ) -> list[Schedule]:
+        query = sa.select(schedules).where(*where).order_by(*order_by).limit(limit)
         with self._database.read() as connection:
             return [Schedule(**row) for row in connection.execute(query).mappings()]
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.listing import BY_NAME, Listing
 from orchestration.catalog.segment_records import PartitionStatus, RuleVersion, Segment, SegmentOverview
 from orchestration.catalog.selected import answer_of, columns_of, time_of
 from orchestration.catalog.tables import segment_partitions, segment_rules, segments
@@ -58,11 +59,26 @@ class SegmentQueries:
         return self._overviews(*(() if tenant is None else (segments.c.tenant == tenant,)))
 
     def page(
-        self, tenant: TenantName, *, after: str = "", limit: int, partitions: int, now_ms: int
+        self,
+        tenant: TenantName,
+        *,
+        listing: Listing = BY_NAME,
+        after: str = "",
+        limit: int,
+        partitions: int,
+        now_ms: int,
     ) -> list[answers.Segment]:
-        """Segments of a tenant whose names come after one, by name. `partitions`: how many should report."""
-        found = self._answers(segments.c.tenant == tenant, segments.c.name > after, limit=limit)
+        """Segments of a tenant that come after one in a list. `partitions`: how many should report."""
+        names = segments.c.name, segments.c.segment_id
+        own = segments.c.tenant == tenant, listing.after(after, *names)
+        found = self._answers(*own, order_by=listing.by(*names), limit=limit)
         return [answers.Segment(**row, **_sizes(row, of.values(), partitions, now_ms)) for row, of in found]
+
+    def count(self, tenant: TenantName, listing: Listing = BY_NAME) -> int:
+        """How many segments of a tenant a list has."""
+        own = segments.c.tenant == tenant, _EXISTING, listing.fits(segments.c.name)
+        with self._database.read() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).where(*own)).scalar_one())
 
     def one(self, tenant: TenantName, name: AudienceName, *, partitions: int, now_ms: int) -> answers.Segment:
         """The segment of that name. Raises `UserError` UNKNOWN_SEGMENT."""
@@ -83,10 +99,13 @@ class SegmentQueries:
         raise unknown_segment(tenant, name)
 
     def _answers(
-        self, *where: sa.ColumnElement[bool], limit: int | None = None
+        self,
+        *where: sa.ColumnElement[bool],
+        order_by: sa.ColumnElement[Any] = segments.c.name,
+        limit: int | None = None,
     ) -> list[tuple[Mapping[Any, Any], Mapping[int, PartitionStatus]]]:
         with self._database.read() as connection:
-            rows = _stored(connection, *where, limit=limit)
+            rows = _stored(connection, *where, order_by=order_by, limit=limit)
             of = _partitions(connection, segments.c.segment_id.in_([row["segment_id"] for row in rows]))
         return [(row, of.get(row["segment_id"], {})) for row in rows]
 
@@ -183,13 +202,16 @@ def stored_segment(connection: sa.Connection, tenant: TenantName, name: Audience
 
 
 def _stored(
-    connection: sa.Connection, *where: sa.ColumnElement[bool], limit: int | None = None
+    connection: sa.Connection,
+    *where: sa.ColumnElement[bool],
+    order_by: sa.ColumnElement[Any] = segments.c.name,
+    limit: int | None = None,
 ) -> Sequence[Mapping[Any, Any]]:
     query = (
         sa.select(*_SEGMENT)
         .join_from(segments, segment_rules, CURRENT_RULE)
         .where(_EXISTING, *where)
-        .order_by(segments.c.name)
+        .order_by(order_by)
         .limit(limit)
     )
     return connection.execute(query).mappings().all()

@@ -1,16 +1,18 @@
 """Jobs of all kinds in the catalog: imports, snapshots of segments, exports."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from orchestration.catalog.job_filters import ALL_JOBS, JobFilter
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.life_cycle import Tenants
 from orchestration.catalog.records import Export, Job
 from schemas.errors import UserError
 from schemas.ids import JobId
 from schemas.job_kinds import JOB_KINDS, JobKind
-from segmentation.export_jobs import EXPORT_STATES
+from schemas.messages import JobState
+from segmentation.export_jobs import EXPORT_STATES, ExportState
 from segmentation.jobs import STATES
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class AllJobs:
         states: Collection[str] = (),
         before: JobId | None = None,
         begins: str | None = None,
+        narrowed: JobFilter = ALL_JOBS,
         limit: int,
     ) -> list[AnyJob]:
         """Jobs of these kinds in one of these states (in any case; all if empty), newest first, at most `limit`.
@@ -58,22 +61,54 @@ class AllJobs:
         `before`: only those older than that job. `begins`: how their ids begin.
         Raises `UserError` UNKNOWN_STATE for a state that no job of these kinds can have.
         """
-        keys = {JOB_KINDS[kind].key for kind in kinds}
-        imports, exports = "job" in keys, "export" in keys
-        known: set[str] = {*(STATES if imports else ()), *(EXPORT_STATES if exports else ())}
-        if unknown := [state for state in states if state.upper() not in known]:
-            what = "job" if imports else "export"
-            raise UserError("UNKNOWN_STATE", f"no {what} is ever {unknown[0]!r}; states are {', '.join(sorted(known))}")
-        wanted = {state.upper() for state in states}
-        of_jobs = [state for state in STATES if state in wanted]
-        of_exports = [state for state in EXPORT_STATES if state in wanted]
+        where: dict[str, Any] = {"tenant": tenant, "audience": audience, "narrowed": narrowed}
+        rest: dict[str, Any] = {"before": before, "begins": begins, "limit": limit}
+        of_jobs, of_exports = _states(kinds, states)
         found: list[AnyJob] = []
-        if imports and (of_jobs or not states):
-            found += self.jobs.search(
-                tenant=tenant, audience=audience, states=of_jobs, kinds=kinds, before=before, begins=begins, limit=limit
-            )
-        if exports and (of_exports or not states):
-            found += self.exports.search(
-                tenant=tenant, audience=audience, states=of_exports, before=before, begins=begins, limit=limit
-            )
+        if of_jobs is not None:
+            found += self.jobs.search(states=of_jobs, kinds=kinds, **where, **rest)
+        if of_exports is not None:
+            found += self.exports.search(states=of_exports, **where, **rest)
         return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
+
+    def count(
+        self,
+        *,
+        kinds: Collection[JobKind] = JOB_KINDS.keys(),
+        tenant: Tenants = None,
+        audience: str | None = None,
+        states: Collection[str] = (),
+        narrowed: JobFilter = ALL_JOBS,
+        most: int,
+    ) -> int:
+        """How many jobs `search` finds, at most `most`. Raises as `search`."""
+        where: dict[str, Any] = {"tenant": tenant, "audience": audience, "narrowed": narrowed, "most": most}
+        of_jobs, of_exports = _states(kinds, states)
+        found = 0
+        if of_jobs is not None:
+            found += self.jobs.count(states=of_jobs, kinds=kinds, **where)
+        if of_exports is not None:
+            found += self.exports.count(states=of_exports, **where)
+        return min(found, most)
+
+
+def _states(
+    kinds: Collection[JobKind], states: Collection[str]
+) -> tuple[Sequence[JobState] | None, Sequence[ExportState] | None]:
+    """The states that are asked for (empty: all) of imports and of exports; None if none of these is.
+
+    Raises as `AllJobs.search`.
+    """
+    keys = {JOB_KINDS[kind].key for kind in kinds}
+    imports, exports = "job" in keys, "export" in keys
+    known: set[str] = {*(STATES if imports else ()), *(EXPORT_STATES if exports else ())}
+    if unknown := [state for state in states if state.upper() not in known]:
+        what = "job" if imports else "export"
+        raise UserError("UNKNOWN_STATE", f"no {what} is ever {unknown[0]!r}; states are {', '.join(sorted(known))}")
+    wanted = {state.upper() for state in states}
+    of_jobs = [state for state in STATES if state in wanted]
+    of_exports = [state for state in EXPORT_STATES if state in wanted]
+    return (
+        of_jobs if imports and (of_jobs or not states) else None,
+        of_exports if exports and (of_exports or not states) else None,
+    )

@@ -1,5 +1,6 @@
 """What people do in the console, in a real browser, on a real stack."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -99,6 +100,16 @@ def test_list_announces_news_without_moving_rows(open_console: Open, muster: Cli
     page.get_by_role("link", name="1 new job").click()
     expect(page.locator(".row").first).to_contain_text("4 members")
     tab.check("jobs")
+    part = page.get_by_label("Audience or id, in part")
+    part.press_sequentially("nothing-like-this")
+    expect(page.get_by_role("heading", name="No job matches the filters")).to_be_visible()
+    expect(part).to_be_focused()
+    part.fill("VI")
+    expect(page.locator(".row").first).to_contain_text("4 members")
+    expect(page).to_have_url(re.compile("q=VI"))
+    tab.check("jobs-filtered")
+    page.reload()
+    expect(part).to_have_value("VI")
 
 
 def test_a_query_is_run_by_keyboard_and_cancelled(open_console: Open) -> None:

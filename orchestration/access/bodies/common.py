@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -44,6 +45,13 @@ def _no_number(value: object) -> object:
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", re.ASCII)
 Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), Field(strict=False)]
 """A time that a client gives: RFC 3339 with an offset."""
+Since = Annotated[Moment | None, About("RFC 3339, with an offset.")]
+"""A query parameter with the earliest time of a list."""
+
+
+def milliseconds(moment: datetime | None) -> int | None:
+    """Since 1970."""
+    return None if moment is None else int(moment.timestamp() * 1000)
 
 
 class Shape(BaseModel):

@@ -5,12 +5,14 @@ from typing import Annotated, Final, Literal
 
 from orchestration.access.bodies.audiences import ActivityChange, AudienceChange, NewAudience
 from orchestration.access.guard import Entry, reads, recorded
+from orchestration.access.listed import By, Part
 from orchestration.access.pages import Page, Revised, Tagged, first
 from orchestration.access.policy import Action
 from orchestration.access.problems import OF_THE_LAKE
 from orchestration.access.revisions import Seen, revision_of, unchanged
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog import records as rows
+from orchestration.catalog.listing import Listing
 from orchestration.catalog.references import ref_of
 from orchestration.composition.service import Services
 from orchestration.operations import audiences as operations
@@ -32,10 +34,12 @@ class Audiences(TenantView):
     """Audiences as one caller sees and configures them."""
 
     @reads(Action.READ, "GET /audiences", problems=OF_THE_LAKE)
-    def list_audiences(self, *, current: WithCurrent = False, after: str = "", limit: int) -> Page[Audience]:
-        """Audiences by name. With `current`, at most 50 at once."""
-        limit = min(limit, CURRENT_AT_ONCE) if current else limit
-        found = self._services.audiences.page(self._name, after=after, limit=limit + 1)
+    def list_audiences(
+        self, *, current: WithCurrent = False, part: Part = "", order: By = "name", after: str = "", limit: int
+    ) -> Page[Audience]:
+        """Audiences. With `current`, at most 50 at once."""
+        limit, listing = min(limit, CURRENT_AT_ONCE) if current else limit, Listing(part=part, order=order)
+        found = self._services.audiences.page(self._name, listing=listing, after=after, limit=limit + 1)
         shown = [one.shown for one in found]
         if current:
             versions = self._services.histories.currents(self._name, [ref_of(one) for one in found[:limit]])
@@ -43,7 +47,12 @@ class Audiences(TenantView):
                 replace(one, current=None if version is None else shown_version(version))
                 for one, version in zip(shown, versions, strict=False)
             ]
-        return first(shown, limit, lambda one: one.audience)
+        return first(shown, limit, lambda one: listing.key(one.audience, one.audience_id))
+
+    @reads(Action.READ)
+    def count_audiences(self, *, part: str = "") -> int:
+        """How many audiences have this part in their names."""
+        return self._services.audiences.count(self._name, Listing(part=part))
 
     @reads(Action.READ, "GET /audiences/{audience}", problems=OF_THE_LAKE)
     def get_audience(self, audience: str, *, current: WithCurrent = False) -> Revised[Audience]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from orchestration.access.bodies.common import GRAPHIC, Moment, Named
+from orchestration.access.bodies.common import GRAPHIC, Named, Since, milliseconds
 from orchestration.access.guard import reads
 from orchestration.access.pages import Page, first
 from orchestration.access.policy import Action
@@ -15,7 +15,6 @@ from orchestration.records.fields import About
 from schemas.ids import JobId, TenantName, job_id, tenant_name
 
 Job = Annotated[str | None, About(max_length=26)]
-Since = Annotated[Moment | None, About("RFC 3339, with an offset.")]
 
 
 class TenantAudit(TenantView):
@@ -69,7 +68,7 @@ def _page(
         tenant,
         object_=on,
         job_id=None if job is None else job_id(job),
-        since_ms=0 if since is None else int(since.timestamp() * 1000),
+        since_ms=milliseconds(since) or 0,
         before=None if before is None else JobId(before),
         limit=limit + 1,
     )

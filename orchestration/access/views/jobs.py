@@ -1,10 +1,11 @@
 """Jobs of a tenant: imports, snapshots and exports."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from orchestration.access.bodies.common import Named
+from orchestration.access.bodies.common import Moment, Named, Since, milliseconds
 from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.job_details import Kinds, States, addresses_for, job_detail, job_page
 from orchestration.access.pages import Page, first, number_in
@@ -12,14 +13,27 @@ from orchestration.access.policy import Action
 from orchestration.access.problems import OF_OBJECTS
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog import records as catalog
+from orchestration.catalog.job_filters import JobFilter
 from orchestration.operations.rejects import rejects_object
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import ReadFiles, ReadRejects
+from orchestration.records.fields import About
 from orchestration.records.jobs import ExportJobDetail, ImportJobDetail, Job, JobFile, Reject, Rejects, RejectsFile
 from schemas.errors import UserError
 from schemas.ids import job_id
+from schemas.job_kinds import JOB_KINDS, JobKind
 from schemas.records import from_record
 
+JobPart = Annotated[str, About("Only jobs with this part in the audience's name or in their id.", max_length=63)]
+Until = Annotated[Moment | None, About("Only earlier ones.")]
+StartedBy = Annotated[
+    str,
+    About(
+        "Only jobs that were started by hand by people or accounts with this part in their names; those who may not "
+        "read the audit trail find their own.",
+        max_length=100,
+    ),
+]
 Receipt = Mapping[str, Any]
 """As it was stored: later releases add members."""
 
@@ -29,11 +43,61 @@ class Jobs(TenantView):
 
     @reads(Action.READ_JOBS, "GET /jobs", problems=("UNKNOWN_STATE",))
     def list_jobs(
-        self, *, kind: Kinds = None, audience: Named = None, state: States = None, before: str | None = None, limit: int
+        self,
+        *,
+        kind: Kinds = None,
+        audience: Named = None,
+        state: States = None,
+        part: JobPart = "",
+        since: Since = None,
+        until: Until = None,
+        started_by: StartedBy = "",
+        before: str | None = None,
+        limit: int,
     ) -> Page[Job]:
         """Jobs of all kinds, newest first."""
         return job_page(
-            self._services, self._name, kinds=kind, audience=audience, states=state, before=before, limit=limit
+            self._services,
+            self._name,
+            kinds=kind,
+            audience=audience,
+            states=state,
+            before=before,
+            narrowed=self._narrowed(part, since, until, started_by),
+            limit=limit,
+        )
+
+    @reads(Action.READ_JOBS)
+    def count_jobs(
+        self,
+        *,
+        kind: Collection[JobKind] = (),
+        audience: str | None = None,
+        state: Collection[str] = (),
+        part: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        started_by: str = "",
+        most: int,
+    ) -> int:
+        """How many jobs the list has; at most `most` are counted."""
+        return self._services.all_jobs.count(
+            kinds=kind or JOB_KINDS,
+            tenant=self._name,
+            audience=audience,
+            states=state,
+            narrowed=self._narrowed(part, since, until, started_by),
+            most=most,
+        )
+
+    def _narrowed(self, part: str, since: datetime | None, until: datetime | None, started_by: str) -> JobFilter:
+        """Others than those who may read the audit trail find only what they have started themselves."""
+        return JobFilter(
+            part=part,
+            since_ms=milliseconds(since),
+            until_ms=milliseconds(until),
+            started_by=started_by,
+            principal=self._only_own if started_by else None,
         )
 
     @reads(Action.READ_JOBS, "GET /jobs/{job}")

@@ -5,11 +5,13 @@ from typing import Final
 from orchestration.access.bodies.access import NewPrincipal
 from orchestration.access.grants import MAX_NAME, check_administrators, check_principal_name
 from orchestration.access.guard import Entry, reads, recorded
+from orchestration.access.listed import By, Part
 from orchestration.access.pages import Page, first
 from orchestration.access.policy import Action
 from orchestration.access.request_ids import principal_id
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.catalog.access_records import by_scope
+from orchestration.catalog.listing import Listing
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.records.access import Principal, PrincipalDetail
 from orchestration.records.fields import extended
@@ -23,9 +25,16 @@ class Principals(DeploymentView):
     """Principals as one caller sees and changes them."""
 
     @reads(Action.MANAGE_DEPLOYMENT, "GET /principals")
-    def list_principals(self, *, after: str = "", limit: int) -> Page[Principal]:
-        """People and service accounts by name."""
-        return first(self._services.principals.page(after=after, limit=limit + 1), limit, lambda one: one.name)
+    def list_principals(self, *, part: Part = "", order: By = "name", after: str = "", limit: int) -> Page[Principal]:
+        """People and service accounts."""
+        listing = Listing(part=part, order=order)
+        found = self._services.principals.page(listing=listing, after=after, limit=limit + 1)
+        return first(found, limit, lambda one: listing.key(one.name, one.principal))
+
+    @reads(Action.MANAGE_DEPLOYMENT)
+    def count_principals(self, *, part: str = "") -> int:
+        """How many people and service accounts have this part in their names."""
+        return self._services.principals.count(Listing(part=part))
 
     @recorded(
         Action.MANAGE_DEPLOYMENT,

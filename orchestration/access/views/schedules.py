@@ -9,6 +9,7 @@ from orchestration.access.bodies.schedules import NewSchedule, ScheduleChange
 from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.idempotency import RequestKey, once
 from orchestration.access.import_orders import ImportOrder
+from orchestration.access.listed import By, Part
 from orchestration.access.pages import Page, Tagged, first
 from orchestration.access.policy import Action
 from orchestration.access.problems import OF_EXPORTS, OF_IMPORTS, OF_THE_ENGINE
@@ -17,6 +18,7 @@ from orchestration.access.schedule_requests import edited_request
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog import schedules as catalog
 from orchestration.catalog.idempotency import Claim
+from orchestration.catalog.listing import Listing
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations import schedules as operations
@@ -53,10 +55,16 @@ class Schedules(TenantView):
     """Schedules as one caller sees and changes them."""
 
     @reads(Action.READ, "GET /schedules")
-    def list_schedules(self, *, after: str = "", limit: int) -> Page[Schedule]:
-        """Schedules by name, with their last runs."""
-        found = self._services.schedules.page(self._name, after=after, limit=limit + 1)
-        return first(found, limit, lambda one: one.name)
+    def list_schedules(self, *, part: Part = "", order: By = "name", after: str = "", limit: int) -> Page[Schedule]:
+        """Schedules, with their last runs."""
+        listing = Listing(part=part, order=order)
+        found = self._services.schedules.page(self._name, listing=listing, after=after, limit=limit + 1)
+        return first(found, limit, lambda one: listing.key(one.name, one.schedule))
+
+    @reads(Action.READ)
+    def count_schedules(self, *, part: str = "") -> int:
+        """How many schedules have this part in their names."""
+        return self._services.schedules.count(self._name, Listing(part=part))
 
     @reads(Action.READ, "GET /schedules/{schedule}")
     def get_schedule(self, schedule: str) -> Tagged[Schedule]:

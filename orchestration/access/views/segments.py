@@ -5,11 +5,13 @@ from typing import Final
 from orchestration.access.bodies.segments import NewSegment, NewSnapshot, SegmentEdit, SegmentRule, SegmentState
 from orchestration.access.guard import SHOWN, Entry, reads, recorded
 from orchestration.access.idempotency import RequestKey, once
+from orchestration.access.listed import By, Part
 from orchestration.access.pages import Page, Tagged, first
 from orchestration.access.policy import Action
 from orchestration.access.revisions import Seen, unchanged
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
+from orchestration.catalog.listing import Listing
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.readers.cancellation import Cancellation
@@ -32,12 +34,23 @@ class Segments(TenantView):
     """Segments as one caller sees and changes them."""
 
     @reads(Action.READ, "GET /segments")
-    def list_segments(self, *, after: str = "", limit: int) -> Page[Segment]:
-        """Segments by name, with their sizes."""
+    def list_segments(self, *, part: Part = "", order: By = "name", after: str = "", limit: int) -> Page[Segment]:
+        """Segments, with their sizes."""
+        listing = Listing(part=part, order=order)
         found = self._services.segments.page(
-            self._name, after=after, limit=limit + 1, partitions=self._services.partitions, now_ms=now_ms()
+            self._name,
+            listing=listing,
+            after=after,
+            limit=limit + 1,
+            partitions=self._services.partitions,
+            now_ms=now_ms(),
         )
-        return first(found, limit, lambda one: one.segment)
+        return first(found, limit, lambda one: listing.key(one.segment, one.segment_id))
+
+    @reads(Action.READ)
+    def count_segments(self, *, part: str = "") -> int:
+        """How many segments have this part in their names."""
+        return self._services.segments.count(self._name, Listing(part=part))
 
     @reads(Action.READ, "GET /segments/{segment}")
     def get_segment(self, segment: str) -> Tagged[SegmentDetail]:

@@ -18,6 +18,7 @@ from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import fresh_key
 from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
+from orchestration.console.listing import ListFilter, Wanted, filter_of
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, dependants_of_audience
@@ -42,9 +43,10 @@ class AudienceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudiencesPage:
-    """Audiences by name. `upload_path`, `overlap_path`: None for callers who may not import, or not see users."""
+    """Audiences. `upload_path`, `overlap_path`: None for callers who may not import, or not see users."""
 
     rows: Sequence[AudienceRow]
+    filter: ListFilter
     upload_path: str | None
     overlap_path: str | None
     first_path: str | None
@@ -102,18 +104,21 @@ class AudiencePage:
 
 
 async def show_audiences(request: Request) -> Response:
-    """The list, by name."""
-    after = page_start(request) or ""
+    """The list."""
+    wanted = Wanted.of(request)
+    after = page_start(request, **wanted.query) or ""
 
     def call(context: PageContext) -> Response:
         frame, tenant = frame_of(request, context, "audiences"), context.tenant
-        found = context.view(Audiences).list_audiences(after=after, limit=ROWS, current=True)
+        view, path = context.view(Audiences), in_tenant(tenant, "audiences")
+        found = view.list_audiences(part=wanted.part, order=wanted.order, after=after, limit=ROWS, current=True)
         page = AudiencesPage(
             rows=[_row(one, tenant) for one in found.items],
+            filter=filter_of(wanted, path, lambda part: view.count_audiences(part=part), frame.texts),
             upload_path=in_tenant(tenant, "upload") if context.may(Action.RUN_JOBS) else None,
             overlap_path=in_tenant(tenant, "overlap") if context.may(Action.READ_USERS) else None,
-            first_path=in_tenant(tenant, "audiences") if after else None,
-            next_path=next_page(request, found.next),
+            first_path=in_tenant(tenant, "audiences", **wanted.query) if after else None,
+            next_path=next_page(request, found.next, **wanted.query),
         )
         return shown("audiences.html", frame, page)
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,16 +16,21 @@ from orchestration.console.context import PageContext, ask
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import RUNNING, JobWords, id_of, is_final, words_of
 from orchestration.console.language import Texts
+from orchestration.console.listing import Choice
 from orchestration.console.pages.live import live
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
 from orchestration.records.jobs import Job
-from schemas.job_kinds import JOB_KINDS, JobKind
+from schemas.errors import UserError
+from schemas.job_kinds import JOB_KINDS
+from segmentation.timetable import time_zone
 
 ROWS: Final = 30
 DETAILED: Final = 20
 """Running jobs whose stages are in the first answer; the others get theirs with their first event."""
 NEW: Final = 100
+COUNTED: Final = 10_000
+"""More are not counted."""
 STATE_FILTERS: Final = ("running", "READY", "FAILED", "CANCELLED", "SUPERSEDED")
 
 
@@ -37,24 +43,21 @@ class JobRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One value of a filter."""
-
-    value: str
-    text: str
-    chosen: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobsPage:
-    """`newest`: the id of the newest job that is shown; `path`: with the filters, without a cursor."""
+    """`newest`: the id of the newest job that is shown; `path`: with the filters, without a cursor.
+
+    `more`: there are more than `count`. `names_people`: the reader may look for others than themselves.
+    """
 
     rows: Sequence[JobRow]
     states: Sequence[Choice]
     kinds: Sequence[Choice]
-    audience: str
-    filtered: bool
+    filters: "Filters"
+    names_people: bool
+    count: int
+    more: bool
     path: str
+    all_path: str
     new_path: str
     next_path: str | None
     first: bool
@@ -87,6 +90,11 @@ class Filters:
     state: str
     kind: str
     audience: str
+    part: str
+    since: str
+    until: str
+    zone: str
+    started_by: str
 
     @classmethod
     def of(cls, request: Request) -> "Filters":
@@ -97,22 +105,68 @@ class Filters:
             state=state if state in STATE_FILTERS else "",
             kind=kind if kind in JOB_KINDS else "",
             audience=given.get("audience", "").strip()[:63],
+            part=given.get("q", "").strip()[:63],
+            since=_day(given.get("from", "")),
+            until=_day(given.get("to", "")),
+            zone=given.get("zone", "")[:64],
+            started_by=given.get("by", "").strip()[:100],
         )
 
     @property
     def query(self) -> dict[str, str | list[str] | None]:
         """As they stand in addresses."""
-        return {"state": self.state, "kind": self.kind, "audience": self.audience}
+        return {
+            "state": self.state,
+            "kind": self.kind,
+            "audience": self.audience,
+            "q": self.part,
+            "from": self.since,
+            "to": self.until,
+            "zone": self.zone if self.since or self.until else "",
+            "by": self.started_by,
+        }
+
+    @property
+    def given(self) -> bool:
+        """Whether they leave anything out."""
+        return any(self.query.values())
 
     def found(self, context: PageContext, *, before: str | None, limit: int) -> Page[Job]:
         """A page of jobs."""
-        return context.view(Jobs).list_jobs(
-            kind=[cast(JobKind, self.kind)] if self.kind else None,
-            audience=self.audience or None,
-            state=RUNNING if self.state == "running" else [self.state] if self.state else None,
-            before=before,
-            limit=limit,
-        )
+        return context.view(Jobs).list_jobs(**self._arguments, before=before, limit=limit)
+
+    def count(self, context: PageContext) -> int:
+        """How many jobs there are, up to one more than are counted."""
+        return context.view(Jobs).count_jobs(**self._arguments, most=COUNTED + 1)
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        try:
+            zone: tzinfo = time_zone(self.zone)
+        except UserError:
+            zone = UTC
+        until = date.fromisoformat(self.until) + timedelta(days=1) if self.until else None
+        return {
+            "kind": [self.kind] if self.kind else [],
+            "audience": self.audience or None,
+            "state": RUNNING if self.state == "running" else [self.state] if self.state else [],
+            "part": self.part,
+            "since": _midnight(date.fromisoformat(self.since), zone) if self.since else None,
+            "until": None if until is None else _midnight(until, zone),
+            "started_by": self.started_by,
+        }
+
+
+def _day(text: str) -> str:
+    """A day as it stands in addresses; others are ignored, and so are those that no time in milliseconds has."""
+    try:
+        return text if 1970 <= date.fromisoformat(text).year < 9999 else ""
+    except ValueError:
+        return ""
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    return datetime.combine(day, time(), zone)
 
 
 async def show_jobs(request: Request) -> Response:
@@ -125,6 +179,7 @@ async def show_jobs(request: Request) -> Response:
         found, t, tenant = filters.found(context, before=before, limit=ROWS), frame.texts, context.tenant
         rows = [row_of(job, tenant, t) for job in _detailed(context, found.items)]
         newest = rows[0].job.id if rows else ""
+        count = filters.count(context)
         page = JobsPage(
             rows=rows,
             states=[
@@ -135,9 +190,12 @@ async def show_jobs(request: Request) -> Response:
                 Choice(value=one, text=t(f"kind.{one}") if one else t("jobs.filter."), chosen=one == filters.kind)
                 for one in ("", *JOB_KINDS)
             ],
-            audience=filters.audience,
-            filtered=any(filters.query.values()),
+            filters=filters,
+            names_people=context.may(Action.MANAGE_ACCESS),
+            count=min(count, COUNTED),
+            more=count > COUNTED,
             path=in_tenant(tenant, "jobs", **filters.query),
+            all_path=in_tenant(tenant, "jobs"),
             new_path=in_tenant(tenant, "jobs", "new", **filters.query, after=newest),
             next_path=next_page(request, found.next, **filters.query),
             first=before is None,

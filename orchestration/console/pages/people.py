@@ -16,6 +16,7 @@ from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
+from orchestration.console.listing import ListFilter, Wanted, filter_of
 from orchestration.console.pages.tokens import TokenRow, token_row
 from orchestration.console.paths import PREFIX, in_tenant, next_page, page_start
 from orchestration.console.rendering import see_other, shown
@@ -28,8 +29,9 @@ ROWS: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeoplePage:
-    """People and service accounts by name."""
+    """People and service accounts."""
 
+    filter: ListFilter
     people: Sequence[Principal]
     path: str
     next_path: str | None
@@ -56,16 +58,19 @@ class PersonPage:
 
 async def show_people(request: Request) -> Response:
     """The page."""
-    after = page_start(request) or ""
+    wanted = Wanted.of(request)
+    after = page_start(request, **wanted.query) or ""
 
     def call(context: PageContext) -> Response:
-        found = context.in_deployment(Principals).list_principals(after=after, limit=ROWS)
+        frame, view = frame_of(request, context, "people"), context.in_deployment(Principals)
+        found = view.list_principals(part=wanted.part, order=wanted.order, after=after, limit=ROWS)
         page = PeoplePage(
+            filter=filter_of(wanted, PATH, lambda part: view.count_principals(part=part), frame.texts),
             people=found.items,
             path=PATH,
-            next_path=next_page(request, found.next),
+            next_path=next_page(request, found.next, **wanted.query),
         )
-        return shown("people.html", frame_of(request, context, "people"), page)
+        return shown("people.html", frame, page)
 
     return await ask(request, call)
 

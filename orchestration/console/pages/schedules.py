@@ -17,6 +17,7 @@ from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import ICONS, Badge, Tone, badge_of_state
 from orchestration.console.language import Texts
+from orchestration.console.listing import ListFilter, Wanted, filter_of
 from orchestration.console.pages.schedule_form import kind_of
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import see_other, shown
@@ -62,9 +63,10 @@ class ScheduleRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulesPage:
-    """Schedules by name."""
+    """Schedules."""
 
     rows: Sequence[ScheduleRow]
+    filter: ListFilter
     may_change: bool
     new_path: str
     next_path: str | None
@@ -72,18 +74,21 @@ class SchedulesPage:
 
 async def show_schedules(request: Request) -> Response:
     """The page."""
-    after = page_start(request) or ""
+    wanted = Wanted.of(request)
+    after = page_start(request, **wanted.query) or ""
 
     def call(context: PageContext) -> Response:
         frame, view = frame_of(request, context, "schedules"), context.view(Schedules)
-        found = view.list_schedules(after=after, limit=ROWS)
+        found = view.list_schedules(part=wanted.part, order=wanted.order, after=after, limit=ROWS)
+        path = in_tenant(context.tenant, "schedules")
         page = SchedulesPage(
             rows=[
                 _row(one, view.upcoming(one.name, count=NEXT_RUNS), context.tenant, frame.texts) for one in found.items
             ],
             may_change=context.may(Action.RUN_JOBS),
             new_path=in_tenant(context.tenant, "schedules", "new"),
-            next_path=next_page(request, found.next),
+            filter=filter_of(wanted, path, lambda part: view.count_schedules(part=part), frame.texts),
+            next_path=next_page(request, found.next, **wanted.query),
         )
         return shown("schedules.html", frame, page)
 

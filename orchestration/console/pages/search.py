@@ -1,14 +1,13 @@
 """Find anything of a tenant by a part of its name or id: audiences, segments, schedules, jobs; and a user by the id."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration.access.pages import Page
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import Audiences
 from orchestration.access.views.jobs import Jobs
@@ -21,16 +20,11 @@ from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named
-from orchestration.records.jobs import Job
-from schemas.errors import UserError
-from schemas.ids import job_id
 
-ItemT = TypeVar("ItemT")
 READ: Final = 500
+"""Names of one kind, of which those that begin with the part come first."""
 MOST: Final = 10_000
-"""Names of one kind that are searched."""
-JOBS: Final = 100
-"""The newest, by the end of their ids and their audiences; any by its whole id."""
+"""Jobs that are counted."""
 SHOWN: Final = 10
 
 
@@ -75,14 +69,19 @@ async def show_search(request: Request) -> Response:
 def _found(context: PageContext, part: str, t: Texts) -> Iterator[Found]:
     audiences, segments, schedules = context.view(Audiences), context.view(Segments), context.view(Schedules)
     names = {
-        "audiences": [one.audience for one in _all(lambda after: audiences.list_audiences(after=after, limit=READ))],
-        "segments": [one.segment for one in _all(lambda after: segments.list_segments(after=after, limit=READ))],
-        "schedules": [one.name for one in _all(lambda after: schedules.list_schedules(after=after, limit=READ))],
+        "audiences": [one.audience for one in audiences.list_audiences(part=part, limit=READ).items],
+        "segments": [one.segment for one in segments.list_segments(part=part, limit=READ).items],
+        "schedules": [one.name for one in schedules.list_schedules(part=part, limit=READ).items],
     }
-    for kind, known in names.items():
-        fits = sorted((one for one in known if part in one), key=lambda one: (not one.startswith(part), one))
+    counts = {
+        "audiences": audiences.count_audiences(part=part),
+        "segments": segments.count_segments(part=part),
+        "schedules": schedules.count_schedules(part=part),
+    }
+    for kind, fits in names.items():
+        fits.sort(key=lambda one: (not one.startswith(part), one))
         items = [Named(name=one, path=_path(context, kind, one)) for one in fits[:SHOWN]]
-        yield Found(kind=kind, count=len(fits), items=items)
+        yield Found(kind=kind, count=counts[kind], items=items)
     if context.may(Action.READ_JOBS):
         yield _jobs(context, part, t)
 
@@ -96,29 +95,15 @@ def _path(context: PageContext, kind: str, name: str) -> str:
 
 def _jobs(context: PageContext, part: str, t: Texts) -> Found:
     view = context.view(Jobs)
-    try:
-        fits: list[Job] = [view.get_job(job_id(part))]
-    except UserError:
-        newest = view.list_jobs(limit=JOBS).items
-        fits = [one for one in newest if id_of(one).endswith(part) or part in one.audience]
+    fits = view.list_jobs(part=part, limit=SHOWN).items
     items = [
         Named(
             name=f"{title_of(one, t)} · {t(f'state.{one.state}')} · …{id_of(one)[-6:]}",
             path=in_tenant(context.tenant, "jobs", id_of(one)),
         )
-        for one in fits[:SHOWN]
+        for one in fits
     ]
-    return Found(kind="jobs", count=len(fits), items=items)
-
-
-def _all(read: Callable[[str], Page[ItemT]]) -> Iterator[ItemT]:
-    after, count = "", 0
-    while count < MOST:
-        page = read(after)
-        yield from page.items
-        if page.next is None:
-            return
-        after, count = page.next, count + len(page.items)
+    return Found(kind="jobs", count=view.count_jobs(part=part, most=MOST), items=items)
 
 
 ROUTES: Final = (Route(f"{IN_TENANT}/search", show_search),)

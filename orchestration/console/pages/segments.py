@@ -17,6 +17,7 @@ from orchestration.console.forms import fresh_key
 from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import Badge
 from orchestration.console.language import Texts
+from orchestration.console.listing import ListFilter, Wanted, filter_of
 from orchestration.console.pages.live import live
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
 from orchestration.console.rendering import shown
@@ -42,6 +43,7 @@ class SegmentsPage:
     """`new_path`: None for those who may not create one."""
 
     rows: Sequence[SegmentRow]
+    filter: ListFilter
     path: str
     next_path: str | None
     first: bool
@@ -93,16 +95,20 @@ class SegmentPage:
 
 
 async def show_segments(request: Request) -> Response:
-    """The list, by name."""
-    after = page_start(request)
+    """The list."""
+    wanted = Wanted.of(request)
+    after = page_start(request, **wanted.query)
 
     def call(context: PageContext) -> Response:
         frame = frame_of(request, context, "segments")
-        found, tenant = context.view(Segments).list_segments(after=after or "", limit=ROWS), context.tenant
+        view, tenant = context.view(Segments), context.tenant
+        found = view.list_segments(part=wanted.part, order=wanted.order, after=after or "", limit=ROWS)
+        path = in_tenant(tenant, "segments")
         page = SegmentsPage(
             rows=[row_of(one, tenant, frame.texts) for one in found.items],
-            path=in_tenant(tenant, "segments"),
-            next_path=next_page(request, found.next),
+            filter=filter_of(wanted, path, lambda part: view.count_segments(part=part), frame.texts),
+            path=in_tenant(tenant, "segments", **wanted.query),
+            next_path=next_page(request, found.next, **wanted.query),
             first=after is None,
             new_path=in_tenant(tenant, "builder") if context.may(Action.WRITE_SEGMENTS) else None,
             stream=live(tenant, "segment"),

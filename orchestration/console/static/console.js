@@ -199,10 +199,10 @@ localise(document);
 tick();
 setInterval(tick, 1000);
 
-// A new schedule runs by the viewer's clock unless the viewer says otherwise.
+// A new schedule runs by the viewer's clock unless the viewer says otherwise, and days of filters are the viewer's.
 for (const one of document.querySelectorAll("[data-zone]")) {
   one.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? one.value;
-  one.dispatchEvent(new Event("input", {bubbles: true}));
+  if (one.type !== "hidden") one.dispatchEvent(new Event("input", {bubbles: true}));
 }
 
 // A query runs as long as its request: to cancel it, its request is given up, as by leaving the page.

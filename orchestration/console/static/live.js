@@ -12,7 +12,6 @@ const KINDS = ["job", "audience", "segment", "schedule", "worker", "lag"];
 // service alone says how it looks.
 class Live {
   constructor(holder) {
-    this.holder = holder;
     this.source = holder.dataset.stream;  // what this page shows
     this.page = String(Math.random());
     this.leading = this.lost = false;
@@ -142,7 +141,7 @@ class Live {
       // What the page has already is not fetched.
       const same = !this.ready && value && shown.dataset.state === value.state && shown.dataset.final === "true";
       if (!same) shown.dispatchEvent(new CustomEvent("changed"));
-    } else if (value && id > this.holder.dataset.newest && value.tenant === this.source.split("/")[0]) {
+    } else if (value && id > document.querySelector("[data-newest]")?.dataset.newest && value.tenant === this.source.split("/")[0]) {
       document.getElementById(`${kind}-new`)?.dispatchEvent(new CustomEvent("changed"));
     }
   }

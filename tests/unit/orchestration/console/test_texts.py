@@ -10,6 +10,7 @@ import pytest
 import orchestration.console
 from connectors.sources.findings import FindingCode
 from connectors.sources.rejects import RejectCode
+from orchestration.access.listed import ORDERS
 from orchestration.access.policy import TENANT_ROLES
 from orchestration.console.audience_settings import FOLDERS
 from orchestration.console.export_form import COMPRESSIONS, FORMATS
@@ -45,6 +46,7 @@ FAMILIES: Mapping[str, set[str]] = {
     "stage_state": {"waiting", "running", "done", "stopped"},
     "kind": set(JOB_KINDS),
     "jobs.filter": {"", *STATE_FILTERS},
+    "list.by": set(ORDERS),
     "mode": set(get_args(ImportMode)),
     "partition": set(get_args(PartitionState)),
     "receipt": {
