@@ -46,6 +46,7 @@ _RULES: Final = {
             "sums",
             "sum(n of e, 1h) >= 2 and avg(n of e) < 3 and distinct(t of e, 1d) >= 1 and max(n of e, 1d) < 9",
         ),
+        ("steps", "sequence(e then not e within 1h same t, 1d)"),
         ("three", "ever(e where b = true) and in audience x and in segment one and a is set"),
     )
 }
