@@ -261,8 +261,9 @@ class SegmentPartition(TypedDict):
 
 
 class SegmentDetail(Segment):
-    """A segment with its partitions."""
+    """A segment with its partitions. `unexcluded_lists`: standing lists of the tenant whose members may be in it."""
 
+    unexcluded_lists: list[str]
     of_partitions: list[SegmentPartition]
 
 

@@ -85,11 +85,19 @@ class SegmentQueries:
         row, of = self._answer(tenant, name)
         return answers.Segment(**row, **_sizes(row, of.values(), partitions, now_ms))
 
-    def detail(self, tenant: TenantName, name: AudienceName, *, partitions: int, now_ms: int) -> answers.SegmentDetail:
+    def detail(
+        self,
+        tenant: TenantName,
+        name: AudienceName,
+        *,
+        unexcluded_lists: Sequence[str],
+        partitions: int,
+        now_ms: int,
+    ) -> answers.SegmentDetail:
         """The same, with its partitions."""
         row, of = self._answer(tenant, name)
         sizes, reports = _sizes(row, of.values(), partitions, now_ms), [_partition(one) for one in of.values()]
-        return answers.SegmentDetail(**row, **sizes, of_partitions=reports)
+        return answers.SegmentDetail(**row, **sizes, unexcluded_lists=unexcluded_lists, of_partitions=reports)
 
     def _answer(
         self, tenant: TenantName, name: AudienceName

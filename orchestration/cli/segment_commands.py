@@ -125,6 +125,7 @@ def _show_segment(shown: Shown) -> None:
             ("rule version", f"{record['rule_version']}, of {text_time(shown.rule_since)} UTC"),
             ("members", _members(record)),
             *member_pairs(record),
+            *(("not excluded", f"standing list {name}") for name in record["unexcluded_lists"]),
             *(("left out", text) for text in left_out_texts(record["bounded"] or ())),
             ("as of", (record["as_of"] or "-") + (f", {_lag(record)} ago" if record["as_of"] else "") + behind),
             ("complete", "yes" if record["complete"] else reported),
@@ -144,7 +145,9 @@ def show(*, name: Name, tenant: options.MeantTenant = None) -> Shown:
 
     If the rule names audiences, also shows how many of their members without
     an event or a profile are outside, and in form 2 how many it matches; of a
-    sum or an average, how many users have more events than count.
+    sum or an average, how many users have more events than count. Names the
+    standing lists of the tenant that the rule does not exclude: exports leave
+    them out, who follows the membership changes does not.
     """
     with remote.service() as found:
         meant = remote.resolve_tenant(found, tenant)

@@ -2,10 +2,11 @@
 
 import base64
 import hmac
+from collections.abc import Iterable
 from typing import Final
 
 from connectors.sinks.topic_addresses import SCHEME, topic_of
-from orchestration.catalog.consent import ConsentPolicy
+from orchestration.catalog.consent import ConsentPolicy, StandingList
 from orchestration.catalog.feed_records import Feed
 from orchestration.catalog.feeds import FeedStore
 from orchestration.catalog.segment_records import RuleVersion, Segment
@@ -66,8 +67,7 @@ def require_consent(consent: ConsentPolicy, segment: str, rule: RuleVersion, to:
 
     A feed cannot leave out members by itself: its receiver would not learn when they enter and leave.
     """
-    lists = {str(one.audience) for one in applicable_lists(consent.lists, to=to, profile=None, downloads=None)}
-    if lists and (missing := sorted(lists - references.excluded_audiences(rule.parsed))):
+    if missing := unexcluded_lists(applicable_lists(consent.lists, to=to, profile=None, downloads=None), rule):
         words = " ".join(f"and not in audience {name}" for name in missing)
         raise UserError(
             "FEED_WITHOUT_CONSENT",
@@ -76,6 +76,12 @@ def require_consent(consent: ConsentPolicy, segment: str, rule: RuleVersion, to:
             segment=segment,
             lists=missing,
         )
+
+
+def unexcluded_lists(lists: Iterable[StandingList], rule: RuleVersion) -> list[str]:
+    """Standing lists whose members a rule does not exclude, by its words."""
+    names = {str(one.audience) for one in lists if not one.exempt}
+    return sorted(names - references.excluded_audiences(rule.parsed)) if names else []
 
 
 def _target(to: str, settings: Settings) -> str:

@@ -64,10 +64,11 @@ class SegmentPartition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentDetail(Segment):
-    """A segment with its partitions."""
+    """A segment with its partitions. `unexcluded_lists`: standing lists of the tenant whose members may be in it."""
 
+    unexcluded_lists: Sequence[str]
     of_partitions: Sequence[SegmentPartition]
-    example: ClassVar[Example] = {**Segment.example, "of_partitions": []}
+    example: ClassVar[Example] = {**Segment.example, "unexcluded_lists": ["unsubscribed"], "of_partitions": []}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

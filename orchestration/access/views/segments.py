@@ -12,6 +12,7 @@ from orchestration.access.revisions import Seen, unchanged
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.listing import Listing
+from orchestration.operations.feeds import unexcluded_lists
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.readers.cancellation import Cancellation
@@ -55,8 +56,15 @@ class Segments(TenantView):
     @reads(Action.READ, "GET /segments/{segment}")
     def get_segment(self, segment: str) -> Tagged[SegmentDetail]:
         """A segment with the latest report of each partition."""
-        name = segment_name(segment)
-        return self._services.segments.detail(self._name, name, partitions=self._services.partitions, now_ms=now_ms())
+        services, name = self._services, segment_name(segment)
+        rule = services.segments.rule(services.segments.get(self._name, name))
+        return services.segments.detail(
+            self._name,
+            name,
+            unexcluded_lists=unexcluded_lists(services.consent.of(self._name).lists, rule),
+            partitions=services.partitions,
+            now_ms=now_ms(),
+        )
 
     @reads(Action.READ, "GET /segments/{segment}/versions")
     def list_rule_versions(self, segment: str) -> list[RuleVersion]:

@@ -91,6 +91,7 @@ class SegmentPage:
     versions: Sequence[RuleVersion]
     uses: Sequence[Uses]
     used_by: Sequence[Named]
+    unexcluded: Sequence[Named]
     stream: str
 
 
@@ -153,6 +154,9 @@ async def show_segment(request: Request) -> Response:
             versions=view.list_rule_versions(name)[::-1],
             uses=uses_of(parsed_rule(found), context.tenant, t),
             used_by=dependants(context, name, t),
+            unexcluded=[
+                Named(name=one, path=in_tenant(context.tenant, "audiences", one)) for one in found.unexcluded_lists
+            ],
             path=in_tenant(context.tenant, "segments", name),
             edit_path=in_tenant(context.tenant, "builder", segment=name),
             seen=revision_of(found, found.revision),

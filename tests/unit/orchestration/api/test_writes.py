@@ -910,6 +910,8 @@ def test_feed_must_exclude_the_standing_lists_of_its_target(client: AsgiClient, 
     assert (status, refused["code"]) == (409, "FEED_WITHOUT_CONSENT")
     assert f"`and not in audience {QUIET}`" in refused["detail"]
     assert created("careful", f"ever(order) and not in audience {QUIET}")[0] == 201
+    for name, unexcluded in {"everyone": [QUIET], "careful": []}.items():
+        assert client.get(f"/v1/tenants/acme/segments/{name}", token=token).json["unexcluded_lists"] == unexcluded
     exempt = {"items": [{"audience": QUIET}, {"audience": QUIET, "destination": "kafka://acme.buyers", "exempt": True}]}
     send(client, token, "PUT", "consent", exempt, etag=seen(client, token, "consent"))
     assert created("everyone", "ever(order)")[0] == 201
