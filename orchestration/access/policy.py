@@ -50,7 +50,7 @@ _COVERS: Final = MappingProxyType(
         Action.READ_USERS: "users: samples, explain, lookup, SQL, differences' ids",
         Action.READ_REJECTS: "rejects",
         Action.WRITE_SEGMENTS: "segments: create, edit, pause, delete",
-        Action.RUN_JOBS: "uploads, imports, exports, snapshots of segments, cancel, retry, rollback, pin, schedules",
+        Action.RUN_JOBS: "uploads, imports, exports, snapshots, feeds, cancel, retry, rollback, pin, schedules",
         Action.MANAGE_AUDIENCES: "audiences: create, configure, rename, delete, compact, expire; recipients; consent",
         Action.MANAGE_ACCESS: "grants, tokens of others, audit",
         Action.READ_DEPLOYMENT: "workers, lag, dead letters, notifications",
