@@ -28,6 +28,8 @@ LEASE_MS: Final = 30_000
 RENEW_MS: Final = LEASE_MS // 3
 BOTH_KEYS_MS: Final = 24 * 60 * 60 * 1000
 """How long a receiver has to enter another key."""
+RESTORED_EPOCHS: Final = 1000
+"""More than a feed begins again between a backup and its restore. Epochs have six digits."""
 _FREE: Final[Mapping[str, Any]] = {"holder": None, "lease": None, "lease_until_ms": 0}
 _WELL: Final[Mapping[str, Any]] = {"trouble": None, "trouble_since_ms": None}
 _AGAIN: Final[Mapping[str, Any]] = {"topic_id": None, "positions": None, "refused": None, "behind": None}
@@ -220,6 +222,20 @@ class FeedStore:
         again: Mapping[str, Any] = {"epoch": held.feed.epoch + 1, **_AGAIN} if begins_again else {}
         kept = None if refused is None else {"events": refused.events, "after": as_json(refused.after)}
         return self._put(held, {**again, "state": "halted", "refused": kept, **_trouble(why, now_ms), **_FREE})
+
+    def restored(self) -> list[str]:
+        """Pause all feeds of a restored catalog; resumed, each begins again. Returns those that were active.
+
+        The deployment that was backed up may still deliver them. What a feed delivers from here comes after all that it
+        has delivered there, also since the backup.
+        """
+        with self._database.write() as connection:
+            active = sa.select(feeds.c.tenant, feeds.c.name).where(feeds.c.state == "active")
+            found = connection.execute(active.order_by(feeds.c.tenant, feeds.c.name)).all()
+            again = {"epoch": feeds.c.epoch + RESTORED_EPOCHS, **_AGAIN, "cut": None, **_FREE}
+            connection.execute(feeds.update().values(**again))
+            connection.execute(feeds.update().where(feeds.c.state == "active").values(state="paused", **_WELL))
+        return [f"{tenant}/{name}" for tenant, name in found]
 
     def cuts(self) -> set[JobId]:
         """Ids of the cuts whose members are still to be delivered."""

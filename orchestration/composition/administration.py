@@ -27,6 +27,7 @@ def backups(context: "Context") -> "Backups":
     return backup.Backups(
         database=context.database,
         exports=context.exports,
+        feeds=context.feeds,
         jobs=context.jobs,
         objects=context.objects,
         settings=context.settings,

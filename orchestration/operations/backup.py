@@ -13,6 +13,7 @@ Restore, into an empty deployment with the same bucket names:
 3. Load the catalog in one transaction: from here on the audiences exist.
 4. Fail jobs that were running with RESTORED: their messages are not part of a backup, and an export would write to the
    destination of the deployment that was backed up. Those that may have committed (PUBLISHING, FINISHING) roll forward.
+5. Pause the feeds, for the same reason; resumed, each begins again.
 A backup does not contain the inbox and staging (uploaded files, results of running jobs), the contents of Kafka,
 settings or secrets.
 """
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
     from orchestration.catalog.engine import Database
     from orchestration.catalog.exports import ExportStore
+    from orchestration.catalog.feeds import FeedStore
     from orchestration.catalog.jobs import JobStore
     from orchestration.platform.settings import Settings
 
@@ -51,11 +53,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupReport:
-    """Contents of a backup."""
+    """Contents of a backup. After a restore: jobs that are now FAILED, and feeds (`tenant/name`) that now pause."""
 
     files: int
     bytes: int
     failed_jobs: tuple[str, ...] = ()
+    paused_feeds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,7 @@ class Backups:
 
     database: "Database"
     exports: "ExportStore"
+    feeds: "FeedStore"
     jobs: "JobStore"
     objects: "ObjectStore"
     settings: "Settings"
@@ -140,7 +144,10 @@ class Backups:
             _each(files, write, work)  # 2
             copying.load(work / CATALOG, self.database)  # 3
         return BackupReport(
-            files=len(files), bytes=sum(entry["bytes"] for entry in files.values()), failed_jobs=self._end_live()
+            files=len(files),
+            bytes=sum(entry["bytes"] for entry in files.values()),
+            failed_jobs=self._end_live(),
+            paused_feeds=tuple(self.feeds.restored()),  # 5
         )
 
     def _copy_lake(self, location: BackupLocation, work: Path, have: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.feed_records import Feed, FeedCut, HeldFeed, Refused
-from orchestration.catalog.feeds import LEASE_MS, MAX_FEEDS, FeedStore
+from orchestration.catalog.feeds import LEASE_MS, MAX_FEEDS, RESTORED_EPOCHS, FeedStore
 from orchestration.catalog.scaling import ScalingStore
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, TenantName
@@ -189,3 +189,16 @@ def test_active_feed_wants_a_feeder(store: FeedStore, database: Database) -> Non
     assert counts.decide(limits, now_ms=10).wanted[Scaled.FEEDER].count == 1
     store.pause(ACME, "crm", any_revision)
     assert counts.decide(limits, now_ms=2000).wanted[Scaled.FEEDER].count == 0
+
+
+def test_restored_feeds_pause_and_begin_again_after_all_that_was_delivered(store: FeedStore) -> None:
+    store.add(replace(CRM, feed_id=job_number(2), name="paused", state="paused"))
+    one = held(store)
+    store.begin(one, "T", {0: Position(5, 1, MEMBERS)}, CUT)
+    assert store.restored() == ["acme/crm"]
+    assert (store.get(ACME, "crm").state, store.cuts()) == ("paused", set())
+    assert not advance(store, one, {0: Position(6, 1, 2)})
+    store.resume(ACME, "crm", any_revision, skip=False)
+    again = held(store, 1).feed
+    assert again.positions is None
+    assert [store.get(ACME, name).epoch for name in ("crm", "paused")] == [CRM.epoch + RESTORED_EPOCHS] * 2

@@ -1,6 +1,6 @@
 """`muster backup` and `muster restore`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from orchestration.cli.console import print_line, print_note
 from orchestration.cli.formatting import number, size
 from orchestration.cli.session import SESSION
 from orchestration.platform.deferred import deferred
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from orchestration.operations.backup import BackupReport
@@ -43,14 +44,15 @@ def backup(*, place: Location) -> Done:
     )
 
 
-def _restored_record(done: "BackupReport") -> dict[str, Any]:
-    return {"files": done.files, "bytes": done.bytes, "failed_jobs": list(done.failed_jobs)}
-
-
 def _show_restored(done: "BackupReport") -> None:
     print_line(f"{number(done.files)} files, {size(done.bytes)}, and the catalog were restored")
     if done.failed_jobs:
         print_note(f"Running during the backup, now FAILED; submit them again: {', '.join(done.failed_jobs)}")
+    if done.paused_feeds:
+        print_note(
+            f"Paused, since the deployment that was backed up may still deliver them: {', '.join(done.paused_feeds)}. "
+            "`muster feeds resume` lets one begin again, with all members"
+        )
 
 
 @command(
@@ -58,7 +60,7 @@ def _show_restored(done: "BackupReport") -> None:
     "restore",
     "muster restore /backups/monday",
     show=_show_restored,
-    record=_restored_record,
+    record=as_record,
     audit=audited,
 )
 def restore(*, place: Location) -> "BackupReport":

@@ -16,18 +16,19 @@ from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
 from connectors.storage.listing import delete_objects
 from orchestration.catalog import copying
+from orchestration.catalog.feed_records import Feed
 from orchestration.composition import administration
 from orchestration.composition.context import Context
 from orchestration.platform.settings import Secret, Settings
 from schemas.activity import EVENT_ROWS
 from schemas.errors import RetriableError, UserError
-from schemas.ids import Version
+from schemas.ids import AudienceName, Version
 from schemas.layout import unit_plan_key
 from schemas.topics import EVENTS
 from segmentation.versions import Published, SupersededBy
 from tests.fakes.catalog import migrated
 from tests.integration.lake.archiving import HERE, Bucket, event
-from tests.integration.lake.support import BUCKET, Parts, audience, object_server, request, users
+from tests.integration.lake.support import BUCKET, Parts, audience, new_id, object_server, request, users
 from tests.servers.postgres import database
 
 
@@ -94,6 +95,19 @@ def test_audience_is_restored_with_versions_and_order(
         for number, names in enumerate((("a", "b"), ("b", "c")), 1):
             written = parts.write(ref, request(ref, (), "1").import_id, users(*names))
             assert isinstance(store.publish(request(ref, written, f"{number * 10}")), Published)
+        before.feeds.add(
+            Feed(
+                feed_id=new_id(),
+                tenant=ref.tenant,
+                name="crm",
+                segment=AudienceName("buyers"),
+                target="kafka://acme.buyers",
+                shape="changes",
+                start="all",
+                author="ann",
+                created_at_ms=1,
+            )
+        )
         s3.client().create_bucket(Bucket="backups")
         place = "s3://backups/monday" if kind == "bucket" else str(tmp_path / "backup")
         s3.client().create_bucket(Bucket=before.settings.staging_bucket)
@@ -120,7 +134,8 @@ def test_audience_is_restored_with_versions_and_order(
                 administration.backups(after).restore(place)
             assert list(after.objects.list(BUCKET)) == []
             victim.write_bytes(whole)
-        assert administration.backups(after).restore(place) == made
+        assert administration.backups(after).restore(place) == replace(made, paused_feeds=("acme/crm",))
+        assert after.feeds.get(ref.tenant, "crm").state == "paused"
         with pytest.raises(UserError, match="NOT_EMPTY"):
             administration.backups(after).restore(place)
         restored = after.versions
