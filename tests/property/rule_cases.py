@@ -257,9 +257,9 @@ def groups(conditions: st.SearchStrategy[RuleCondition]) -> st.SearchStrategy[Gr
 
 
 @st.composite
-def rules(draw: st.DrawFn) -> Rule:
+def rules(draw: st.DrawFn, conditions: st.SearchStrategy[RuleCondition] = CONDITIONS) -> Rule:
     """A rule of either form, of one to three groups, some with counts only, and with a zone if it needs one."""
-    chosen = draw(st.sampled_from([CONDITIONS, CONDITIONS, COUNTS]))
+    chosen = draw(st.sampled_from([conditions, conditions, COUNTS]))
     given = tuple(draw(st.lists(groups(chosen), min_size=1, max_size=draw(st.sampled_from([1, 3])))))
     has_split = any(isinstance(condition, Split) for group in given for condition in group.conditions)
     form: Form = 2 if has_split else draw(st.sampled_from([1, 2]))
