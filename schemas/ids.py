@@ -42,6 +42,11 @@ def segment_name(text: str) -> AudienceName:
     return AudienceName(_checked("segment", text))
 
 
+def snapshot_audience(segment: str) -> str:
+    """The default audience of a segment's snapshots, unchecked. The two share one namespace, so their names differ."""
+    return f"{segment}-snapshot"
+
+
 def schedule_name(text: str) -> str:
     """Checked name of a schedule. Raises `UserError` BAD_NAME."""
     return _checked("schedule", text)

@@ -27,7 +27,7 @@ from orchestration.catalog.upsert import upsert
 from schemas.columns import ImportKind
 from schemas.errors import UserError
 from schemas.file_lists import Folders
-from schemas.ids import AudienceName, JobId, TenantName, Version
+from schemas.ids import AudienceName, JobId, TenantName, Version, snapshot_audience
 from schemas.import_spec import ImportSpec
 from schemas.records import as_record, from_record
 
@@ -152,21 +152,23 @@ class AudienceStore:
         hint = "`muster audiences list` shows those that exist"
         if row is not None:
             hint = f"nothing was published under that name yet; `muster jobs list --audience {name}` shows its imports"
-        elif self._is_segment(tenant, name):
+        elif (state := self._segment_state(tenant, name)) is not None:
+            resume = f"`muster segments resume {name}`, then " if state == "paused" else ""
             hint = (
-                f"there is a segment of that name: `muster segments snapshot {name}` makes an audience of its members, "
-                f"and queries read them as segment('{name}')"
+                f"there is a {'paused ' if resume else ''}segment of that name: {resume}`muster segments snapshot "
+                f"{name} --wait` makes its members a version of the audience {snapshot_audience(name)}, and queries "
+                f"read them as segment('{name}')"
             )
         raise UserError(
             "UNKNOWN_AUDIENCE", f"tenant {tenant} has no audience {name!r}; {hint}", tenant=tenant, audience=name
         )
 
-    def _is_segment(self, tenant: TenantName, name: AudienceName) -> bool:
-        found = sa.select(segments.c.name).where(
+    def _segment_state(self, tenant: TenantName, name: AudienceName) -> str | None:
+        found = sa.select(segments.c.state).where(
             segments.c.tenant == tenant, segments.c.name == name, segments.c.state != "deleted"
         )
         with self._database.read() as connection:
-            return connection.execute(found).first() is not None
+            return connection.execute(found).scalar()
 
     def by_id(self, audience_id: JobId) -> Audience | None:
         """The audience with an id, including one that is only awaited. None if it was deleted."""

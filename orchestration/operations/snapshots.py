@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestration.kinds.snapshot.register import check_time, current_rule
-from orchestration.kinds.snapshot.request import SUFFIX, SnapshotRequest
+from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations.submit import check_names, start_snapshot
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
-from schemas.ids import JobId, segment_name
+from schemas.ids import JobId, segment_name, snapshot_audience
 
 if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
@@ -33,7 +33,7 @@ def snapshot(
     Raises `UserError` BAD_NAME, BAD_TIME, UNKNOWN_TENANT, UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError`
     ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
     """
-    target = default_audience(name) if audience is None else audience
+    target = snapshot_audience(name) if audience is None else audience
     tenant_, target_ = check_names(audiences, tenant, target)
     segment, now = segment_name(name), now_ms()
     at_ms = None if at is None else int(at.timestamp() * 1000)
@@ -50,8 +50,3 @@ def snapshot(
         allow_shrink=allow_shrink,
     )
     return start_snapshot(engine, request)
-
-
-def default_audience(segment: str) -> str:
-    """The default audience of a snapshot."""
-    return segment + SUFFIX

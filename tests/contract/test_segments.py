@@ -157,8 +157,14 @@ def test_rule_references_exist_and_are_acyclic(store: SegmentStore, audiences: A
     with pytest.raises(UserError, match=r"UNKNOWN_SEGMENT.*vip is an audience: write `in audience vip`"):
         create(store, text="in segment vip")
     create(store, text="in audience vip")
-    with pytest.raises(UserError, match=r"UNKNOWN_AUDIENCE.*`muster segments snapshot buyers`.*segment\('buyers'\)"):
+    snapshot = r"`muster segments snapshot buyers --wait`.* audience buyers-snapshot, .*segment\('buyers'\)"
+    with pytest.raises(UserError, match=f"UNKNOWN_AUDIENCE.* a segment of that name: {snapshot}"):
         audiences.get(ACME, BUYERS)
+    store.pause(ACME, BUYERS, now_ms=20)
+    resume = "`muster segments resume buyers`, then "
+    with pytest.raises(UserError, match=f"UNKNOWN_AUDIENCE.* a paused segment of that name: {resume}{snapshot}"):
+        audiences.get(ACME, BUYERS)
+    store.resume(ACME, BUYERS, now_ms=21)
     create(store, LOYAL, "in segment buyers", 2)
     with pytest.raises(UserError, match=r"SEGMENT_CYCLE.*buyers -> loyal -> buyers"):
         store.edit(ACME, BUYERS, new_rule("in segment loyal"), author="ann", now_ms=30)

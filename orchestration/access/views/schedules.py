@@ -22,13 +22,12 @@ from orchestration.catalog.listing import Listing
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations import schedules as operations
-from orchestration.operations.snapshots import default_audience
 from orchestration.operations.submit import form_of, source_of
 from orchestration.platform.clock import fresh_id, iso, now_ms
 from orchestration.records.jobs import Started, StartedExport
 from orchestration.records.schedules import Schedule
 from schemas.errors import UserError
-from schemas.ids import JobId, schedule_name
+from schemas.ids import JobId, schedule_name, snapshot_audience
 from schemas.job_kinds import REQUEST_KINDS
 
 ANY_UPLOAD: Final = "uploads are removed after their import: schedule an object in a place of the tenant"
@@ -209,7 +208,7 @@ class Schedules(TenantView):
             job_id=fresh_id(),
             tenant=self._name,
             segment=given["segment"],
-            audience=given["audience"] or default_audience(given["segment"]),
+            audience=given["audience"] or snapshot_audience(given["segment"]),
             allow_shrink=given["allow_shrink"],
         )
         return operations.schedule_snapshot(

@@ -4,13 +4,10 @@
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from orchestration.kinds.strict_input import as_id, as_mapping, as_number, as_text, bad_event
 from schemas.ids import JobId
-
-SUFFIX: Final = "-snapshot"
-"""Suffix of the default audience name. Audiences and segments share one namespace, so the two names must differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
