@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         Schedule,
         Segment,
         SegmentDetail,
+        SegmentSize,
         Session,
         Started,
         StartedExport,
@@ -401,6 +402,13 @@ class ApiMethods(Methods):
         """The rules that a segment has had, oldest first."""
         return cast(
             "list[RuleVersion]", self._send("GET", "/tenants/{}/segments/{}/versions", tenant, segment)["items"]
+        )
+
+    def segment_sizes(self, tenant: str, segment: str, *, days: int | None = None) -> list[SegmentSize]:
+        """How many members a segment had, hour by hour, oldest first."""
+        return cast(
+            "list[SegmentSize]",
+            self._send("GET", "/tenants/{}/segments/{}/sizes", tenant, segment, query={"days": days})["items"],
         )
 
     def create_segment(

@@ -278,6 +278,14 @@ class RuleVersion(TypedDict):
     created_at: str
 
 
+class SegmentSize(TypedDict):
+    """Members at the last report of an hour in which all partitions had reported. Hours without one are left out."""
+
+    hour: str
+    members: int
+    rule_version: int
+
+
 class Started(TypedDict):
     """A job that was started. It is registered within seconds: until then its id is unknown."""
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from orchestration.catalog.engine import Database
 from orchestration.catalog.listing import BY_NAME, Listing
 from orchestration.catalog.segment_records import PartitionStatus, RuleVersion, Segment, SegmentOverview
+from orchestration.catalog.segment_sizes import sizes_of
 from orchestration.catalog.selected import answer_of, columns_of, time_of
 from orchestration.catalog.tables import segment_partitions, segment_rules, segments
 from orchestration.platform.clock import iso
@@ -152,6 +153,11 @@ class SegmentQueries:
             if not (found := [answers.RuleVersion(**row) for row in connection.execute(query).mappings()]):
                 raise unknown_segment(tenant, name)
             return found
+
+    def sizes(self, tenant: TenantName, name: AudienceName, *, since_ms: int) -> list[answers.SegmentSize]:
+        """How many members the segment of that name had, oldest first. Raises `UserError` UNKNOWN_SEGMENT."""
+        with self._database.read() as connection:
+            return sizes_of(connection, stored_segment(connection, tenant, name)["segment_id"], since_ms)
 
     def partitions(self, segment_id: JobId) -> Mapping[int, PartitionStatus]:
         """Latest status of a segment, by partition."""

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from orchestration.catalog.names import VISIBLE, lock_tenant, refuse_audience
 from orchestration.catalog.segment_queries import CURRENT_RULE, SegmentQueries, stored_segment
 from orchestration.catalog.segment_records import KIND_OF, ActivationKind, SegmentState
+from orchestration.catalog.segment_sizes import record_sizes
 from orchestration.catalog.tables import activations, audiences, segment_partitions, segment_rules, segments
 from orchestration.catalog.upsert import upsert
 from schemas.errors import UserError
@@ -142,7 +143,7 @@ class SegmentStore(SegmentQueries):
             return _rules(connection, tenant)
 
     def put_statuses(self, statuses: Iterable[SegmentStatus]) -> None:
-        """Store the workers' statuses of known segments; per partition the latest instant wins."""
+        """Store the workers' statuses of known segments, per partition the latest, and with them their sizes."""
         last = {(one.tenant, one.segment, one.partition): one for one in sorted(statuses, key=lambda one: one.at_us)}
         if not last:
             return
@@ -163,6 +164,7 @@ class SegmentStore(SegmentQueries):
                     {column: getattr(one, column) for column in columns},
                     where=segment_partitions.c.at_us <= one.at_us,
                 )
+            record_sizes(connection, {ids[one] for one in {(tenant, name) for tenant, name, _ in last} & ids.keys()})
 
     def _change_state(
         self,

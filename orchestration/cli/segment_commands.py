@@ -220,6 +220,37 @@ def versions(*, name: Name, tenant: options.MeantTenant = None) -> Sequence[Reco
         return found.rule_versions(remote.resolve_tenant(found, tenant), name)
 
 
+def _show_sizes(found: Sequence[Record]) -> None:
+    rows, before = [], None
+    for one in found:
+        change = "" if before is None else f"{one['members'] - before:+,}"
+        rows.append((text_time(one["hour"]), number(one["members"]), change, one["rule_version"]))
+        before = one["members"]
+    print_table(("HOUR", "MEMBERS", "CHANGE", "RULE VERSION"), rows)
+
+
+@command(
+    segments,
+    "sizes",
+    "muster segments sizes buyers",
+    "muster segments sizes buyers --days 90 --json",
+    show=_show_sizes,
+)
+def sizes(
+    *,
+    name: Name,
+    days: Annotated[int, typer.Option(min=1, max=90, help="How far to look back.")] = 30,
+    tenant: options.MeantTenant = None,
+) -> Sequence[Record]:
+    """Show how many members a segment had, hour by hour.
+
+    Of each hour the last size that all partitions had reported; hours without
+    one are left out, as while workers rest. Sizes are kept for 90 days.
+    """
+    with remote.service() as found:
+        return found.segment_sizes(remote.resolve_tenant(found, tenant), name, days=days)
+
+
 def _members(record: Record) -> str:
     return number(record["members"]) + ("" if record["complete"] or record["members"] is None else " so far")
 

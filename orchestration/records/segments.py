@@ -89,3 +89,13 @@ class RuleVersion:
         "author": "ann",
         "created_at": EXAMPLE_TIME,
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentSize:
+    """Members at the last report of an hour in which all partitions had reported. Hours without one are left out."""
+
+    hour: Time
+    members: int
+    rule_version: int
+    example: ClassVar[Example] = {"hour": EXAMPLE_TIME, "members": 1200, "rule_version": 1}

@@ -287,6 +287,26 @@ def test_latest_status_of_each_partition_is_kept(store: SegmentStore) -> None:
     assert store.overviews()[0].partitions == found
 
 
+def test_size_is_kept_for_each_hour_that_all_partitions_have_reported(store: SegmentStore) -> None:
+    hour = 3_600_000_000
+    create(store)
+    store.put_statuses([status(at_us=hour, members=6)])
+    assert store.sizes(ACME, BUYERS, since_ms=0) == []  # one of two partitions
+    store.put_statuses([status(partition=1, at_us=hour + 7), status(at_us=hour + 9, members=7)])
+    store.edit(ACME, BUYERS, new_rule("never(purchase)"), author="ann", now_ms=20)
+    store.put_statuses([status(at_us=2 * hour, members=90, rule_version=2)])  # evaluated in one of two
+    store.put_statuses([status(at_us=4 * hour, members=80, rule_version=2), status(partition=1, at_us=3 * hour)])
+    store.put_statuses([status(partition=1, at_us=5 * hour, members=1, rule_version=2)])
+    sizes = store.sizes(ACME, BUYERS, since_ms=0)
+    assert [(one.hour[11:16], one.members, one.rule_version) for one in sizes] == [("01:00", 12, 1), ("04:00", 81, 2)]
+    assert [one.members for one in store.sizes(ACME, BUYERS, since_ms=2 * hour // 1000)] == [81]
+    day = 24 * hour
+    store.put_statuses([status(partition=p, at_us=90 * day + 4 * hour, members=0, rule_version=2) for p in (0, 1)])
+    assert [one.members for one in store.sizes(ACME, BUYERS, since_ms=0)] == [81, 0]
+    with pytest.raises(UserError, match="UNKNOWN_SEGMENT"):
+        store.sizes(ACME, LOYAL, since_ms=0)
+
+
 def test_segment_that_differs_at_a_worker_is_announced_again(store: SegmentStore, outbox: ActivationStore) -> None:
     create(store)
     store.pause(ACME, BUYERS, now_ms=20)

@@ -1,6 +1,6 @@
 """Segments of a tenant."""
 
-from typing import Final
+from typing import Annotated, Final
 
 from orchestration.access.bodies.segments import NewSegment, NewSnapshot, SegmentEdit, SegmentRule, SegmentState
 from orchestration.access.guard import SHOWN, Entry, reads, recorded
@@ -12,12 +12,14 @@ from orchestration.access.revisions import Seen, unchanged
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.listing import Listing
+from orchestration.catalog.segment_sizes import DAY_MS, KEPT_DAYS
 from orchestration.operations.feeds import unexcluded_lists
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.readers.cancellation import Cancellation
+from orchestration.records.fields import About
 from orchestration.records.jobs import Started
-from orchestration.records.segments import RuleVersion, Segment, SegmentDetail
+from orchestration.records.segments import RuleVersion, Segment, SegmentDetail, SegmentSize
 from schemas.ids import JobId, segment_name
 
 OF_RULES: Final = (
@@ -70,6 +72,13 @@ class Segments(TenantView):
     def list_rule_versions(self, segment: str) -> list[RuleVersion]:
         """The rules that a segment has had, oldest first."""
         return self._services.segments.rules_of(self._name, segment_name(segment))
+
+    @reads(Action.READ, "GET /segments/{segment}/sizes")
+    def list_segment_sizes(
+        self, segment: str, *, days: Annotated[int, About("How far to look back.", ge=1, le=KEPT_DAYS)] = 30
+    ) -> list[SegmentSize]:
+        """How many members a segment had, hour by hour, oldest first."""
+        return self._services.segments.sizes(self._name, segment_name(segment), since_ms=now_ms() - days * DAY_MS)
 
     @recorded(
         Action.WRITE_SEGMENTS,

@@ -33,7 +33,13 @@ from orchestration.catalog.tables.jobs import (
 from orchestration.catalog.tables.notifications import notifications, recipients
 from orchestration.catalog.tables.requests import async_operations, idempotency, tenant_places, uploads
 from orchestration.catalog.tables.schedules import schedules
-from orchestration.catalog.tables.segments import activations, segment_partitions, segment_rules, segments
+from orchestration.catalog.tables.segments import (
+    activations,
+    segment_partitions,
+    segment_rules,
+    segment_sizes,
+    segments,
+)
 from orchestration.catalog.tables.workers import dead_letter_marks, samples, wanted_counts, worker_groups
 
 __all__ = [
@@ -71,6 +77,7 @@ __all__ = [
     "schedules",
     "segment_partitions",
     "segment_rules",
+    "segment_sizes",
     "segments",
     "sessions",
     "stage_progress",

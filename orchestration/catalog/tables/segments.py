@@ -49,6 +49,16 @@ segment_partitions: Final = sa.Table(
     sa.Column("activations", sa.BigInteger, nullable=False),
 )
 
+# How many members a segment had at the last complete report of each hour.
+segment_sizes: Final = sa.Table(
+    "segment_sizes",
+    metadata,
+    sa.Column("segment_id", ID, sa.ForeignKey("segments.segment_id"), primary_key=True),
+    sa.Column("hour_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("members", sa.BigInteger, nullable=False),
+    sa.Column("rule_version", sa.Integer, nullable=False),
+)
+
 # Activations for the workers, in order per tenant.
 activations: Final = sa.Table(
     "activations",

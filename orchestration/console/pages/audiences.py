@@ -20,8 +20,10 @@ from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
 from orchestration.console.listing import ListFilter, Wanted, filter_of
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
+from orchestration.console.plots import Plot, staircase
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, dependants_of_audience
+from orchestration.platform.clock import iso, now_ms
 from orchestration.records.audiences import Audience, Version
 from orchestration.records.operations import Operation
 from schemas.columns import ImportMode
@@ -88,10 +90,11 @@ class PendingPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudiencePage:
-    """`key`: of a rollback that the page may start once."""
+    """`key`: of a rollback that the page may start once. `sizes`: of the listed versions; None if that is one alone."""
 
     audience: Audience
     versions: Sequence[VersionRow]
+    sizes: Plot | None
     next_path: str | None
     settings: Sequence[Setting]
     columns: Sequence[KeptColumn]
@@ -142,6 +145,7 @@ async def show_audience(request: Request) -> Response:
         page = AudiencePage(
             audience=audience,
             versions=_versions(context, found.items, audience, frame.texts),
+            sizes=_sizes(found.items),
             next_path=next_page(request, found.next),
             settings=words_of(audience, frame.texts),
             columns=columns_of(audience),
@@ -157,6 +161,11 @@ async def show_audience(request: Request) -> Response:
         return shown("audience.html", frame, page)
 
     return await ask(request, call)
+
+
+def _sizes(newest_first: Sequence[Version]) -> Plot | None:
+    sizes = [(one.published_at, one.members) for one in reversed(newest_first)]
+    return staircase(sizes, iso(now_ms())) if len(sizes) > 1 else None
 
 
 def _versions(context: PageContext, found: Sequence[Version], audience: Audience, t: Texts) -> list[VersionRow]:

@@ -20,9 +20,10 @@ from orchestration.console.language import Texts
 from orchestration.console.listing import ListFilter, Wanted, filter_of
 from orchestration.console.pages.live import live
 from orchestration.console.paths import IN_TENANT, in_tenant, next_page, page_start
+from orchestration.console.plots import Plot, hourly
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, Uses, badge_of, dependants, members_text, parsed_rule, uses_of
-from orchestration.records.segments import RuleVersion, Segment, SegmentDetail
+from orchestration.records.segments import RuleVersion, Segment, SegmentDetail, SegmentSize
 
 ROWS: Final = 50
 
@@ -77,8 +78,20 @@ class NowPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How many members it had. `since`: the first known hour of the last 30 days."""
+
+    members: int
+    since: str
+    plot: Plot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentPage:
-    """`path`: its address, below which it is changed. `seen`: its revision; `key`: idempotency key of a snapshot."""
+    """`path`: its address, below which it is changed. `seen`: its revision; `key`: idempotency key of a snapshot.
+
+    `sizes` None: fewer than two hours are known.
+    """
 
     segment: SegmentDetail
     path: str
@@ -88,6 +101,7 @@ class SegmentPage:
     may_change: bool
     may_snapshot: bool
     now: Now
+    sizes: Sizes | None
     versions: Sequence[RuleVersion]
     uses: Sequence[Uses]
     used_by: Sequence[Named]
@@ -151,6 +165,7 @@ async def show_segment(request: Request) -> Response:
         page = SegmentPage(
             segment=found,
             now=_now(found, context.tenant, t),
+            sizes=_sizes(view.list_segment_sizes(name)),
             versions=view.list_rule_versions(name)[::-1],
             uses=uses_of(parsed_rule(found), context.tenant, t),
             used_by=dependants(context, name, t),
@@ -168,6 +183,12 @@ async def show_segment(request: Request) -> Response:
         return shown("segment.html", frame, page)
 
     return await ask(request, call)
+
+
+def _sizes(found: Sequence[SegmentSize]) -> Sizes | None:
+    if len(found) < 2:
+        return None
+    return Sizes(members=found[-1].members, since=found[0].hour, plot=hourly({one.hour: one.members for one in found}))
 
 
 async def show_now(request: Request) -> Response:

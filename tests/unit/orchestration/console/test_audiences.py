@@ -18,6 +18,7 @@ def test_page_shows_versions_and_users_of_the_audience(client: AsgiClient, world
     shown = text_of(send(client, world, VIP, caller="acme-operator"))
     assert "Used by near , schedule nightly " in shown
     assert "Version 2 ✓ Current" in shown
+    assert "Members, version by version" in shown
     assert "Roll back to version 1" in send(client, world, VIP, caller="acme-operator").body.decode()
     assert "Roll back to version 2" not in send(client, world, VIP, caller="acme-operator").body.decode()
     assert "Roll back" not in send(client, world, VIP, caller="acme-viewer").body.decode()

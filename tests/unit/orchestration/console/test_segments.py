@@ -5,6 +5,9 @@ import re
 
 from orchestration.access.bodies.segments import NewSegment
 from orchestration.access.views.segments import Segments
+from orchestration.catalog.segment_sizes import HOUR_MS
+from orchestration.platform.clock import now_ms
+from tests.contract.test_segments import status
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import ACME, World
 from tests.unit.orchestration.console.pages import OWN, seen_segment
@@ -34,6 +37,16 @@ def test_page_shows_references_of_a_rule_in_both_directions(client: AsgiClient, 
     assert re.search("Used by loyal *, feed members (?!, )", text_of(send(client, world, f"{SEGMENTS}/buyers")))
     shown = text_of(send(client, world, f"{SEGMENTS}/loyal"))
     assert "Uses attributes age Uses audiences vip Uses segments buyers Used by No segment" in shown
+
+
+def test_page_draws_the_size_once_two_hours_are_known(client: AsgiClient, world: World) -> None:
+    for hours_ago, members in ((3, 700), (1, 900)):
+        at_us = (now_ms() - hours_ago * HOUR_MS) * 1000
+        world.services.segments.put_statuses(
+            status(partition=number, members=members, at_us=at_us) for number in range(2)
+        )
+        shown = text_of(send(client, world, f"{SEGMENTS}/buyers"))
+        assert ("1,800 Members, hour by hour · at most 1,800" in shown) == (hours_ago == 1)
 
 
 def test_a_segment_is_paused_and_resumed(client: AsgiClient, world: World) -> None:

@@ -8,7 +8,7 @@ from orchestration.catalog.samples import GroupState, TopicSample
 from orchestration.catalog.tables import wanted_counts
 from orchestration.console.language import Texts
 from orchestration.console.pages.workers import ranges
-from orchestration.console.plots import HEIGHT, WIDTH, plot
+from orchestration.console.plots import HEIGHT, WIDTH, hourly, plot, staircase
 from orchestration.platform.clock import iso, now_ms
 from schemas.topics import WORKER_GROUP
 from segmentation.scaling import Scaled
@@ -109,4 +109,10 @@ def test_a_gap_is_not_drawn_as_zero() -> None:
     ]
     assert drawn.most == 10
     assert (plot([None]).lines, plot([]).most) == ([], None)
+    assert hourly({"2026-01-01T02:00:00.000Z": 4, "2026-01-01T04:00:00.000Z": 2}) == plot([4, None, 2])
+    hours = [f"2026-01-01T0{hour}:00:00.000Z" for hour in range(5)]
+    held = staircase([(hours[0], 4), (hours[2], 2)], hours[4]).lines
+    up, half, mid, right = "0.0", f"{HEIGHT / 2:.1f}", f"{WIDTH / 2:.1f}", f"{WIDTH:.1f}"
+    assert held == [f"0.0,{up} {mid},{up} {mid},{half} {right},{half} {right},{half}"]
+    assert staircase([], hours[4]) == hourly({}) == plot([])
     assert plot([0, 0]).lines == [f"0.0,{HEIGHT:.1f} {WIDTH:.1f},{HEIGHT:.1f}"]
