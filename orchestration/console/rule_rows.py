@@ -29,7 +29,7 @@ from segmentation.rules.nodes import (
 from segmentation.rules.printer import during
 from segmentation.rules.relative import Anniversary, AttributeCondition, Between, Near, Today, TodayComparison
 from segmentation.rules.relative_text import distance_text, end_text
-from segmentation.rules.sequences import Sequence
+from segmentation.rules.sequences import MAX_LATEST, Sequence
 from segmentation.rules.windows import UNITS, window_text
 
 AGGREGATES: Final = ("sum", "avg", "min", "max", "distinct")
@@ -125,7 +125,9 @@ class _Happened(TypedDict):
 
 
 def groups_of(rule: Rule) -> tuple[RowGroup, ...] | None:
-    """The rows of a rule; None if they are too many for a form."""
+    """The rows of a rule; None if they are too many for a form, or a condition has what no row shows."""
+    if any(isinstance(one, Total | Sequence) and one.latest != MAX_LATEST for one in rule.conditions):
+        return None
     groups = tuple(
         RowGroup(rows=tuple(_row(condition) for condition in group.conditions), negated=group.negated)
         for group in rule.groups

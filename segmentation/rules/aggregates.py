@@ -21,6 +21,8 @@ from segmentation.rules.events import MAX_WINDOW_S, Events, OnEvents, check_name
 from segmentation.rules.sequences import MAX_LATEST
 
 Function = Literal["sum", "avg", "min", "max"]
+Bounded = Literal["sum", "avg"]
+"""Of the latest events only."""
 Sign = Literal[">=", ">", "<=", "<", "="]
 COMPARED: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     ">=": operator.ge,
@@ -48,7 +50,7 @@ class Total(OnEvents):
     compares as false, a sum of none is 0.
     """
 
-    function: Literal["sum", "avg"]
+    function: Bounded
     of: str
     operator: Sign
     value: float

@@ -2,14 +2,16 @@
 
 condition = "count" "(" events [ "," window ] ")" compared times
           | "distinct" "(" property "of" events [ "," window ] ")" compared times
-          | ( "sum" | "avg" | "min" | "max" ) "(" property "of" events [ "," window ] ")" compared number
+          | ( "min" | "max" ) "(" property "of" events [ "," window ] ")" compared number
+          | ( "sum" | "avg" ) "(" property "of" events [ "," window ] [ latest ] ")" compared number
           | ( "ever" | "never" ) "(" events ")"
-          | "sequence" "(" events then [ then ] [ "same" property ] "," window ")"
+          | "sequence" "(" events then [ then ] [ "same" property ] "," window [ latest ] ")"
           | ( "first" | "last" ) "(" events ")" ( ( ">=" | ">" | "<=" | "<" ) time | near )
           | "in" ( "audience" | "segment" ) name
           | "split" "(" name ")" ( "<" | ">=" ) percent
           | attribute ( test | near | today | between ) | anniversary
 compared  = ">=" | ">" | "<=" | "<" | "="
+latest    = "," "latest" int
 then      = "then" [ "not" ] events "within" [ window ".." ] window
 events    = event [ "where" property test { "and" property test } ] [ "between" time "and" time ]
 test      = operator value | "in" "(" value { "," value } ")" | "is" [ "not" ] "set"
@@ -32,7 +34,17 @@ from segmentation.expressions.cursor import Cursor
 from segmentation.expressions.lexer import RESERVED, Lexicon, Token, pattern
 from segmentation.expressions.literals import moment, value
 from segmentation.expressions.nodes import Condition
-from segmentation.rules.aggregates import COMPARED, UNASKED, Extreme, Function, Sign, Total, aggregate, no_aggregate
+from segmentation.rules.aggregates import (
+    COMPARED,
+    UNASKED,
+    Bounded,
+    Extreme,
+    Function,
+    Sign,
+    Total,
+    aggregate,
+    no_aggregate,
+)
 from segmentation.rules.days import day
 from segmentation.rules.events import NO_DATES, Events, check_name
 from segmentation.rules.nodes import (
@@ -55,7 +67,7 @@ from segmentation.rules.nodes import (
 )
 from segmentation.rules.relative import Anniversary, AttributeCondition
 from segmentation.rules.relative_text import RelativeReader
-from segmentation.rules.sequences import Sequence, Step
+from segmentation.rules.sequences import MAX_LATEST, Sequence, Step
 from segmentation.rules.splits import BUCKETS
 from segmentation.rules.windows import window
 
@@ -135,7 +147,10 @@ class RuleReader:
         cursor, function = self.cursor, cast(Function, self.cursor.token.text.lower())
         example = f"{function}(amount of purchase, 30d) >= 100"
         name, events = self._of(example)
-        within_s = self._closed(events, None)
+        bounded = function in get_args(Bounded)
+        within_s = self._within(events, None, bounded=bounded)
+        latest = self._latest() if bounded else MAX_LATEST
+        self._close(events, within_s)
         sign = cursor.token
         if sign.kind != "symbol" or sign.text not in COMPARED:
             cursor.refuse(f"{', '.join(COMPARED)} and a number, as in: {example}; != is written as: not ... = 100")
@@ -144,7 +159,9 @@ class RuleReader:
             if cursor.token.kind != "number":
                 cursor.refuse(f"a number, as in: {example}")
             bound = cast(float, value(cursor.source, cursor.take(), "double", None))
-            return aggregate(function, of=name, events=events, operator=operator, value=bound, within_s=within_s)
+            return aggregate(
+                function, of=name, events=events, operator=operator, value=bound, within_s=within_s, latest=latest
+            )
 
     def _of(self, example: str) -> tuple[str, Events]:
         """Parse from the name of the function to the end of the events of a property."""
@@ -156,9 +173,17 @@ class RuleReader:
             self.cursor.refuse(f"of and an event, as in: {example}")
         return name, self._of_name(example)
 
-    def _closed(self, events: Events, needs_window: str | None) -> int | None:
-        """Parse a window, unless the events have times, and the parenthesis. `needs_window`: an example, if it must."""
+    def _closed(self, events: Events, needs_window: str) -> int | None:
+        """Parse a window, which must be there unless the events have times, and the parenthesis."""
+        within_s = self._within(events, needs_window)
+        self._close(events, within_s)
+        return within_s
+
+    def _within(self, events: Events, needs_window: str | None, *, bounded: bool = False) -> int | None:
+        """Parse a window. `needs_window`: an example, if it must be there. `bounded`: `latest` may follow."""
         cursor, within_s = self.cursor, None
+        if bounded and self._sees_latest:
+            return None
         if events.since is not None:
             if cursor.sees("symbol", ","):
                 cursor.refuse("')': between takes the place of the window")
@@ -168,10 +193,27 @@ class RuleReader:
                 Count(events=events, quantity="at_most", times=0, within_s=within_s)
         elif needs_window is not None:
             cursor.refuse(f"a comma and a window, as in: {needs_window}")
-        cursor.expect(
-            ")", "after the times" if events.since else "after the window" if within_s else "after the events"
-        )
         return within_s
+
+    def _close(self, events: Events, within_s: int | None) -> None:
+        after = "after the times" if events.since else "after the window" if within_s else "after the events"
+        self.cursor.expect(")", after)
+
+    @property
+    def _sees_latest(self) -> bool:
+        return self.cursor.sees("symbol", ",") and self.cursor.following.text.lower() == "latest"
+
+    def _latest(self) -> int:
+        """Parse how many of the latest events or moments count, if that is not the limit."""
+        cursor = self.cursor
+        if not self._sees_latest:
+            return MAX_LATEST
+        cursor.take()
+        cursor.take()
+        token = cursor.token
+        if token.kind != "number" or not (token.text.isdecimal() and 1 <= int(token.text) <= MAX_LATEST):
+            cursor.refuse(f"how many count, from 1 to {MAX_LATEST:,}, as in: sum(amount of purchase, 30d, latest 5)")
+        return int(cursor.take().text)
 
     def _window(self) -> int:
         token = self.cursor.token
@@ -260,7 +302,7 @@ class RuleReader:
         if not cursor.symbol(","):
             cursor.refuse(f"a comma and a window, up to 366d, as in: {SEQUENCE}")
         with self._pointing(at):
-            found = Sequence(steps=tuple(steps), same=same, window_s=self._window())
+            found = Sequence(steps=tuple(steps), same=same, window_s=self._window(), latest=self._latest())
         cursor.expect(")", "after the window")
         return found
 

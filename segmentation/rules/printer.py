@@ -26,7 +26,7 @@ from segmentation.rules.nodes import (
 )
 from segmentation.rules.relative import Anniversary, Between, Near, TodayComparison
 from segmentation.rules.relative_text import distance_text, relative_text
-from segmentation.rules.sequences import Sequence, Step
+from segmentation.rules.sequences import MAX_LATEST, Sequence, Step
 from segmentation.rules.windows import window_text
 
 PLAIN: Final = re.compile(WORD)
@@ -75,6 +75,7 @@ def _on_events_text(condition: EventCondition | Extreme) -> str:
 def _aggregate_text(condition: Count | Distinct | Total | Extreme) -> str:
     of = "" if isinstance(condition, Count) else f"{_name(condition.of)} of "
     of += _events(condition.events) + ("" if condition.within_s is None else f", {window_text(condition.within_s)}")
+    of += _latest(condition.latest) if isinstance(condition, Total) else ""
     match condition:
         case Total(function=function) | Extreme(function=function):
             return f"{function}({of}) {condition.operator} {literal(condition.value)}"
@@ -85,7 +86,13 @@ def _aggregate_text(condition: Count | Distinct | Total | Extreme) -> str:
 
 def _sequence_text(condition: Sequence) -> str:
     same = "" if condition.same is None else f" same {_name(condition.same)}"
-    return f"sequence({' then '.join(map(step_text, condition.steps))}{same}, {window_text(condition.window_s)})"
+    steps, latest = " then ".join(map(step_text, condition.steps)), _latest(condition.latest)
+    return f"sequence({steps}{same}, {window_text(condition.window_s)}{latest})"
+
+
+def _latest(latest: int) -> str:
+    """How many of the latest count, if that is not the limit of today."""
+    return "" if latest == MAX_LATEST else f", latest {latest}"
 
 
 def step_text(step: Step) -> str:

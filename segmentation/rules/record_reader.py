@@ -15,7 +15,17 @@ from segmentation.expressions.conditions import NO_ORDER
 from segmentation.expressions.lexer import DATE, TIMESTAMP
 from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, OneOf, Operator, Presence, Value
 from segmentation.expressions.source import MAX_CHARACTERS
-from segmentation.rules.aggregates import COMPARED, UNASKED, Extreme, Function, Sign, Total, aggregate, no_aggregate
+from segmentation.rules.aggregates import (
+    COMPARED,
+    UNASKED,
+    Bounded,
+    Extreme,
+    Function,
+    Sign,
+    Total,
+    aggregate,
+    no_aggregate,
+)
 from segmentation.rules.conditions import FUNCTIONS
 from segmentation.rules.document_path import DocumentPath
 from segmentation.rules.events import Events, unusable
@@ -158,7 +168,7 @@ def _on_events(path: DocumentPath, type_: str, record: Mapping[str, object]) -> 
 
 
 def _aggregate(path: DocumentPath, function: Function, record: object) -> Total | Extreme:
-    latest = {"latest"} if function in ("sum", "avg") else set[str]()
+    latest = {"latest"} if function in get_args(Bounded) else set[str]()
     given = {"type", "property", "event", "operator", "value", *latest}
     fields = path.fields(record, given, {"where", "within_s", *TIMES})
     type_, value = _value(path.at("value"), fields["value"])

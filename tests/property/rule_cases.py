@@ -237,7 +237,7 @@ CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
         distance=distances(past=True),
     ),
     COUNTS_BETWEEN,
-    sequences(),
+    sequences(latest=(2, MAX_LATEST, MAX_LATEST)),
     aggregates(),
     aggregates(),
     st.builds(Ever, events=BETWEEN_TIMES),

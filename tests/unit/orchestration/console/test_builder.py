@@ -1,6 +1,7 @@
 """The builder: rules and rows say the same, faults stand at their rows, and counts of old revisions fill nothing."""
 
 import html
+import json
 import re
 from typing import Any
 from urllib.parse import urlencode
@@ -205,6 +206,16 @@ def test_a_rule_with_too_many_rows_is_edited_as_text() -> None:
     draft = changed(draft_of({}), "text", {"text": text})
     assert (draft.source, draft.rule()[0]) == ("text", parse_rule(text))
     assert changed(draft, "text", {"text": "ever(x)"}).source == "rows"
+
+
+@pytest.mark.parametrize("text", ["avg(n of x, 7d, latest 5) > 1", "not sequence(a then b within 1d, 7d, latest 1)"])
+def test_a_rule_that_rows_cannot_show_is_edited_as_text(text: str, client: AsgiClient, world: World) -> None:
+    draft = changed(draft_of({}), "json", {"json": json.dumps(rule_record(parse_rule(text)))})
+    assert (draft.source, draft.text, draft.rule()[0]) == ("text", text, parse_rule(text))
+    form = urlencode({"action": "text", "text": text, "editor": "e"})
+    shown = html.unescape(send(client, world, f"{BUILDER}/rows", form).body.decode())
+    assert "Rows cannot show this rule, so edit it as text:" in shown
+    assert f'class="code">{text}</textarea>' in shown
 
 
 def test_faults_appear_at_their_rows_without_a_count(client: AsgiClient, world: World) -> None:

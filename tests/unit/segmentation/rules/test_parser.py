@@ -148,6 +148,17 @@ def refused(text: str, *, timezone: str | None = "Asia/Tokyo") -> UserError:
                 )
             ),
         ),
+        (
+            "SEQUENCE(latest then b within 1d same latest, 7d, LATEST 5)",
+            one(
+                Sequence(
+                    steps=(Step(events=Events(event="latest")), Step(events=Events(event="b"), within_s=DAY)),
+                    same="latest",
+                    window_s=7 * DAY,
+                    latest=5,
+                )
+            ),
+        ),
         ("sequence >= 5", one(Comparison(column="sequence", type="double", operator=">=", value=5.0))),
         ("split >= 5", one(Comparison(column="split", type="double", operator=">=", value=5.0))),
         ("age >= 25", one(ADULT)),
@@ -349,6 +360,14 @@ def test_rule_text_is_concise(text: str, written: str) -> None:
         ("sum(a of b) >= 0.00005", 16, "sums are in steps of 0.0001: 5e-05 is between two of them"),
         ("sum(a of b) >= 900000000000000.1", 16, "a sum is compared with up to 900,000,000,000,000"),
         ("avg(a of b) >= 900000000001", 16, "an average is compared with up to 900,000,000,000"),
+        (
+            "sum(a of b, latest 0) >= 5",
+            20,
+            "expected how many count, from 1 to 1,000, as in: sum(amount of purchase, 30d",
+        ),
+        ("avg(a of b, 1d, latest 1001) >= 5", 24, "expected how many count, from 1 to 1,000"),
+        ("max(a of b, 1d, latest 5) >= 5", 15, "expected ')' after the window, not ','"),
+        ("sequence(a then b within 1d, 7d, latest x)", 41, "expected how many count, from 1 to 1,000"),
         ("Median(amount, 30d) > 5", 1, "Median over events cannot be asked; count, sum, avg, min, max, distinct can"),
         ("a = 1 and mean(a of b) > 5", 11, "mean over events cannot be asked; count, sum, avg, min, max, distinct can"),
         ("distinct(a of b) >= 2", 16, "expected a comma and a window, as in: distinct(sku of view, 7d) >= 3, not ')'"),
@@ -463,6 +482,10 @@ def test_an_error_points_at_the_character(text: str, position: int, message: str
         (
             "sum(amount of purchase, 30d) >= 100",
             Total(function="sum", of="amount", events=PURCHASE, operator=">=", value=100.0, within_s=2_592_000),
+        ),
+        (
+            "sum(amount of purchase, latest 5) > 1",
+            Total(function="sum", of="amount", events=PURCHASE, operator=">", value=1.0, within_s=None, latest=5),
         ),
         (
             'avg("a b" of purchase) < -2.5',
