@@ -14,7 +14,7 @@ from typing import Any, Final
 from schemas.activity_columns import NAME_MAX_CHARACTERS
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version, audience_name, job_id, segment_name, tenant_name
-from segmentation.rules.windows import window
+from segmentation.rules.windows import MINUTES, is_ambiguous, window
 
 PLAIN_TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest"})
 RECURSIVE_SCHEMA: Final = "recurring"
@@ -92,6 +92,8 @@ def moment_of(text: str, now: datetime) -> datetime:
     Raises `UserError` BAD_SQL.
     """
     if (seconds := window(text)) is not None:
+        if is_ambiguous(text):
+            raise UserError("BAD_SQL", f"{text[:80]!r}: expected {MINUTES}")
         try:
             return now - timedelta(seconds=seconds)
         except OverflowError as exc:

@@ -82,10 +82,14 @@ def _show_letter(letter: Record) -> None:
         [
             ("dead letter", letter["dead_letter"]),
             ("from", origin),
-            ("failed at", text_time(letter["failed_at"])),
+            ("failed at", f"{text_time(letter['failed_at'])} UTC"),
             ("reason", letter["reason"]),
             ("state", letter["state"]),
-            *([("since", f"{text_time(letter['state_at'])}, by {letter['state_by']}")] if letter["state_by"] else []),
+            *(
+                [("since", f"{text_time(letter['state_at'])} UTC, by {letter['state_by']}")]
+                if letter["state_by"]
+                else []
+            ),
             *([("sent to", f"offset {letter['sent_offset']}")] if letter["sent_offset"] is not None else []),
             *([("refused as", letter["refused_as"])] if letter["refused_as"] is not None else []),
             *([("replay of", letter["replay_of"])] if letter["replay_of"] is not None else []),

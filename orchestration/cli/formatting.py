@@ -1,9 +1,11 @@
 """Numbers, sizes, times and untrusted text in readable form. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+_RECORDED: Final = re.compile(r"\b([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?Z")
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -76,6 +78,11 @@ def clock_time(at_ms: int) -> str:
 def text_time(at: str) -> str:
     """The time of a record, 2026-11-24T18:12:58.123Z, as `clock_time`."""
     return at[:19].replace("T", " ")
+
+
+def without_iso(text: str) -> str:
+    """A text whose times of records, 2026-11-24T18:12:58.123Z, are written as those of the columns beside it."""
+    return _RECORDED.sub(r"\1 \2", text)
 
 
 def time_ms(at: str) -> int:

@@ -40,6 +40,8 @@ TOP = Group("")
 REGISTRATION_POLL_S: Final = 5.0
 """Without --wait: how long to wait for the registration, to report a duplicate or a refusal at once."""
 TICK_S: Final = 0.25
+MAX_KEY: Final = 200
+"""Characters of a request's key: the service takes 255, and keys of uploads have an end of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ def _show_import(found: Submitted | Registered | Followed | DryRunView) -> None:
     "muster import --list files.txt --audience vip",
     "muster import people.csv --audience vip --id-column email --column age:long=Age",
     "muster import people.csv --audience vip --dry-run",
+    "muster import people.csv --audience vip --key people-2026-12-07",
     "muster import vip-3.csv --audience copy --manifest manifest.json",
     "muster import orders.csv --kind events --column total:double --timezone Europe/Berlin",
     show=_show_import,
@@ -105,6 +108,10 @@ def import_(
         typer.Option("--manifest", metavar="MANIFEST", help="Read SOURCE as the export with this manifest wrote it."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Import the file even if it was imported before.")] = False,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="KEY", help="Text of your own for this import: a repeat gives the same job."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify, count and quote; change nothing.")] = False,
     wait: options.Wait = False,
     timeout: options.Timeout = None,
@@ -120,14 +127,16 @@ def import_(
         raise typer.BadParameter("says how one file was written", param_hint="--manifest")
     named = tuple(sources or ())
     target, changes = target_of(kind, audience, changes, only_columns=only_columns, manifest=manifest is not None)
-    if dry_run and (wait or again):
-        raise typer.BadParameter("--dry-run starts no job: --wait and --again do not apply")
+    if dry_run and (wait or again or key is not None):
+        raise typer.BadParameter("--dry-run starts no job: --wait, --again and --key do not apply")
+    if key is not None and not 1 <= len(key) <= MAX_KEY:
+        raise typer.BadParameter(f"a key has 1 to {MAX_KEY} characters", param_hint="--key")
     target_name(target)
     if manifest is not None and not manifest.startswith(S3):
         changes, manifest = {**written_by(Path(manifest), named[0]), **changes}, None
     with remote.service() as found:
         meant = remote.resolve_tenant(found, tenant)
-        wanted = Wanted(found, meant, named, listed)
+        wanted = Wanted(found, meant, named, listed, key or secrets.token_hex(16))
         if dry_run:
             return _tried(wanted, target, changes, manifest)
         job_id = _start(wanted, _order(kind, audience, changes, manifest, again=again))
@@ -142,16 +151,18 @@ class Wanted:
     tenant: str
     sources: tuple[str, ...]
     listed: str | None
+    key: str
+    """Of the request; those of its uploads begin with it."""
 
-    def given(self, key: str) -> tuple[dict[str, Any], list[str]]:
-        """The members of a request that name the files, and the uploads made for it, under keys that begin with `key`.
+    def given(self) -> tuple[dict[str, Any], list[str]]:
+        """The members of a request that name the files, and the uploads made for it.
 
         Local files are checked before the first is sent.
         """
         sources, sent = self.sources, list[str]()
 
         def send(path: Path) -> Record:
-            upload = _sent(self.found, self.tenant, path, f"{key}-upload-{len(sent)}" if sent else f"{key}-upload")
+            upload = _sent(self.found, self.tenant, path, f"{self.key}-upload{'' if not sent else f'-{len(sent)}'}")
             sent.append(str(upload["upload"]))
             return upload
 
@@ -201,9 +212,8 @@ def _order(
 
 def _start(wanted: Wanted, order: dict[str, Any]) -> JobId:
     """Start the import, for which local files are uploaded with progress; returns the id of its job."""
-    key = secrets.token_hex(16)
-    members, _ = wanted.given(key)
-    return JobId(wanted.found.start_import(wanted.tenant, key=key, **members, **order)["job"])
+    members, _ = wanted.given()
+    return JobId(wanted.found.start_import(wanted.tenant, key=wanted.key, **members, **order)["job"])
 
 
 def _tried(
@@ -211,7 +221,7 @@ def _tried(
 ) -> Answer[Submitted | Registered | Followed | DryRunView]:
     """The result that the import would have. Local files are uploaded for it, and these uploads removed."""
     found, tenant = wanted.found, wanted.tenant
-    members, sent = wanted.given(secrets.token_hex(16))
+    members, sent = wanted.given()
     try:
         begun = found.begin_dry_run(tenant, target, **members, spec=changes, manifest=manifest)
         result = following.result(found, tenant, begun)

@@ -8,7 +8,7 @@ from typing import Any
 from muster.records import Record
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.following import settings_remedy
-from orchestration.cli.formatting import age, clock_time, counted, number, size, text_time, time_ms
+from orchestration.cli.formatting import age, clock_time, counted, number, size, text_time, time_ms, without_iso
 from orchestration.cli.job_facts import origin_of
 from orchestration.cli.rendering import done_word, partition_lines, places_line, stage_line, waiting_text
 from schemas.job_kinds import id_of, key_of, kind_of, traits_of
@@ -84,7 +84,7 @@ def _show_import(job: Record) -> None:
     print_line("")
     print_table(
         ("AT (UTC)", "STATE", "ATTEMPT", "CAUSE"),
-        [(text_time(t["at"]), t["state"], t["attempt"] or "", t["cause"] or "") for t in job["history"]],
+        [(text_time(t["at"]), t["state"], t["attempt"] or "", without_iso(t["cause"] or "")) for t in job["history"]],
         right=("ATTEMPT",),
     )
     print_line("")
@@ -111,7 +111,7 @@ def _show_export(export: Record) -> None:
     print_line("")
     print_table(
         ("AT (UTC)", "STATE", "CAUSE"),
-        [(clock_time(t["at_ms"]), t["state"], t["cause"] or "") for t in export["history"]],
+        [(clock_time(t["at_ms"]), t["state"], without_iso(t["cause"] or "")) for t in export["history"]],
     )
     if groups:
         print_line("")

@@ -222,6 +222,8 @@ def window_s(text: str, option: str) -> int:
     """Parse the value of an option as a window of rules, such as 1d12h, in seconds."""
     if not (seconds := windows.window(text.strip())):
         raise typer.BadParameter(f"{text!r} is not a time such as 90m, 12h or 1d12h", param_hint=option)
+    if windows.is_ambiguous(text):
+        raise typer.BadParameter(f"{text!r}: expected {windows.MINUTES}", param_hint=option)
     return seconds
 
 

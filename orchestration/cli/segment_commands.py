@@ -199,7 +199,7 @@ def delete(*, name: Name, tenant: options.MeantTenant = None) -> Record:
 
 def _show_versions(found: Sequence[Record]) -> None:
     print_table(
-        ("VERSION", "CREATED", "BY", "ZONE", "RULE"),
+        ("VERSION", "CREATED (UTC)", "BY", "ZONE", "RULE"),
         [
             (
                 v["rule_version"],

@@ -105,7 +105,7 @@ def _show_forecast(found: Record) -> None:
     to = found["rounded_to"]
     now = found["points"][0]["members"] if not to and found["points"][0]["in_s"] == 0 else None
     print_table(
-        ("IN", "AT", "MEMBERS", "CHANGE"),
+        ("IN", "AT (UTC)", "MEMBERS", "CHANGE"),
         [
             (
                 windows.window_text(one["in_s"]) or "now",

@@ -27,6 +27,7 @@ from orchestration.local.parts import RESTART_BACKOFF_S, Context, Part, all_part
 from orchestration.local.ports import Ports, is_free
 from orchestration.local.status import ALREADY_RUNNING, PartState, PartStatus, take_lock, write_status
 from orchestration.platform.clock import iso, now_ms
+from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from segmentation.scaling import Scaled
@@ -296,7 +297,7 @@ def main() -> None:
     parser.add_argument("--parts", help="comma-separated names; all by default")
     names = parser.parse_args().parts
     settings = Settings.load()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    configure(replace(settings, part="supervisor"))
     home = Home(path=settings.home)
     ports = Ports.load(home.ports_file, settings)
     parts = select(all_parts(settings), names.split(",") if names else None)

@@ -33,6 +33,7 @@ class Addresses:
     the file with the user for external programs, if there is one.
     """
 
+    service: str
     kafka: str
     kafka_protocol: str
     kafka_mechanism: str | None
@@ -51,6 +52,7 @@ def addresses(settings: Settings) -> Addresses:
     url = settings.catalog_url.reveal()
     kafka, client = _kafka(settings), _client_file(settings)
     return Addresses(
+        service=settings.api_public_url or settings.api_url,
         kafka=kafka.servers,
         kafka_protocol=kafka.protocol,
         kafka_mechanism=kafka.mechanism,

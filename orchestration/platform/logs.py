@@ -17,8 +17,10 @@ from schemas.errors import UserError
 from schemas.log_ids import current
 
 TEXT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
-NOISY: Final = ("faust", "mode", "aiokafka", "kafka", "botocore", "boto3", "urllib3", "streams.guards")
-"""`streams.guards` subclasses services of mode, which log each start and stop under its name."""
+NOISY: Final = ("faust", "mode", "aiokafka", "kafka", "botocore", "boto3", "urllib3", "pyiceberg", "streams.guards")
+"""`pyiceberg` logs each table and each connection that it opens.
+
+`streams.guards` subclasses services of mode, which log each start and stop under its name."""
 
 
 class JsonFormatter(logging.Formatter):

@@ -69,7 +69,7 @@ from segmentation.rules.relative import Anniversary, AttributeCondition
 from segmentation.rules.relative_text import RelativeReader
 from segmentation.rules.sequences import MAX_LATEST, Sequence, Step
 from segmentation.rules.splits import BUCKETS
-from segmentation.rules.windows import window
+from segmentation.rules.windows import MINUTES, is_ambiguous, window
 
 WORD: Final = "[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*"
 RULES: Final = Lexicon(
@@ -221,6 +221,8 @@ class RuleReader:
         if seconds is None:
             unit = "; months and years have no exact length: write 30d, 365d" if token.kind == "duration" else ""
             self.cursor.refuse(f"a window from 1s to 366d, as in 3d, 12h, 30m, 90s or 1d12h{unit}")
+        if is_ambiguous(token.text) and not self.stored:
+            self.cursor.refuse(MINUTES)
         self.cursor.take()
         return seconds
 
@@ -367,7 +369,7 @@ class RuleReader:
 
     @property
     def _relative(self) -> RelativeReader:
-        return RelativeReader(self.cursor, self.timezone, self._attribute_type, self._zone, self._pointing)
+        return RelativeReader(self.cursor, self.timezone, self._attribute_type, self._zone, self._pointing, self.stored)
 
     def _events(self, example: str) -> Events:
         """Parse from the name of the function to the end of the events."""

@@ -33,7 +33,8 @@ NOT_INSIDE: Final = (
 def parse_rule(text: str, *, timezone: str | None = None, stored: bool = False) -> Rule:
     """Parse a rule. `timezone` (IANA) applies to dates, and to timestamps without an offset.
 
-    `stored`: the rule was accepted earlier, perhaps by a version that took `user_id` for an attribute.
+    `stored`: the rule was accepted earlier, perhaps by a version that took `user_id` for an attribute, or 3M for
+    minutes.
 
     Raises `UserError` BAD_RULE, with `position` (from 1) and `marked` (the line and a caret) in its detail, and
     BAD_TIMEZONE.

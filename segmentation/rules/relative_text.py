@@ -21,7 +21,7 @@ from segmentation.expressions.lexer import Token
 from segmentation.expressions.literals import literal, value
 from segmentation.expressions.nodes import OPERATORS, Operator, Value
 from segmentation.rules.relative import DAY_S, Anniversary, Between, Distance, Near, Today, TodayComparison
-from segmentation.rules.windows import window, window_text
+from segmentation.rules.windows import MINUTES, is_ambiguous, window, window_text
 
 WORDS: Final = ("now", "today")
 ANNIVERSARY: Final = "as in: anniversary(born) = today, anniversary(born) in next 7d"
@@ -43,6 +43,7 @@ class RelativeReader:
     type_of: Callable[[Token], ColumnType]
     zone: Callable[[Token], object]
     pointing: Callable[[int], AbstractContextManager[None]]
+    stored: bool = False
 
     def condition(self, name: str) -> Near | TodayComparison | Between | None:
         """Parse what follows an attribute; None, with nothing taken, if it is none of these."""
@@ -191,6 +192,8 @@ class RelativeReader:
         seconds = window(token.text) if token.kind == "duration" else None
         if not seconds:
             self.cursor.refuse("a length as in 7d, 12h, 30m, 90s or 1d12h; months and years have no exact length")
+        if is_ambiguous(token.text) and not self.stored:
+            self.cursor.refuse(MINUTES)
         self.cursor.take()
         return seconds
 

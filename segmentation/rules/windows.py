@@ -6,6 +6,7 @@ from typing import Final
 UNITS: Final = {"w": 7 * 24 * 60 * 60, "d": 24 * 60 * 60, "h": 60 * 60, "m": 60, "s": 1}
 WRITTEN: Final = re.compile(r"(?:([0-9]+)w)?(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 MAX_CHARACTERS: Final = 80
+MINUTES: Final = "minutes as a small m, as in 3m; months have no exact length: write 90d"
 
 
 def window(text: str) -> int | None:
@@ -14,6 +15,11 @@ def window(text: str) -> int | None:
     if found is None or not text:
         return None
     return sum(int(number or 0) * seconds for number, seconds in zip(found.groups(), UNITS.values(), strict=True))
+
+
+def is_ambiguous(text: str) -> bool:
+    """Whether a capital M stands where minutes do: people write 3M for three months, which have no exact length."""
+    return "M" in text
 
 
 def window_text(seconds: int) -> str:

@@ -74,6 +74,8 @@ def test_every_format_gives_the_same_members(muster: Muster, tmp_path: Path) -> 
     files["avro"].write_bytes(avro(people, [{"user_id": "u1", "city": "Oslo"}, {"user_id": "u2", "city": None}]))
     audiences = {form: "form-" + form.replace(".", "-") for form in files}
     jobs = [submitted(muster, files[form], "-a", audiences[form], "--column", "city") for form in files]
+    keyed = ("-a", "keyed", "--key", "people of monday")
+    assert submitted(muster, files["jsonl"], *keyed) == submitted(muster, files["jsonl"], *keyed)
     assert [ended(muster, job).code for job in jobs] == [0, 0, 0, 0]
     every = " union all ".join(f"select *, '{form}' as form from audience('{audiences[form]}')" for form in files)
     rows = muster("sql", f"select * from ({every}) order by form, user_id", "--json").json

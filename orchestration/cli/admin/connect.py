@@ -53,6 +53,7 @@ def _show(found: Connection) -> None:
 
 def _show_addresses(found: "Addresses") -> None:
     logon = f", {found.kafka_protocol} with {found.kafka_mechanism}" if found.kafka_mechanism else ""
+    print_line(f"service  {found.service}")
     print_line(f"Kafka    {found.kafka}{logon}, topics {', '.join(found.topics)}")
     if found.kafka_credentials:
         print_line(f"         user and password of producers: {found.kafka_credentials}")
@@ -97,8 +98,9 @@ def connect(
 ) -> Connection:
     """Show addresses of the deployment and connection snippets.
 
-    Prints the addresses of Kafka, S3, inbox and metrics, or a snippet. Keys are never printed: snippets name variables,
-    which the file written by --write sets. Its S3 key writes the tenant's folder of the inbox, and reads its downloads.
+    Prints the addresses of the service, Kafka, S3, inbox and metrics, or a snippet. Keys are never printed: snippets
+    name variables, which the file written by --write sets. Its S3 key writes the tenant's folder of the inbox, and
+    reads its downloads.
     """
     given = {"shell": shell, "duckdb": duckdb, "boto3": boto3, "aws": aws, "kafka": kafka}
     given |= {"trino": trino, "athena": athena}

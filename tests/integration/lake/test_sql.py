@@ -132,6 +132,11 @@ def test_times_in_a_query_are_in_utc_or_before_now(text: str, seconds: float) ->
     assert moment_of(text, now) == now + timedelta(seconds=seconds)
 
 
+def test_months_are_not_minutes() -> None:
+    with pytest.raises(UserError, match="BAD_SQL: '3M': expected minutes as a small m"):
+        moment_of("3M", datetime(2026, 12, 1, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(
     ("text", "rows"),
     [

@@ -36,6 +36,8 @@ STORED = {"stored": 1999, "duplicates": 1, "attempt": 1}
         (["orders.csv", "--kind", "events", "--audience", "vip"], "--kind events, --audience"),
         (["orders.csv", "--kind", "events", "--manifest", "m.json"], "--manifest (of an export of members)"),
         (["orders.csv", "--kind", "events", "--allow-shrink"], "--allow-shrink do not apply"),
+        (["orders.csv", "--audience", "vip", "--key", "k" * 201], "a key has 1 to 200 characters"),
+        (["orders.csv", "--audience", "vip", "--key", "k", "--dry-run"], "--dry-run starts no job"),
         (["orders.csv", "--audience", "vip", "--only-columns"], "an audience never keeps other columns"),
     ],
 )

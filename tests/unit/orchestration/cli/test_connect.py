@@ -40,6 +40,7 @@ def test_addresses_are_shown_without_secrets(capsys: pytest.CaptureFixture[str])
     assert main(["connect", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["s3"], found["kafka"]) == ("http://127.0.0.1:18333", "127.0.0.1:19092")
+    assert found["service"] == "http://127.0.0.1:18480"
     assert found["inbox"] == "s3://inbox/<tenant>/<audience>/<file>"
     assert found["metrics"] == {"relay": "http://127.0.0.1:19900/metrics"}
     assert (found["kafka_protocol"], found["kafka_mechanism"]) == ("sasl_plaintext", "SCRAM-SHA-512")

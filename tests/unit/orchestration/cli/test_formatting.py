@@ -55,6 +55,11 @@ def test_long_text_is_cut_in_the_middle() -> None:
     assert formatting.shorten("abc", 5) == "abc"
 
 
+def test_times_within_a_text_are_written_as_those_beside_it() -> None:
+    text = "3 members as of 2026-11-24T18:12:58.123Z, then 2026-11-24T18:13:00Z"
+    assert formatting.without_iso(text) == "3 members as of 2026-11-24 18:12:58, then 2026-11-24 18:13:00"
+
+
 def test_ages_and_times_use_one_unit() -> None:
     assert formatting.age(0, 59_999) == "59 s"
     assert formatting.age(0, 7_200_000) == "2 h"

@@ -85,6 +85,8 @@ def test_json_logs_go_to_stderr_and_replace_the_runtimes_handlers(capsys: pytest
     configure(Settings())
     logging.getLogger("x").info("hello")
     assert json.loads(capsys.readouterr().err)["message"] == "hello"
+    logging.getLogger("pyiceberg.io").info("Loaded FileIO")
+    assert not capsys.readouterr().err
     configure(Settings(log="text"))
     logging.getLogger("x").info("hello")
     assert capsys.readouterr().err.endswith("INFO x hello\n")

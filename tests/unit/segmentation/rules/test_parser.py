@@ -387,6 +387,8 @@ def test_rule_text_is_concise(text: str, written: str) -> None:
         ("seen = today-7d", 8, "today-7d is a name, as names have hyphens: with blanks, today - 7d is a difference"),
         ("seen in last 36601d", 6, "a time is up to 36,600 days from now"),
         ("seen in last 0d", 14, "expected a length as in 7d, 12h, 30m, 90s or 1d12h"),
+        ("count(x, 3M) >= 1", 10, "minutes as a small m, as in 3m; months have no exact length: write 90d, not '3M'"),
+        ("seen over 3M ago", 11, "minutes as a small m"),
         ("seen in last 1y", 14, "months and years have no exact length"),
         ("seen in 7d", 9, "expected last or next and a length, as in: signed_up in last 7d; or values in parentheses"),
         ("seen 90d..30d ago", 6, "the nearer end comes first, as in: 30d..90d ago"),
@@ -509,6 +511,11 @@ def test_aggregates(text: str, condition: RuleCondition) -> None:
 def test_names_of_aggregates_are_not_reserved() -> None:
     text = "sum >= 3 and distinct is set and count(sum where of = 1, 1d) >= 1 and median = 4 and min(min of max) > 1"
     assert rule_text(parse_rule(text)) == text
+
+
+def test_a_stored_rule_with_a_capital_m_stays_readable() -> None:
+    rule = parse_rule("count(x, 3M) >= 1 and seen over 3M ago", stored=True)
+    assert rule_text(rule) == "count(x, 3m) >= 1 and seen over 3m ago"
 
 
 def test_a_stored_rule_about_an_attribute_named_user_id_stays_readable() -> None:
