@@ -1079,11 +1079,24 @@ class ApiMethods(Methods):
             ),
         )
 
-    def query(self, tenant: str, sql: str, *, rows: int | None = None, timeout_s: float | None = None) -> QueryResult:
+    def query(
+        self,
+        tenant: str,
+        sql: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        rows: int | None = None,
+        timeout_s: float | None = None,
+    ) -> QueryResult:
         """Run one SELECT over audiences, segments, events, profiles and rejects; one at a time of a tenant."""
         return cast(
             "QueryResult",
-            self._send("POST", "/tenants/{}/queries", tenant, body=given(sql=sql, rows=rows, timeout_s=timeout_s)),
+            self._send(
+                "POST",
+                "/tenants/{}/queries",
+                tenant,
+                body=given(sql=sql, parameters=parameters, rows=rows, timeout_s=timeout_s),
+            ),
         )
 
     def workers(self) -> Workers:

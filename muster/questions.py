@@ -40,12 +40,16 @@ class Questions(Methods):
         return self._send("POST", "/tenants/{}/counts", tenant, body=body)
 
     @contextmanager
-    def stream_query(self, tenant: str, sql: str, *, timeout_s: float = 3600.0) -> Iterator[Rows]:
+    def stream_query(
+        self, tenant: str, sql: str, *, parameters: Mapping[str, str] | None = None, timeout_s: float = 3600.0
+    ) -> Iterator[Rows]:
         """The columns and all rows of one SELECT, as they arrive; leaving the context ends the query.
 
-        Reading the rows raises `ApiError` as well.
+        `parameters`: texts, for which `$name` stands in the query. Reading the rows raises `ApiError` as well.
         """
-        body = {"sql": sql, "timeout_s": timeout_s}
+        body: dict[str, Any] = {"sql": sql, "timeout_s": timeout_s}
+        if parameters:  # unknown to a service of 0.2.0
+            body["parameters"] = dict(parameters)
         with self._calls.records("/tenants/{}/query-streams", tenant, body=body) as records:
             yield rows_of(records)
 

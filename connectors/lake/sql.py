@@ -16,10 +16,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Final, get_args
 
 from connectors import sandbox
@@ -104,17 +105,19 @@ def query(
     s3: S3Access,
     limits: DuckLimits,
     timeout_s: float,
+    parameters: Mapping[str, str] = MappingProxyType({}),
     sandbox_required: bool = False,
     while_running: WhileRunning = lambda _: nullcontext(),
 ) -> Iterator[Answer]:
-    """Run one SELECT. `sandbox_required`: refuse to run if the system cannot confine the child completely.
+    """Run one SELECT, in which `$name` is a text of `parameters`.
 
+    `sandbox_required`: refuse to run if the system cannot confine the child completely.
     `while_running` gets what stops the query from another thread; the query then raises SQL_CRASHED.
 
     Raises `UserError` BAD_SQL, SQL_TIMEOUT, SQL_TOO_BIG, SQL_CRASHED, also while rows are fetched, `RetriableError`
     LAKE_UNAVAILABLE, SQL_KILLED, `FatalError` SANDBOX_INCOMPLETE, SQL_CRASHED, and what `resolve` raises.
     """
-    order = {"sql": text, "timeout_s": timeout_s, "sandbox_required": sandbox_required}
+    order = {"sql": text, "timeout_s": timeout_s, "sandbox_required": sandbox_required, "parameters": dict(parameters)}
     with _begun(order, resolve, s3, limits, while_running) as (child, _):
         columns = child.receive()
         yield Answer(names=tuple(columns["names"]), types=tuple(columns["types"]), rows=_rows(child))
@@ -135,7 +138,8 @@ def write(
 
     Raises as `query`; also BAD_SQL and BAD_COLUMN for columns that an audience cannot have, SQL_TOO_BIG for the file.
     """
-    order = {"sql": text, "timeout_s": timeout_s, "sandbox_required": sandbox_required, "most_bytes": most_bytes}
+    order = {"sql": text, "timeout_s": timeout_s, "sandbox_required": sandbox_required, "parameters": {}}
+    order["most_bytes"] = most_bytes
     with _begun(order, resolve, s3, limits, lambda _: nullcontext()) as (child, folder):
         columns = tuple(from_record(Column, one) for one in child.receive()["columns"])
         yield Written(file=folder / RESULT, columns=columns, rows=child.receive()["written"])

@@ -15,9 +15,10 @@ import resource
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.lake.audience_sql import rows_sql
@@ -25,6 +26,7 @@ from connectors.lake.faults import lake_faults
 from connectors.lake.result_columns import columns_of, copy_sql
 from connectors.lake.sql import RESULT, SQL, timed_out, too_big
 from connectors.lake.sql_functions import check_functions
+from connectors.lake.sql_parameters import bind_parameters
 from connectors.lake.sql_places import ERRORS_AS_JSON, errors_as_written, marked
 from connectors.lake.sql_tree import Call, Tree, replace_calls
 from connectors.sandbox import CERTIFICATE_FILES, NAME_FILES, Confinement, Layer, Plan, program_files, require
@@ -110,7 +112,7 @@ def _run(parent: _Parent, order: dict[str, Any], s3: S3Access, limits: DuckLimit
         lake_faults("running the query"),
         _query_faults(expired, timeout_s),
     ):
-        tree, views = _checked(connection, text)
+        tree, views = _checked(connection, text, order["parameters"])
         calls = [{"call": type(call).__name__, **as_record(call)} for call in views]
         parent.send({"calls": calls, "missing": missing.value})
         result = limits.temp_directory / RESULT
@@ -175,9 +177,12 @@ def _interrupting(
         thread.join()
 
 
-def _checked(connection: "duckdb.DuckDBPyConnection", text: str) -> tuple[Tree, dict[Call, str]]:
-    """The tree of a query that may run, with its calls replaced by views."""
+def _checked(
+    connection: "duckdb.DuckDBPyConnection", text: str, parameters: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Tree, dict[Call, str]]:
+    """The tree of a query that may run, with its parameters bound and its calls replaced by views."""
     tree = _parse(connection, text)
+    bind_parameters(tree, parameters)
     views = replace_calls(tree, _system_names(connection))
     check_functions(tree, text)
     return tree, views

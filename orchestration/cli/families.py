@@ -56,7 +56,14 @@ FAMILIES: Final = {
         ["schedule_commands", "schedule_creation", "schedule_edits"], "Manage recurring imports, exports and snapshots."
     ),
     "segments": Family(
-        ["segment_commands", "segment_edits", "segment_questions", "admin.rebase", "segment_snapshots"],
+        [
+            "segment_commands",
+            "segment_edits",
+            "segment_questions",
+            "segment_members",
+            "admin.rebase",
+            "segment_snapshots",
+        ],
         "Manage segments: the users that match a rule, kept current.",
     ),
     "notifications": Family(

@@ -121,6 +121,11 @@ AllowSnapshotShrink = Annotated[
 OutputPath = Annotated[
     Path | None, typer.Option("--to", metavar="PATH", help="Write all of them to this Parquet file.")
 ]
+RowsPath = Annotated[
+    Path | None,
+    typer.Option("--to", metavar="FILE", help="Write all rows to this file, by its end as Parquet, CSV or JSON Lines."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing FILE.")]
 
 
 SETTINGS: Final = {

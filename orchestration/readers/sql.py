@@ -5,7 +5,7 @@ sees these files and nothing else (`connectors.lake.sql`): a reader could not st
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -54,7 +54,15 @@ class SqlRunner:
         )
 
     def run(
-        self, tenant: str, text: str, meaning: Meaning, cancellation: Cancellation, *, rows: int, timeout_s: float
+        self,
+        tenant: str,
+        text: str,
+        meaning: Meaning,
+        cancellation: Cancellation,
+        *,
+        parameters: Mapping[str, str],
+        rows: int,
+        timeout_s: float,
     ) -> QueryResult:
         """Columns, and at most `rows` rows and `MOST_BYTES` of them; `truncated` if there are more.
 
@@ -63,7 +71,7 @@ class SqlRunner:
         """
         with (
             self.readers.hold(tenant, cancellation) as held,
-            self._running(text, lambda call: held.ask(meaning(call)), cancellation, timeout_s) as answer,
+            self._running(text, parameters, lambda call: held.ask(meaning(call)), cancellation, timeout_s) as answer,
         ):
             found, truncated = _limited(answer.rows, rows)
         return QueryResult(columns=_columns(answer), rows=found, truncated=truncated)
@@ -75,6 +83,7 @@ class SqlRunner:
         cancellation: Cancellation,
         put: Callable[[dict[str, Any]], None],
         *,
+        parameters: Mapping[str, str],
         timeout_s: float,
     ) -> None:
         """As `run`, but `put` gets {columns}, and then all rows, some at a time, as {rows}.
@@ -88,7 +97,7 @@ class SqlRunner:
 
         with (
             self.readers.counted(cancellation),
-            self._running(text, found, cancellation, timeout_s) as answer,
+            self._running(text, parameters, found, cancellation, timeout_s) as answer,
         ):
             put({"columns": [as_record(one) for one in _columns(answer)]})
             rows = iter(answer.rows)
@@ -97,7 +106,12 @@ class SqlRunner:
 
     @contextmanager
     def _running(
-        self, text: str, find: Callable[[Call], dict[str, Any]], cancellation: Cancellation, timeout_s: float
+        self,
+        text: str,
+        parameters: Mapping[str, str],
+        find: Callable[[Call], dict[str, Any]],
+        cancellation: Cancellation,
+        timeout_s: float,
     ) -> Iterator[Answer]:
         def resolve(call: Call) -> Resolved:
             found = find(call)
@@ -115,6 +129,7 @@ class SqlRunner:
                 s3=self.s3,
                 limits=self.limits,
                 timeout_s=timeout_s,
+                parameters=parameters,
                 sandbox_required=self.sandbox_required,
                 while_running=while_running,
             ) as answer:

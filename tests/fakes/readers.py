@@ -172,9 +172,18 @@ class FakeSql:
         self._marks = marks
 
     def run(
-        self, asks: str, text: str, meaning: Any, cancellation: Cancellation, *, rows: int, timeout_s: float
+        self,
+        asks: str,
+        text: str,
+        meaning: Any,
+        cancellation: Cancellation,
+        *,
+        parameters: Mapping[str, str],
+        rows: int,
+        timeout_s: float,
     ) -> QueryResult:
         assert asks
+        assert not parameters
         cancellation.check()
         assert rows
         assert timeout_s
@@ -182,8 +191,17 @@ class FakeSql:
         columns = [Column(name="user_id", type="VARCHAR")]
         return QueryResult(columns=columns, rows=[[self._marks[found.tenant]]], truncated=False)
 
-    def stream(self, text: str, meaning: Any, cancellation: Cancellation, put: Any, *, timeout_s: float) -> None:
-        found = self.run("-", text, meaning, cancellation, rows=1, timeout_s=timeout_s)
+    def stream(
+        self,
+        text: str,
+        meaning: Any,
+        cancellation: Cancellation,
+        put: Any,
+        *,
+        parameters: Mapping[str, str],
+        timeout_s: float,
+    ) -> None:
+        found = self.run("-", text, meaning, cancellation, parameters=parameters, rows=1, timeout_s=timeout_s)
         put({"columns": [as_record(one) for one in found.columns]})
         put({"rows": found.rows})
 

@@ -21,6 +21,7 @@ from orchestration.answers.confining import SLACK_BYTES
 from orchestration.catalog.operations import OperationStore
 from orchestration.catalog.records import NewJob
 from orchestration.catalog.references import ref_of
+from orchestration.cli.segment_members import MEMBERS
 from orchestration.composition.context import Context
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
@@ -193,6 +194,16 @@ def test_queries_return_typed_columns_within_their_limits(shop: Shop) -> None:
         "rows": [["ann", 31], ["cid", 1]],
         "truncated": False,
     }
+    named = shop.owner.query(
+        "acme", "select age from audience($a) where user_id = $u", parameters={"a": "vip", "u": "ann"}
+    )
+    assert named["rows"] == [[31]]
+    [entry] = shop.owner.audit("acme", limit=1)
+    assert (entry["action"], entry["arguments"]["parameters"], "ann" in str(entry["arguments"])) == (
+        "sql",
+        ["a", "u"],
+        False,
+    )
     assert shop.owner.query("acme", "select * from range(5)", rows=3)["truncated"]
     large = shop.owner.query("acme", "select repeat('x', 100000) from range(1000)")
     assert (large["truncated"], len(large["rows"])) == (True, 41)
@@ -207,6 +218,10 @@ def test_events_profiles_and_live_members_are_queried_together(shop: Shop) -> No
         group by all
     """
     assert shop.owner.query("acme", text)["rows"] == [["ann", 2, 200.0, 30.0, True]]
+    with shop.owner.stream_query("acme", MEMBERS, parameters={"segment": "buyers", "after": "an"}) as (_, members):
+        assert list(members) == [["ann"]]
+    with shop.owner.stream_query("acme", MEMBERS, parameters={"segment": "buyers", "after": "ann"}) as (_, members):
+        assert list(members) == []
     assert shop.owner.query("acme", "select count(*) from events('purchase', until => '2d')")["rows"] == [[0]]
     segments = shop.context.segments
     for name, rule in (("inner", "in audience vip and ever(purchase)"), ("outer", "in segment inner and age >= 30")):
@@ -223,8 +238,9 @@ def test_events_profiles_and_live_members_are_queried_together(shop: Shop) -> No
 
 
 def test_a_query_of_any_length_is_streamed(shop: Shop) -> None:
-    with shop.owner.stream_query("acme", "select range as n, repeat('x', 1000) from range(20000)") as (columns, rows):
-        assert [one["name"] for one in columns] == ["n", "repeat('x', 1000)"]
+    long = "select range as n, repeat('x', $width::int) as xs from range(20000)"
+    with shop.owner.stream_query("acme", long, parameters={"width": "1000"}) as (columns, rows):
+        assert [one["name"] for one in columns] == ["n", "xs"]
         assert [row[0] for row in rows] == list(range(20_000))  # 20 MB
     with pytest.raises(ApiError, match="BAD_SQL"), shop.owner.stream_query("acme", "selec 1"):
         pass

@@ -14,6 +14,11 @@ Rule = Annotated[str, Field(max_length=500_000, description="A rule as text, or 
 MAX_SQL: Final = 100_000
 """Characters of a query."""
 Sql = Annotated[str, Field(max_length=MAX_SQL)]
+Parameters = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")], Annotated[str, Field(max_length=10_000)]],
+    Field(max_length=100),
+]
+"""Texts by name."""
 
 
 class NewCount(Shape):
@@ -72,17 +77,22 @@ class WantedExplanation(Shape):
 
 
 class NewQuery(Shape):
-    """One SELECT over `audience('name')` and `rejects('job')`. `rows`: at most so many are returned."""
+    """One SELECT over `audience('name')` and `rejects('job')`. `rows`: at most so many are returned.
+
+    `parameters`: texts, for which `$name` stands in the query; the audit trail keeps their names alone.
+    """
 
     sql: Sql
+    parameters: Parameters = Field(default_factory=dict)
     rows: Annotated[int, Field(ge=1, le=10_000)] = 1000
     timeout_s: Annotated[float, Field(ge=0.1, le=50)] = 30.0
     example: ClassVar[Example] = {"sql": "select count(*) as members from audience('vip')"}
 
 
 class LongQuery(Shape):
-    """One SELECT whose rows are streamed."""
+    """One SELECT whose rows are streamed. `parameters`: as in `NewQuery`."""
 
     sql: Sql
+    parameters: Parameters = Field(default_factory=dict)
     timeout_s: Annotated[float, Field(ge=0.1, le=3600)] = 3600.0
     example: ClassVar[Example] = {"sql": "select user_id from audience('vip')"}

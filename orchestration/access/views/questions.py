@@ -217,10 +217,16 @@ class Questions(TenantView):
     @recorded(Action.READ_USERS, "sql", "POST /queries", problems=OF_SQL, client="query")
     def run_query(self, entry: Entry, cancellation: Cancellation, body: NewQuery) -> QueryResult:
         """Run one SELECT over audiences, segments, events, profiles and rejects; one at a time of a tenant."""
-        entry.object, entry.arguments = "queries", {"sql": body.sql[:SHOWN]}
+        entry.object, entry.arguments = "queries", _asked(body)
         with self._services.readers.turns.alone(self._name, cancellation):
             return self._services.sql.run(
-                self._name, body.sql, self._meaning(), cancellation, rows=body.rows, timeout_s=body.timeout_s
+                self._name,
+                body.sql,
+                self._meaning(),
+                cancellation,
+                parameters=body.parameters,
+                rows=body.rows,
+                timeout_s=body.timeout_s,
             )
 
     @recorded(Action.READ_USERS, "sql")
@@ -228,9 +234,11 @@ class Questions(TenantView):
         self, entry: Entry, cancellation: Cancellation, body: LongQuery, put: Callable[[dict[str, Any]], None]
     ) -> None:
         """As `run_query`, but without a limit of rows: `put` gets its columns, then its rows, some at a time."""
-        entry.object, entry.arguments = "queries", {"sql": body.sql[:SHOWN]}
+        entry.object, entry.arguments = "queries", _asked(body)
         with self._services.readers.turns.alone(self._name, cancellation):
-            self._services.sql.stream(body.sql, self._meaning(), cancellation, put, timeout_s=body.timeout_s)
+            self._services.sql.stream(
+                body.sql, self._meaning(), cancellation, put, parameters=body.parameters, timeout_s=body.timeout_s
+            )
 
     @recorded(Action.READ_USERS, "sql")
     def read_version(self, entry: Entry, call: AudienceCall) -> FindVersionFiles:
@@ -304,6 +312,11 @@ class Questions(TenantView):
     def _ask(self, record: type[ValueT], question: Question, cancellation: Cancellation) -> ValueT:
         with self._services.readers.turns.share(self._caller.principal_id):
             return super()._ask(record, question, cancellation)
+
+
+def _asked(body: NewQuery | LongQuery) -> dict[str, Any]:
+    """The text of a query and the names of its parameters; their values are not kept."""
+    return {"sql": body.sql[:SHOWN]} | ({"parameters": sorted(body.parameters)} if body.parameters else {})
 
 
 def _mark(user: str) -> dict[str, str]:

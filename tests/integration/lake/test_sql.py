@@ -48,8 +48,9 @@ def run(s3: S3Access, tmp_path: Path, calls: list[Call]) -> Run:
             return Resolved(files=uris, schema=AGE)
         return Resolved(files=[] if call.audience == "nobody" else uris, schema=AGE)
 
-    def go(text: str, timeout_s: float = 60) -> list[tuple[Any, ...]]:
-        with query(text, resolve, s3=s3, limits=limits(tmp_path), timeout_s=timeout_s) as answer:
+    def go(text: str, timeout_s: float = 60, **parameters: str) -> list[tuple[Any, ...]]:
+        own = limits(tmp_path)
+        with query(text, resolve, s3=s3, limits=own, timeout_s=timeout_s, parameters=parameters) as answer:
             return list(answer.rows)
 
     return go
@@ -58,6 +59,33 @@ def run(s3: S3Access, tmp_path: Path, calls: list[Call]) -> Run:
 def test_an_audience_is_a_table(run: Run, calls: list[Any]) -> None:
     assert run("select count(*), sum(age) from audience('vip')") == [(3, 70)]
     assert calls == [AudienceCall(audience="vip", version=None, tenant=None)]  # type: ignore[arg-type]
+
+
+def test_a_parameter_is_a_text_and_never_sql(run: Run, calls: list[Any]) -> None:
+    text = "select user_id, $said from audience($name) where age >= $age and user_id < $user order by 1 limit $n"
+    said = "' || (select 1); drop table x --\"\\ \u6771"
+    assert run(text, said=said, name="vip", age="30", user="z", n="1") == [("ann", said)]
+    assert calls == [AudienceCall(audience="vip", version=None, tenant=None)]  # type: ignore[arg-type]
+    assert run("select '$a', $a, upper($a), $a::int + 1", a="1") == [("$a", "1", "1", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters", "said"),
+    [
+        ("select $a", {}, "$a has no value: give one with --param a=VALUE"),
+        ("select 1", {"a": "1"}, "the query has no parameter $a"),
+        ("select $a", {"a": "x\0y"}, "the value of $a must not contain the character NUL"),
+        ("select ?", {}, "parameters have names: write $name instead of ? or $1"),
+        ("from audience($a)", {"a": "../x"}, "BAD_NAME"),
+        ("select * from audience('vip') where age > $a", {"a": "old"}, "Could not convert string 'old'"),
+    ],
+)
+def test_parameters_without_a_place_or_a_value_are_refused(
+    run: Run, text: str, parameters: dict[str, str], said: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        run(text, **parameters)
+    assert said in str(error.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -241,25 +241,23 @@ def test_query_is_streamed_to_its_end_or_error_and_audited(
     before = post(world, client, "query-streams", {"sql": f"FROM {BETA}.{VIP}"})
     assert (before.status, before.json["code"]) == (404, "UNKNOWN_TENANT")
 
-    def breaks(
-        _: object, text: str, meaning: object, cancellation: Cancellation, put: Any, *, timeout_s: float
-    ) -> None:
+    def breaks(_: object, text: str, meaning: object, cancellation: Cancellation, put: Any, **_given: Any) -> None:
         put(columns)
         raise UserError("SQL_TOO_BIG", text)
 
     monkeypatch.setattr(FakeSql, "stream", breaks)
-    first, last = lines(post(world, client, "query-streams", {"sql": "late"}))
+    first, last = lines(post(world, client, "query-streams", {"sql": "late", "parameters": {"user": "ann"}}))
     assert (first, last["error"]["code"], last["error"]["detail"]) == (columns, "SQL_TOO_BIG", "late")
     entries = [(e.action, e.arguments["sql"], e.error) for e in world.services.audit.search()]
     assert entries[-1] == ("sql", "late", "SQL_TOO_BIG")
+    arguments = [e.arguments for e in world.services.audit.search()][-1]
+    assert arguments["parameters"] == ["user"], "values may be ids of users, and are not kept"
 
 
 def test_disconnecting_client_ends_its_query(world: World, client: AsgiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     given_up: list[str] = []
 
-    def endless(
-        _: object, text: str, meaning: object, cancellation: Cancellation, put: Any, *, timeout_s: float
-    ) -> None:
+    def endless(_: object, text: str, meaning: object, cancellation: Cancellation, put: Any, **_given: Any) -> None:
         try:
             while True:
                 cancellation.check()

@@ -42,8 +42,10 @@ def test_result_marks_truncation_and_distinguishes_null_from_empty(
 ) -> None:
     asked: list[Any] = []
 
-    def answer(_: FakeSql, __: str, text: str, *___: Any, rows: int, timeout_s: float) -> Any:
-        asked.append((text, rows, timeout_s))
+    def answer(
+        _: FakeSql, __: str, text: str, *___: Any, parameters: dict[str, str], rows: int, timeout_s: float
+    ) -> Any:
+        asked.append((text, rows, timeout_s, parameters))
         found: list[list[Any]] = [[None, 1], ["", True], ["<i>", 2.5]]
         columns = [Column(**one) for one in COLUMNS]
         return QueryResult(columns=columns, rows=found, truncated=len(asked) == 1)
@@ -53,7 +55,7 @@ def test_result_marks_truncation_and_distinguishes_null_from_empty(
     assert "The first 3 rows; there are more. " in text_of(cut)
     assert "Download all rows as CSV" in text_of(cut)
     assert "a, b VARCHAR n BIGINT NULL 1 true <i> 2.5" in text_of(cut)
-    assert asked == [("SELECT 1,\n  2", ROWS, 50.0)]
+    assert asked == [("SELECT 1,\n  2", ROWS, 50.0, {})]
     assert " 3 rows " in text_of(run(client, world, "SELECT 2"))
     assert [entry.action for entry in world.services.audit.search()] == ["sql", "sql"]
 
