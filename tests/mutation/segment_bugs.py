@@ -10,6 +10,7 @@ from segmentation.evaluation.amounts import WIDTH
 from segmentation.evaluation.columns import LONG_AGO, NEVER
 from segmentation.evaluation.spans import next_change
 from segmentation.rules.aggregates import COMPARED, MAX_NUMBER, STEPS
+from segmentation.rules.sequences import MAX_LATEST
 from tests.mutation.patches import Patches
 
 # --- owners ----------------------------------------------------------------------------------------------------------
@@ -360,6 +361,33 @@ def every_value_the_same(patches: Patches) -> None:
     patches.replace("segmentation.evaluation.answers:keys_of", make)
 
 
+def not_noticed_late(patches: Patches) -> None:
+    """A step with `not` is taken for reached only when its time has passed twice."""
+
+    def make(original: Any) -> Any:
+        def answers(self: Any, users: Any, at: Any) -> Any:
+            true, due = original(self, users, at)
+            late = int(self._asked.within[self._asked.negated].sum())
+            return true, np.where(true | (due == NEVER), due, due + late)
+
+        return answers
+
+    patches.replace("segmentation.evaluation.followed:Followed.answers", make)
+
+
+def moments_lost_with_the_owner(patches: Patches) -> None:
+    """The next owner does not find the moments of sequences in the checkpoint."""
+
+    def make(original: Any) -> Any:
+        def take_over(self: Any, columns: Any) -> None:
+            original(self, columns)
+            self._lists.counts[:] = 0
+
+        return take_over
+
+    patches.replace("segmentation.evaluation.followed:Followed.take_over", make)
+
+
 # --- aggregates ------------------------------------------------------------------------------------------------------
 
 
@@ -402,6 +430,19 @@ def bound_of_sums_off_by_one(patches: Patches) -> None:
 
     def totals(original: Any) -> Any:
         return lambda self, users, since, latest: original(self, users, since, latest + 1)
+
+    patches.replace("segmentation.evaluation.amounts:Amounts.__init__", init)
+    patches.replace("segmentation.evaluation.amounts:Amounts.totals", totals)
+
+
+def bound_of_sums_ignored(patches: Patches) -> None:
+    """All numbers in the window count, and not only the latest ones."""
+
+    def init(original: Any) -> Any:
+        return lambda self, _keep, horizon: original(self, MAX_LATEST, horizon)
+
+    def totals(original: Any) -> Any:
+        return lambda self, users, since, _latest: original(self, users, since, MAX_LATEST)
 
     patches.replace("segmentation.evaluation.amounts:Amounts.__init__", init)
     patches.replace("segmentation.evaluation.amounts:Amounts.totals", totals)

@@ -39,6 +39,10 @@ SEGMENT_KINDS: Final[dict[str, float]] = {
 SEGMENT_SEEN: Final = (
     "changes received",
     "left or entered by time alone",
+    "sequence changed by an event",
+    "sequence changed by time alone",
+    "aggregate changed by an event",
+    "aggregate changed by time alone",
     "changed by a rule",
     "changed by an audience",
     "difference after a takeover",

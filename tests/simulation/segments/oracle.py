@@ -27,9 +27,10 @@ from schemas.topics import (
 )
 from segmentation.expressions.literals import EPOCH
 from segmentation.partitions.log_position import LogPosition
+from segmentation.rules.sequences import Sequence
 from streams.segments.partition_task import PartitionTask
 from tests.fakes.receivers import SCHEMAS, script
-from tests.naive_rules import Event
+from tests.naive_rules import Aggregate, Event
 from tests.simulation.oracle import Violation
 from tests.simulation.segments.naive import AudienceOf, EventOf, Meaning, Members, NaiveLog, Segment
 
@@ -211,7 +212,7 @@ class Oracle:
         # Without a checkpoint, a new owner cannot know all members of a paused segment, and says how they differ.
         recovers = not received.had_checkpoint and position == received.begins_with
         self.require(recovers or not self._is_paused(partition, segment, position), f"{segment} is paused, and changes")
-        self._count(message)
+        self._count(partition, message, position)
         received.position, received.generation = position, message["generation"]
         for change in changes:
             user = change["user_id"]
@@ -223,7 +224,7 @@ class Oracle:
         rules = self.logs[partition].rules(position.activations).get(segment[0])
         return rules is not None and segment[1] in rules.paused
 
-    def _count(self, message: Any) -> None:
+    def _count(self, partition: int, message: Any, position: LogPosition) -> None:
         faults = self.world.faults
         faults.saw("changes received")
         if message["seq"] == 0 and message["generation"] > 0:
@@ -235,6 +236,15 @@ class Oracle:
         }
         if (kind := named.get(message["cause"])) is not None:
             faults.saw(kind)
+        if (
+            (rules := self.logs[partition].rules(position.activations).get(message["tenant"])) is None
+            or (active := rules.segments.get(message["segment"])) is None
+            or (by := {"event": "an event", "time": "time alone"}.get(message["cause"])) is None
+        ):
+            return
+        for type_, what in ((Sequence, "sequence"), (Aggregate, "aggregate")):
+            if any(isinstance(condition, type_) for condition in active.rule.conditions):
+                faults.saw(f"{what} changed by {by}")
 
     def read_back(self, partition: int, position: LogPosition) -> None:
         """What a receiver has is the answer at the position of an owner that has emitted everything up to it."""

@@ -17,6 +17,7 @@ from segmentation.rules.records import rule_record
 from tests.naive_rules import Event
 from tests.simulation.kernel import Process
 from tests.simulation.segments.naive import EventOf, Meaning, ProfileOf
+from tests.simulation.segments.rules import draw_rule
 
 if TYPE_CHECKING:
     from tests.simulation.segments.world import SegmentWorld
@@ -25,33 +26,11 @@ SHOP: Final = TenantName("default")
 ACME: Final = TenantName("acme")
 USERS: Final = tuple(f"u{n}" for n in range(7))
 MEMBERS: Final = (*USERS, "stranger")
-RULES: Final = (
-    "count(buy, 60s) >= 1",
-    "count(buy, 200s) >= 2",
-    "count(buy, 30s) = 1 and not age >= 25",
-    "count(buy where amount >= 2, 120s) <= 0",
-    "count(buy, 600s) <= 1 and ever(view)",
-    "in audience vip or ever(refund)",
-    "in audience vip and count(buy, 60s) >= 1",
-    "never(refund) and not in audience vip",
-    "age is set or last(buy) >= 2026-01-01T00:05:00Z",
-    'age >= 25 or plan = "gold"',
-    "first(buy) < 2026-01-01T00:10:00Z",
-    "last(buy) in last 90s or last(view) 30s..200s ago",
-    "first(buy) over 200s ago and not renews > now",
-    "renews in next 100s or renews 10s..60s ago",
-    "count(buy between 2026-01-01T00:02:00Z and 2026-01-01T00:12:00Z) >= 2",
-    "rule 2: in audience vip and never(buy)",
-    "rule 2: in audience vip and renews is not set",
-)
-ON_SEGMENTS: Final = (
-    "in segment a and never(refund)",
-    "not in segment a and count(buy, 100s) >= 1",
-    "rule 2: in segment a and not last(buy) in last 60s",
-)
 PAUSES_S: Final = (0.0, 0.0, 1.0, 5.0, 20.0, 20.0, 60.0, 130.0)
 AGES_S: Final = (0, 0, 0, 1, 30, 60, 90, 200, 600, 7_200, -20, -60, -300)
 """Negative: in the future."""
+AMOUNTS: Final = (None, None, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 0.1, 0.2, "2", True, 1e12)
+"""Sums leave out the last one; 0.1, 0.2 and others add up to another double in another order."""
 REPEATED_S: Final = 60.0
 
 
@@ -153,7 +132,8 @@ class People:
         )
 
     def _properties(self) -> Mapping[str, Any]:
-        return self.random.choice(({"amount": 1.0}, {"amount": 2.0}, {"amount": 3.0}, {}))
+        amount = self.random.choice(AMOUNTS)
+        return {} if amount is None else {"amount": amount}
 
     def _encoded(self, sent: EventOf) -> bytes:
         event, given_id = sent.event, sent.event.id.removeprefix("id ") or None
@@ -238,8 +218,7 @@ class People:
 
     def _rule(self, tenant: TenantName, name: str) -> None:
         self._versions += 1
-        text = self.random.choice((*RULES, *ON_SEGMENTS, *ON_SEGMENTS) if name == "b" else RULES)
-        rule = json.dumps(rule_record(parse_rule(text, timezone="UTC")))
+        rule = json.dumps(rule_record(draw_rule(self.random, on_segments=name == "b")))
         if self.world.faults.strike("activation refused"):
             rule = self.random.choice(("{}", json.dumps(rule_record(parse_rule(f"in segment {name}")))))
         message = RuleActivated(tenant=tenant, segment=AudienceName(name), rule_version=self._versions, rule=rule)
