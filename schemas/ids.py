@@ -1,6 +1,7 @@
 """Names and identifiers, as `NewType`s over plain values, with checks for text from outside."""
 
 import re
+from hashlib import sha256
 from typing import Final, NewType
 
 from schemas.errors import UserError
@@ -20,8 +21,12 @@ Version = NewType("Version", int)
 
 DEFAULT_TENANT: Final = TenantName("default")
 """The tenant of everything without an explicit one."""
-NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+NAME_MAX: Final = 63
+NAME_PATTERN: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{NAME_MAX - 1}}}", re.ASCII)
+SNAPSHOT: Final = "-snapshot"
 JOB_ID_LENGTH: Final = 26
+TIME_LENGTH: Final = 10
+"""So many of the first characters of a job's id are its time."""
 JOB_ID_PATTERN: Final = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{JOB_ID_LENGTH}}}", re.ASCII)
 USER_ID_MAX_CHARACTERS: Final = 191
 """Code points, not bytes: the longest key that MySQL indexes in utf8mb4, which many receivers of exports use."""
@@ -43,8 +48,14 @@ def segment_name(text: str) -> AudienceName:
 
 
 def snapshot_audience(segment: str) -> str:
-    """The default audience of a segment's snapshots, unchecked. The two share one namespace, so their names differ."""
-    return f"{segment}-snapshot"
+    """The default audience of a segment's snapshots, unchecked. The two share one namespace, so their names differ.
+
+    A name that would be too long is cut, and told from others by a hash.
+    """
+    if len(segment) + len(SNAPSHOT) > NAME_MAX:
+        mark = f"-{sha256(segment.encode()).hexdigest()[:8]}{SNAPSHOT}"
+        return segment[: NAME_MAX - len(mark)] + mark
+    return segment + SNAPSHOT
 
 
 def schedule_name(text: str) -> str:

@@ -152,7 +152,7 @@ class AudienceStore:
         hint = "`muster audiences list` shows those that exist"
         if row is not None:
             hint = f"nothing was published under that name yet; `muster jobs list --audience {name}` shows its imports"
-        elif (state := self._segment_state(tenant, name)) is not None:
+        elif (state := self.segment_state(tenant, name)) is not None:
             resume = f"`muster segments resume {name}`, then " if state == "paused" else ""
             hint = (
                 f"there is a {'paused ' if resume else ''}segment of that name: {resume}`muster segments snapshot "
@@ -163,7 +163,8 @@ class AudienceStore:
             "UNKNOWN_AUDIENCE", f"tenant {tenant} has no audience {name!r}; {hint}", tenant=tenant, audience=name
         )
 
-    def _segment_state(self, tenant: TenantName, name: AudienceName) -> str | None:
+    def segment_state(self, tenant: TenantName, name: AudienceName) -> str | None:
+        """State of the segment of that name, which then no audience has. None if there is none."""
         found = sa.select(segments.c.state).where(
             segments.c.tenant == tenant, segments.c.name == name, segments.c.state != "deleted"
         )

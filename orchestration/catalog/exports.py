@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestration.catalog.life_cycle import JobTable, LifeCycleStore
+from orchestration.catalog.life_cycle import REGISTERED, JobTable, LifeCycleStore
 from orchestration.catalog.records import Export, ExportGroup, ExportTransition, JobError, Lease, NewExport
 from orchestration.catalog.selected import from_row
 from orchestration.catalog.tables import export_groups, export_transitions, exports, notifications
 from schemas.errors import UserError
 from schemas.ids import JobId
-from segmentation.export_jobs import ENDED, EXPORT_LIFE_CYCLE, ExportState
+from segmentation.export_jobs import AWAITING, ENDED, EXPORT_LIFE_CYCLE, ExportState
 
 EXPORT_TABLE: Final = JobTable(exports, exports.c.export_id, export_transitions, export_transitions.c.export_id)
 
@@ -27,7 +27,10 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
     _kind = sa.literal("export")
 
     def register(self, new: NewExport, *, refused: JobError | None = None) -> Export:
-        """Register an export once; a `refused` one is FAILED from the start. Returns the registered export."""
+        """Register an export once; one with a snapshot is AWAITING, a `refused` one FAILED from the start.
+
+        Returns the registered export.
+        """
         with suppress(sa.exc.IntegrityError):  # another try of the same request was faster
             self._insert(new, refused)
         return self.get(new.job_id)
@@ -44,10 +47,16 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
                 "audience_id": new.audience_id,
                 "request": dict(new.request),
                 "held": [lease.as_record() for lease in new.leases],
+                "snapshot": new.snapshot,
                 "execution": new.execution,
                 "retry_of": new.retry_of,
             }
-            EXPORT_TABLE.register(connection, values, now_ms=new.created_at_ms, refused=refused)
+            first = REGISTERED if new.snapshot is None else AWAITING
+            EXPORT_TABLE.register(connection, values, now_ms=new.created_at_ms, refused=refused, first=first)
+
+    def awaiting(self) -> list[Export]:
+        """Exports that wait for a snapshot, oldest first."""
+        return self._select(exports.c.state == AWAITING)
 
     def plan(self, export_id: JobId, groups: Sequence[tuple[int, int]]) -> None:
         """Store the groups as (bytes, expected rows), once."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence, Set
 from functools import cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -48,15 +49,25 @@ class JobTable:
         self._append = history.insert()
 
     def register(
-        self, connection: sa.Connection, values: Row, *, now_ms: int, refused: JobError | None, **line: object
+        self,
+        connection: sa.Connection,
+        values: Row,
+        *,
+        now_ms: int,
+        refused: JobError | None,
+        first: str = REGISTERED,
+        line: Row = MappingProxyType({}),
     ) -> None:
-        """Insert a job in REGISTERED, or FAILED if it was refused. `line`: history columns that only this kind has."""
-        state: dict[str, Any] = {"state": REGISTERED}
+        """Insert a job in its first state, or FAILED if it was refused.
+
+        `line`: history columns that only this kind has.
+        """
+        state: dict[str, Any] = {"state": first}
         if refused is not None:
             error = as_record(refused)
-            state = {"state": FAILED, "failed_in": REGISTERED, "error": error, "finished_at_ms": now_ms}
+            state = {"state": FAILED, "failed_in": first, "error": error, "finished_at_ms": now_ms}
         connection.execute(self._jobs.insert().values(**values, created_at_ms=now_ms, **state))
-        self.append(connection, values[self._key.name], REGISTERED, None, now_ms, **line)
+        self.append(connection, values[self._key.name], first, None, now_ms, **line)
         if refused is not None:
             self.append(connection, values[self._key.name], FAILED, refused.summary, now_ms, **line)
 

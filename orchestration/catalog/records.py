@@ -252,7 +252,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExport:
-    """An export to register. `request` is the record of an `ExportRequest` with its versions resolved."""
+    """An export to register. `request` is the record of an `ExportRequest` with its versions resolved.
+
+    `snapshot`: the job that makes its version first; then nothing is resolved yet.
+    """
 
     job_id: JobId
     tenant: str
@@ -263,11 +266,15 @@ class NewExport:
     execution: str | None
     retry_of: JobId | None
     created_at_ms: int
+    snapshot: JobId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """One export job. `outcome`: {manifest, version, rows, bytes, digest, ...}."""
+    """One export job. `outcome`: {manifest, version, rows, bytes, digest, ...}.
+
+    `snapshot`: the job that makes its version, if it exports a segment.
+    """
 
     job_id: JobId
     tenant: TenantName
@@ -276,6 +283,8 @@ class Export:
     state: ExportState
     request: Mapping[str, Any]
     leases: tuple[Lease, ...]
+    snapshot: JobId | None
+    task_token: str | None
     topic_partitions: int | None
     execution: str | None
     outcome: Mapping[str, Any] | None

@@ -73,7 +73,7 @@ def _register(
             "evidence": None if new.evidence is None else dict(new.evidence),
         }
         line = history_columns(Attempt(0))
-        JOB_TABLE.register(connection, values, now_ms=new.created_at_ms, refused=refused, **line)
+        JOB_TABLE.register(connection, values, now_ms=new.created_at_ms, refused=refused, line=line)
         if new.uploads:
             rows = [{"job_id": new.job_id, "upload_id": upload} for upload in new.uploads]
             connection.execute(job_uploads.insert(), rows)

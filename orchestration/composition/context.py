@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from connectors.lake.archive import ActivityArchive
     from connectors.lake.spark_queries import SparkQueries, Stopping
     from orchestration.catalog.records import Job
+    from orchestration.kinds.export.pins import Pins
     from orchestration.kinds.kind import Stages
     from orchestration.kinds.records import View
     from orchestration.kinds.segment_meaning import Meanings
@@ -40,6 +41,7 @@ with deferred(__name__):
     from orchestration.catalog import references
     from orchestration.control import worker_groups
     from orchestration.kinds import kind, register, segment_meaning
+    from orchestration.kinds.export import pins as export_pins
     from orchestration.operations import activity_dry_run, dry_run, segment_check, watching
     from streams import staging
 
@@ -155,6 +157,13 @@ class Context(Process):
     def export_records(self) -> ExportRecords:
         """Records of exports."""
         return ExportRecords(self.exports, self.settings)
+
+    @Part
+    def export_pins(self) -> "Pins":
+        """What pins the versions that exports read."""
+        return export_pins.Pins(
+            exports=self.exports, audiences=self.audiences, versions=self.versions, consent=self.consent
+        )
 
     def register(self, event: object, execution: str) -> "View":
         """As `kinds.register.register_import`; starts the workers that the job needs."""

@@ -54,6 +54,7 @@ def jobs_lane(
         quiet=quiet,
         tasks=(
             task("answers", 0.5, loop.tick, rest_s=REST_S, on_wake=True),
+            task("awaited snapshots", 1, parts.awaited_snapshots(context).tick, rest_s=REST_S),
             task("lag", 1, lambda now: lag.tick(loop.live, now), rest_s=REST_S),
             task("absence", 1, lambda now: absence.tick(loop.live, now), rest_s=REST_S),
             task("lost markers", 10, lambda now: markers.tick(loop.live, now)),

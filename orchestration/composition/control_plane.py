@@ -12,6 +12,7 @@ from orchestration.control.activations import Activations
 from orchestration.control.archive_consumer import ArchiveConsumer
 from orchestration.control.archive_maintenance import ArchiveMaintenance
 from orchestration.control.archive_watch import ArchiveWatch
+from orchestration.control.awaited_snapshots import AwaitedSnapshots
 from orchestration.control.delivery import Delivery
 from orchestration.control.foreign_logs import ForeignLogs
 from orchestration.control.gc.exports import EndedExports
@@ -96,6 +97,11 @@ def answers(context: Context, liveness: WorkerLiveness, activity_liveness: Worke
     return TaskAnswers(context.import_records, context.engine, archive, liveness, activity_liveness)
 
 
+def awaited_snapshots(context: Context) -> AwaitedSnapshots:
+    """Snapshots that exports of segments wait for."""
+    return AwaitedSnapshots(context.export_records, context.jobs, context.engine)
+
+
 def archive_consumer(context: Context, stop: threading.Event, counters: Counters) -> ArchiveConsumer:
     """Events and profiles on their way to the archive."""
     return ArchiveConsumer(context.archive, context.settings.kafka_bootstrap, stop, counters)
@@ -114,7 +120,9 @@ def expired_versions(context: Context) -> ExpiredVersions:
 def ended_exports(context: Context, counters: Counters) -> EndedExports:
     """What removes what ended exports leave."""
     c, durations = context, JobDurations(counters, context.settings)
-    return EndedExports(c.exports, c.versions, c.engine, s3=c.s3, settings=c.settings, durations=durations)
+    return EndedExports(
+        c.exports, c.versions, c.engine, c.export_jobs, s3=c.s3, settings=c.settings, durations=durations
+    )
 
 
 def export_reconciler(context: Context) -> ExportReconciler:

@@ -202,7 +202,9 @@ class Process:
             audiences=self.audiences,
             engine=self.engine,
             exports=self.exports,
+            import_jobs=self.import_jobs,
             places=self.places,
+            segments=self.segments,
             settings=self.settings,
         )
 

@@ -28,7 +28,12 @@ STAGES: Final[dict[JobState, str]] = {
     "BUILDING": "build",
     "PUBLISHING": "publish",
 }
-EXPORT_STAGES: Final[dict[ExportState, str]] = {"REGISTERED": "queue", "WRITING": "write", "FINISHING": "finish"}
+EXPORT_STAGES: Final[dict[ExportState, str]] = {
+    "AWAITING": "snapshot",
+    "REGISTERED": "queue",
+    "WRITING": "write",
+    "FINISHING": "finish",
+}
 EXPORT: Final = "export"
 STOPPED: Final = frozenset({"FAILED", "CANCELLED"})
 MS: Final = 1_000_000

@@ -54,7 +54,7 @@ class TaskAnswers:
         if job.task_token is None:
             return
         if job.state in {"VERIFYING", "IMPORTING"}:  # admitted; the first step drops the token
-            self._send(self._engine.succeed, job.task_token, self._records.view(job))
+            send(self._engine.succeed, job.task_token, self._records.view(job))
         if job.state != "AWAITING":
             return
         if job.segment is not None:
@@ -73,7 +73,7 @@ class TaskAnswers:
             case Complete():
                 self._resume(job, token, after)
             case Broken(fault=fault):
-                self._send(self._engine.fail, token, "MaterialisationFailed", fault)
+                send(self._engine.fail, token, "MaterialisationFailed", fault)
             case Waiting():
                 liveness = self._liveness if job.segment is None else self._activity_liveness
                 self._send_heartbeat(job.job_id, token, liveness, now_ms)
@@ -83,13 +83,13 @@ class TaskAnswers:
         if self._archive.has_all(job, now_ms):
             self._resume(job, token, "PUBLISHING")
         elif (fault := self._archive.lost(job, now_ms)) is not None:
-            self._send(self._engine.fail, token, "MaterialisationFailed", fault)
+            send(self._engine.fail, token, "MaterialisationFailed", fault)
         else:
             self._send_heartbeat(job.job_id, token, self._activity_liveness, now_ms)
 
     def _resume(self, job: Job, token: str, state: JobState) -> None:
         with tracing.span("reconcile"):
-            self._send(self._engine.succeed, token, self._records.view(job, state=state))
+            send(self._engine.succeed, token, self._records.view(job, state=state))
 
     def _send_heartbeat(self, job_id: str, token: str, liveness: WorkerLiveness, now_ms: int) -> None:
         if now_ms - self._heartbeat_ms.get(token, 0) < HEARTBEAT_MS:
@@ -97,19 +97,21 @@ class TaskAnswers:
         if (stalled := liveness.fault(now_ms)) is not None:
             _log.error("cannot send a heartbeat for job %s: %s", job_id, stalled)
             if liveness.on_demand:  # without a heartbeat it would wait again
-                self._send(self._engine.fail, token, "WorkersStalled", stalled)
+                send(self._engine.fail, token, "WorkersStalled", stalled)
             return
-        if self._send(self._engine.heartbeat, token):
+        if send(self._engine.heartbeat, token):
             self._heartbeat_ms[token] = now_ms
 
-    def _send(self, answer: Callable[..., None], *arguments: object) -> bool:
-        try:
-            answer(*arguments)
-        except FatalError as exc:
-            # TaskTimedOut, TaskDoesNotExist, InvalidToken: the wait is over or has not begun; the next tick will show.
-            _log.debug("%s", exc)
-            return False
-        except RetriableError as exc:
-            _log.warning("cannot answer a waiting job: %s", exc)
-            return False
-        return True
+
+def send(answer: Callable[..., None], *arguments: object) -> bool:
+    """Give an answer to a token; returns whether the engine took it."""
+    try:
+        answer(*arguments)
+    except FatalError as exc:
+        # TaskTimedOut, TaskDoesNotExist, InvalidToken: the wait is over or has not begun; the next tick will show.
+        _log.debug("%s", exc)
+        return False
+    except RetriableError as exc:
+        _log.warning("cannot answer a waiting job: %s", exc)
+        return False
+    return True

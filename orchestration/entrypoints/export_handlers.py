@@ -38,10 +38,9 @@ def register_export(event: Event, _: object) -> View:
         event["input"],
         str(event["execution"]),
         records=_records(),
-        audiences=context.audiences,
-        versions=context.versions,
+        pins=context.export_pins,
+        segments=context.segments,
         audit=context.audit,
-        consent=context.consent,
         places=context.places,
     )
     context.ensure_workers()  # the control plane watches the export
@@ -53,8 +52,13 @@ def register_export(event: Event, _: object) -> View:
 def plan_export(event: Event, _: object) -> View:
     """{export_id, execution} -> view."""
     from orchestration.kinds.export.plan import plan_export as step
+    from orchestration.kinds.export.snapshots import pin_snapshot
 
     context = process_context()
+    export = context.exports.get(_export(event))
+    if export.state == "AWAITING":
+        pins = context.export_pins
+        pin_snapshot(export, records=_records(), jobs=context.jobs, pins=pins, places=context.places)
     return step(_export(event), records=_records(), versions=context.versions, s3=context.s3)
 
 

@@ -189,10 +189,14 @@ def read_outcome(event: Event, _: object) -> View:
 
 @errors_by_name
 def begin_await(event: Event, _: object) -> View:
-    """{job_id, execution, task_token}: store the token for the control plane, or answer it at once."""
+    """{job_id | export_id, execution, task_token}: store the token for the control plane, or answer it at once."""
     from orchestration.kinds.wait import begin_await as step
 
-    step(records(), process_context().engine, _job(event), str(event["execution"]), str(event["task_token"]))
+    context = process_context()
+    of_export = "export_id" in event
+    job = JobId(str(event["export_id"])) if of_export else _job(event)
+    kept = context.export_records if of_export else records()
+    step(kept, context.engine, job, str(event["execution"]), str(event["task_token"]))
     return {}
 
 

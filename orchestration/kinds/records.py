@@ -4,8 +4,9 @@ A view contains nothing secret or large.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.jobs import JobStore
@@ -41,7 +42,9 @@ JobT = TypeVar("JobT", Job, Export)
 
 
 class JobRecords(ABC, Generic[JobT]):
-    """What the stages of all kinds of jobs do with their records."""
+    """What the stages of all kinds of jobs do with their records. `waiting`: states in which their executions wait."""
+
+    waiting: ClassVar[Set[str]]
 
     @property
     @abstractmethod
@@ -84,6 +87,8 @@ class JobRecords(ABC, Generic[JobT]):
 @dataclass(frozen=True, slots=True)
 class ImportRecords(JobRecords[Job]):
     """Records of imports and snapshots, and the progress of their stages."""
+
+    waiting: ClassVar[Set[str]] = frozenset({"REGISTERED", "AWAITING"})
 
     jobs: JobStore
     progress: ProgressStore
@@ -180,6 +185,7 @@ class ImportRecords(JobRecords[Job]):
 class ExportRecords(JobRecords[Export]):
     """Records of exports."""
 
+    waiting: ClassVar[Set[str]] = frozenset({"AWAITING"})
     exports: ExportStore
     settings: Settings
 

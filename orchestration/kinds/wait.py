@@ -1,24 +1,25 @@
-"""AwaitTurn and AwaitMaterialisation: store the task token for the control plane."""
+"""AwaitTurn, AwaitMaterialisation and AwaitSnapshot: store the task token for the control plane."""
 
 import logging
-from typing import Final
+from typing import Any, Final
 
-from orchestration.kinds.records import ImportRecords
+from orchestration.kinds.records import JobRecords
 from orchestration.workflow.engine import WorkflowEngine
 from schemas.errors import FatalError
 from schemas.ids import JobId
 
-_log = logging.getLogger(__name__)
-WAITING: Final = frozenset({"REGISTERED", "AWAITING"})
+_log: Final = logging.getLogger(__name__)
 
 
-def begin_await(records: ImportRecords, engine: WorkflowEngine, job_id: JobId, execution: str, task_token: str) -> None:
+def begin_await(
+    records: JobRecords[Any], engine: WorkflowEngine, job_id: JobId, execution: str, task_token: str
+) -> None:
     """Store the token. A job that need not wait, or belongs to another execution, is answered at once."""
     answer = records.view_for_non_owner(job_id, execution)
     if answer is None:
-        records.jobs.put(job_id, task_token=task_token)
-        job = records.jobs.get(job_id)
-        answer = records.view(job) if job.state not in WAITING else None
+        records.store.put(job_id, task_token=task_token)
+        job = records.store.get(job_id)
+        answer = records.view(job) if job.state not in records.waiting else None
     if answer is not None:
         try:
             engine.succeed(task_token, answer)

@@ -1,5 +1,6 @@
 """Operations on export jobs: submit, cancel, retry."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from orchestration.kinds.export.addresses import check_export
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import AllowedLocations
+from orchestration.kinds.snapshot.register import current_rule
 from orchestration.operations.submit import require_tenant
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.records.fields import extended
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.exports import ExportStore
     from orchestration.catalog.places import PlaceStore
+    from orchestration.catalog.records import Export
+    from orchestration.catalog.segments import SegmentStore
+    from orchestration.operations.jobs import ImportJobs
     from orchestration.platform.settings import Settings
     from orchestration.workflow.engine import WorkflowEngine
 
 POLL_S: Final = 0.25
 REGISTRATION_S: Final = 120.0
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,26 +42,32 @@ class ExportJobs:
     audiences: "AudienceStore"
     engine: "WorkflowEngine"
     exports: "ExportStore"
+    import_jobs: "ImportJobs"
     places: "PlaceStore"
+    segments: "SegmentStore"
     settings: "Settings"
 
     def submit(self, request: ExportRequest) -> JobId:
         """Start an export; returns its id.
 
-        Raises `UserError` UNKNOWN_TENANT, BAD_TIME, and as `check_export`; `RetriableError` ENGINE_UNAVAILABLE;
-        `FatalError` ENGINE_REFUSED.
+        Raises `UserError` UNKNOWN_TENANT, BAD_TIME, SEGMENT_PAUSED, and as `check_export`; `RetriableError`
+        ENGINE_UNAVAILABLE; `FatalError` ENGINE_REFUSED.
         """
         tenant = tenant_name(request.tenant)
         require_tenant(self.audiences, tenant)
         allowed = AllowedLocations(tenant=tenant, places=self.places, settings=self.settings)
-        check_export(request, allowed=allowed, audiences=self.audiences)
+        segment = check_export(request, allowed=allowed, audiences=self.audiences)
+        if segment is not None:
+            current_rule(self.segments, tenant, segment)
         _ = request.moment
         request = replace(request, to=allowed.resolved(request.to, request.export_id))
         self.engine.start(EXPORT_MACHINE, request.export_id, {"export": request.as_record(), **caller()})
         return request.export_id
 
-    def retry(self, export_id: JobId, *, new_id: JobId | None = None) -> JobId:
+    def retry(self, export_id: JobId, *, allow_shrink: bool = False, new_id: JobId | None = None) -> JobId:
         """Start an export of the same version to the same destination as a FAILED or CANCELLED one; returns the new id.
+
+        If a segment had no version yet, that of another snapshot; `allow_shrink`: however many members were lost.
 
         Raises `UserError` UNKNOWN_EXPORT, NOT_RETRIABLE, and as `submit` does.
         """
@@ -68,11 +80,18 @@ class ExportJobs:
                 state=export.state,
             )
         old = ExportRequest.from_record(without_caller(export.request))
-        repeated = replace(old, delta_from=old.since_export, base=None, consent=None)
+        repeated = replace(
+            old,
+            delta_from=old.since_export,
+            base=None,
+            consent=None,
+            segment=None,
+            allow_shrink=allow_shrink or old.allow_shrink,
+        )
         return self.submit(replace(repeated, export_id=new_id or fresh_id(), retry_of=export_id))
 
     def cancel(self, export_id: JobId) -> CancelledExport:
-        """Cancel an export before its manifest can be written; the sweeper removes its files.
+        """Cancel an export before its manifest can be written, and its snapshot; the sweeper removes its files.
 
         Raises `UserError` UNKNOWN_EXPORT, TOO_LATE.
         """
@@ -88,7 +107,26 @@ class ExportJobs:
                 self.engine.stop(export.execution, "cancelled by an operator")
         except (FatalError, RetriableError) as exc:
             warnings.append(f"the execution could not be stopped ({exc.code}); it ends at its next step")
+        self.cancel_snapshot(export)
         return extended(CancelledExport, export.shown, already=verdict is Change.ALREADY, warnings=tuple(warnings))
+
+    def cancel_snapshot(self, export: "Export") -> None:
+        """Cancel the snapshot that an ended export has waited for, unless it is being published or has ended."""
+        if export.snapshot is None or export.audience_id is not None:
+            return
+        try:
+            self.import_jobs.cancel(export.snapshot)
+        except UserError as exc:
+            if exc.code == "UNKNOWN_JOB":
+                self._stop_registration(export.snapshot)
+
+    def _stop_registration(self, snapshot: JobId) -> None:
+        execution = self.engine.execution_arn(snapshot)
+        try:
+            if (found := self.engine.describe(execution)) is not None and found.running:
+                self.engine.stop(execution, "the export that waits for it has ended")
+        except (FatalError, RetriableError) as exc:  # it makes a version that nobody has asked for
+            _log.warning("cannot stop the registration of snapshot %s: %s", snapshot, exc)
 
     def await_registration(self, export_id: JobId, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Wait until an execution that was just started has registered its export. Raises `UserError` UNKNOWN_EXPORT.

@@ -64,13 +64,14 @@ class ImportJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJob:
-    """An export."""
+    """An export. `snapshot`: the job that makes the version of a segment's members first."""
 
     export: Id
     tenant: str
     audience: str
     state: str
     request: Mapping[str, Any]
+    snapshot: Id | None
     outcome: Mapping[str, Any] | None
     error: JobFault | None
     failed_in: str | None

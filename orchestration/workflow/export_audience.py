@@ -10,6 +10,7 @@ from orchestration.workflow.stages import (
     PATIENT,
     SYSTEM_FAILURE,
     UNREGISTERED,
+    Await,
     Call,
     Catch,
     Choice,
@@ -33,8 +34,8 @@ def _notify(outcome: str, comment: str, *, then: str) -> Call:
 
 
 EXPORT_AUDIENCE: Final = Machine(
-    "One export: a version of an audience becomes files with a manifest, or no manifest at all. Every step leaves the "
-    "export's state in the catalog and Route follows it.",
+    "One export: a version of an audience, or a new one of a segment's members, becomes files with a manifest, or no "
+    "manifest at all. Every step leaves the export's state in the catalog and Route follows it.",
     timeout_s=MAX_JOB_AGE_S,
     stages={
         "RegisterExport": Call(
@@ -49,6 +50,7 @@ EXPORT_AUDIENCE: Final = Machine(
                 "state",
                 {
                     "DUPLICATE": "Duplicate",
+                    "AWAITING": "AwaitSnapshot",
                     "REGISTERED": "PlanExport",
                     "WRITING": "WriteGroups",
                     "FINISHING": "FinishExport",
@@ -58,8 +60,18 @@ EXPORT_AUDIENCE: Final = Machine(
             ),
             default="AlreadyFailed",
         ),
+        "AwaitSnapshot": Await(
+            "An export of a segment: wait until the snapshot has ended that makes its version. The relay starts that, "
+            "and answers.",
+            EXPORT | {"task_token": "$$.Task.Token"} | EXECUTION,
+            function="BeginAwait",
+            timeout_s=MAX_JOB_AGE_S,
+            final=("States.Timeout",),
+            catch=FAILURE,
+        ),
         "PlanExport": Call(
-            "Lease the versions, check the destination, divide the work into groups.",
+            "Pin the version that a snapshot has made. Lease the versions, check the destination, divide the work into "
+            "groups.",
             EXPORT | EXECUTION,
             retry=PATIENT,
             catch=FAILURE,

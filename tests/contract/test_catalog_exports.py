@@ -1,6 +1,7 @@
 """Exports in every database that may hold the catalog."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -79,6 +80,23 @@ def test_changes_are_guarded_and_idempotent(store: ExportStore) -> None:
     verdict, export = store.move(export.job_id, "READY", now_ms=5, outcome={"rows": 1})
     assert (verdict, export.outcome, export.finished_at_ms) == (Change.APPLIED, {"rows": 1}, 5)
     assert states(store, export) == ["REGISTERED", "WRITING", "FINISHING", "READY"]
+
+
+def test_export_of_a_segment_waits_for_its_snapshot(store: ExportStore) -> None:
+    plain, snapshot = store.register(new_export()), JobId("01m87b5fjxy5p23eqzcwh6ffff")
+    new = replace(new_export(2, "e2"), snapshot=snapshot, leases=(), audience_id=None)
+    export = store.register(new)
+    assert (plain.state, plain.snapshot, export.state, export.snapshot) == ("REGISTERED", None, "AWAITING", snapshot)
+    store.put(export.job_id, task_token="t")
+    assert [(one.job_id, one.task_token) for one in store.awaiting()] == [(export.job_id, "t")]
+    assert store.move(export.job_id, "WRITING", now_ms=2)[0] is Change.REFUSED
+    held = [lease.as_record() for lease in new_export().leases]
+    verdict, export = store.move(
+        export.job_id, "REGISTERED", now_ms=2, only_from={"AWAITING"}, held=held, task_token=None
+    )
+    assert (verdict, export.leases, export.task_token) == (Change.APPLIED, new_export().leases, None)
+    assert (store.awaiting(), states(store, export)) == ([], ["AWAITING", "REGISTERED"])
+    assert store.move(export.job_id, "AWAITING", now_ms=3)[0] is Change.REFUSED
 
 
 def test_refused_manifest_fails_a_finishing_export(store: ExportStore) -> None:

@@ -27,6 +27,9 @@ class LookedUp(Selected):
 class NewExport(Shape):
     """An export of a version of an audience: a number, or the one that was current at `as_of`; else the current one.
 
+    `audience` may name a segment: a snapshot first makes its members a version of the audience SEGMENT-snapshot,
+    however many have left if `allow_shrink`.
+
     `to`: `download` (its files are fetched from `/exports/{id}/files` within a day), s3://bucket/prefix or
     kafka://TOPIC. `delta_from`: only what was added and removed since that version, or since an export: its id, or
     `last` for the last one of the audience to this destination. `where`: a filter (docs/filters.md); `suppress`: leave
@@ -50,6 +53,7 @@ class NewExport(Shape):
     suppress: Annotated[list[Selected], Field(max_length=16, default_factory=list)]
     columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
     partition_by: Annotated[list[ColumnName], Field(max_length=10, default_factory=list)]
+    allow_shrink: bool = False
     example: ClassVar[Example] = {"audience": "vip", "to": "download", "format": "csv", "compression": "gzip"}
 
     def request(self) -> dict[str, Any]:

@@ -242,7 +242,6 @@ class Submissions(TenantView):
         problems=(
             *OF_THE_ENGINE,
             *OF_EXPORTS,
-            "BAD_SPEC",
             "BAD_SOURCE",
             "NOT_RETRIABLE",
             "NO_SETTINGS",
@@ -265,12 +264,9 @@ class Submissions(TenantView):
         return self._once(Retried, entry, key, lambda claim: self._retry_import(found, body, claim))
 
     def _retry_export(self, found: Export, body: Retry, claim: Claim) -> RetriedExport:
-        if body.force or body.with_audience_settings or body.allow_shrink:
-            raise UserError(
-                "BAD_SPEC",
-                "force, with_audience_settings and allow_shrink are for imports: an export reads no file",
-            )
-        started = self._services.export_jobs.retry(found.job_id, new_id=claim.job_id)
+        if body.force or body.with_audience_settings:
+            raise UserError("BAD_SPEC", "force and with_audience_settings are for imports: an export reads no file")
+        started = self._services.export_jobs.retry(found.job_id, allow_shrink=body.allow_shrink, new_id=claim.job_id)
         return RetriedExport(export=started, retry_of=found.job_id)
 
     def _retry_import(self, found: Job, body: Retry, claim: Claim) -> Retried:

@@ -19,6 +19,9 @@ exports: Final = sa.Table(
     # The versions it holds in the lake: [{audience_id, tenant, audience, version}].
     sa.Column("held", JSON, nullable=False),
     # P of the destination topic; None before the plan, and for files.
+    # The job that makes the version of an export of a segment.
+    sa.Column("snapshot", ID, nullable=True),
+    sa.Column("task_token", sa.Text, nullable=True),
     sa.Column("topic_partitions", sa.Integer, nullable=True),
     sa.Column("execution", sa.String(255), nullable=True, index=True),
     sa.Column("outcome", JSON, nullable=True),

@@ -14,6 +14,7 @@ from orchestration.catalog.records import Export
 from orchestration.control.job_durations import JobDurations
 from orchestration.control.reconciler import stop_execution
 from orchestration.kinds.export.clean_up import clean_up
+from orchestration.operations.export_jobs import ExportJobs
 from orchestration.platform.settings import Settings
 from orchestration.workflow.engine import WorkflowEngine
 from schemas.errors import MusterError
@@ -38,6 +39,7 @@ class EndedExports:
         exports: ExportStore,
         versions: VersionStore,
         engine: WorkflowEngine,
+        export_jobs: ExportJobs,
         *,
         s3: S3Access,
         settings: Settings,
@@ -46,6 +48,7 @@ class EndedExports:
         self._exports = exports
         self._versions = versions
         self._engine = engine
+        self._export_jobs = export_jobs
         self._s3 = s3
         self._settings = settings
         self._durations = durations
@@ -64,6 +67,8 @@ class EndedExports:
         with bound(**export.log_ids):
             if export.state == "CANCELLED":
                 stop_execution(self._engine, export, "the export was cancelled")
+            if export.state in {"CANCELLED", "FAILED"}:
+                self._export_jobs.cancel_snapshot(export)
             try:
                 clean_up(export, versions=self._versions, s3=self._s3, settings=self._settings)
                 self._exports.put(export.job_id, swept_at_ms=now)

@@ -11,6 +11,7 @@ from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.logs import log_group
 from orchestration.deploy.stack.site import Grant, Service, Site, create_after, role
 from orchestration.platform.sizes import FUNCTION_DISK_MIB, function_disk_mib
+from orchestration.workflow.engine import EXPORT_MACHINE
 from orchestration.workflow.resources import (
     INBOX_MACHINE,
     FunctionSpec,
@@ -110,7 +111,8 @@ def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
             return (*grants.scale_services(site, describe=True), *grants.list_executions(site, machines))
         case "Await":
             # What has ended before the wait begins is answered at once.
-            own = (Grant(actions=("states:SendTaskSuccess",), resources=(grants.machine_arn(site, INBOX_MACHINE),)),)
+            waiting = tuple(grants.machine_arn(site, machine) for machine in (INBOX_MACHINE, EXPORT_MACHINE))
+            own = (Grant(actions=("states:SendTaskSuccess",), resources=waiting),)
         case "Files":
             own = (
                 *inbox,

@@ -11,7 +11,7 @@ from connectors.sinks.topic_addresses import SCHEME, topic_of
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.places import DOWNLOAD, AllowedLocations
 from schemas.errors import UserError
-from schemas.ids import audience_name
+from schemas.ids import AudienceName, audience_name
 from schemas.manifest import ExportFormat
 
 if TYPE_CHECKING:
@@ -20,19 +20,33 @@ if TYPE_CHECKING:
 ON_TOPICS: Final = (ExportFormat(format="parquet"), ExportFormat(format="jsonl"))
 
 
-def check_export(request: ExportRequest, *, allowed: AllowedLocations, audiences: "AudienceStore") -> None:
-    """Refuse an export that can never work. Its address may have placeholders.
+def check_export(
+    request: ExportRequest, *, allowed: AllowedLocations, audiences: "AudienceStore"
+) -> AudienceName | None:
+    """Refuse an export that can never work; returns the segment that it exports, None for an audience.
 
-    Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_DESTINATION for an address in no place of the tenant,
-    UNKNOWN_PROFILE, BAD_PROFILES, OUTSIDE_PROFILE, and as `check_request`.
+    Its address may have placeholders. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_SPEC, BAD_DESTINATION for an
+    address in no place of the tenant, UNKNOWN_PROFILE, BAD_PROFILES, OUTSIDE_PROFILE, and as `check_request`.
     """
     _check_form(request.to)
     allowed.require_destination(request.to, request.profile)
     check_request(request)
     if request.profile is not None:
         check_profile(allowed.settings.destinations_file, request.profile, request.to)
-    for name in (request.audience, *(other.audience for other in request.shape.other_audiences)):
-        audiences.get(allowed.tenant, audience_name(name))
+    for other in request.shape.other_audiences:
+        audiences.get(allowed.tenant, other.audience)
+    name = audience_name(request.audience)
+    current = request.version is None and request.as_of is None
+    if current and audiences.segment_state(allowed.tenant, name) is not None:
+        return name
+    audiences.get(allowed.tenant, name)
+    if request.allow_shrink:
+        raise UserError(
+            "BAD_SPEC",
+            f"allow_shrink is for exports of a segment, and {name} is an audience: its versions were published before",
+            audience=name,
+        )
+    return None
 
 
 def check_request(request: ExportRequest) -> None:

@@ -48,7 +48,7 @@ def _require_alone(exports: ExportStore, export: Export) -> None:
     """Refuse if an earlier export writes to the same place: it will finish first, so our writing would be wasted."""
     to = _address(export)
     for other in exports.live():
-        if other.job_id < export.job_id and other.state != "REGISTERED" and _address(other) == to:
+        if other.job_id < export.job_id and other.state not in {"AWAITING", "REGISTERED"} and _address(other) == to:
             raise UserError(
                 "DESTINATION_BUSY",
                 f"export {other.job_id} is writing to {to}; choose another destination, or retry if that export fails",

@@ -70,9 +70,10 @@ class ExportRequest:
 
     `delta_from`: export only what was added and removed since that version, or since an export, by its id or
     `SINCE_LAST`. `to`: `s3://bucket/prefix` or `kafka://TOPIC`; `profile`: the name of the credentials for it, if not
-    our own. `shape`: the part of the version to export. `schedule`: the schedule that this is a run of. Registration
-    decides, whatever a request says, on `consent`, the lists that the tenant's policy leaves out, and on `base`, the
-    view that a delta starts from.
+    our own. `shape`: the part of the version to export. `schedule`: the schedule that this is a run of. `audience` may
+    name a segment: then a snapshot makes the version first, however many members were lost if `allow_shrink`.
+    Registration decides, whatever a request says, on `segment`, on `consent`, the lists that the tenant's policy leaves
+    out, and on `base`, the view that a delta starts from.
     """
 
     export_id: JobId
@@ -91,6 +92,8 @@ class ExportRequest:
     row_group_rows: int | None = None
     consent: ConsentLists | None = None
     base: "DeliveredView | None" = None
+    segment: str | None = None
+    allow_shrink: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -100,6 +103,9 @@ class ExportRequest:
             value = record.pop(name)
             if value is not None:
                 record[name] = value.as_record()
+        for name in ("segment", "allow_shrink"):
+            if not record[name]:
+                del record[name]
         return record
 
     @classmethod
@@ -110,6 +116,9 @@ class ExportRequest:
             raise bad_event(f"export has unknown fields: {', '.join(unknown)}")
         profile = given.get("profile")
         as_of, retry_of, schedule = given.get("as_of"), given.get("retry_of"), given.get("schedule")
+        segment, allow_shrink = given.get("segment"), given.get("allow_shrink", False)
+        if not isinstance(allow_shrink, bool):
+            raise bad_event("export.allow_shrink must be true or false")
         target = as_number(given.get("target_bytes"), "export.target_bytes")
         return cls(
             export_id=as_id(given.get("export_id"), "export.export_id"),
@@ -128,6 +137,8 @@ class ExportRequest:
             row_group_rows=as_number(given.get("row_group_rows"), "export.row_group_rows"),
             consent=None if given.get("consent") is None else ConsentLists.from_record(given["consent"]),
             base=None if given.get("base") is None else DeliveredView.from_record(given["base"]),
+            segment=None if segment is None else as_text(segment, "export.segment"),
+            allow_shrink=allow_shrink,
         )
 
     @property

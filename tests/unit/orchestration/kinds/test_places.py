@@ -127,9 +127,8 @@ def register(deployment: Deployment, event: object) -> Mapping[str, object]:
         event,
         f"execution-{fresh_id()}",
         records=context.export_records,
-        audiences=context.audiences,
-        versions=context.versions,
+        pins=context.export_pins,
+        segments=context.segments,
         audit=context.audit,
-        consent=context.consent,
         places=context.places,
     )
