@@ -558,6 +558,7 @@ class ApiMethods(Methods):
         suppress: Sequence[Mapping[str, Any]] | None = None,
         columns: Sequence[str] | None = None,
         partition_by: Sequence[str] | None = None,
+        allow_shrink: bool | None = None,
         key: str | None = None,
     ) -> StartedExport:
         """Start an export."""
@@ -584,6 +585,7 @@ class ApiMethods(Methods):
                     suppress=suppress,
                     columns=columns,
                     partition_by=partition_by,
+                    allow_shrink=allow_shrink,
                 ),
                 key=key,
             ),

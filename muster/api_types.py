@@ -36,13 +36,14 @@ class ImportJob(TypedDict):
 
 
 class ExportJob(TypedDict):
-    """An export."""
+    """An export. `snapshot`: the job that makes the version of a segment's members first."""
 
     export: str
     tenant: str
     audience: str
     state: str
     request: dict[str, Any]
+    snapshot: str | None
     outcome: dict[str, Any] | None
     error: JobFault | None
     failed_in: str | None

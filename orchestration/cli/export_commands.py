@@ -91,6 +91,7 @@ def _show_folder(found: Folder) -> None:
     "export",
     "muster export vip --to vip.parquet",
     "muster export vip --to exports/vip --format csv --compression gzip",
+    "muster export buyers --to s3://bucket/buyers-today --delta-from last --wait",
     "muster export vip --to s3://bucket/vip-3 --version 3 --wait",
     "muster export vip --to kafka://vip-members --wait",
     "muster export vip --to s3://bucket/vip-2-to-3 --version 3 --delta-from 2 --wait",
@@ -102,7 +103,7 @@ def _show_folder(found: Folder) -> None:
 )
 def export(
     *,
-    name: options.AudienceArgument,
+    name: shapes.ExportedName,
     to: Annotated[str, typer.Option("--to", metavar="FOLDER|FILE.parquet|s3://...|kafka://...", help="Destination.")],
     version: Annotated[
         int | None, typer.Option("--version", metavar="N", min=1, help="Version to export, instead of the current one.")
@@ -141,12 +142,15 @@ def export(
     columns: shapes.Columns = None,
     partition_by: shapes.PartitionBy = None,
     row_group_rows: shapes.RowGroupRows = None,
+    allow_shrink: shapes.AllowShrink = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing FILE.parquet.")] = False,
     wait: options.Wait = False,
     timeout: options.Timeout = None,
     tenant: options.MeantTenant = None,
 ) -> Answer[Submitted | Followed | Folder | OneFile]:
-    """Write a version of an audience as files with a manifest.
+    """Write a version of an audience or a segment as files with a manifest.
+
+    The present members of a segment first become a version of the audience SEGMENT-snapshot, by a snapshot job.
 
     Files are sorted by user id, and checked against the digest of the version before the manifest is written;
     `muster verify` checks them again from the manifest alone. A FILE.parquet is written without a manifest.
@@ -203,6 +207,7 @@ def export(
         "target_mb": ONE_FILE_MB if one_file else target_mb,
         "row_group_rows": row_group_rows,
         "profile": profile,
+        "allow_shrink": allow_shrink or None,  # unknown to a service of 0.2.0
         **shape.as_record(),
     }
     with remote.service() as found:

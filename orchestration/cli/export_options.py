@@ -12,6 +12,10 @@ Profile = Annotated[
     str | None,
     typer.Option("--profile", metavar="NAME", help="Profile in destinations.toml whose credentials are used."),
 ]
+ExportedName = Annotated[str, typer.Argument(metavar="AUDIENCE|SEGMENT", help="Name of the audience or segment.")]
+AllowShrink = Annotated[
+    bool, typer.Option("--allow-shrink", help="Of a segment: export regardless of how many members have left.")
+]
 MIB: Final = 1024 * 1024
 Where = Annotated[
     str | None, typer.Option("--where", metavar="CONDITION", help="Export only rows that match this condition.")
@@ -80,6 +84,7 @@ def export_members(
     partition_by: str | None,
     row_group_rows: int | None,
     profile: str | None = None,
+    allow_shrink: bool = False,
 ) -> dict[str, Any]:
     """The same as members of `NewExport` (docs/openapi.json). Raises `UserError` BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
     export_format(format_, compression, null, formulas)
@@ -93,5 +98,6 @@ def export_members(
         "target_mb": target_mb,
         "profile": profile,
         "row_group_rows": row_group_rows,
+        **({"allow_shrink": True} if allow_shrink else {}),
         **export_shape(where, attributes, suppress, columns, partition_by).as_record(),
     }

@@ -31,7 +31,7 @@ FAMILIES: Final = {
     "rejects": Family(["receipts"], "Show the rejected rows of a job."),
     "sql": Family(["sql_commands"], "Query audiences, segments, events, profiles and rejects."),
     "fsck": Family(["admin.fsck"], "Compare staging, lake and catalog."),
-    "export": Family(["export_commands"], "Write a version of an audience as files with a manifest."),
+    "export": Family(["export_commands"], "Write a version of an audience or a segment as files with a manifest."),
     "verify": Family(["admin.verify"], "Verify an export from its manifest alone."),
     "explain": Family(["segment_questions"], "Explain from the archive why a user is in a segment or not."),
     "login": Family(["access_commands"], "Store a token for a service."),

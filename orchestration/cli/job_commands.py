@@ -147,16 +147,14 @@ def retry(
     """Run a FAILED or CANCELLED job again.
 
     Starts a new job for the same file, with the same options or the current settings of its audience; for an export,
-    with the same version and destination.
+    with the same version and destination, and for a segment that has none yet, with another snapshot.
     """
     with remote.service() as found:
         meant = remote.meant_job(found, job, latest=latest)
         failed = found.find_job(meant)
         word = key_of(failed)
-        if word == "export" and (with_audience_settings or force or allow_shrink):
-            raise typer.BadParameter(
-                "an export reads no file: --with-audience-settings, --force and --allow-shrink do not apply"
-            )
+        if word == "export" and (with_audience_settings or force):
+            raise typer.BadParameter("an export reads no file: --with-audience-settings and --force do not apply")
         new = found.retry(
             failed["tenant"],
             id_of(failed),

@@ -148,6 +148,8 @@ def export_line(export: Record, elapsed_s: float) -> str:
     """Progress of an export on one line."""
     groups, state = export["groups"], export["state"]
     line = f"export {export['export']}  {state}"
+    if state == "AWAITING":
+        line += f"  snapshot {export['snapshot']}"
     if groups:
         rows, expected = (sum(group[name] for group in groups) for name in ("rows", "expected_rows"))
         # For a selection or a delta the expected rows are an upper bound: at the end only actual rows count.

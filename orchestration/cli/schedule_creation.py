@@ -9,7 +9,7 @@ from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Group, command
 from orchestration.cli.export_commands import export
-from orchestration.cli.export_options import export_members
+from orchestration.cli.export_options import ExportedName, export_members
 from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_of
 from orchestration.cli.options import with_import_settings, with_options
 from orchestration.cli.schedule_commands import Name, schedules, show_changed
@@ -79,7 +79,7 @@ def _create_export(
     *,
     name: Name,
     when: When,
-    audience: options.AudienceArgument,
+    audience: ExportedName,
     to: Annotated[
         str,
         typer.Option(
@@ -98,7 +98,7 @@ def _create_export(
     tenant: options.MeantTenant = None,
     settings: dict[str, Any],
 ) -> Record:
-    """Export the current version of an audience on a schedule.
+    """Export the current version of an audience, or the members of a segment, on a schedule.
 
     WHEN is an EventBridge Scheduler expression. An export is never replaced,
     so an address in a bucket has placeholders such as {date}, {time} or {due}.
@@ -122,6 +122,8 @@ create_export = command(
     "      --to s3://crm/vip/{date} --format csv --compression gzip",
     'muster schedules create export changes "rate(1 hour)" vip \\',
     "      --to s3://crm/changes/{due} --delta-from last",
+    'muster schedules create export buyers "rate(1 hour)" buyers \\',
+    "      --to s3://crm/buyers/{due} --delta-from last",
     show=show_changed,
 )(
     with_options(

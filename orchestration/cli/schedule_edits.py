@@ -26,6 +26,11 @@ NewZone = Annotated[
     str | None, typer.Option("--zone", metavar="ZONE", help="IANA time zone of cron, at and placeholders.")
 ]
 
+ShrinkGuard = Annotated[
+    bool | None,
+    typer.Option("--allow-shrink/--guard-shrink", help="Publish or refuse a version that has lost most members."),
+]
+
 
 def _edit(tenant: str | None, name: str, when: str | None, zone: str | None, **requests: Mapping[str, Any]) -> Record:
     changes = _given(expression=when, timezone=zone, **{kind: request or None for kind, request in requests.items()})
@@ -95,6 +100,7 @@ def _edit_export(
         bool | None,
         typer.Option("--since-last/--whole", help="Export what has changed since the last export, or everything."),
     ] = None,
+    allow_shrink: ShrinkGuard = None,
     tenant: options.MeantTenant = None,
     settings: dict[str, Any],
 ) -> Record:
@@ -112,13 +118,15 @@ def _edit_export(
         settings["partition_by"],
     ).as_record()
     style = {part.removesuffix("_"): value for part, value in settings.items() if part not in shape}
-    request = _given(to=to, since_last=since_last, **style)
+    request = _given(to=to, since_last=since_last, allow_shrink=allow_shrink, **style)
     request |= {part: value for part, value in shape.items() if settings[part] is not None}
     return _edit(tenant, name, when, zone, export=request)
 
 
 _SETTINGS: Final = [
-    p.replace(default=None) for n, p in signature(export).parameters.items() if n not in ONE_TIME_EXPORT
+    p.replace(default=None)
+    for n, p in signature(export).parameters.items()
+    if n not in {*ONE_TIME_EXPORT, "allow_shrink"}
 ]
 edit_export = command(
     edit,
@@ -141,10 +149,7 @@ def edit_snapshot(
     when: NewWhen = None,
     zone: NewZone = None,
     audience: Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Target audience.")] = None,
-    allow_shrink: Annotated[
-        bool | None,
-        typer.Option("--allow-shrink/--guard-shrink", help="Publish or refuse a version that has lost most members."),
-    ] = None,
+    allow_shrink: ShrinkGuard = None,
     tenant: options.MeantTenant = None,
 ) -> Record:
     """Change a recurring snapshot.

@@ -80,7 +80,7 @@ def uses_of(rule: Rule, tenant: str, t: Texts) -> list[Uses]:
 
 
 def dependants(context: PageContext, name: str, t: Texts) -> list[Named]:
-    """Segments whose rules name a segment, schedules that take snapshots of it, and feeds that follow it."""
+    """Segments whose rules name a segment, schedules that take or export snapshots of it, and its feeds."""
     return [*_segments(context, name, "segments"), *_schedules(context, name, t), *_feeds(context, name, t)]
 
 
@@ -92,7 +92,9 @@ def _segments(context: PageContext, name: str, named: Literal["audiences", "segm
 
 def _schedules(context: PageContext, name: str, t: Texts) -> Iterator[Named]:
     for one in context.view(Schedules).list_schedules(limit=ALL).items:
-        if one.kind == "snapshot" and one.request.get("segment") == name:
+        if (one.kind, one.request.get("segment")) == ("snapshot", name) or (
+            (one.kind, one.request.get("audience")) == ("export", name)
+        ):
             yield Named(name=t("segment.schedule", name=one.name))
 
 

@@ -121,12 +121,12 @@ class ExportJobs:
                 self._stop_registration(export.snapshot)
 
     def _stop_registration(self, snapshot: JobId) -> None:
-        execution = self.engine.execution_arn(snapshot)
         try:
-            if (found := self.engine.describe(execution)) is not None and found.running:
-                self.engine.stop(execution, "the export that waits for it has ended")
-        except (FatalError, RetriableError) as exc:  # it makes a version that nobody has asked for
-            _log.warning("cannot stop the registration of snapshot %s: %s", snapshot, exc)
+            self.engine.stop(self.engine.execution_arn(snapshot), "the export that waits for it has ended")
+        except FatalError as exc:  # it was never started
+            _log.debug("no execution of snapshot %s is stopped: %s", snapshot, exc)
+        except RetriableError as exc:  # it makes a version that nobody has asked for
+            _log.warning("cannot stop the execution of snapshot %s: %s", snapshot, exc)
 
     def await_registration(self, export_id: JobId, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Wait until an execution that was just started has registered its export. Raises `UserError` UNKNOWN_EXPORT.

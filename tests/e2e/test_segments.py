@@ -56,12 +56,32 @@ def snapshot_is_a_version(muster: Muster, folder: Path, broker: str) -> None:
     assert (manifest["rule_hash"], manifest["rows"]) == (rule["rule_hash"], 400)
     (folder / "receipt.json").write_text(muster("receipt", made.json["job"], "--json").out)
     assert len(members_of_a_receiver(folder, broker)) == 400
-    again = muster("segments", "snapshot", "buyers", "-t", TENANT, "--wait", "--json")
-    assert (again.json["receipt"]["version"], again.json["receipt"]["digest"]) == (2, receipt["digest"])
+    assert users_in(folder / "out") == {f"user-{n}" for n in range(600) if n % 3}
+    again = muster("export", "buyers", "-t", TENANT, "--to", str(folder / "again"), "--format", "jsonl", "--json")
+    assert again.code == 0, again.err
+    assert (again.json["version"], again.json["digest"], again.json["rows"]) == (2, receipt["digest"], 400)
     named = ("--rule", "in audience buyers-snapshot")
     assert muster("segments", "create", "copied", *named, "-t", TENANT).code == 0
     until(lambda: members_of(muster, "copied", 400), timeout_s=300)
     assert muster("segments", "delete", "copied", "-t", TENANT).code == 0
+
+
+def users_in(folder: Path) -> set[str]:
+    """Users in the files that a manifest names."""
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    lines = [line for file in files for line in (folder / file["key"]).read_text().splitlines()]
+    return {json.loads(line)["user_id"] for line in lines}
+
+
+def who_has_entered_is_exported(muster: Muster, folder: Path) -> None:
+    """By the next export of the segment, which takes the difference from the last one."""
+    to = ("--to", str(folder / "entered"), "--format", "jsonl", "--delta-from", "last")
+    exported = muster("export", "buyers", "-t", TENANT, *to, "--json")
+    assert exported.code == 0, exported.err
+    assert (exported.json["version"], exported.json["delta"]["version"]) == (3, 2)
+    assert users_in(folder / "entered") == {f"user-{n}" for n in range(600, 700) if n % 3}
+    verified = muster("verify", str(folder / "entered" / "manifest.json"), "--json")
+    assert (verified.code, verified.json["difference"]) == (0, None), verified.err
 
 
 def members_of_a_receiver(folder: Path, broker: str) -> set[str]:
@@ -113,5 +133,6 @@ def test_a_segment_follows_events_profiles_and_audiences_and_agrees_with_the_arc
     send(deployment, 700)
     until(lambda: members("buyers", 466), timeout_s=300)
     assert members_of_a_receiver(tmp_path, deployment.kafka_bootstrap) == {f"user-{n}" for n in range(700) if n % 3}
+    who_has_entered_is_exported(muster, tmp_path)
     assert muster("segments", "delete", "special", "-t", TENANT).code == 0
     assert [s["segment"] for s in muster("segments", "list", "-t", TENANT, "--json").json] == ["buyers"]

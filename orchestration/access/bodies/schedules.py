@@ -103,6 +103,7 @@ class ExportChange(Shape):
     suppress: Annotated[list[Selected], Field(max_length=16)] | None = None
     columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
     partition_by: Annotated[list[ColumnName], Field(max_length=10)] | None = None
+    allow_shrink: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """As members of an export request."""

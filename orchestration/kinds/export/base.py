@@ -11,6 +11,7 @@ from connectors.sinks.selection import PinnedVersion
 from connectors.sinks.shaping import Shape
 from connectors.sinks.views import require_same_columns
 from orchestration.catalog.records import Lease
+from orchestration.catalog.references import ref_of
 from orchestration.kinds.export.destinations import request_of
 from orchestration.kinds.export.request import SINCE_LAST, DeliveredView, ExportRequest
 from orchestration.kinds.export.shapes import view_of
@@ -20,7 +21,7 @@ from segmentation.versions import AudienceRef
 
 if TYPE_CHECKING:
     from orchestration.catalog.exports import ExportStore
-    from orchestration.catalog.records import Export
+    from orchestration.catalog.records import Audience, Export
     from segmentation.versions import VersionStore
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,18 @@ def resolve_base(
         )
         return request.with_base(None), ()
     return request.with_base(view), leases
+
+
+def require_base(request: ExportRequest, audience: "Audience | None", *, exports: "ExportStore") -> None:
+    """Refuse a delta that is known to have no base before its version exists. `audience`: as far as there is one.
+
+    Raises `UserError` BASE_VIEW_UNKNOWN.
+    """
+    if request.delta_from is None or request.schedule is not None:
+        return
+    if audience is None:
+        raise _unknown("no snapshot of this segment has been exported yet", request)
+    _delivered(request, ref_of(audience), exports)
 
 
 def _delivered(

@@ -9,6 +9,7 @@ from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.records import JobError, NewExport
 from orchestration.catalog.segments import SegmentStore
 from orchestration.kinds.export.addresses import check_export
+from orchestration.kinds.export.base import require_base
 from orchestration.kinds.export.pins import Pins
 from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.export.request import ExportRequest, read_export
@@ -53,6 +54,8 @@ def register_export(
             new = _of_audience(request, execution, pins, allowed)
         else:
             current_rule(segments, tenant, segment)
+            made_before = pins.audiences.find(tenant, audience_name(snapshot_audience(segment)))
+            require_base(request, made_before, exports=pins.exports)
             new = _of_segment(request, execution, segment)
     except UserError as exc:
         refused = JobError.of(exc)
