@@ -17,9 +17,11 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # pyspark has the files of the client that the product uses too: an environment of its own.
 SPARK = UV_PROJECT_ENVIRONMENT=.venv-spark $(BIN)/uv sync --frozen --only-group spark-server --no-install-workspace --python $(BIN)/python
+# Airflow pins its packages: an environment of its own, with the client as it is here, however old the built one is.
+AIRFLOW = cd providers/airflow && UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-airflow $(CURDIR)/$(BIN)/uv sync --frozen --quiet --reinstall-package muster-client --python $(CURDIR)/$(BIN)/python
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup assets hooks up down status demo demo-console docs lint types test test-browser screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release advisories bench openapi monitoring workflow images compose-up compose-demo compose-down
+.PHONY: help setup assets hooks up down status demo demo-console docs lint types test test-browser test-airflow screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release advisories bench openapi monitoring workflow images compose-up compose-demo compose-down
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -81,6 +83,11 @@ test: $(STAMP)  ## run all tests except those that need Docker, PostgreSQL, Spar
 
 test-browser: $(STAMP)  ## run the console in Chromium; leaves pictures of its pages in .browser
 	$(BIN)/pytest -m browser tests/browser
+
+test-airflow: $(STAMP)  ## install Airflow by its own lock, check the operators with mypy, and run DAGs on a real stack
+	$(AIRFLOW)
+	cd providers/airflow && $(CURDIR)/.venv-airflow/bin/mypy
+	cd providers/airflow && $(CURDIR)/.venv-airflow/bin/pytest
 
 screenshots: $(STAMP)  ## take the pictures of the docs again, of a stack with the data of make demo-console
 	MUSTER_HOME=$${MUSTER_HOME:-$(CURDIR)/.browser/stack} MUSTER_PORTS=free $(BIN)/python -m tests.browser.screenshots

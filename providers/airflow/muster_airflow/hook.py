@@ -1,5 +1,6 @@
 """The connection to a service of Muster."""
 
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.sdk import BaseHook
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 DEFAULT_CONNECTION: Final = "muster_default"
+
+CANCEL_S: Final = 10.0
+"""How long a cancellation waits until its job is registered."""
 
 
 class MusterHook(BaseHook):
@@ -69,3 +73,17 @@ def access_of(connection: "Connection") -> muster.Access:
         )
     url = connection.host if "://" in connection.host else f"https://{connection.host}"
     return muster.Access(url=f"{url}:{connection.port}" if connection.port else url, token=connection.password)
+
+
+def cancel(client: muster.Client, tenant: str, job: str) -> None:
+    """Cancel a job, which may be so young that it is not registered yet. Raises `ApiError`."""
+    until = time.monotonic() + CANCEL_S
+    while True:
+        try:
+            client.cancel(tenant, job)
+        except muster.ApiError as exc:
+            if exc.code != "UNKNOWN_JOB" or time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+        else:
+            return

@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context, conf
 from airflow.sdk.exceptions import AirflowFailException
 
 import muster
-from muster_airflow.hook import DEFAULT_CONNECTION, MusterHook
+from muster_airflow.hook import DEFAULT_CONNECTION, MusterHook, cancel
 from muster_airflow.outcomes import failure, refusal
 from muster_airflow.request_key import key_after, request_key
 from muster_airflow.triggers import MusterJobTrigger
@@ -146,7 +146,7 @@ class MusterJobOperator(BaseOperator):
         """With a client of its own, since `on_kill` interrupts the other one."""
         try:
             with muster.Client(access) as client:
-                client.cancel(self.tenant, job)
+                cancel(client, self.tenant, job)
         except muster.ApiError as exc:
             self.log.warning("Job %s was not cancelled: %s", job, exc)
 

@@ -2,12 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 import muster
-from muster_airflow.hook import MusterHook
+from muster_airflow.hook import MusterHook, cancel
+
+SETTLED_S: Final = 10.0
+"""How long after its start a trigger fires at the earliest.
+
+The worker that has deferred a task reports its own end up to `workers.min_heartbeat_interval` (5 s) later. If the task
+runs again by then, Airflow 3.3 takes that report for the end of the second run, and retries a task that has failed for
+good.
+"""
 
 
 class MusterJobTrigger(BaseTrigger):
@@ -32,18 +40,19 @@ class MusterJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """See `BaseTrigger.run`."""
-        error = None
+        error, settled = None, asyncio.create_task(asyncio.sleep(SETTLED_S))
         try:
             with await self._client() as client:
                 await client.wait_async(self.job)
         except muster.ApiError as exc:
             error = {"code": exc.code, "message": exc.message, "kind": exc.kind, "request_id": exc.request_id}
+        await settled
         yield TriggerEvent({"job": self.job, "error": error})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """Cancel the job whose task someone has cleared or marked."""
         with await self._client() as client:
-            await asyncio.to_thread(client.cancel, self.tenant, self.job)
+            await asyncio.to_thread(cancel, client, self.tenant, self.job)
 
     async def _client(self) -> muster.Client:
         return muster.Client(await MusterHook(self.muster_conn_id).access_async(), note=self.note)
