@@ -9,10 +9,11 @@ from orchestration.catalog.records import Export, Job
 from orchestration.composition import control_plane
 from orchestration.entrypoints import export_handlers
 from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.export.snapshots import snapshot_of
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.counters import Counters
-from schemas.errors import UserError
+from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, snapshot_audience
 from schemas.manifest import ExportFormat
 from tests.fakes.deployment import ACME, EXECUTION, Deployment
@@ -310,3 +311,10 @@ def test_shrinking_is_no_option_for_audiences(deployment: Deployment) -> None:
     published(deployment, waiting(deployment))
     with pytest.raises(UserError, match=r"BAD_SPEC.*buyers-snapshot is an audience"):
         deployment.context.export_jobs.submit(request(audience="buyers-snapshot", allow_shrink=True))
+
+
+def test_export_of_an_audience_waits_for_no_snapshot(deployment: Deployment) -> None:
+    published(deployment, waiting(deployment))
+    export = register(deployment, request(audience="buyers-snapshot", to="s3://lake/exports/buyers/2"))
+    assert (export.state, export.snapshot) == ("REGISTERED", None)
+    assert code_of(FatalError, lambda: snapshot_of(export)) == "NO_SNAPSHOT"
