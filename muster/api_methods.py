@@ -734,7 +734,7 @@ class ApiMethods(Methods):
         start: Literal["all", "now"] | None = None,
         shape: Literal["changes", "state"] | None = None,
     ) -> tuple[Feed, str]:
-        """Create a feed: who enters and leaves a segment, to a topic or a receiver, as it happens."""
+        """Create a feed: who enters and leaves a segment, to a topic, which exists, or a receiver, as it happens."""
         return cast(
             "tuple[Feed, str]",
             self._tagged(

@@ -197,6 +197,28 @@ SCHEDULE_OVERDUE: Final = Metric(
     type="gauge",
     help="How long the run of a schedule has been due without being started, in seconds; 0: none is.",
 )
+_REGULAR: Final = (
+    "of the up to 200 audiences of which jobs have published three versions or more in seven days, those updated the "
+    "longest time ago."
+)
+AUDIENCE_AGE: Final = Metric(
+    name="muster_audience_age_seconds",
+    type="gauge",
+    help=f"Time since a job published the newest version of an audience, in seconds; {_REGULAR}",
+    labels=("tenant", "audience"),
+)
+AUDIENCE_MEMBERS: Final = Metric(
+    name="muster_audience_members",
+    type="gauge",
+    help=f"Members of the newest version of an audience; {_REGULAR}",
+    labels=("tenant", "audience"),
+)
+AUDIENCE_REJECTED: Final = Metric(
+    name="muster_audience_rejected_rows",
+    type="gauge",
+    help=f"Rejected rows of the import that made the newest version of an audience; {_REGULAR}",
+    labels=("tenant", "audience"),
+)
 FEEDS: Final = Metric(name="muster_feeds", type="gauge", help="Feeds by state.", labels=("state",))
 FEED_STALLED: Final = Metric(
     name="muster_feed_stalled_seconds",
@@ -322,6 +344,9 @@ RELAY_METRICS: Final = (
     FOREIGN_LOG,
     OLDEST_JOB,
     SCHEDULE_OVERDUE,
+    AUDIENCE_AGE,
+    AUDIENCE_MEMBERS,
+    AUDIENCE_REJECTED,
     FEEDS,
     FEED_STALLED,
     LAG,

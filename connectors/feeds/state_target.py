@@ -22,7 +22,7 @@ from segmentation.feeds.following import FeedEvent
 
 READ: Final = 10_000
 WAIT_S: Final = 1.0
-_POLICY: Final = "cleanup.policy"
+CLEANUP: Final = "cleanup.policy"
 
 
 class StateTarget:
@@ -111,14 +111,19 @@ def require_compacted(bootstrap: str, topic: str) -> None:
     Also for a topic that is not there; `RetriableError` KAFKA_UNAVAILABLE; `FatalError` KAFKA_REFUSED, LOGON_REFUSED.
     """
     try:
-        policy = config_of(admin_client(bootstrap), topic)[_POLICY]
+        policy = config_of(admin_client(bootstrap), topic)[CLEANUP]
     except KafkaException as exc:
         raise topic_fault(topic, exc.args[0], "looking at") from exc
+    require_policy(topic, policy)
+
+
+def require_policy(topic: str, policy: str) -> None:
+    """Raises `UserError` DESTINATION_NOT_WRITABLE for a topic with another `cleanup.policy` than compact."""
     if policy != "compact":
         raise UserError(
             "DESTINATION_NOT_WRITABLE",
-            f"topic {topic} has {_POLICY}={policy}, so it would lose members: a feed of shape `state` needs "
-            f"{_POLICY}=compact",
+            f"topic {topic} has {CLEANUP}={policy}, so it would lose members: a feed of shape `state` needs "
+            f"{CLEANUP}=compact",
             topic=topic,
         )
 

@@ -41,6 +41,7 @@ MODULES: Final = {
     questions.MeasureSegment: "segments",
     questions.InspectObject: "objects",
     questions.TryImport: "objects",
+    questions.CheckFeedTopic: "kafka",
     questions.ListDeadLetters: "kafka",
     questions.ReadDeadLetter: "kafka",
     questions.SelectDeadLetters: "kafka",

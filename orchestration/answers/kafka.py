@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException
 
+from connectors.feeds.topic_check import check_topic
 from connectors.kafka.errors import kafka_error
 from connectors.kafka.worker_group import WorkerGroup, unacknowledged
 from orchestration.answers import dead_letters
@@ -14,6 +15,7 @@ from orchestration.operations.availability import require_services
 from orchestration.operations.workers import running_workers, waiting_jobs
 from orchestration.platform.clock import iso, now_ms
 from orchestration.readers.questions import (
+    CheckFeedTopic,
     ListDeadLetters,
     ListWorkers,
     ReadDeadLetter,
@@ -25,6 +27,12 @@ from schemas.records import as_record
 from schemas.topics import ACTIVITY_TOPICS, IMPORT_TOPICS, SEGMENT_WORKER_GROUP, WORKER_GROUP
 
 GROUPS: Final = ((WORKER_GROUP, IMPORT_TOPICS), (SEGMENT_WORKER_GROUP, ACTIVITY_TOPICS))
+
+
+def check_feed_topic(reading: Reading, asked: CheckFeedTopic) -> dict[str, Any]:
+    """Nothing. Raises as `connectors.feeds.topic_check.check_topic`."""
+    check_topic(_kafka(reading), asked.topic, compacted=asked.compacted)
+    return {}
 
 
 def list_dead_letters(reading: Reading, asked: ListDeadLetters) -> dict[str, Any]:
@@ -108,6 +116,7 @@ def _kafka(reading: Reading) -> str:
 
 
 ANSWERS: Final = {
+    CheckFeedTopic: check_feed_topic,
     ListDeadLetters: list_dead_letters,
     ReadDeadLetter: read_dead_letter,
     SelectDeadLetters: select_dead_letters,

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException
 from connectors.kafka.log_offsets import LogOffsets, PartitionKey
 from connectors.kafka.worker_group import TIMEOUT_S, WorkerGroup, unacknowledged
 from orchestration.catalog.engine import Database
+from orchestration.catalog.regular_audiences import RegularAudience, regular_audiences
 from orchestration.catalog.schedules import next_due_ms
 from orchestration.catalog.tables import (
     activations,
@@ -33,6 +34,9 @@ from schemas.counters import Counters
 from schemas.errors import MusterError
 from schemas.metrics import (
     ACTIVATIONS_WAITING,
+    AUDIENCE_AGE,
+    AUDIENCE_MEMBERS,
+    AUDIENCE_REJECTED,
     DEAD,
     EXPORTS,
     FEED_STALLED,
@@ -55,6 +59,8 @@ from segmentation.export_jobs import EXPORT_STATES
 from segmentation.jobs import FINAL, STATES
 
 FRESH_MS: Final = 5_000
+AUDIENCES_MS: Final = 30_000
+"""The jobs of a week are read for them."""
 
 
 class ControlPlaneMetrics:
@@ -70,6 +76,8 @@ class ControlPlaneMetrics:
         self._stall_detector = StallDetector()
         self._read_ms = 0
         self._samples: list[Sample] = []
+        self._audiences_read_ms = -AUDIENCES_MS
+        self._audiences: list[RegularAudience] = []
 
     def samples(self) -> list[Sample]:
         """All samples, at most a few seconds old. What cannot be read is left out and reported as such."""
@@ -114,6 +122,8 @@ class ControlPlaneMetrics:
             waiting, as_of_us = connection.scalar(unsent), connection.scalar(oldest_status)
             oldest = connection.scalar(sa.select(sa.func.min(jobs.c.created_at_ms)).where(jobs.c.state.not_in(FINAL)))
             due = next_due_ms(connection)
+            if now - self._audiences_read_ms >= AUDIENCES_MS:
+                self._audiences, self._audiences_read_ms = regular_audiences(connection, now), now
             fed: dict[str, int] = {row[0]: row[1] for row in connection.execute(feeding)}
             stalled = connection.scalar(
                 sa.select(sa.func.min(feeds.c.trouble_since_ms)).where(feeds.c.state != "paused")
@@ -132,6 +142,12 @@ class ControlPlaneMetrics:
         yield Sample(metric=SEGMENT_AGE, value=0 if as_of_us is None else max(0, now - as_of_us // 1000) / 1000)
         yield Sample(metric=OLDEST_JOB, value=0 if oldest is None else max(0, now - oldest) / 1000)
         yield Sample(metric=SCHEDULE_OVERDUE, value=0 if due is None else max(0, now - due) / 1000)
+        for one in self._audiences:
+            labels = (one.tenant, one.audience)
+            yield Sample(metric=AUDIENCE_AGE, value=max(0, now - one.published_at_ms) / 1000, labels=labels)
+            yield Sample(metric=AUDIENCE_MEMBERS, value=one.members, labels=labels)
+            if one.rejected is not None:
+                yield Sample(metric=AUDIENCE_REJECTED, value=one.rejected, labels=labels)
         for feed_state in ("active", "paused", "halted"):
             yield Sample(metric=FEEDS, value=fed.get(feed_state, 0), labels=(feed_state,))
         yield Sample(metric=FEED_STALLED, value=0 if stalled is None else max(0, now - stalled) / 1000)

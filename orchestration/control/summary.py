@@ -1,16 +1,17 @@
 """The metrics of the control plane as one log record per minute: `{"metrics": {name: number, ...}}`.
 
 Where nothing scrapes, a log collector turns it into metrics and alarms, as CloudWatch does (docs/deploy.md). Samples
-with labels become one number: the worst partition, or the sum over all parts; see `LARGEST`. Histograms are left out.
+with labels become one number: the worst partition or audience, or the sum over all parts; see `LARGEST`. Histograms are
+left out.
 """
 
 import logging
 from collections.abc import Iterable
 from typing import Final
 
-from schemas.metrics import LAG, SUMMARY_FIELD, Sample
+from schemas.metrics import AUDIENCE_AGE, LAG, SUMMARY_FIELD, Sample
 
-LARGEST: Final = frozenset({LAG.name})
+LARGEST: Final = frozenset({AUDIENCE_AGE.name, LAG.name})
 """Metrics reported as their largest sample; all others are summed."""
 _log = logging.getLogger(__name__)
 

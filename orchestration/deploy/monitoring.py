@@ -94,6 +94,7 @@ ALERTS: Final = (
     Alert(name="MusterMergesWaiting", expr=f"{m.MERGES_WAITING.name} > 100", minutes=30),
     Alert(name="MusterJobStuck", expr=f"{m.OLDEST_JOB.name} > 21600", page=True),
     Alert(name="MusterScheduleOverdue", expr=f"{m.SCHEDULE_OVERDUE.name} > 900", minutes=5, page=True),
+    Alert(name="MusterAudienceNotUpdated", expr=f"{m.AUDIENCE_AGE.name} > 86400"),
     Alert(name="MusterFeedStalled", expr=f"{m.FEED_STALLED.name} > 900", minutes=5),
     Alert(
         name="MusterSmallFilesSlow",

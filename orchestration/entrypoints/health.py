@@ -7,13 +7,14 @@ that speak HTTP, a fifth of what serving them takes.
 import json
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from orchestration.local.answering import API_HEALTH_PATH, HEALTH_PATH, responds, storage_registered
-from orchestration.local.home import Home
+from orchestration.local.home import SIGN_OF_LIFE, Home
 from orchestration.local.ports import LOOPBACK, Ports
 from orchestration.local.status import PartState, read_status
 from orchestration.platform.settings import Settings
@@ -24,6 +25,8 @@ from segmentation.scaling import Scaled
 
 TIMEOUT_S: Final = 5.0
 FAILED: Final = 1
+ALIVE_S: Final = 60.0
+"""Signs of life come every ten seconds."""
 GROUPS: Final[Mapping[str, str]] = {
     Scaled.WORKER: WORKER_GROUP,
     Scaled.SEGMENT_WORKER: SEGMENT_WORKER_GROUP,
@@ -71,6 +74,12 @@ def segment_worker_works(settings: Settings) -> bool:
     return _members(settings, SEGMENT_WORKER_GROUP) > 0
 
 
+def feeder_works(settings: Settings) -> bool:
+    """Whether the feeder of this container has looked at the catalog of late, whether or not there is a feed."""
+    sign = settings.home / SIGN_OF_LIFE
+    return sign.exists() and time.time() - sign.stat().st_mtime < ALIVE_S
+
+
 def _members(settings: Settings, group: str) -> int:
     """Members of a group in this container."""
     from connectors.kafka.worker_group import member_ids  # noqa: PLC0415 - loads librdkafka
@@ -86,6 +95,7 @@ CHECKS: Final[Mapping[str, Callable[[Settings], bool]]] = {
     "api": api_works,
     "worker": worker_works,
     "segment-worker": segment_worker_works,
+    Scaled.FEEDER: feeder_works,
 }
 
 

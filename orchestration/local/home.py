@@ -15,6 +15,8 @@ from schemas.errors import UserError
 
 PRIVATE_DIRECTORY: Final = 0o700
 PRIVATE_FILE: Final = 0o600
+SIGN_OF_LIFE: Final = "feeder.alive"
+"""File of a home that the feeder touches while it works."""
 SECRET_BYTES: Final = 30
 """40 characters in base64, as long as an AWS secret key."""
 

@@ -228,6 +228,15 @@ class TryImport(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckFeedTopic(Question):
+    """Whether a feed can write to a topic, which exists and, if so asked, is compacted."""
+
+    tenant: TenantName
+    topic: str
+    compacted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListDeadLetters(Question):
     """The newest dead letters in these states; none: in any."""
 

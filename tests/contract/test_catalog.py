@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from orchestration.catalog import auditing, migrate
+from orchestration.catalog import auditing, migrate, regular_audiences, tables
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database, create_engine
@@ -21,7 +21,7 @@ from orchestration.catalog.tables import metadata
 from orchestration.platform.settings import Secret
 from schemas.columns import Column
 from schemas.errors import FatalError, RetriableError, UserError
-from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.ids import Attempt, AudienceName, JobId, TenantName, new_job_id
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec
 from segmentation.life_cycle import Change
@@ -111,6 +111,34 @@ def test_catalog_older_than_principals_keeps_jobs_and_audit_trail(jobs: JobStore
     assert jobs.get(job_number(1)) == before
     (entry,) = trail.search(job_id=job_number(1))
     assert (entry.actor, entry.tenant, entry.token, entry.session) == ("ann", None, None, None)
+
+
+def test_audiences_with_three_versions_in_a_week_are_watched(
+    database: Database, jobs: JobStore, audiences: AudienceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del audiences
+    monkeypatch.setattr(regular_audiences, "MOST", 2)
+    day, now = 24 * 3600 * 1000, 20_000 * 24 * 3600 * 1000
+    given = {"often": (1, 2, 3), "lately": (0, 0, 0, 5), "best": (0, 0, 0, 0), "once": (1,), "before": (9, 8, 1, 2)}
+    for number, (name, days) in enumerate(given.items()):
+        owner = new_job_id(number, bytes(10))
+        with database.write() as connection:
+            row = {"audience_id": owner, "tenant": ACME, "name": name, "spec": {}, "retention": {}, "created_at_ms": 1}
+            connection.execute(sa.insert(tables.audiences).values(**row))
+        for index, ago in enumerate(days):
+            at_ms = now - ago * day - 1000 * number + index
+            job = new_job_id(at_ms, bytes([number] * 10))
+            wanted = replace(new_job(1, f"{name}{index}".ljust(64)), job_id=job, audience_id=owner, execution=None)
+            jobs.register(replace(wanted, audience=AudienceName(name)))
+            jobs.move(job, "VERIFYING", now_ms=at_ms)
+            jobs.move(job, "IMPORTING", now_ms=at_ms, evidence={"rejected": number})
+            jobs.move(job, "AWAITING", now_ms=at_ms)
+            jobs.move(job, "PUBLISHING", now_ms=at_ms)
+            jobs.move(job, "READY", now_ms=at_ms + 5, outcome={"version": 1, "members": 10 * number})
+    with database.read() as connection:
+        found = regular_audiences.regular_audiences(connection, now)
+    assert [(one.audience, one.members, one.rejected) for one in found] == [("often", 0, 0), ("best", 20, 2)]
+    assert (found[0].tenant, found[0].published_at_ms) == (ACME, now - day + 5)
 
 
 def test_registered_job_round_trips(jobs: JobStore) -> None:

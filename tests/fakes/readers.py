@@ -121,6 +121,7 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
     q.CheckSegment: lambda _, mark: {"segment": mark},
     q.InspectObject: lambda _, mark: {"columns": mark, "fault": None, "command": "muster import"},
     q.TryImport: lambda _, mark: {"mode": mark, "problems": []},
+    q.CheckFeedTopic: lambda *_: {},
     q.ListWorkers: lambda *_: {"items": [], "waiting": None, "scaled": []},
     q.ReadLag: lambda *_: {"items": [], "as_of": AT},
     q.ListDeadLetters: lambda *_: {"items": [], "more": False},

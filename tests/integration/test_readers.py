@@ -6,13 +6,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from connectors.kafka.logon import librdkafka_config
 from connectors.sources.rejects import REJECT_SCHEMA
@@ -426,6 +428,27 @@ def with_rejects(context: Context, tenant: TenantName, rows: list[dict[str, Any]
     pq.write_table(pa.Table.from_pylist([{"raw": "", **row} for row in rows], schema=REJECT_SCHEMA), sink)
     context.objects.put(context.settings.lake_bucket, rejects_key(tenant, job), sink.getvalue().to_pybytes())
     return job
+
+
+def test_a_feed_needs_a_topic_that_can_take_it(shop: Shop) -> None:
+    admin = AdminClient(librdkafka_config(shop.settings.kafka_bootstrap))
+    kept = NewTopic("acme.kept", 2, 1, config={"cleanup.policy": "compact"})
+    for made in admin.create_topics([NewTopic("acme.plain", 2, 1), kept]).values():
+        made.result(30)
+    refusals: tuple[tuple[str, Literal["changes", "state"], str], ...] = (
+        ("kafka://acme.gone", "changes", "topic acme.gone: it does not exist"),
+        ("kafka://acme.gone", "state", "topic acme.gone: it does not exist"),
+        ("kafka://acme.plain", "state", "topic acme.plain has cleanup.policy=delete"),
+    )
+    for to, shape, said in refusals:
+        refused = refusal(shop.owner.create_feed, "acme", "crm", segment="buyers", to=to, shape=shape)
+        assert refused.code == "DESTINATION_NOT_WRITABLE"
+        assert said in str(refused)
+    assert not list(shop.owner.feeds("acme"))
+    taken: tuple[tuple[str, Literal["changes", "state"]], ...] = (("plain", "changes"), ("kept", "state"))
+    for name, shape in taken:
+        _, etag = shop.owner.create_feed("acme", name, segment="buyers", to=f"kafka://acme.{name}", shape=shape)
+        shop.owner.delete_feed("acme", name, etag=etag)
 
 
 def test_dead_letters_lag_and_workers_require_a_deployment_operator(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from connectors.sinks.topic_addresses import SCHEME, topic_of
 from orchestration.access.bodies.feeds import FeedChange, NewFeed
 from orchestration.access.guard import Entry, reads, recorded
 from orchestration.access.pages import Page, Tagged, first
@@ -11,6 +12,8 @@ from orchestration.access.views.tenant import TenantView
 from orchestration.catalog import feeds as catalog
 from orchestration.operations.feeds import new_feed
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.questions import CheckFeedTopic
 from orchestration.records.feeds import Feed
 from schemas.ids import feed_name, segment_name
 
@@ -46,8 +49,8 @@ class Feeds(TenantView):
         status=201,
         problems=(*OF_TARGETS, "BAD_NAME", "UNKNOWN_SEGMENT", "FEED_EXISTS", "TOO_MANY_FEEDS"),
     )
-    def create_feed(self, entry: Entry, body: NewFeed) -> Tagged[Feed]:
-        """Create a feed: who enters and leaves a segment, to a topic or a receiver, as it happens."""
+    def create_feed(self, entry: Entry, cancellation: Cancellation, body: NewFeed) -> Tagged[Feed]:
+        """Create a feed: who enters and leaves a segment, to a topic, which exists, or a receiver, as it happens."""
         entry.object, entry.arguments = f"feeds/{body.name[:63]}", body.model_dump()
         services, name = self._services, feed_name(body.name)
         segment = services.segments.get(self._name, segment_name(body.segment))
@@ -64,6 +67,9 @@ class Feeds(TenantView):
             now_ms=now_ms(),
             allowed=self._allowed_locations(),
         )
+        if new.target.startswith(SCHEME):
+            topic, compacted = topic_of(new.target), new.shape == "state"
+            services.readers.ask(CheckFeedTopic(tenant=self._name, topic=topic, compacted=compacted), cancellation)
         services.feeds.add(new)
         entry.after = made = services.feeds.get(self._name, name)
         return made

@@ -13,6 +13,7 @@ from orchestration.access.policy import Action
 from orchestration.access.revisions import Seen, revision_of
 from orchestration.access.views.feeds import Feeds
 from orchestration.access.views.segments import Segments
+from orchestration.api.service import asked_in_tenant
 from orchestration.console.context import PageContext, ask
 from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
@@ -101,14 +102,10 @@ def _row(feed: Feed, tenant: str, t: Texts) -> FeedRow:
 
 async def create(request: Request) -> Response:
     """Create what the form says."""
-    form = await form_of(request)
-
-    def call(context: PageContext) -> Response:
-        given = {name: form.get(name, "").strip() for name in NewFeed.model_fields}
-        context.view(Feeds).create_feed(NewFeed.model_validate(given))
-        return _back(context)
-
-    return await ask(request, call)
+    form, tenant = await form_of(request), request.path_params["tenant"]
+    body = NewFeed.model_validate({name: form.get(name, "").strip() for name in NewFeed.model_fields})
+    await asked_in_tenant(request, Feeds, tenant, Feeds.create_feed, body)
+    return await ask(request, _back)
 
 
 async def set_state(request: Request) -> Response:

@@ -80,6 +80,7 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
         secrets=FEEDER_SECRETS,
         cpu=settings.feeder.cpu,
         memory_mib=settings.feeder.memory_mib,
+        health=Scaled.FEEDER,
     )
     make_service(site, "FeederService", Scaled.FEEDER, feeder, cluster, [security_group], limits.feeders)
     make_service(site, "RelayService", Scaled.RELAY, relay, cluster, [security_group], limits.control_planes)

@@ -37,6 +37,7 @@ HEALTHY = {
     "muster_worker_merges_waiting": "100x300",
     "muster_worker_groups": "0x300",
     "muster_schedule_overdue_seconds": "900x300",
+    'muster_audience_age_seconds{tenant="acme", audience="vip"}': "86400x300",
     "muster_feed_stalled_seconds": "900x300",
     "muster_oldest_job_age_seconds": "21600x300",
     'muster_exports{state="FAILED"}': "4x300",
@@ -80,6 +81,7 @@ BROKEN: dict[str, dict[str, str | None]] = {
     "MusterMergesWaiting": {"muster_worker_merges_waiting": "101x300"},
     "MusterJobStuck": {"muster_oldest_job_age_seconds": "21601x300"},
     "MusterScheduleOverdue": {"muster_schedule_overdue_seconds": "901x300"},
+    "MusterAudienceNotUpdated": {'muster_audience_age_seconds{tenant="acme", audience="vip"}': "86401x300"},
     "MusterFeedStalled": {"muster_feed_stalled_seconds": "901x300"},
     "MusterSmallFilesSlow": {
         f'{READY}{{size="small", le="300.0"}}': "0x300",
@@ -105,6 +107,7 @@ LABELS = {
     "MusterKafkaUnavailable": {"part": "kafka"},
     "MusterArchiveFilesUnusable": {"topic": "muster.events", "result": "unusable"},
     "MusterSegmentRecoverySlow": {"partition": "0"},
+    "MusterAudienceNotUpdated": {"tenant": "acme", "audience": "vip"},
     "MusterExportsFailed": {"state": "FAILED"},
     "MusterJobsFailed": {"state": "FAILED"},
     "MusterEventsMoved": {"topic": "muster.events", "result": "moved"},

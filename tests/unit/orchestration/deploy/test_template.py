@@ -116,6 +116,7 @@ def test_a_machine_has_an_encrypted_disk_and_gives_no_container_its_credentials(
         ("Worker", ["worker"]),
         ("SegmentWorker", ["segment-worker"]),
         ("Relay", ["serve", "relay"]),
+        ("Feeder", ["serve", "feeder"]),
     ],
 )
 def test_a_service_is_checked_rolls_back_and_runs_only_after_setup(

@@ -5,16 +5,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from connectors.kafka import worker_group
 from connectors.kafka.groups import ConsumerGroup, GroupMember
-from orchestration.entrypoints import health, serving
+from orchestration.entrypoints import feeder, health, serving
 from orchestration.entrypoints.container import KERNELS, TERMINATED, USAGE_EXIT_CODE, main, writable_kernels
 from orchestration.local import seaweedfs
-from orchestration.local.home import Home
+from orchestration.local.home import SIGN_OF_LIFE, Home
 from orchestration.local.ports import Ports
 from orchestration.local.status import PartState, PartStatus, take_lock, write_status
 from orchestration.platform.settings import Settings
@@ -81,6 +82,17 @@ def test_member_of_this_container_is_found_whatever_address_the_broker_sees(
     assert not health.CHECKS[part](Settings())
     members.append(GroupMember(client_id=own, host="203.0.113.9", partitions=()))  # of a NAT gateway
     assert health.CHECKS[part](Settings())
+
+
+def test_a_feeder_that_no_longer_looks_is_unhealthy(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    assert not health.CHECKS["feeder"](settings)
+    look = feeder._Look(lambda: 7, settings.home / SIGN_OF_LIFE)
+    assert look() == 7
+    assert health.CHECKS["feeder"](settings)
+    past = time.time() - health.ALIVE_S - 1
+    os.utime(settings.home / SIGN_OF_LIFE, (past, past))
+    assert not health.CHECKS["feeder"](settings)
 
 
 def test_engine_works_only_with_all_workers_that_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
