@@ -116,10 +116,16 @@ def title_of(job: Job, t: Texts) -> str:
 
 def _badge_of(job: Job, t: Texts) -> Badge:
     """A state. A later attempt continues the job; it is not a failure."""
-    badge = badge_of_state(job.state, t)
+    badge = replace(badge_of_state(job.state, t), text=_state_text(job, t))
     if badge.tone == "running" and isinstance(job, ImportJob) and job.attempt > 1:
         return Badge(tone="retrying", icon=ICONS["retrying"], text=t("job.retrying", attempt=job.attempt))
     return replace(badge, tone="waiting", icon=ICONS["waiting"]) if badge.tone == "running" and _waits(job) else badge
+
+
+def _state_text(job: Job, t: Texts) -> str:
+    """An import awaits its workers, an export of a segment the snapshot."""
+    awaits = isinstance(job, ExportJob) and job.state == "AWAITING"
+    return t("job.taking_snapshot" if awaits else f"state.{job.state}")
 
 
 def badge_of_state(state: str, t: Texts) -> Badge:
@@ -183,10 +189,10 @@ def _now_text(job: Job, t: Texts) -> str:
         if stage["state"] == "running":
             text = _stage_text(stage, t)
             return f"{t('stage.' + stage['name'])}: {text}"
-    if isinstance(job, ExportJobDetail):
+    if isinstance(job, ExportJobDetail) and job.groups:
         done, total = sum(g["rows"] for g in job.groups), sum(g["expected_rows"] for g in job.groups)
         return t("job.exporting", done=done, total=total)
-    return t(f"state.{job.state}")
+    return _state_text(job, t)
 
 
 def _result_text(job: Job, t: Texts) -> str:

@@ -102,6 +102,7 @@ VISITS: Final[Mapping[str, Visit]] = {
     f"{IN_TENANT}/jobs/{{job}}/files": Visit(path=lambda shop: _at("jobs", shop.download, "files"), shown="td a"),
     f"{IN_TENANT}/segments": Visit(path=_at("segments"), shown=".row"),
     f"{IN_TENANT}/segments/{{segment}}": Visit(path=_at("segments", "buyers"), shown="pre.rule"),
+    f"{IN_TENANT}/segments/{{segment}}/export": Visit(path=_at("segments", "buyers", "export"), shown="form.card"),
     f"{IN_TENANT}/builder": Visit(path=f"{_at('builder')}?segment=abandoned-carts", shown="#total strong"),
     f"{IN_TENANT}/users": Visit(path=_at("users"), shown="form"),
     f"{IN_TENANT}/users/found": Visit(path=_at("users"), shown=".timeline", act=_look_up),

@@ -1,4 +1,4 @@
-"""Exports of an audience: a form that starts one, and the files of one that waits for its receiver."""
+"""Exports of an audience or a segment: a form that starts one, and the files of one that waits for its receiver."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from starlette.routing import Route
 from orchestration.access.bodies.exports import NewExport
 from orchestration.access.policy import Action
 from orchestration.access.views.audiences import Audiences
+from orchestration.access.views.segments import Segments
 from orchestration.access.views.submissions import Submissions
 from orchestration.access.views.versions import Versions
 from orchestration.console.context import PageContext, ask
@@ -30,15 +31,19 @@ MANIFEST: Final = "manifest"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportPage:
-    """The form. `versions`: newest first; `columns`: of the current version, of which some can be chosen."""
+    """The form. `versions`: newest first; `columns`: of the current version, of which some can be chosen.
 
-    audience: str
-    audience_path: str
+    `of_segment`: its members as of now are exported, and there is nothing to choose.
+    """
+
+    name: str
+    back: str
     path: str
-    versions: Sequence[Version]
-    columns: Sequence[str]
     key: str
     schedule_path: str
+    versions: Sequence[Version] = ()
+    columns: Sequence[str] = ()
+    of_segment: bool = False
     formats: Sequence[str] = FORMATS
     compressions: Sequence[str] = COMPRESSIONS
 
@@ -64,8 +69,8 @@ async def show_form(request: Request) -> Response:
         context.view(Submissions).require(Action.RUN_JOBS)
         audience = context.view(Audiences).get_audience(name, current=True).record
         page = ExportPage(
-            audience=name,
-            audience_path=in_tenant(tenant, "audiences", name),
+            name=name,
+            back=in_tenant(tenant, "audiences", name),
             path=in_tenant(tenant, "audiences", name, "exports"),
             versions=context.view(Versions).list_versions(name, limit=VERSIONS).items,
             columns=[str(one["name"]) for one in audience.current.schema] if audience.current else (),
@@ -77,13 +82,37 @@ async def show_form(request: Request) -> Response:
     return await ask(request, call)
 
 
+async def show_form_of_segment(request: Request) -> Response:
+    """The page before an export of a segment."""
+    name = request.path_params["segment"]
+
+    def call(context: PageContext) -> Response:
+        frame, tenant = frame_of(request, context, "segments"), context.tenant
+        context.view(Submissions).require(Action.RUN_JOBS)
+        context.view(Segments).get_segment(name)
+        page = ExportPage(
+            name=name,
+            back=in_tenant(tenant, "segments", name),
+            path=in_tenant(tenant, "segments", name, "exports"),
+            key=fresh_key(),
+            schedule_path=in_tenant(tenant, "schedules", "new", kind="export", audience=name),
+            of_segment=True,
+        )
+        return shown("export.html", frame, page)
+
+    return await ask(request, call)
+
+
 async def start(request: Request) -> Response:
     """Start the export, and go to its job."""
-    form, name = await form_of(request), request.path_params["audience"]
+    given, form = request.path_params, await form_of(request)
     key = key_of(request, form)
 
     def call(context: PageContext) -> Response:
-        context.view(Audiences).get_audience(name)
+        if name := given.get("segment", ""):
+            context.view(Segments).get_segment(name)
+        else:
+            context.view(Audiences).get_audience(name := given["audience"])
         started = context.view(Submissions).start_export(_body(name, form), key=key)
         return see_other(in_tenant(context.tenant, "jobs", started.export, started="1"))
 
@@ -97,7 +126,7 @@ def _body(audience: str, form: Mapping[str, str]) -> NewExport:
             given[name] = text if (name, text) == ("delta_from", SINCE_LAST) else _number(text)
     if form.get("rows") != "changes":
         given.pop("delta_from", None)
-    return NewExport(audience=audience, **given)
+    return NewExport(audience=audience, allow_shrink="allow_shrink" in form, **given)
 
 
 def _number(text: str) -> int:
@@ -145,6 +174,8 @@ async def fetch_file(request: Request) -> Response:
 ROUTES: Final = (
     Route(f"{IN_TENANT}/audiences/{{audience}}/export", show_form),
     Route(f"{IN_TENANT}/audiences/{{audience}}/exports", start, methods=["POST"]),
+    Route(f"{IN_TENANT}/segments/{{segment}}/export", show_form_of_segment),
+    Route(f"{IN_TENANT}/segments/{{segment}}/exports", start, methods=["POST"]),
     Route(f"{IN_TENANT}/jobs/{{job}}/files", show_files),
     Route(f"{IN_TENANT}/jobs/{{job}}/files/{{file}}", fetch_file),
 )

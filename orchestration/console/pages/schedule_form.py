@@ -178,6 +178,7 @@ def _given(schedule: Schedule) -> dict[str, Any]:
                 "formulas": style.get("formulas", "as-is"),
                 "where": shape.get("where"),
                 "since_last": request.get("delta_from") is not None,
+                "allow_shrink": request.get("allow_shrink", False),
             }
 
 
@@ -229,7 +230,7 @@ def _wanted(form: Mapping[str, str]) -> dict[str, Any]:
         case "build":
             return {"import": NewImport(audience=audience, sql=_sql_of(form), settings=_mode_of(form))}
         case "export":
-            return {"export": ScheduledExport(audience=audience, since_last="since_last" in form, **export_of(form))}
+            return {"export": ScheduledExport(audience=audience, **_runs_of(form), **export_of(form))}
         case "snapshot":
             return {
                 "snapshot": ScheduledSnapshot(
@@ -266,13 +267,17 @@ def _changes(form: Mapping[str, str], kind: Kind) -> dict[str, Any]:
             return {"import": ImportChange(sql=_sql_of(form), settings=_mode_of(form))}
         case "export":
             wanted = {name: value for name, value in export_of(form).items() if name != "columns"}
-            return {"export": ExportChange(since_last="since_last" in form, **wanted)}
+            return {"export": ExportChange(**_runs_of(form), **wanted)}
         case "snapshot":
             return {
                 "snapshot": SnapshotChange(
                     audience=form.get("audience", "").strip() or None, allow_shrink="allow_shrink" in form
                 )
             }
+
+
+def _runs_of(form: Mapping[str, str]) -> dict[str, Any]:
+    return {name: name in form for name in ("since_last", "allow_shrink")}
 
 
 def _source_of(form: Mapping[str, str]) -> str:

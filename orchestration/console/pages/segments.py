@@ -24,6 +24,7 @@ from orchestration.console.plots import Plot, hourly
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, Uses, badge_of, dependants, members_text, parsed_rule, uses_of
 from orchestration.records.segments import RuleVersion, Segment, SegmentDetail, SegmentSize
+from schemas.ids import snapshot_audience
 
 ROWS: Final = 50
 
@@ -101,6 +102,8 @@ class SegmentPage:
     may_change: bool
     may_snapshot: bool
     now: Now
+    export_path: str | None
+    snapshot_audience: str
     sizes: Sizes | None
     versions: Sequence[RuleVersion]
     uses: Sequence[Uses]
@@ -165,6 +168,8 @@ async def show_segment(request: Request) -> Response:
         page = SegmentPage(
             segment=found,
             now=_now(found, context.tenant, t),
+            export_path=in_tenant(context.tenant, "segments", name, "export") if context.may(Action.RUN_JOBS) else None,
+            snapshot_audience=snapshot_audience(found.segment),
             sizes=_sizes(view.list_segment_sizes(name)),
             versions=view.list_rule_versions(name)[::-1],
             uses=uses_of(parsed_rule(found), context.tenant, t),

@@ -167,6 +167,10 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/audiences/{{audience}}/exports": Row(
         action=Action.RUN_JOBS, given=_audience, method="POST", form="key=k&place=download&format=csv", status=303
     ),
+    f"{IN_TENANT}/segments/{{segment}}/export": Row(action=Action.RUN_JOBS, given=_segment),
+    f"{IN_TENANT}/segments/{{segment}}/exports": Row(
+        action=Action.RUN_JOBS, given=_segment, method="POST", form="key=k&place=download&format=csv", status=303
+    ),
     f"{IN_TENANT}/jobs/{{job}}/files": Row(action=Action.RUN_JOBS, given=_download),
     f"{IN_TENANT}/jobs/{{job}}/files/{{file}}": Row(
         action=Action.RUN_JOBS, given=lambda tenant: {**_download(tenant), "file": "1"}, status=303

@@ -2,14 +2,19 @@
 
 import html
 import re
+from dataclasses import replace
 
 from orchestration.access.bodies.segments import NewSegment
+from orchestration.access.views.jobs import Jobs
 from orchestration.access.views.segments import Segments
 from orchestration.catalog.segment_sizes import HOUR_MS
+from orchestration.console.job_texts import words_of
+from orchestration.console.language import Texts
 from orchestration.platform.clock import now_ms
+from orchestration.records.jobs import ExportJobDetail
 from tests.contract.test_segments import status
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import ACME, World
+from tests.fakes.tenants import ACME, EXPORT, World, id_of
 from tests.unit.orchestration.console.pages import OWN, seen_segment
 
 SEGMENTS = "/console/tenants/acme/segments"
@@ -47,6 +52,26 @@ def test_page_draws_the_size_once_two_hours_are_known(client: AsgiClient, world:
         )
         shown = text_of(send(client, world, f"{SEGMENTS}/buyers"))
         assert ("1,800 Members, hour by hour · at most 1,800" in shown) == (hours_ago == 1)
+
+
+def test_a_segment_is_exported_by_form(client: AsgiClient, world: World) -> None:
+    form = f"{SEGMENTS}/buyers/export"
+    assert f'href="{form}"' in send(client, world, f"{SEGMENTS}/buyers", caller="acme-operator").body.decode()
+    assert f'href="{form}"' not in send(client, world, f"{SEGMENTS}/buyers", caller="acme-viewer").body.decode()
+    shown = send(client, world, form, caller="acme-operator").body.decode()
+    for name in ("rows", "delta_from", "allow_shrink", "place", "format"):
+        assert f'name="{name}"' in shown
+    asked = "key=k&place=download&format=csv&rows=changes&delta_from=last&allow_shrink=yes"
+    assert send(client, world, f"{SEGMENTS}/buyers/exports", asked, "acme-operator").status == 303
+    [entry] = [one for one in world.services.audit.search() if one.action == "export"]
+    assert (entry.arguments["audience"], entry.arguments["delta_from"]) == ("buyers", "last")
+    assert entry.arguments["allow_shrink"] is True
+    job = Jobs(world.services, world.caller("acme-operator"), ACME).get_job(id_of("acme", EXPORT))
+    assert isinstance(job, ExportJobDetail)
+    waiting = words_of(replace(job, state="AWAITING", groups=[], outcome=None), Texts("en"))
+    assert (waiting.badge.text, waiting.text) == ("Taking a snapshot", "Taking a snapshot")
+    send(client, world, f"{SEGMENTS}/buyers/state", "state=paused")
+    assert f'href="{form}"' not in send(client, world, f"{SEGMENTS}/buyers", caller="acme-operator").body.decode()
 
 
 def test_a_segment_is_paused_and_resumed(client: AsgiClient, world: World) -> None:
