@@ -137,6 +137,12 @@ def test_export_of_a_segment_writes_the_version_of_its_own_snapshot(deployment: 
     assert history[1].cause == f"version 1 of {audience}, by snapshot {job.job_id}"
 
 
+def test_later_versions_are_left_to_later_exports(deployment: Deployment) -> None:
+    first, second = waiting(deployment), waiting(deployment, to="s3://lake/exports/buyers/2")
+    assert (published(deployment, first).state, published(deployment, second).state) == ("READY", "READY")
+    assert [planned(deployment, one).request["version"] for one in (first, second)] == [1, 2]
+
+
 def test_repeated_registration_starts_no_second_snapshot(deployment: Deployment) -> None:
     wanted = request()
     export = register(deployment, wanted)
