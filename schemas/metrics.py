@@ -264,8 +264,8 @@ STAGE_SECONDS: Final = Metric(
     name="muster_job_stage_seconds",
     type="histogram",
     help="Time that a job has spent in a stage which it has left for the next one, with the wait for capacity, in "
-    "seconds; stage: verify, import, materialise, archive, build, publish, and of exports write and finish; size: as "
-    "in muster_job_ready_seconds.",
+    "seconds; stage: verify, import, materialise, archive, build, publish, and of exports snapshot, write and finish; "
+    "size: as in muster_job_ready_seconds.",
     labels=("stage", "size"),
     buckets=JOB_BUCKETS_S,
     dimension="stage",
