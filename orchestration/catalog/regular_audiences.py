@@ -1,7 +1,7 @@
 """Audiences that jobs update regularly, and their newest versions: series for monitoring, of bounded number."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -43,8 +43,8 @@ def regular_audiences(connection: sa.Connection, now_ms: int) -> list[RegularAud
             audiences.c.tenant,
             audiences.c.name,
             jobs.c.finished_at_ms,
-            jobs.c.outcome["members"].as_integer(),
-            jobs.c.evidence["rejected"].as_integer(),
+            _count(jobs.c.outcome["members"]),
+            _count(jobs.c.evidence["rejected"]),
         )
         .select_from(recent)
         .join(jobs, jobs.c.job_id == recent.c.newest)
@@ -55,3 +55,8 @@ def regular_audiences(connection: sa.Connection, now_ms: int) -> list[RegularAud
         RegularAudience(tenant=row[0], audience=row[1], published_at_ms=row[2], members=row[3] or 0, rejected=row[4])
         for row in connection.execute(found)
     ]
+
+
+def _count(member: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    """PostgreSQL's INTEGER ends at two billion."""
+    return sa.cast(member.as_string(), sa.BigInteger)

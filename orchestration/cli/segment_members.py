@@ -45,11 +45,11 @@ def members(
         text = MEMBERS if to is not None else f"{MEMBERS} limit {limit}"
         streamed = found.stream_query(meant, text, parameters={"segment": name, "after": after})
         columns, rows = SESSION.resources.enter_context(streamed)
-    last: list[Sequence[Any]] = []
-    asked = queried((columns, _remembering(rows, last)), limit=limit)
     if to is not None:
-        return Answer(value=written(asked, to, overwrite=overwrite))
-    return Answer(value=asked, notes=_more(last, limit))
+        return Answer(value=written(queried((columns, rows), limit=limit), to, overwrite=overwrite))
+    listed: list[Sequence[Any]] = []
+    asked = queried((columns, _remembering(rows, listed)), limit=limit)
+    return Answer(value=asked, notes=_more(listed, limit))
 
 
 def _remembering(rows: Iterator[Sequence[Any]], found: list[Sequence[Any]]) -> Iterator[Sequence[Any]]:

@@ -134,10 +134,10 @@ def test_audiences_with_three_versions_in_a_week_are_watched(
             jobs.move(job, "IMPORTING", now_ms=at_ms, evidence={"rejected": number})
             jobs.move(job, "AWAITING", now_ms=at_ms)
             jobs.move(job, "PUBLISHING", now_ms=at_ms)
-            jobs.move(job, "READY", now_ms=at_ms + 5, outcome={"version": 1, "members": 10 * number})
+            jobs.move(job, "READY", now_ms=at_ms + 5, outcome={"version": 1, "members": 10**10 * number})
     with database.read() as connection:
         found = regular_audiences.regular_audiences(connection, now)
-    assert [(one.audience, one.members, one.rejected) for one in found] == [("often", 0, 0), ("best", 20, 2)]
+    assert [(one.audience, one.members, one.rejected) for one in found] == [("often", 0, 0), ("best", 2 * 10**10, 2)]
     assert (found[0].tenant, found[0].published_at_ms) == (ACME, now - day + 5)
 
 
