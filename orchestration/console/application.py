@@ -30,6 +30,7 @@ from orchestration.console.pages import (
     live,
     notifications,
     overlap,
+    overview,
     people,
     places,
     recipients,
@@ -54,6 +55,7 @@ SEE_OTHER: Final = 303
 NO_CONTENT: Final = 204
 PAGES: Final = (
     home,
+    overview,
     search,
     audiences,
     audience_changes,

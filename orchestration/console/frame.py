@@ -30,9 +30,10 @@ class Section:
 
 FROM_TENANT: Final = "from"
 THEMES: Final = ("light", "dark")
-HOME: Final = "jobs"
+HOME: Final = "overview"
 """Where a tenant is entered. From a page of another tenant, the same page: ids of one are unknown in the other."""
 SECTIONS: Final = (
+    Section(name="overview", action=Action.READ_JOBS),
     Section(name="jobs", action=Action.READ_JOBS),
     Section(name="audiences", action=Action.READ),
     Section(name="segments", action=Action.READ),

@@ -85,6 +85,7 @@ VISITS: Final[Mapping[str, Visit]] = {
     ),
     f"{IN_TENANT}/feeds": Visit(path=_at("feeds"), shown=".row"),
     f"{IN_TENANT}/search": Visit(path=f"{_at('search')}?q=s", shown="#found a"),
+    f"{IN_TENANT}/overview": Visit(path=_at("overview"), shown=".row"),
     f"{IN_TENANT}/jobs": Visit(path=_at("jobs"), shown=".row"),
     f"{IN_TENANT}/jobs/{{job}}": Visit(path=lambda shop: _at("jobs", shop.failed), shown=".steps"),
     f"{IN_TENANT}/jobs/{{job}}/rejects": Visit(path=lambda shop: _at("jobs", shop.failed, "rejects"), shown="td"),

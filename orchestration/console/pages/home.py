@@ -16,7 +16,7 @@ from orchestration.api.service import in_deployment_view, service_of
 from orchestration.console import assets
 from orchestration.console.context import ask
 from orchestration.console.forms import form_of
-from orchestration.console.frame import THEMES, bare_frame, language_cookie, theme_cookie
+from orchestration.console.frame import HOME, THEMES, bare_frame, language_cookie, theme_cookie
 from orchestration.console.language import LANGUAGES
 from orchestration.console.paths import LOGIN, OPEN, PREFERENCES, PREFIX, STATIC, in_tenant
 from orchestration.console.rendering import see_other, shown
@@ -99,13 +99,13 @@ async def root(_: Request) -> Response:
 
 
 async def home(request: Request) -> Response:
-    """The jobs of a tenant: of `default` if the reader has a right in it, else of the first one."""
+    """The overview of a tenant: of `default` if the reader has a right in it, else of the first one."""
     tenants = await ask(request, lambda context: context.tenants())
     if not tenants:
         page = NoTenantPage(principal=request.state.caller.principal.name)
         return shown("no_tenant.html", bare_frame(request), page)
     tenant = DEFAULT if DEFAULT in tenants else tenants[0]
-    return see_other(in_tenant(tenant, "jobs"))
+    return see_other(in_tenant(tenant, HOME))
 
 
 async def set_preferences(request: Request) -> Response:

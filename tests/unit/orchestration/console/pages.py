@@ -126,6 +126,7 @@ def _grant(world: World, principal: str, *roles: str) -> str:
 
 
 ROWS: Final[Mapping[str, Row]] = {
+    f"{IN_TENANT}/overview": Row(action=Action.READ_JOBS),
     f"{IN_TENANT}/search": Row(action=Action.READ, query={"q": "vi"}),
     f"{IN_TENANT}/jobs": Row(action=Action.READ_JOBS),
     f"{IN_TENANT}/jobs/new": Row(action=Action.READ_JOBS, query={"after": "0"}),
