@@ -63,7 +63,7 @@ def test_file_opens_a_page_that_opens_the_console(browser: Browser, muster: Clie
         expect(opened.page.get_by_text("You will work as owner")).to_be_visible()
         opened.check("open")
         opened.page.get_by_role("button", name="Open", exact=True).click()
-        expect(opened.page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
+        expect(opened.page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
 
 
 def test_api_address_explains_how_to_open_the_console(browser: Browser, settings: Settings) -> None:
