@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 
+from orchestration.catalog.consent import StandingList
 from orchestration.catalog.records import Export, Job
 from orchestration.composition import control_plane
 from orchestration.entrypoints import export_handlers
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.export.snapshots import snapshot_of
+from orchestration.kinds.places import AllowedLocations
+from orchestration.kinds.scheduled import event_of
+from orchestration.operations.schedules import schedule_export
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.counters import Counters
@@ -234,6 +238,48 @@ def test_shrunk_segment_is_exported_only_on_request(deployment: Deployment) -> N
     assert published(deployment, allowed, ("ann",), ()).state == "READY"
     done = planned(deployment, allowed)
     assert (done.state, done.request["version"], "allow_shrink" in done.request) == ("WRITING", 2, False)
+
+
+def test_schedule_exports_a_segment_once_for_each_time_it_is_due(deployment: Deployment) -> None:
+    context = deployment.context
+    kept = schedule_export(
+        "nightly",
+        request(to="s3://lake/exports/{date}", allow_shrink=True),
+        expression="cron(0 6 * * ? *)",
+        timezone="UTC",
+        since_last=True,
+        now_ms=now_ms(),
+        allowed=AllowedLocations(tenant=ACME, places=context.places, settings=context.settings),
+        audiences=context.audiences,
+        schedules=context.schedules,
+    )
+    runs = []
+    for day, attempt in ((1, 0), (1, 1), (2, 0)):
+        event = event_of(kept, day * 24 * 3_600_000)
+        execution = f"{EXECUTION}{day}-{attempt}"
+        deployment.workflow.statuses[execution] = "RUNNING"
+        view = call(deployment, "register_export", input=event, execution=execution)
+        runs.append(context.exports.get(JobId(str(view["export_id"]))))
+    assert [one.state for one in runs] == ["AWAITING"] * 3
+    assert [(one.job_id, one.snapshot) == (runs[0].job_id, runs[0].snapshot) for one in runs] == [True, True, False]
+    assert [one.request["to"] for one in runs[1:]] == ["s3://lake/exports/1970-01-02", "s3://lake/exports/1970-01-03"]
+    assert runs[0].request["allow_shrink"] is True
+
+
+def test_standing_consent_of_the_moment_of_the_version_is_pinned(deployment: Deployment) -> None:
+    context = deployment.context
+    export = waiting(deployment)
+    gone = snapshots.register(deployment, snapshots.request(audience="gone"))
+    gone = deployment.run(gone, until="AWAITING")
+    snapshots.answered(deployment)
+    deployment.step(gone, "build_version")
+    assert deployment.run(gone).state == "READY"
+    standing = [StandingList(audience_id=JobId(str(gone.audience_id)), audience=AudienceName("gone"))]
+    context.consent.replace(ACME, standing, now_ms=now_ms(), check=lambda _: None)
+    published(deployment, export)
+    done = planned(deployment, export)
+    assert [(lease.audience.audience, lease.version) for lease in done.leases] == [(done.audience, 1), ("gone", 1)]
+    assert done.request["consent"]["policy"] == 1
 
 
 @pytest.mark.parametrize("registered", [True, False])

@@ -1,5 +1,6 @@
 """The catalog out of a database and back, and backup locations that refuse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from orchestration.operations.backup import MANIFEST
 from orchestration.operations.backup_location import DirectoryLocation
 from orchestration.platform.settings import Secret
 from schemas.errors import UserError
+from schemas.ids import JobId
 from tests.contract.test_catalog import new_job
 from tests.contract.test_catalog_exports import new_export
 from tests.fakes.catalog import migrated
@@ -41,10 +43,13 @@ def test_restored_running_jobs_fail_by_name(tmp_path: Path) -> None:
     context.exports.register(new_export(2, execution="e2"))
     for state in ("WRITING", "FINISHING"):
         context.exports.move(new_export(2).job_id, state, now_ms=1, cause="")
-    assert administration.backups(context)._end_live() == (new_job().job_id, new_export().job_id)
-    for job in (context.jobs.get(new_job().job_id), context.exports.get(new_export().job_id)):
-        assert job.error is not None
-        assert (job.state, job.error.code) == ("FAILED", "RESTORED")
+    waiting = replace(new_export(3, execution="e3"), audience_id=None, leases=(), snapshot=new_job(3).job_id)
+    context.exports.register(waiting)
+    assert context.exports.get(waiting.job_id).state == "AWAITING"
+    ended = administration.backups(context)._end_live()
+    assert ended == (new_job().job_id, new_export().job_id, waiting.job_id)
+    errors = [context.jobs.get(new_job().job_id).error, *(context.exports.get(JobId(one)).error for one in ended[1:])]
+    assert [error.code for error in errors if error is not None] == ["RESTORED"] * 3
     assert context.exports.get(new_export(2).job_id).state == "FINISHING"  # its manifest may be there
     context.database.close()
 
