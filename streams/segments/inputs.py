@@ -47,7 +47,7 @@ class Input:
         self.waiting_bytes = 0
         self.base = 0
         self._log_epoch = 0
-        self.tail = Tail(topic, environment.archived.get((topic, partition), lane.position))
+        self.tail = Tail(topic, lane.position)
         self._topic = topic
         self._partition = partition
         self._config = config
@@ -60,7 +60,9 @@ class Input:
         """Set the log that is read, before the first record is processed."""
         self.base, self._log_epoch = log.base.get(self._partition, 0), log.epoch
         self.position = self._acked = self.lane.position + self.base
-        self.tail = Tail(self._topic, self._environment.archived.get((self._topic, self._partition), self.position))
+        # The archive has everything that was acknowledged, also if the last report of its end is a late, earlier one.
+        archived_to = self._environment.archived.get((self._topic, self._partition), self.position)
+        self.tail = Tail(self._topic, max(archived_to, self.position))
 
     @property
     def has_waiting(self) -> bool:

@@ -673,6 +673,21 @@ async def test_archive_behind_the_committed_offset_is_reported() -> None:
     assert caught.value.code == "ARCHIVE_GAP"
 
 
+async def test_rule_reads_all_acknowledged_records_though_the_last_report_of_the_archive_was_a_late_one() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    world.archive()
+    await step(living)
+    world.archived[EVENTS, 0] = 0  # as reported by a committer that was frozen
+    living = await started(world)
+    world.archived[EVENTS, 0] = 1  # as reported again
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    await step(living)
+    assert world.received() == {"buyers": {"ann"}}
+
+
 @pytest.mark.parametrize("skew_s", [120, -120])
 async def test_owner_with_a_wrong_clock_changes_nothing(skew_s: int) -> None:
     world = World(NOW_US)
