@@ -83,7 +83,10 @@ SEEDS: Final[Mapping[str, Seeds]] = {
             192: ("archive range refused", "horizon without not", "tie of one side"),
             303: ("start overlooked",),
         },
-        regressions={283: "a frozen owner that found the checkpoint of its successor took it for that of another log"},
+        regressions={
+            283: "a frozen owner that found the checkpoint of its successor took it for that of another log",
+            14_052: "after a late report of the archive's end, a new rule overlooked archived rows",
+        },
     ),
     "units": Seeds(
         first=range(24),
