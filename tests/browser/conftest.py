@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from playwright.sync_api import Browser
 
+from connectors.kafka.logon import librdkafka_config
 from muster import Client
 from muster.access import owner_access
 from orchestration.entrypoints.demo_seed import seed
@@ -42,6 +45,9 @@ def shop(muster: Client, settings: Settings, tmp_path_factory: pytest.TempPathFa
     places, etag = muster.places_with_etag()
     others = [one for one in places["items"] if one["tenant"] != SHOP]
     muster.replace_places([*others, {"tenant": SHOP, "places": ["kafka://shop.buyers"]}], etag=etag)
+    admin = AdminClient(librdkafka_config(settings.kafka_bootstrap))
+    for made in admin.create_topics([NewTopic("shop.buyers", 2, 1)]).values():
+        made.result(30)
     muster.create_feed(SHOP, "crm", "buyers", "kafka://shop.buyers")
     return folder
 
