@@ -35,12 +35,14 @@ def record_sizes(connection: sa.Connection, reported: Collection[JobId]) -> None
         .group_by(of.segment_id, of.rule_version)
         .having(sa.func.count() == sa.func.max(of.partitions))
     )
+    hours = {}
     for row in connection.execute(complete).all():
-        hour = int(row.at_us) // 1000 // HOUR_MS * HOUR_MS
+        hours[row.segment_id] = hour = int(row.at_us) // 1000 // HOUR_MS * HOUR_MS
         key = {"segment_id": row.segment_id, "hour_ms": hour}
         upsert(connection, segment_sizes, key, {"members": int(row.members), "rule_version": row.rule_version})
-        mine = segment_sizes.c.segment_id == row.segment_id
-        connection.execute(segment_sizes.delete().where(mine, segment_sizes.c.hour_ms < hour - KEPT_DAYS * DAY_MS))
+    if hours:
+        outdated = segment_sizes.c.hour_ms < min(hours.values()) - KEPT_DAYS * DAY_MS
+        connection.execute(segment_sizes.delete().where(segment_sizes.c.segment_id.in_(hours), outdated))
 
 
 def sizes_of(connection: sa.Connection, segment_id: JobId, since_ms: int) -> list[SegmentSize]:
